@@ -1,3 +1,7 @@
 """pushforward: normalizing flows behind one contract."""
 
+from pushforward import architectures, bijections, distributions
+from pushforward.errors import InputError
+
 __version__ = "0.1.0"
+__all__ = ["InputError", "architectures", "bijections", "distributions"]

@@ -1,0 +1,46 @@
+"""Glow on vectors."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
+from pushforward.bijections import ActNorm, Affine, Chain, LULinear, Reverse
+from pushforward.distributions import Flow
+from pushforward.rows import Shape, as_shape
+
+
+@dataclass(frozen=True)
+class Glow:
+    """Steps of activation normalisation, a learned linear map (LU) and affine coupling.
+
+    Density: `layers` network passes and d x d products; sampling: the same with triangular solves.
+
+    Arguments:
+        layers: steps; default 8.
+        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        dropout: share of hidden units zeroed while training; default 0.
+        base: name of the base distribution; default "normal".
+    """
+
+    layers: int = 8
+    width: int = 128
+    depth: int = 2
+    dropout: float = 0.0
+    base: str = "normal"
+    reference: ClassVar[str] = "Kingma & Dhariwal 2018, arXiv 1807.03039"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        d, context = vector_event(event, "Glow"), as_shape(condition, "condition")
+
+        def step(key: PRNGKeyArray) -> Chain:
+            coupling = coupling_layer(
+                Affine(), d, context, width=self.width, depth=self.depth, dropout=self.dropout, key=key
+            )
+            return Chain([coupling, Reverse(d), LULinear(d), ActNorm(d)])
+
+        return stacked_flow(step, self.layers, (d,), self.base, key)

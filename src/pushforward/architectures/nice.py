@@ -1,0 +1,49 @@
+"""NICE: additive coupling."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
+from pushforward.bijections import Additive, Affine, Chain, Elementwise, Reverse
+from pushforward.distributions import Flow
+from pushforward.rows import Shape, as_shape
+
+
+@dataclass(frozen=True)
+class NICE:
+    """Additive coupling layers and one diagonal scale: volume-preserving but for the scale.
+
+    Density and sampling: `layers` network passes each.
+
+    Arguments:
+        layers: coupling layers; default 6.
+        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        dropout: share of hidden units zeroed while training; default 0.
+        base: name of the base distribution; default "normal".
+    """
+
+    layers: int = 6
+    width: int = 128
+    depth: int = 2
+    dropout: float = 0.0
+    base: str = "normal"
+    reference: ClassVar[str] = "Dinh, Krueger & Bengio 2014, arXiv 1410.8516"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        d, context = vector_event(event, "NICE"), as_shape(condition, "condition")
+
+        def layer(key: PRNGKeyArray) -> Chain:
+            coupling = coupling_layer(
+                Additive(), d, context, width=self.width, depth=self.depth, dropout=self.dropout, key=key
+            )
+            return Chain([coupling, Reverse(d)])
+
+        flow = stacked_flow(layer, self.layers, (d,), self.base, key)
+        scale = Elementwise(Affine(), d, jnp.zeros((2, d)))
+        return Flow(flow.base, Chain([scale, flow.bijection]))

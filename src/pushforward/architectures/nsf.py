@@ -1,0 +1,69 @@
+"""Neural spline flows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.architectures.parts import (
+    autoregressive_layer,
+    coupling_layer,
+    stacked_flow,
+    vector_event,
+)
+from pushforward.bijections import Chain, LULinear, RationalQuadratic, Reverse
+from pushforward.distributions import Flow
+from pushforward.rows import Shape, as_shape
+
+
+@dataclass(frozen=True)
+class NSF:
+    """Rational-quadratic splines in autoregressive or coupling layers, a learned linear map (LU) before each.
+
+    Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, about the
+    arithmetic of one density pass, for autoregressive layers.
+
+    Arguments:
+        layers: spline layers; default 5.
+        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        bins: bins of each spline; default 8.
+        bound: half-width of the box in which splines act, in standard deviations; default 5.
+        autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
+        residual: whether hidden layers add their input; default False.
+        dropout: share of hidden units zeroed while training; default 0.
+        base: name of the base distribution; default "normal".
+    """
+
+    layers: int = 5
+    width: int = 128
+    depth: int = 2
+    bins: int = 8
+    bound: float = 5.0
+    autoregressive: bool = True
+    residual: bool = False
+    dropout: float = 0.0
+    base: str = "normal"
+    reference: ClassVar[str] = "Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.04032"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        d, context = vector_event(event, "NSF"), as_shape(condition, "condition")
+        spline = RationalQuadratic(bins=self.bins, bound=self.bound)
+        make = autoregressive_layer if self.autoregressive else coupling_layer
+
+        def layer(key: PRNGKeyArray) -> Chain:
+            splines = make(
+                spline,
+                d,
+                context,
+                width=self.width,
+                depth=self.depth,
+                residual=self.residual,
+                dropout=self.dropout,
+                key=key,
+            )
+            return Chain([splines, Reverse(d), LULinear(d)])
+
+        return stacked_flow(layer, self.layers, (d,), self.base, key)

@@ -1,0 +1,63 @@
+"""The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
+
+from collections.abc import Callable
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bijections import (
+    AbstractBijection,
+    AbstractTransformer,
+    Autoregressive,
+    Coupling,
+    Stack,
+)
+from pushforward.distributions import Flow, base_named
+from pushforward.errors import InputError
+from pushforward.networks import MLP, MaskedMLP
+from pushforward.rows import Shape, as_shape
+
+
+def vector_event(event: int | Shape, name: str) -> int:
+    """The size of a vector event. Raises `InputError` where the event is not a vector."""
+    shape = as_shape(event)
+    if shape is None or len(shape) != 1:
+        raise InputError(f"{name} models vectors: an event of one axis was expected, not {event}")
+    return shape[0]
+
+
+def condition_size(condition: Shape | None) -> int:
+    """Number of condition features; 0 for none."""
+    size = 0 if condition is None else 1
+    for axis in condition or ():
+        size *= axis
+    return size
+
+
+def autoregressive_layer(
+    transformer: AbstractTransformer, d: int, condition: Shape | None, *, key: PRNGKeyArray, **network
+) -> Autoregressive:
+    """An autoregressive layer with a masked MLP; `network` holds its width, depth, residual, dropout."""
+    mlp = MaskedMLP(d, transformer.size, condition=condition_size(condition), key=key, **network)
+    return Autoregressive(mlp, transformer, condition)
+
+
+def coupling_layer(
+    transformer: AbstractTransformer, d: int, condition: Shape | None, *, key: PRNGKeyArray, **network
+) -> Coupling:
+    """A coupling layer that keeps the first half (the smaller one) and transforms the rest with an MLP."""
+    kept = d // 2
+    inputs, out = kept + condition_size(condition), (transformer.size, d - kept)
+    return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition)
+
+
+def stacked_flow(
+    make: Callable[[PRNGKeyArray], AbstractBijection],
+    layers: int,
+    event: Shape,
+    base: str,
+    key: PRNGKeyArray,
+) -> Flow:
+    """A flow of `layers` equal layers over the base distribution of that name."""
+    base_key, layer_key = jax.random.split(key)
+    return Flow(base_named(base, event, base_key), Stack(make, layers, key=layer_key))

@@ -1,0 +1,40 @@
+"""Invertible maps with tractable log-determinants."""
+
+from pushforward.bijections.actnorm import ActNorm
+from pushforward.bijections.autoregressive import Autoregressive
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.chain import Chain, Invert, Stack
+from pushforward.bijections.coupling import Coupling
+from pushforward.bijections.elementwise import Elementwise
+from pushforward.bijections.initialise import initialised
+from pushforward.bijections.linear import LULinear
+from pushforward.bijections.permutation import Permutation, Reverse
+from pushforward.bijections.soft_tails import SoftTails
+from pushforward.bijections.transformers import (
+    TRANSFORMERS,
+    AbstractTransformer,
+    Additive,
+    Affine,
+    RationalQuadratic,
+)
+
+__all__ = [
+    "TRANSFORMERS",
+    "AbstractBijection",
+    "AbstractTransformer",
+    "ActNorm",
+    "Additive",
+    "Affine",
+    "Autoregressive",
+    "Chain",
+    "Coupling",
+    "Elementwise",
+    "Invert",
+    "LULinear",
+    "Permutation",
+    "RationalQuadratic",
+    "Reverse",
+    "SoftTails",
+    "Stack",
+    "initialised",
+]

@@ -1,0 +1,48 @@
+"""Activation normalisation."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.bijections.base import AbstractBijection
+from pushforward.rows import Shape
+
+
+class ActNorm(AbstractBijection):
+    """A scale and a shift for each coordinate, `x = exp(s) z + b`, set so that a first batch comes out standardised.
+
+    The data pass is explicit, `initialised(bijection, x)`; the map itself has no hidden first call, so that loading,
+    copying or evaluating never re-initialises it. Cost: d multiply-adds either way.
+
+    Glow (Kingma & Dhariwal 2018, arXiv 1807.03039).
+
+    Arguments:
+        d: number of coordinates.
+    """
+
+    log_scale: Float[Array, " d"]
+    shift: Float[Array, " d"]
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: None = eqx.field(static=True, default=None)
+
+    def __init__(self, d: int):
+        self.log_scale, self.shift = jnp.zeros(d), jnp.zeros(d)
+        self.event_shape = (d,)
+
+    def standardising(self, x: Float[Array, "n d"]) -> "ActNorm":
+        """The same map with scale and shift set from data rows; constant columns keep scale 1."""
+        deviation = x.std(0)
+        log_scale = jnp.where(deviation > 1e-6, jnp.log(jnp.maximum(deviation, 1e-6)), 0.0)
+        return eqx.tree_at(lambda a: (a.log_scale, a.shift), self, (log_scale, x.mean(0)))
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        x = z * jnp.exp(self.log_scale) + self.shift
+        return x, jnp.broadcast_to(self.log_scale.sum(), z.shape[:1])
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        z = (x - self.shift) * jnp.exp(-self.log_scale)
+        return z, jnp.broadcast_to(-self.log_scale.sum(), x.shape[:1])

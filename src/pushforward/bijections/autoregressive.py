@@ -1,0 +1,71 @@
+"""The autoregressive structure."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.transformers.base import AbstractTransformer
+from pushforward.networks.masked_mlp import MaskedMLP
+from pushforward.rows import Shape
+
+
+class Autoregressive(AbstractBijection):
+    """Transform coordinate i by a scalar map whose parameters depend on the data coordinates before i.
+
+        z_i = tau^-1(x_i; h_i(x_1, ..., x_{i-1}, condition))
+
+    Inverse (density): one parallel pass of the network. Forward (sampling): sequential in the coordinates, with
+    cached activations, about the arithmetic of one pass. `Invert` exchanges the two (IAF). The Jacobian is
+    triangular, so the log-det is the sum of the log-slopes.
+
+    MAF (Papamakarios et al. 2017, arXiv 1705.07057).
+
+    Arguments:
+        network: its outputs are the transformer's parameters.
+        transformer: the scalar map.
+        condition_shape: the shape of a condition, which the network sees flattened; None for none.
+    """
+
+    network: MaskedMLP
+    transformer: AbstractTransformer
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: MaskedMLP,
+        transformer: AbstractTransformer,
+        condition_shape: Shape | None = None,
+    ):
+        self.network, self.transformer = network, transformer
+        self.event_shape = (network.first.shape[1],)
+        self.condition_shape = condition_shape
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        columns = x.T
+        params = self.network(columns, as_columns(condition), key)
+        z, log_slope = self.transformer.inverse(columns, params)
+        return z.T, log_slope.sum(0)
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        network = self.network.one_by_one(as_columns(condition), z.shape[0])
+
+        def step(known, i_and_z):
+            i, z_i = i_and_z
+            x_i, log_slope = self.transformer.forward(z_i, network.params_of(known, i))
+            return network.reveal(known, i, x_i), (x_i, log_slope)
+
+        indices = jnp.arange(z.shape[1])
+        _, (x, log_slope) = jax.lax.scan(step, network.start, (indices, z.T))
+        return x.T, log_slope.sum(0)
+
+
+def as_columns(condition: Array | None) -> Array | None:
+    """Condition rows `(n, *condition)` as network features `(size, n)`."""
+    return None if condition is None else condition.reshape(condition.shape[0], -1).T

@@ -1,0 +1,64 @@
+"""The interface of every bijection."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.rows import Shape, broadcast_rows
+
+
+class AbstractBijection(eqx.Module):
+    """An invertible map between latent ``z`` and data ``x``, with the log |det| of either direction.
+
+    A leaf declares its two shapes and writes two methods on rows, which always carry exactly one batch axis:
+    `forward_rows` pushes latent to data, `inverse_rows` pulls data back. Callers use `forward` and `inverse`, which
+    take any leading axes, broadcast the condition and check shapes.
+
+    Attributes:
+        event_shape: the shape of one event.
+        condition_shape: the shape of one condition, or None where the map takes none.
+    """
+
+    event_shape: eqx.AbstractVar[Shape]
+    condition_shape: eqx.AbstractVar[Shape | None]
+
+    @abstractmethod
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        """`(n, *event)` latent rows to data rows, with the log |det| of dx/dz, `(n,)`."""
+
+    @abstractmethod
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        """`(n, *event)` data rows to latent rows, with the log |det| of dz/dx, `(n,)`."""
+
+    def forward(
+        self, z: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        """Push latent to data: `x` and `log |det dx/dz|` in nats.
+
+        Arguments:
+            z: `(*batch, *event)`.
+            condition: `(*batch, *condition)`, broadcast against the batch of z.
+            key: noise for maps that use it while training (dropout); without it the map is deterministic.
+
+        Raises `InputError` where a shape does not fit.
+        """
+        rows, condition_rows, batch = broadcast_rows(
+            z, self.event_shape, condition, self.condition_shape, "z"
+        )
+        x, log_det = self.forward_rows(rows, condition_rows, key)
+        return x.reshape(*batch, *self.event_shape), log_det.reshape(batch)
+
+    def inverse(
+        self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+    ) -> tuple[Array, Array]:
+        """Pull data back to latent: `z` and `log |det dz/dx|` in nats; arguments as in `forward`."""
+        rows, condition_rows, batch = broadcast_rows(
+            x, self.event_shape, condition, self.condition_shape, "x"
+        )
+        z, log_det = self.inverse_rows(rows, condition_rows, key)
+        return z.reshape(*batch, *self.event_shape), log_det.reshape(batch)

@@ -1,0 +1,64 @@
+"""Fixed reorderings of the coordinates."""
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from pushforward.bijections.base import AbstractBijection
+from pushforward.errors import InputError
+from pushforward.rows import Shape
+
+
+class Reverse(AbstractBijection):
+    """Reverse the order of the coordinates; its own inverse, log-det 0, no arithmetic.
+
+    Arguments:
+        d: number of coordinates.
+    """
+
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: None = eqx.field(static=True, default=None)
+
+    def __init__(self, d: int):
+        self.event_shape = (d,)
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return z[:, ::-1], jnp.zeros(z.shape[0], z.dtype)
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self.forward_rows(x, condition, key)
+
+
+class Permutation(AbstractBijection):
+    """Reorder the coordinates, `x_i = z_{order(i)}`; log-det 0, no arithmetic.
+
+    Arguments:
+        order: a permutation of `0..d-1`. It is kept as an array, so that stacked layers may differ.
+
+    Raises `InputError` where `order` is not a permutation.
+    """
+
+    order: Int[Array, " d"]
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: None = eqx.field(static=True, default=None)
+
+    def __init__(self, order: Int[Array | np.ndarray, " d"]):
+        if sorted(np.asarray(order).tolist()) != list(range(len(order))):
+            raise InputError(f"order must be a permutation of 0..{len(order) - 1}")
+        self.order = jnp.asarray(order, jnp.int32)
+        self.event_shape = (len(order),)
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return z[:, self.order], jnp.zeros(z.shape[0], z.dtype)
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return x[:, jnp.argsort(self.order)], jnp.zeros(x.shape[0], x.dtype)

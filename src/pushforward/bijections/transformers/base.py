@@ -1,0 +1,30 @@
+"""The interface of every transformer: a family of increasing scalar maps."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array
+
+
+class AbstractTransformer(eqx.Module):
+    """A family of strictly increasing scalar maps, one for each value, chosen by its parameters.
+
+    Structures (coupling, autoregressive, elementwise) supply the parameters. They stand on the leading axis, so that
+    a map over `(n, d)` values reads its parameters as `(size, n, d)` and every operation runs along the long axes.
+    All-zero parameters give the identity, or a map close to it: that is where training starts.
+
+    `inverse` (data to latent, the density's direction) is the direct formula; `forward` may have to solve.
+
+    Attributes:
+        size: the number of parameters of one scalar map.
+    """
+
+    size: eqx.AbstractVar[int]
+
+    @abstractmethod
+    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
+        """`z` of any shape, `params` `(size, *shape)` -> `x` and `log dx/dz`, both of z's shape."""
+
+    @abstractmethod
+    def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
+        """`x` of any shape, `params` `(size, *shape)` -> `z` and `log dz/dx`, both of x's shape."""

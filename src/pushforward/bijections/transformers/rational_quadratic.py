@@ -1,0 +1,124 @@
+"""The rational-quadratic spline."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from pushforward.bijections.transformers.base import AbstractTransformer
+from pushforward.errors import InputError
+
+
+class RationalQuadratic(AbstractTransformer):
+    """A monotone rational-quadratic spline on `[-bound, bound]`, the identity outside.
+
+    In the bin with left knot `(a, b)`, width `w`, height `h`, mean slope `s = h / w`, knot slopes `d0, d1` and
+    `t = (x - a) / w`:
+
+        z = b + h (s t^2 + d0 t (1 - t)) / (s + (d0 + d1 - 2 s) t (1 - t))
+
+    Parameters are `bins` raw widths, `bins` raw heights, `bins - 1` raw inner slopes; the outer slopes are 1. Cost:
+    one bin search by comparison either way; the latent-to-data direction adds the stable root of one quadratic.
+    Neural spline flows (Durkan et al. 2019, arXiv 1906.04032).
+
+    Numerics: values are clipped into the box before the spline and selected after it, so that tails never produce
+    NaN in value or gradient. Bins are picked by comparing and summing, not by gathering: the reverse of a gather is
+    a scatter, an order of magnitude slower than these fused sums.
+
+    Arguments:
+        bins: number of bins, at least 2; default 8.
+        bound: half the side of the box; default 5.
+        min_bin: smallest width and height of a bin as a share of an even bin; default 0.01.
+        min_slope: smallest slope at a knot; default 0.001.
+
+    ```python
+    >>> import jax.numpy as jnp
+    >>> from pushforward.bijections import RationalQuadratic
+    >>> spline = RationalQuadratic(bins=4)
+    >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
+    >>> [round(float(v), 4) for v in z]
+    [0.5, 7.0]
+
+    ```
+    """
+
+    bins: int = eqx.field(static=True, default=8)
+    bound: float = eqx.field(static=True, default=5.0)
+    min_bin: float = eqx.field(static=True, default=1e-2)
+    min_slope: float = eqx.field(static=True, default=1e-3)
+
+    def __check_init__(self):
+        if self.bins < 2:
+            raise InputError(f"bins={self.bins}: a spline needs at least 2 bins")
+        if not self.bound > 0:
+            raise InputError(f"bound={self.bound}: the half-width of the spline's box must be positive")
+
+    @property
+    def size(self) -> int:
+        return 3 * self.bins - 1
+
+    def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
+        inside = jnp.abs(x) < self.bound
+        clipped = jnp.clip(x, -self.bound, self.bound)
+        a, w, b, h, d0, d1 = self._bin(clipped, params, by_height=False)
+        t = (clipped - a) / w
+        z, log_slope = _evaluate(t, w, b, h, d0, d1)
+        return jnp.where(inside, z, x), jnp.where(inside, log_slope, 0.0)
+
+    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
+        inside = jnp.abs(z) < self.bound
+        clipped = jnp.clip(z, -self.bound, self.bound)
+        a, w, b, h, d0, d1 = self._bin(clipped, params, by_height=True)
+        s = h / w
+        rise = (clipped - b) / h
+        # The root of  rise = (s t^2 + d0 t (1-t)) / (s + (d0+d1-2s) t (1-t))  that lies in [0, 1], in the form
+        # 2c / (-b - sqrt(b^2 - 4ac)) that does not cancel.
+        bend = d0 + d1 - 2 * s
+        qa = (s - d0) + rise * bend
+        qb = d0 - rise * bend
+        qc = -s * rise
+        discriminant = jnp.maximum(qb * qb - 4 * qa * qc, 0.0)
+        # qb > 0 or the discriminant > 0 inside the box; the floor keeps the square root's gradient finite.
+        t = 2 * qc / (-qb - jnp.sqrt(jnp.maximum(discriminant, jnp.finfo(z.dtype).tiny)))
+        t = jnp.clip(t, 0.0, 1.0)
+        _, log_slope = _evaluate(t, w, b, h, d0, d1)
+        return jnp.where(inside, a + t * w, z), jnp.where(inside, -log_slope, 0.0)
+
+    def _bin(self, value: Array, params: Array, by_height: bool) -> tuple[Array, ...]:
+        """Left knot, width, bottom, height and the two knot slopes of the bin that holds each value."""
+        k = self.bins
+        widths, heights = self._sides(params[:k]), self._sides(params[k : 2 * k])
+        # softplus(raw + shift) + min_slope is 1 at raw = 0, the slope of the tails.
+        shift = jnp.log(jnp.expm1(jnp.asarray(1.0 - self.min_slope, params.dtype)))
+        edge = jnp.broadcast_to(shift - shift, (1, *value.shape))
+        slopes = jnp.concatenate([edge, params[2 * k :], edge])
+        search = heights if by_height else widths
+        start = a = b = jnp.full_like(value, -self.bound)
+        w, h, d0, d1 = widths[0], heights[0], slopes[0], slopes[1]
+        left, bottom = a, b
+        for i in range(1, k):
+            start = start + search[i - 1]
+            left, bottom = left + widths[i - 1], bottom + heights[i - 1]
+            here = value >= start
+            a, b = jnp.where(here, left, a), jnp.where(here, bottom, b)
+            w, h = jnp.where(here, widths[i], w), jnp.where(here, heights[i], h)
+            d0, d1 = jnp.where(here, slopes[i], d0), jnp.where(here, slopes[i + 1], d1)
+        return a, w, b, h, self._slope(d0, shift), self._slope(d1, shift)
+
+    def _slope(self, raw: Array, shift: Array) -> Array:
+        return jax.nn.softplus(raw + shift) + self.min_slope
+
+    def _sides(self, raw: Array) -> Array:
+        """Positive sides that sum to the box, `(bins, ...)`."""
+        share = jax.nn.softmax(raw, axis=0)
+        return 2 * self.bound * (self.min_bin / self.bins + (1 - self.min_bin) * share)
+
+
+def _evaluate(t, w, b, h, d0, d1):
+    """The spline's value and log-slope at the position `t` in `[0, 1]` of its bin."""
+    s = h / w
+    t1 = t * (1 - t)
+    denominator = s + (d0 + d1 - 2 * s) * t1
+    value = b + h * (s * t * t + d0 * t1) / denominator
+    slope = s * s * (d1 * t * t + 2 * s * t1 + d0 * (1 - t) * (1 - t)) / (denominator * denominator)
+    return value, jnp.log(slope)

@@ -1,0 +1,259 @@
+"""NPY, NPZ and Parquet tables, read in constant memory."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import polars as pl
+
+from pushforward.data.source import Source, choose, not_numeric, stand_in_names
+from pushforward.errors import InputError
+
+CELLS_AT_ONCE = 1 << 21
+"""Cells decoded at once, 16 MiB of float64."""
+
+
+def rows_at_once(width: int) -> int:
+    """How many rows of ``width`` columns are decoded at once."""
+    return max(1, CELLS_AT_ONCE // max(1, width))
+
+
+def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Source:
+    """Open a Parquet file; slices of it are decoded one after the other.
+
+    Raises:
+        InputError: the file is damaged, has no rows, or a chosen column is not numeric.
+    """
+    try:
+        scan = pl.scan_parquet(path)
+        schema = scan.collect_schema()
+        total = int(scan.select(pl.len()).collect().item())
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise _damaged(where, "Parquet", error) from None
+    available = list(schema.names())
+    _, names = choose(available, columns, where)
+    numeric = [name for name in available if _is_number(schema[name])]
+    text = {name: f"type {schema[name]}" for name in names if name not in numeric}
+    if text:
+        raise not_numeric(where, text, numeric)
+    if not names or total == 0:
+        raise InputError(f"{where}: has no rows")
+    step = rows_at_once(len(names))
+
+    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+        wanted = scan.select(pl.col(name).cast(pl.Float64) for name in names)
+        for start in range(0, total, step):
+            try:
+                values = wanted.slice(start, step).collect().to_numpy()
+            except (pl.exceptions.PolarsError, OSError) as error:
+                raise _damaged(where, "Parquet", error) from None
+            yield values, (start + len(values)) / total
+
+    integer = tuple(schema[name].is_integer() or schema[name] == pl.Boolean for name in names)
+    return Source(where, names, integer, True, total, chunks)
+
+
+def open_npy(
+    path: Path, columns: Sequence[str] | None, where: str, by_position: bool = False
+) -> Source:
+    """Open an NPY file, a table ``(n, d)`` or one column ``(n,)``, through a memory map.
+
+    Raises:
+        InputError: the file is damaged, or the array is no table of real numbers.
+    """
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError, SyntaxError) as error:
+        raise _damaged(where, "NPY", error) from None
+    if not isinstance(array, np.ndarray):
+        raise InputError(f"{where}: is no NPY file; rename it after what it holds")
+    _check_array(array.dtype, array.shape, where)
+    table = array if array.ndim == 2 else array[:, None]
+    total, width = table.shape
+    indices, names = choose(
+        stand_in_names(width), columns, where, named=False, by_position=by_position
+    )
+    step = rows_at_once(width)
+
+    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+        for start in range(0, total, step):
+            values = np.asarray(table[start : start + step], dtype=np.float64)
+            yield values[:, indices], min(1.0, (start + step) / total)
+
+    integer = (array.dtype.kind in "biu",) * len(names)
+    return Source(where, names, integer, False, total, chunks)
+
+
+@dataclass(frozen=True)
+class _Member:
+    """One array of an NPZ archive, known by its header."""
+
+    file: str
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype[Any]
+
+
+def open_npz(
+    path: Path,
+    key: str | None,
+    columns: Sequence[str] | None,
+    where: str,
+    by_position: bool = False,
+) -> Source:
+    """Open an NPZ file: one array, or 1-D arrays of one length that are its columns.
+
+    Arrays are decompressed as a stream; only one in Fortran order is loaded whole.
+
+    Args:
+        path: the file.
+        key: the array to take; None where the file is one table.
+        columns: the wanted columns; None takes all.
+        where: what to call the file in messages.
+        by_position: let ``columns`` name the columns of an array that has no names.
+
+    Raises:
+        InputError: the file is damaged, holds several tables and no ``key`` chooses, or an array is
+            no table of real numbers.
+    """
+    try:
+        members = _npz_members(path)
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, SyntaxError) as error:
+        raise _damaged(where, "NPZ", error) from None
+    listing = ", ".join(f"{name} {_shape(member.shape)}" for name, member in members.items())
+    if not members:
+        raise InputError(f"{where}: holds no arrays")
+    if key is not None and key not in members:
+        raise InputError(f"{where}: no array '{key}'; it holds {listing}")
+    if key is None and len(members) == 1:
+        key = next(iter(members))
+    if key is None:
+        shapes = {member.shape for member in members.values()}
+        if len(shapes) > 1 or len(next(iter(shapes))) != 1:
+            example = max(members, key=lambda name: len(members[name].shape) == 2)
+            raise InputError(
+                f"{where}: holds several arrays ({listing}); choose one: {path}:{example}"
+            )
+        text = {
+            name: f"type {member.dtype}"
+            for name, member in members.items()
+            if member.dtype.kind not in "biuf"
+        }
+        indices, names = choose(list(members), columns, where)
+        text = {name: kind for name, kind in text.items() if name in names}
+        if text:
+            numeric = [name for name, member in members.items() if member.dtype.kind in "biuf"]
+            raise not_numeric(where, text, numeric)
+        parts, named, select = [members[name] for name in names], True, list(range(len(indices)))
+    else:
+        member = members[key]
+        _check_array(member.dtype, member.shape, where)
+        named = len(member.shape) == 1
+        available = (key,) if named else stand_in_names(member.shape[1])
+        # A lone 1-D array is named by its key, which np.savez may have made up.
+        made_up = not named or key.startswith("arr_")
+        select, names = choose(
+            available, columns, where, named=not made_up, by_position=by_position
+        )
+        parts, named = [member], not made_up
+    total = parts[0].shape[0]
+    if total == 0:
+        raise InputError(f"{where}: has no rows")
+    integer = tuple(part.dtype.kind in "biu" for part in parts)
+    if len(parts) == 1:
+        integer *= len(names)
+
+    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+        done = 0
+        try:
+            for values in _npz_rows(path, parts):
+                done += len(values)
+                yield values[:, select], done / total
+        except (OSError, EOFError, zipfile.BadZipFile, ValueError) as error:
+            if isinstance(error, InputError):
+                raise
+            raise _damaged(where, "NPZ", error) from None
+
+    return Source(where, names, integer, named, total, chunks)
+
+
+def _npz_members(path: Path) -> dict[str, _Member]:
+    members = {}
+    with zipfile.ZipFile(path) as archive:
+        for file in archive.namelist():
+            if file.endswith(".npy"):
+                with archive.open(file) as stream:
+                    members[file.removesuffix(".npy")] = _Member(file, *_npy_header(stream))
+    return members
+
+
+def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(stream)
+    if version == (1, 0):
+        return np.lib.format.read_array_header_1_0(stream)
+    return np.lib.format.read_array_header_2_0(stream)
+
+
+def _npz_rows(path: Path, parts: list[_Member]) -> Iterator[np.ndarray]:
+    """Rows of the parts side by side."""
+    total = parts[0].shape[0]
+    widths = [part.shape[1] if len(part.shape) == 2 else 1 for part in parts]
+    step = rows_at_once(sum(widths))
+    with ExitStack() as stack:
+        archive = stack.enter_context(zipfile.ZipFile(path))
+        if any(part.fortran and len(part.shape) == 2 for part in parts):
+            with np.load(path, allow_pickle=False) as arrays:
+                whole = arrays[parts[0].file.removesuffix(".npy")]
+            yield from (whole[i : i + step].astype(np.float64) for i in range(0, total, step))
+            return
+        streams = [stack.enter_context(archive.open(part.file)) for part in parts]
+        for stream in streams:
+            _npy_header(stream)
+        for start in range(0, total, step):
+            rows = min(step, total - start)
+            block = []
+            for stream, part, width in zip(streams, parts, widths, strict=True):
+                size = rows * width * part.dtype.itemsize
+                data = stream.read(size)
+                if len(data) != size:
+                    raise EOFError(f"{part.file} ends early")
+                values = np.frombuffer(data, dtype=part.dtype).reshape(rows, width)
+                block.append(values.astype(np.float64))
+            yield np.concatenate(block, axis=1)
+
+
+def _check_array(dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> None:
+    if dtype.kind not in "biuf":
+        named = {"c": "complex", "O": "object", "U": "text", "S": "text", "M": "dates"}
+        what = named.get(dtype.kind, f"type {dtype}")
+        raise InputError(
+            f"{where}: holds {what} (dtype {dtype}); an array of real numbers is expected"
+        )
+    if len(shape) not in (1, 2):
+        raise InputError(
+            f"{where}: holds an array of shape {_shape(shape)}; rows by columns (n, d) are expected"
+        )
+    if 0 in shape:
+        raise InputError(f"{where}: has no rows (its shape is {_shape(shape)})")
+
+
+def _is_number(dtype: pl.DataType) -> bool:
+    # A column of type Null is all missing: let the check for missing cells say so.
+    return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "(" + ", ".join(str(size) for size in shape) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _damaged(where: str, kind: str, error: Exception) -> InputError:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
+    if "allow_pickle" in reason or "object arrays" in reason.lower():
+        reason = "it holds Python objects, which are never unpickled; save plain numbers"
+    return InputError(f"{where}: cannot be read as {kind} ({reason})")

@@ -1,0 +1,307 @@
+"""Comma- and tab-separated tables, read in constant memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import polars as pl
+
+from pushforward.data.source import Source, choose, not_numeric, plural, quoted
+from pushforward.errors import InputError
+
+CHUNK_BYTES = 8 << 20
+"""Text parsed at once: large enough to keep the parser's threads busy."""
+LONGEST_RECORD = 256 << 20
+SNIFFED_ROWS = 100
+MISSING = frozenset({"", "na", "n/a", "<na>", "nan", "null", "none", "?", "-"})
+BOOLEAN = {"true": 1.0, "false": 0.0}
+SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+
+
+def open_delimited(
+    path: Path | None, delimiter: str, columns: Sequence[str] | None, where: str
+) -> Source:
+    """Open a delimited text file with a header line.
+
+    Numbers are parsed by polars. A stretch that polars does not take as it stands (blanks around
+    numbers, ``NA``, text) is parsed again cell by cell, which also finds the place for a message.
+
+    Args:
+        path: the file; None reads standard input, once.
+        delimiter: what separates the cells.
+        columns: the wanted columns; None takes all.
+        where: what to call the file in messages.
+
+    Raises:
+        InputError: the file is empty, has no rows, an unusable header or a column of text.
+    """
+    stream = sys.stdin.buffer if path is None else path.open("rb")
+    try:
+        start, rest = _first_chunk(stream)
+    finally:
+        if path is not None:
+            stream.close()
+    names, header_bytes, header_lines = _header(start, delimiter, where)
+    _check_header(names, delimiter, where)
+    indices, chosen = choose(names, columns, where)
+    if columns is None and "" in names:
+        raise InputError(
+            f"{where}: column {names.index('') + 1} has no name in the header (a row index?); "
+            f"choose columns: --columns {','.join(name for name in names if name)}"
+        )
+    rows = itertools.islice(_rows(start[header_bytes:], delimiter, where), SNIFFED_ROWS)
+    sample = [cells for _, cells in rows if len(cells) == len(names)]
+    kinds = [_kind([cells[i] for cells in sample]) for i in range(len(names))]
+    parser = _Parser(
+        where, delimiter, names, tuple(indices), tuple(kind == "boolean" for kind in kinds)
+    )
+    text = {names[i]: _example(sample, i) for i in indices if kinds[i] == "text"}
+    if text:
+        numeric = [n for n, kind in zip(names, kinds, strict=True) if kind != "text" and n]
+        raise not_numeric(where, text, numeric)
+    if not start[header_bytes:].strip(b"\r\n"):
+        raise InputError(f"{where}: has a header but no rows")
+
+    opened = False
+
+    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+        nonlocal opened, rest
+        if path is None:
+            if opened:
+                raise InputError(f"{where}: can be read only once; save it to a file first")
+            opened = True
+            head, rest = start[header_bytes:] + rest, b""
+            yield from parser.parse(record_chunks(stream, head, where), 1 + header_lines, None)
+            return
+        with path.open("rb") as file:
+            file.seek(header_bytes)
+            pieces = record_chunks(file, b"", where)
+            yield from parser.parse(pieces, 1 + header_lines, path.stat().st_size)
+
+    integer = tuple(kinds[i] in ("integer", "boolean") for i in indices)
+    return Source(where, chosen, integer, True, None, chunks)
+
+
+def record_chunks(stream: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
+    """Cut a byte stream into pieces of whole records, each ending in a newline.
+
+    A newline inside quotes ends no record. Blank lines at the very end are dropped.
+
+    Args:
+        stream: where to read on.
+        head: bytes already read from it.
+        where: the file, for messages.
+
+    Raises:
+        InputError: a quote is opened and never closed.
+    """
+    held = head
+    while data := stream.read(CHUNK_BYTES):
+        held += data
+        whole = held[: _records_end(held)].rstrip(b"\r\n")
+        if whole:
+            yield whole + b"\n"
+            # The newline that ends `whole` may be \r\n; what follows it stays for the next piece.
+            held = held[len(whole) + (2 if held[len(whole) : len(whole) + 2] == b"\r\n" else 1) :]
+        elif len(held) > LONGEST_RECORD:
+            raise InputError(f"{where}: a quote is opened and never closed")
+    if held.count(b'"') % 2:
+        raise InputError(f"{where}: a quote is opened and never closed")
+    if held := held.rstrip(b"\r\n"):
+        yield held + b"\n"
+
+
+@dataclass(frozen=True)
+class _Parser:
+    """Turns pieces of text into numbers."""
+
+    where: str
+    delimiter: str
+    names: tuple[str, ...]
+    indices: tuple[int, ...]
+    boolean: tuple[bool, ...]
+
+    def parse(
+        self, pieces: Iterator[bytes], line: int, total_bytes: int | None
+    ) -> Iterator[tuple[np.ndarray, float | None]]:
+        row, done = 1, 0
+        for piece in pieces:
+            values = self._fast(piece)
+            if values is None:
+                values = self._careful(piece, row, line)
+            row += len(values)
+            line += piece.count(b"\n")
+            done += len(piece)
+            yield values, min(1.0, done / total_bytes) if total_bytes else None
+
+    def _fast(self, piece: bytes) -> np.ndarray | None:
+        """Polars' answer, or None where a closer look is needed."""
+        width = len(self.names)
+        if b'"' not in piece:
+            if width > 1 and (piece[:1] in (b"\n", b"\r") or re.search(rb"\n\r?\n", piece)):
+                piece = re.sub(rb"(?m)^\r?\n", b"", piece)
+            # Polars fills short rows with nulls, also in columns not asked for; a count shows it.
+            if piece.count(self.delimiter.encode()) != piece.count(b"\n") * (width - 1):
+                return None
+        kinds = [pl.Boolean if b else pl.Float64 for b in self.boolean]
+        keys = [f"column_{i + 1}" for i in range(width)]
+        schema = {key: kinds[i] if i in self.indices else pl.String() for i, key in enumerate(keys)}
+        wanted = [keys[i] for i in self.indices]
+        try:
+            frame = pl.read_csv(
+                piece,
+                has_header=False,
+                separator=self.delimiter,
+                schema=schema,
+                columns=wanted,
+                encoding="utf8-lossy",
+            )
+        except pl.exceptions.PolarsError:
+            return None
+        frame = frame.select(pl.col(key).cast(pl.Float64) for key in wanted)
+        # With quotes in the piece a null may come from a short row.
+        if b'"' in piece and any(frame.null_count().row(0)):
+            return None
+        return frame.to_numpy()
+
+    def _careful(self, piece: bytes, row: int, line: int) -> np.ndarray:
+        """Parse cell by cell; a row or cell that cannot be used is named."""
+        width, out, text = len(self.names), list[list[float]](), dict[str, str]()
+        for at, cells in _rows(piece, self.delimiter, self.where, keep_blank=width == 1):
+            if len(cells) != width:
+                raise InputError(
+                    f"{self.where}: line {line + at} has {plural(len(cells), 'cell')}, "
+                    f"the header has {width}"
+                )
+            numbers = []
+            for i in self.indices:
+                number = _number(cells[i], self.boolean[i])
+                if number is None:
+                    text.setdefault(self.names[i], f"row {row + len(out)}: {_short(cells[i])}")
+                    number = np.nan
+                numbers.append(number)
+            out.append(numbers)
+        if text:
+            rest = [self.names[i] for i in self.indices if self.names[i] not in text]
+            raise not_numeric(self.where, text, rest)
+        return np.array(out, dtype=np.float64).reshape(-1, len(self.indices))
+
+
+def _first_chunk(stream: BinaryIO) -> tuple[bytes, bytes]:
+    """The first whole records, and the bytes read behind them."""
+    data = stream.read(CHUNK_BYTES)
+    if len(data) < CHUNK_BYTES:
+        return data, b""
+    end = _records_end(data) or len(data)
+    return data[:end], data[end:]
+
+
+def _records_end(data: bytes) -> int:
+    """Where the last whole record in ``data`` ends; ``data`` starts with a record."""
+    if b'"' not in data:
+        return data.rfind(b"\n") + 1
+    codes = np.frombuffer(data, dtype=np.uint8)
+    newlines = np.flatnonzero(codes == ord("\n"))
+    quotes_before = np.searchsorted(np.flatnonzero(codes == ord('"')), newlines)
+    outside = newlines[quotes_before % 2 == 0]
+    return int(outside[-1]) + 1 if len(outside) else 0
+
+
+def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], int, int]:
+    """The column names, and the bytes and lines that the header takes."""
+    if b"\0" in start[:4096] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8")
+    # A byte-order mark and blank lines may stand in front.
+    opening = re.match(rb"(?:\xef\xbb\xbf)?(?:\r?\n)*", start)
+    begin = opening.end() if opening else 0
+    if begin == len(start):
+        raise InputError(f"{where}: is empty; a header line and rows of numbers are expected")
+    end = start.find(b"\n", begin) + 1 or len(start)
+    while start[begin:end].count(b'"') % 2 and end < len(start):
+        end = start.find(b"\n", end) + 1 or len(start)
+    try:
+        text = start[begin:end].decode("utf-8")
+        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except UnicodeDecodeError:
+        raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8") from None
+    except csv.Error as error:
+        raise InputError(f"{where}: line 1 cannot be read as a header ({error})") from None
+    return tuple(name.strip() for name in names), end, start[:end].count(b"\n")
+
+
+def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:
+    if len(names) == 1:
+        found = [other for other in SEPARATORS if other != delimiter and other in names[0]]
+        if found:
+            name = SEPARATORS[found[0]]
+            use = "save it as .tsv" if name == "tabs" else f"save it with {SEPARATORS[delimiter]}"
+            if name == "commas":
+                use = "save it as .csv"
+            raise InputError(
+                f"{where}: seems to be separated by {name}, not {SEPARATORS[delimiter]}; {use}"
+            )
+    counted = [str(i) for i in range(len(names))]
+    if all(_number(name, False) is not None and name for name in names) and list(names) != counted:
+        raise InputError(
+            f"{where}: the first line holds numbers ({quoted(names, 3)}); "
+            "a header line with column names is expected"
+        )
+
+
+def _rows(
+    piece: bytes, delimiter: str, where: str, keep_blank: bool = False
+) -> Iterator[tuple[int, list[str]]]:
+    """The records of ``piece``, each with the offset of its first line."""
+    text = io.StringIO(piece.decode("utf-8", errors="replace"), newline="")
+    reader = csv.reader(text, delimiter=delimiter)
+    line = 0
+    try:
+        for cells in reader:
+            if cells or keep_blank:
+                yield line, cells or [""]
+            line = reader.line_num
+    except csv.Error as error:
+        raise InputError(f"{where}: cannot be read as delimited text ({error})") from None
+
+
+def _number(cell: str, boolean: bool) -> float | None:
+    """A cell's value, NaN where it is missing, None where it is text."""
+    cell = cell.strip().lower()
+    if cell in MISSING:
+        return float("nan")
+    if boolean and cell in BOOLEAN:
+        return BOOLEAN[cell]
+    try:
+        return None if "_" in cell else float(cell)
+    except ValueError:
+        return None
+
+
+def _kind(cells: list[str]) -> str:
+    """What a column holds, judged by its first cells: boolean, integer, number or text."""
+    cells = [cell.strip().lower() for cell in cells if cell.strip().lower() not in MISSING]
+    if cells and all(cell in BOOLEAN for cell in cells):
+        return "boolean"
+    if cells and all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):
+        return "integer"
+    return "number" if all(_number(cell, False) is not None for cell in cells) else "text"
+
+
+def _example(sample: list[list[str]], column: int) -> str:
+    for row, cells in enumerate(sample, 1):
+        if _number(cells[column], False) is None:
+            return f"row {row}: {_short(cells[column])}"
+    raise AssertionError("a column of text has a cell of text")
+
+
+def _short(cell: str) -> str:
+    return repr(cell if len(cell) <= 24 else cell[:21] + "...")

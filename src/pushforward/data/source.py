@@ -1,0 +1,182 @@
+"""What every file format hands to the table readers, and the errors they share."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pushforward.errors import InputError
+
+LARGEST_EXACT_INTEGER = 2.0**53
+"""Beyond it float64 no longer tells neighbouring integers apart."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """An opened table: its columns are known and its rows are not read yet.
+
+    Args:
+        where: what to call it in a message.
+        names: the chosen columns, in the order in which chunks hold them.
+        integer: whether each chosen column is stored as integers (or booleans).
+        named: False when the file holds no column names and ``x0, x1, ...`` stand in for them.
+        total_rows: the number of rows where the file says so, else None.
+        chunks: starts a pass over the rows; it yields ``(values (m, d), fraction)``, m of any size,
+            missing cells as NaN, fraction the share of the file read so far or None.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    integer: tuple[bool, ...]
+    named: bool
+    total_rows: int | None
+    chunks: Callable[[], Iterator[tuple[np.ndarray, float | None]]]
+
+
+def quoted(names: Sequence[str], limit: int = 12) -> str:
+    """Names for a message: each in quotes, at most ``limit`` of them.
+
+    ```python
+    >>> quoted(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+
+    ```
+    """
+    shown = ", ".join(f"'{name}'" for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def plural(count: int, noun: str) -> str:
+    """``count`` and its noun, with an s where it is wanted.
+
+    ```python
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+
+    ```
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def stand_in_names(width: int) -> tuple[str, ...]:
+    """The names ``x0, x1, ...`` for the columns of a file that has none."""
+    return tuple(f"x{i}" for i in range(width))
+
+
+def choose(
+    available: Sequence[str],
+    columns: Sequence[str] | None,
+    where: str,
+    *,
+    named: bool = True,
+    by_position: bool = False,
+) -> tuple[list[int], tuple[str, ...]]:
+    """Where the wanted columns stand in a file, and what to call them.
+
+    Args:
+        available: the names in the file, in order.
+        columns: the wanted names; None takes all.
+        where: the file, for messages.
+        named: whether the names come from the file.
+        by_position: let ``columns`` name the columns of a file that has no names.
+
+    Raises:
+        InputError: a name is not there, is wanted twice, or stands twice in the file.
+    """
+    twice = _repeated([name for name in available if name])
+    if twice is not None:
+        raise InputError(
+            f"{where}: the column name '{twice}' occurs more than once; rename one of them"
+        )
+    if columns is None:
+        return list(range(len(available))), tuple(available)
+    wanted = [str(name) for name in columns]
+    if not wanted:
+        raise InputError(f"{where}: no columns were chosen; it holds {quoted(available)}")
+    if (again := _repeated(wanted)) is not None:
+        raise InputError(f"{where}: column '{again}' is asked for twice")
+    if by_position and not named:
+        if len(wanted) != len(available):
+            raise InputError(
+                f"{where}: holds {plural(len(available), 'column')} without names; "
+                f"{len(wanted)} are expected ({quoted(wanted)})"
+            )
+        return list(range(len(wanted))), tuple(wanted)
+    place = {name: i for i, name in enumerate(available)}
+    unknown = [name for name in wanted if name not in place]
+    if unknown:
+        raise InputError(unknown_columns(unknown, available, where))
+    return [place[name] for name in wanted], tuple(wanted)
+
+
+def unknown_columns(unknown: Sequence[str], available: Sequence[str], where: str) -> str:
+    """The message for columns that are not there: what there is, and what may have been meant."""
+    noun = "column" if len(unknown) == 1 else "columns"
+    folded = {name.lower(): name for name in available}
+    close = difflib.get_close_matches(unknown[0].lower(), list(folded), n=1)
+    hint = f" (did you mean '{folded[close[0]]}'?)" if close else ""
+    return f"{where}: no {noun} {quoted(unknown)}{hint}; it holds {quoted(available)}"
+
+
+def not_numeric(where: str, text: dict[str, str], numeric: Sequence[str]) -> InputError:
+    """The error for columns that are not numbers.
+
+    Args:
+        where: the file.
+        text: what each such column holds instead, such as ``row 1: 'red'`` or a type.
+        numeric: the numeric columns, to suggest.
+    """
+    first, example = next(iter(text.items()))
+    which = f"column '{first}' is not numeric ({example})"
+    if len(text) > 1:
+        which += f", nor {'is' if len(text) == 2 else 'are'} {quoted(list(text)[1:], 5)}"
+    if not numeric:
+        return InputError(f"{where}: {which}; no column is numeric")
+    return InputError(
+        f"{where}: {which}; choose numeric columns: --columns {','.join(numeric[:40])}"
+    )
+
+
+def check_finite(
+    values: np.ndarray, names: Sequence[str], where: str, first_row: int = 1, whole: bool = True
+) -> None:
+    """Refuse missing values, NaN and infinity.
+
+    Args:
+        values: rows ``(m, d)``.
+        names: the d column names.
+        where: the file.
+        first_row: the row number of ``values[0]``, counting data rows from 1.
+        whole: whether these are all the rows, so that the count of bad cells is the file's.
+
+    Raises:
+        InputError: says how many cells are bad and where the first one is.
+    """
+    # The sum is finite for almost every clean table and costs no mask; it may overflow harmlessly.
+    with np.errstate(over="ignore", invalid="ignore"):
+        if np.isfinite(values.sum()):
+            return
+    bad = ~np.isfinite(values)
+    count = int(bad.sum())
+    if count == 0:
+        return
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    cell = values[row, column]
+    what = "missing" if np.isnan(cell) else f"{cell}"
+    cells = plural(count, "cell")
+    raise InputError(
+        f"{where}: {cells if whole else 'at least ' + cells} missing, NaN or infinite, the first "
+        f"in row {first_row + row}, column '{names[column]}' ({what}); fill or drop such rows first"
+    )
+
+
+def _repeated(names: Sequence[str]) -> str | None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return None

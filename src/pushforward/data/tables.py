@@ -1,0 +1,212 @@
+"""Numeric tables: read whole, or streamed in blocks when larger than memory."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pushforward.data.arrays import open_npy, open_npz, open_parquet
+from pushforward.data.delimited import open_delimited
+from pushforward.data.source import LARGEST_EXACT_INTEGER, Source, check_finite, choose
+from pushforward.data.writers import (
+    SUFFIXES,
+    TableWriter,
+    check_output,
+    open_writer,
+    write_table,
+)
+from pushforward.errors import InputError
+
+__all__ = [
+    "SUFFIXES",
+    "BlockReader",
+    "Table",
+    "TableWriter",
+    "check_output",
+    "open_blocks",
+    "open_writer",
+    "read_table",
+    "write_table",
+]
+
+BLOCK_ROWS = 65536
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of finite float64 numbers.
+
+    Args:
+        names: the d column names.
+        values: ``(n, d)``, float64.
+        integer: whether each column is stored as integers or booleans and holds only whole numbers.
+        named: False when the source has no column names and ``x0, x1, ...`` stand in for them.
+
+    ```python
+    >>> import numpy as np
+    >>> table = Table(("a", "b"), np.array([[1.0, 2.5]]), (True, False))
+    >>> table.select(["b"]).values
+    array([[2.5]])
+
+    ```
+    """
+
+    names: tuple[str, ...]
+    values: np.ndarray
+    integer: tuple[bool, ...]
+    named: bool = True
+
+    def select(self, names: Sequence[str]) -> Table:
+        """The table of these columns, in this order.
+
+        Raises:
+            InputError: a column is not there.
+        """
+        indices, chosen = choose(self.names, names, "the table")
+        integer = tuple(self.integer[i] for i in indices)
+        return Table(chosen, self.values[:, indices], integer, self.named)
+
+
+class BlockReader:
+    """The rows of a table in blocks of exactly ``block_rows`` rows, the last one shorter.
+
+    Iterate over it for float64 blocks ``(m, d)``. Files can be iterated again, standard input
+    cannot.
+
+    Attributes:
+        names: the chosen columns.
+        named: False when the source has no column names.
+        total_rows: the number of rows where the file says so (Parquet, NPY, NPZ), else None.
+        fraction: the share of the source read so far, for a progress bar; None for standard input.
+    """
+
+    def __init__(self, source: Source, block_rows: int) -> None:
+        if block_rows < 1:
+            raise InputError(f"block_rows is {block_rows}; at least 1 is needed")
+        self.names = source.names
+        self.named = source.named
+        self.total_rows = source.total_rows
+        self.fraction: float | None = None
+        self._source = source
+        self._block_rows = block_rows
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Blocks of rows.
+
+        Raises:
+            InputError: a row cannot be used; blocks before it have been given out by then.
+        """
+        size, row = self._block_rows, 1
+        block = np.empty((size, len(self.names)))
+        filled = 0
+        for values, fraction in self._source.chunks():
+            check_finite(values, self.names, self._source.where, row, whole=False)
+            row += len(values)
+            self.fraction = fraction
+            start = 0
+            while start < len(values):
+                take = min(size - filled, len(values) - start)
+                block[filled : filled + take] = values[start : start + take]
+                filled, start = filled + take, start + take
+                if filled == size:
+                    yield block
+                    block, filled = np.empty_like(block), 0
+        if filled:
+            yield block[:filled]
+
+
+def read_table(
+    source: str | Path, columns: Sequence[str] | None = None, *, by_position: bool = False
+) -> Table:
+    """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
+
+    Booleans become 0 and 1. NPY files name their columns ``x0, x1, ...``. An NPZ file is one array,
+    or 1-D arrays of one length that are its columns; ``file.npz:train`` takes the array ``train``.
+
+    Args:
+        source: the path; its suffix says the format.
+        columns: the wanted columns in the wanted order; None takes all.
+        by_position: let ``columns`` name the columns of a source without names, if the count fits.
+
+    Raises:
+        InputError: the source is not there, is damaged, holds something other than numbers in a
+            wanted column, or has missing, NaN or infinite cells.
+    """
+    opened = _open(source, columns, by_position)
+    if opened.total_rows is None:
+        values = np.concatenate([chunk for chunk, _ in opened.chunks()])
+    else:
+        values, row = np.empty((opened.total_rows, len(opened.names))), 0
+        for chunk, _ in opened.chunks():
+            values[row : row + len(chunk)] = chunk
+            row += len(chunk)
+    check_finite(values, opened.names, opened.where)
+    integer = tuple(flag and _whole(values[:, i]) for i, flag in enumerate(opened.integer))
+    return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
+
+
+def open_blocks(
+    source: str | Path,
+    columns: Sequence[str] | None = None,
+    block_rows: int = BLOCK_ROWS,
+    *,
+    by_position: bool = False,
+) -> BlockReader:
+    """Open a table to be read in blocks, in memory that does not grow with the number of rows.
+
+    The arguments are those of ``read_table``. Names, types and the first rows are checked now, the
+    cells as they are read. To score rows with a model, ask for the model's columns with
+    ``by_position=True``: they come in the model's order, whatever else the file holds.
+
+    Args:
+        source: the path; its suffix says the format.
+        columns: the wanted columns in the wanted order; None takes all.
+        block_rows: rows in every block but the last.
+        by_position: let ``columns`` name the columns of a source without names, if the count fits.
+
+    Raises:
+        InputError: as ``read_table``.
+    """
+    return BlockReader(_open(source, columns, by_position), block_rows)
+
+
+def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) -> Source:
+    if str(source) == "-":
+        return open_delimited(None, ",", columns, "standard input")
+    path, key = Path(source), None
+    chosen = re.fullmatch(r"(.+\.npz):(.+)", str(source), flags=re.IGNORECASE)
+    if chosen and not path.exists():
+        path, key = Path(chosen[1]), chosen[2]
+    where, suffix = str(source), path.suffix.lower()
+    if path.is_dir():
+        raise InputError(f"{where}: is a directory; a file is expected")
+    if not path.exists():
+        raise InputError(f"{where}: no such file")
+    if suffix not in SUFFIXES:
+        raise InputError(
+            f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
+            "CSV on standard input"
+        )
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{where}: is empty")
+        if suffix == ".csv" or suffix == ".tsv":
+            return open_delimited(path, "\t" if suffix == ".tsv" else ",", columns, where)
+        if suffix == ".parquet":
+            return open_parquet(path, columns, where)
+        if suffix == ".npy":
+            return open_npy(path, columns, where, by_position)
+        return open_npz(path, key, columns, where, by_position)
+    except OSError as error:
+        raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+
+
+def _whole(column: np.ndarray) -> bool:
+    return bool(
+        np.all(np.rint(column) == column)
+        and np.abs(column).max(initial=0.0) <= LARGEST_EXACT_INTEGER
+    )

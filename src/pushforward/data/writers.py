@@ -1,0 +1,364 @@
+"""Writing numeric tables, at once or block by block; a crash leaves nothing half-written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Protocol
+
+import numpy as np
+import polars as pl
+
+from pushforward.errors import InputError
+
+SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
+"""The known formats, for reading and writing."""
+
+ROWS_AT_ONCE = 65536
+CELLS_PER_PART = 1 << 22
+"""Cells of a Parquet row group, 32 MiB of float64."""
+
+
+def check_output(target: str | Path, force: bool = False) -> None:
+    """Find out before any work whether a table can be written to ``target``.
+
+    Args:
+        target: a path with a known suffix, or ``-`` for CSV on standard output.
+        force: whether an existing file may be replaced.
+
+    Raises:
+        InputError: the format is unknown, the file exists and ``force`` is not set, or its
+            directory is missing or not writable.
+    """
+    if str(target) == "-":
+        return
+    path = Path(target)
+    if path.suffix.lower() not in SUFFIXES:
+        raise InputError(
+            f"{target}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
+            "CSV on standard output"
+        )
+    if path.is_dir():
+        raise InputError(f"{target}: is a directory; name a file")
+    if path.exists() and not force:
+        raise InputError(
+            f"{target}: exists already; choose another name or replace it with --force"
+        )
+    directory = _real(path).parent
+    if not directory.is_dir():
+        raise InputError(f"{target}: the directory {directory} does not exist; create it first")
+    if not os.access(directory, os.W_OK | os.X_OK):
+        raise InputError(f"{target}: the directory {directory} is not writable")
+
+
+def open_writer(
+    target: str | Path, names: Sequence[str], integer: Sequence[bool] | None = None
+) -> TableWriter:
+    """Open a table to be written block by block; an existing file is replaced at the end.
+
+    Args:
+        target: a path with a known suffix, or ``-`` for CSV on standard output.
+        names: the d column names. NPY keeps none.
+        integer: the columns to write as integers; None writes all as floating point.
+
+    Raises:
+        InputError: the target cannot be written, or the names do not fit.
+
+    ```python
+    >>> import numpy as np
+    >>> with open_writer("-", ["a", "b"], integer=[True, False]) as writer:  # doctest: +SKIP
+    ...     writer.write(np.array([[1.0, 0.1]]))
+    a,b
+    1,0.1
+
+    ```
+    """
+    return TableWriter(target, names, integer)
+
+
+def write_table(
+    target: str | Path,
+    names: Sequence[str],
+    values: np.ndarray,
+    integer: Sequence[bool] | None = None,
+) -> None:
+    """Write a table; an existing file is replaced.
+
+    Numbers are written so that reading gives them back exactly, float32 with the digits it needs.
+
+    Args:
+        target: a path with a known suffix, or ``-`` for CSV on standard output.
+        names: the d column names.
+        values: ``(n, d)``.
+        integer: the columns to write as integers; None writes all as floating point.
+
+    Raises:
+        InputError: as ``open_writer`` and ``TableWriter.write``.
+    """
+    with open_writer(target, names, integer) as writer:
+        writer.write(values)
+
+
+class _Sink(Protocol):
+    """A format: takes checked blocks, then ends its file."""
+
+    def write(self, block: np.ndarray) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+class TableWriter:
+    """A table being written, best as a context manager.
+
+    Leaving it normally puts the file in place, leaving it by an error removes what was written.
+
+    Memory does not grow with the number of rows. Parquet and NPZ first write parts beside the
+    target, so they need the disk space twice for a while.
+    """
+
+    def __init__(
+        self, target: str | Path, names: Sequence[str], integer: Sequence[bool] | None = None
+    ) -> None:
+        check_output(target, force=True)
+        self.names = tuple(str(name) for name in names)
+        flags = tuple(bool(flag) for flag in integer) if integer is not None else None
+        self.integer = (False,) * len(self.names) if flags is None else flags
+        if not self.names or len(set(self.names)) != len(self.names):
+            raise InputError(f"{target}: distinct column names are needed; given {list(names)}")
+        if len(self.integer) != len(self.names):
+            raise InputError(
+                f"{target}: {len(self.integer)} integer flags for {len(self.names)} columns"
+            )
+        self.rows = 0
+        self._where = "standard output" if str(target) == "-" else str(target)
+        self._sink: _Sink
+        self._open = True
+        if str(target) == "-":
+            self._target = self._workspace = None
+            self._sink = _TextSink(sys.stdout.buffer, self.names, self.integer, ",")
+            return
+        self._target = _real(Path(target))
+        # A directory beside the target: the same file system, so that the rename is atomic.
+        self._workspace = Path(tempfile.mkdtemp(prefix=".pushforward-", dir=self._target.parent))
+        self._file = self._workspace / self._target.name
+        try:
+            self._sink = _sink_for(self._file, self.names, self.integer)
+        except BaseException:
+            self.discard()
+            raise
+
+    def write(self, block: np.ndarray) -> None:
+        """Append rows.
+
+        Args:
+            block: ``(m, d)``; the type of the first one, float32 or float64, is the file's.
+
+        Raises:
+            InputError: the shape does not fit, or an integer column holds something else.
+        """
+        if not self._open:
+            raise ValueError("the table is closed")
+        block = np.asarray(block)
+        if block.ndim != 2 or block.shape[1] != len(self.names):
+            raise InputError(
+                f"{self._where}: rows of {len(self.names)} columns are expected; "
+                f"given an array of shape {block.shape}"
+            )
+        if block.dtype not in (np.float32, np.float64):
+            block = block.astype(np.float64)
+        for i, name in enumerate(self.names):
+            if self.integer[i]:
+                column = block[:, i]
+                whole = (np.rint(column) == column) & (np.abs(column) < 2.0**63)
+                if not whole.all():
+                    row = int(np.argmin(whole))
+                    raise InputError(
+                        f"{self._where}: column '{name}' is to be written as integers, but row "
+                        f"{self.rows + row + 1} holds {column[row]}"
+                    )
+        self._sink.write(block)
+        self.rows += len(block)
+
+    def close(self) -> None:
+        """End the file and put it in its place. Closing twice does nothing."""
+        if not self._open:
+            return
+        try:
+            self._sink.finish()
+            if self._target is not None:
+                os.replace(self._file, self._target)
+        finally:
+            self.discard()
+
+    def discard(self) -> None:
+        """Give up: remove what was written so far and leave the target as it was."""
+        self._open = False
+        if self._workspace is not None:
+            stream = getattr(getattr(self, "_sink", None), "stream", None)
+            if stream is not None:
+                stream.close()
+            shutil.rmtree(self._workspace, ignore_errors=True)
+
+    def __enter__(self) -> TableWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def _sink_for(path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> _Sink:
+    suffix = path.suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _TextSink(path.open("wb"), names, integer, "," if suffix == ".csv" else "\t")
+    if suffix == ".parquet":
+        return _ParquetSink(path, names, integer)
+    if suffix == ".npy":
+        return _NpySink(path, len(names), all(integer))
+    return _NpzSink(path, names, integer)
+
+
+def _frame(block: np.ndarray, names: tuple[str, ...], integer: tuple[bool, ...]) -> pl.DataFrame:
+    columns = (
+        pl.Series(name, block[:, i].astype(np.int64) if integer[i] else block[:, i].copy())
+        for i, name in enumerate(names)
+    )
+    return pl.DataFrame(list(columns))
+
+
+class _TextSink:
+    def __init__(
+        self, stream: BinaryIO, names: tuple[str, ...], integer: tuple[bool, ...], delimiter: str
+    ) -> None:
+        self.stream, self._names, self._integer = stream, names, integer
+        self._delimiter = delimiter
+        header = io.StringIO()
+        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(names)
+        stream.write(header.getvalue().encode())
+
+    def write(self, block: np.ndarray) -> None:
+        for start in range(0, len(block), ROWS_AT_ONCE):
+            part = _frame(block[start : start + ROWS_AT_ONCE], self._names, self._integer)
+            text = io.BytesIO()
+            part.write_csv(text, include_header=False, separator=self._delimiter)
+            self.stream.write(text.getbuffer())
+
+    def finish(self) -> None:
+        self.stream.flush()
+
+
+class _NpySink:
+    """An NPY file whose header, of constant length, is written again when the rows are counted."""
+
+    def __init__(self, path: Path, width: int, integer: bool) -> None:
+        self.stream = path.open("wb")
+        self._width, self._rows = width, 0
+        self._integer = integer
+        self.dtype: np.dtype[Any] | None = np.dtype(np.int64) if integer else None
+
+    def write(self, block: np.ndarray) -> None:
+        if self.dtype is None:
+            self.dtype = block.dtype
+        if self._rows == 0:
+            self._header()
+        self.stream.write(np.ascontiguousarray(block, dtype=self.dtype).data)
+        self._rows += len(block)
+
+    def finish(self) -> None:
+        self._header()
+        self.stream.close()
+
+    def _header(self) -> None:
+        self.stream.seek(0)
+        _npy_header(self.stream, self.dtype or np.dtype(np.float64), (self._rows, self._width))
+
+
+class _NpzSink:
+    """Rows are kept as a raw file; at the end each column becomes an array of the archive."""
+
+    def __init__(self, path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> None:
+        self._path, self._names, self._integer = path, names, integer
+        self._raw = path.with_name("rows.npy.tmp")
+        self._rows = _NpySink(self._raw, len(names), False)
+        self.stream = self._rows.stream
+
+    def write(self, block: np.ndarray) -> None:
+        self._rows.write(block)
+
+    def finish(self) -> None:
+        self._rows.finish()
+        table = np.load(self._raw, mmap_mode="r", allow_pickle=False)
+        with zipfile.ZipFile(self._path, "w", zipfile.ZIP_STORED) as archive:
+            for i, name in enumerate(self._names):
+                dtype = np.dtype(np.int64) if self._integer[i] else table.dtype
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as stream:
+                    _npy_header(stream, dtype, (len(table),))
+                    for start in range(0, len(table), ROWS_AT_ONCE):
+                        part = table[start : start + ROWS_AT_ONCE, i].astype(dtype)
+                        stream.write(part.tobytes())
+
+
+class _ParquetSink:
+    """Polars cannot append to a Parquet file: parts are written, and joined as a stream."""
+
+    def __init__(self, path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> None:
+        self._path, self._names, self._integer = path, names, integer
+        self._parts: list[Path] = []
+        self._held: list[np.ndarray] = []
+        self._held_rows = 0
+        self._rows_per_part = max(1, CELLS_PER_PART // len(names))
+
+    def write(self, block: np.ndarray) -> None:
+        for start in range(0, len(block), self._rows_per_part):
+            # A copy: the caller may use its block again.
+            self._held.append(block[start : start + self._rows_per_part].copy())
+            self._held_rows += len(self._held[-1])
+            if self._held_rows >= self._rows_per_part:
+                part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
+                self._flush(part)
+                self._parts.append(part)
+
+    def finish(self) -> None:
+        if not self._parts:
+            self._flush(self._path)
+            return
+        if self._held:
+            part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
+            self._flush(part)
+            self._parts.append(part)
+        pl.scan_parquet(self._parts).sink_parquet(self._path)
+
+    def _flush(self, path: Path) -> None:
+        dtype = self._held[0].dtype if self._held else np.dtype(np.float64)
+        rows = self._held or [np.empty((0, len(self._names)), dtype)]
+        _frame(np.concatenate(rows), self._names, self._integer).write_parquet(path)
+        self._held, self._held_rows = [], 0
+
+
+def _npy_header(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    np.lib.format.write_array_header_1_0(stream, header)
+
+
+def _real(path: Path) -> Path:
+    # A link stays a link: what it points to is replaced.
+    return Path(os.path.realpath(path))

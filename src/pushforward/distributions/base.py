@@ -1,0 +1,74 @@
+"""The interface of every distribution."""
+
+import math
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.rows import Shape, broadcast_rows, condition_rows
+
+
+class AbstractDistribution(eqx.Module):
+    """A density that can be evaluated and sampled.
+
+    A leaf declares its two shapes and writes two methods on rows with exactly one batch axis: `log_prob_rows` and
+    `sample_rows`. Callers use `log_prob`, `sample` and `sample_and_log_prob`, which take any leading axes.
+
+    Attributes:
+        event_shape: the shape of one event.
+        condition_shape: the shape of one condition, or None where the density takes none.
+    """
+
+    event_shape: eqx.AbstractVar[Shape]
+    condition_shape: eqx.AbstractVar[Shape | None]
+
+    @abstractmethod
+    def log_prob_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> Float[Array, " n"]:
+        """`(n, *event)` rows to log-densities in nats, `(n,)`."""
+
+    @abstractmethod
+    def sample_rows(
+        self, key: PRNGKeyArray, n: int, condition: Array | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        """`n` draws, `(n, *event)`, and their log-densities, `(n,)`."""
+
+    def log_prob(
+        self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+    ) -> Array:
+        """Log-density in nats, `(*batch,)`.
+
+        Arguments:
+            x: `(*batch, *event)`.
+            condition: `(*batch, *condition)`, broadcast against the batch of x.
+            key: noise for models that use it while training (dropout); deterministic without it.
+
+        Raises `InputError` where a shape does not fit.
+        """
+        rows, conditions, batch = broadcast_rows(
+            x, self.event_shape, condition, self.condition_shape, "x"
+        )
+        return self.log_prob_rows(rows, conditions, key).reshape(batch)
+
+    def sample(
+        self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
+    ) -> Array:
+        """Draws of shape `(*shape, *batch of the condition, *event)`."""
+        return self.sample_and_log_prob(key, shape, condition)[0]
+
+    def sample_and_log_prob(
+        self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Draws as in `sample`, with their log-densities in nats from the same pass."""
+        conditions, batch = condition_rows(condition, self.condition_shape, tuple(shape))
+        x, log_prob = self.sample_rows(key, math.prod(batch), conditions)
+        return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
+
+
+def sum_event(value: Array) -> Float[Array, " n"]:
+    """Sum over all axes but the first."""
+    return value.reshape(value.shape[0], math.prod(value.shape[1:])).sum(1)
+
+

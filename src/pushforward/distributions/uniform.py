@@ -1,0 +1,48 @@
+"""The uniform distribution on a box."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.distributions.base import AbstractDistribution
+from pushforward.errors import InputError
+from pushforward.rows import Shape, as_shape
+
+
+class Uniform(AbstractDistribution):
+    """The uniform distribution on `[low, high]` in every coordinate: `log p = -d log(high - low)`, `-inf` outside.
+
+    Arguments:
+        event: the event's size or shape.
+        low, high: the sides of the box; default 0 and 1.
+
+    Raises `InputError` unless `low < high`.
+    """
+
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: None = eqx.field(static=True, default=None)
+
+    def __init__(self, event: int | Shape, low: float = 0.0, high: float = 1.0):
+        if not low < high:
+            raise InputError(f"a uniform base needs low < high; given {low} and {high}")
+        self.event_shape, self.low, self.high = as_shape(event) or (), float(low), float(high)
+
+    def log_prob_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> Float[Array, " n"]:
+        inside = ((x >= self.low) & (x <= self.high)).reshape(x.shape[0], -1).all(1)
+        size = int(np.prod(self.event_shape))
+        log_volume = jnp.asarray(size * np.log(self.high - self.low), x.dtype)
+        return jnp.where(inside, -log_volume, -jnp.inf)
+
+    def sample_rows(
+        self, key: PRNGKeyArray, n: int, condition: Array | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        x = jax.random.uniform(
+            key, (n, *self.event_shape), jnp.zeros(()).dtype, self.low, self.high
+        )
+        return x, self.log_prob_rows(x, None, None)

@@ -1,0 +1,6 @@
+"""Networks that turn what is known into parameters. Features stand on the leading axis, rows on the last."""
+
+from pushforward.networks.masked_mlp import MaskedMLP
+from pushforward.networks.mlp import MLP
+
+__all__ = ["MLP", "MaskedMLP"]

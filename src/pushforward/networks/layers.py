@@ -1,0 +1,48 @@
+"""What all networks share: initial weights, dropout, activations by name."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.errors import InputError
+
+ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
+    "relu": jax.nn.relu,
+    "silu": jax.nn.silu,
+    "tanh": jnp.tanh,
+    "elu": jax.nn.elu,
+    "gelu": jax.nn.gelu,
+}
+
+
+def activation_named(name: str) -> Callable[[Array], Array]:
+    """The activation of that name. Raises `InputError` listing the known ones."""
+    if name not in ACTIVATIONS:
+        raise InputError(f"activation {name!r} is unknown; known: {', '.join(ACTIVATIONS)}")
+    return ACTIVATIONS[name]
+
+
+def uniform_weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
+    """Uniform in `+- 1 / sqrt(fan_in)`."""
+    bound = max(fan_in, 1) ** -0.5
+    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+
+
+def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
+    """Zero a share `rate` of the entries and scale up the rest; the identity without a key.
+
+    The mask is drawn from single random bytes (a rate is met to within 1/512), four for the price of one word:
+    random bits would otherwise cost as much as the layer's matrix product.
+    """
+    if key is None or rate == 0.0:
+        return h
+    cut = min(max(round(rate * 256), 1), 255)
+    keep = jax.random.bits(key, h.shape, jnp.uint8) >= cut
+    return jnp.where(keep, h * (256 / (256 - cut)), 0.0)
+
+
+def split(key: PRNGKeyArray | None, n: int) -> list[PRNGKeyArray | None]:
+    """`n` keys from one, or `n` times None."""
+    return [None] * n if key is None else list(jax.random.split(key, n))

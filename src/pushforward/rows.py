@@ -1,0 +1,101 @@
+"""One batch axis for every leaf: checking, broadcasting and flattening of leading axes, done once."""
+
+import math
+
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike
+
+from pushforward.errors import InputError
+
+Shape = tuple[int, ...]
+
+
+def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:
+    """A shape from a size or a shape: ``8 -> (8,)``, ``(3, 4) -> (3, 4)``, ``None -> None``."""
+    if size is None:
+        return None
+    shape = (int(size),) if isinstance(size, int) else tuple(int(s) for s in size)
+    if any(s < 1 for s in shape):
+        raise InputError(f"{what} shape {shape}: every size must be at least 1")
+    return shape
+
+
+def as_float(value: ArrayLike) -> Array:
+    """The value as a floating-point array: integers and booleans become the default float type."""
+    array = jnp.asarray(value)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise InputError(f"a real array was expected, not one of type {array.dtype}")
+        array = array.astype(jnp.zeros(()).dtype)
+    return array
+
+
+def batch_shape_of(value: Array, event_shape: Shape, name: str) -> Shape:
+    """The leading axes of ``value``, whose last axes must be ``event_shape``."""
+    cut = value.ndim - len(event_shape)
+    if cut < 0 or value.shape[cut:] != event_shape:
+        raise InputError(
+            f"{name} has shape {value.shape}, but its last axes must be the event {event_shape}"
+        )
+    return value.shape[:cut]
+
+
+def broadcast_rows(
+    value: ArrayLike,
+    event_shape: Shape,
+    condition: ArrayLike | None,
+    condition_shape: Shape | None,
+    name: str,
+) -> tuple[Array, Array | None, Shape]:
+    """Flatten a value and its condition to one common batch axis.
+
+    Arguments:
+        value: `(*batch, *event)`.
+        event_shape: the event's axes.
+        condition: `(*batch, *condition)`, its leading axes broadcast against the value's; or None.
+        condition_shape: the condition's axes, or None where none is taken.
+        name: the value's name in error messages.
+
+    Returns `(n, *event)`, `(n, *condition)` or None, and the broadcast batch shape, of which `n` is the size.
+
+    Raises `InputError` where an event or condition has the wrong shape, is missing, or is given but not taken.
+    """
+    value = as_float(value)
+    batch = batch_shape_of(value, event_shape, name)
+    if condition_shape is None:
+        if condition is not None:
+            raise InputError("a condition was given, but this model takes none")
+        return value.reshape(math.prod(batch), *event_shape), None, batch
+    batch, flat_condition = _condition_rows(condition, condition_shape, batch)
+    value = jnp.broadcast_to(value, (*batch, *event_shape))
+    return value.reshape(math.prod(batch), *event_shape), flat_condition, batch
+
+
+def condition_rows(
+    condition: ArrayLike | None, condition_shape: Shape | None, shape: Shape
+) -> tuple[Array | None, Shape]:
+    """The condition's rows for a sample of batch shape `(*shape, *condition batch)`, and that batch shape."""
+    if condition_shape is None:
+        if condition is not None:
+            raise InputError("a condition was given, but this model takes none")
+        return None, shape
+    own = () if condition is None else batch_shape_of(as_float(condition), condition_shape, "condition")
+    batch, rows = _condition_rows(condition, condition_shape, (*shape, *(1,) * len(own)))
+    return rows, batch
+
+
+def _condition_rows(
+    condition: ArrayLike | None, condition_shape: Shape, batch: Shape
+) -> tuple[Shape, Array]:
+    if condition is None:
+        raise InputError(f"this model needs a condition of shape {condition_shape}; none was given")
+    condition = as_float(condition)
+    own = batch_shape_of(condition, condition_shape, "condition")
+    try:
+        batch = jnp.broadcast_shapes(batch, own)
+    except ValueError:
+        raise InputError(
+            f"the batch axes of value and condition do not broadcast: {batch} and {own}"
+        ) from None
+    condition = jnp.broadcast_to(condition, (*batch, *condition_shape))
+    return batch, condition.reshape(math.prod(batch), *condition_shape)
