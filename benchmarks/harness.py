@@ -118,9 +118,22 @@ def provenance() -> str:
     return (
         f"- date: {time.strftime('%Y-%m-%d %H:%M')}\n"
         f"- machine: {_processor()}, {len(os.sched_getaffinity(0))} cores, "
-        f"load {os.getloadavg()[0]:.1f} at the start; Python {platform.python_version()}\n"
+        f"{_busy():.0%} busy before the start; Python {platform.python_version()}\n"
         f"- versions: {versions}"
     )
+
+
+def _busy(wait: float = 2.0) -> float:
+    """Share of the processor's time that others take while this process sleeps."""
+
+    def ticks() -> tuple[int, int]:
+        fields = [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
+        return sum(fields), fields[3] + fields[4]
+
+    total, idle = ticks()
+    time.sleep(wait)
+    total, idle = ticks()[0] - total, ticks()[1] - idle
+    return 1 - idle / max(total, 1)
 
 
 def _processor() -> str:

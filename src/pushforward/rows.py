@@ -79,7 +79,11 @@ def condition_rows(
         if condition is not None:
             raise InputError("a condition was given, but this model takes none")
         return None, shape
-    own = () if condition is None else batch_shape_of(as_float(condition), condition_shape, "condition")
+    own = (
+        ()
+        if condition is None
+        else batch_shape_of(as_float(condition), condition_shape, "condition")
+    )
     batch, rows = _condition_rows(condition, condition_shape, (*shape, *(1,) * len(own)))
     return rows, batch
 

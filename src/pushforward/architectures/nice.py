@@ -40,7 +40,13 @@ class NICE:
 
         def layer(key: PRNGKeyArray) -> Chain:
             coupling = coupling_layer(
-                Additive(), d, context, width=self.width, depth=self.depth, dropout=self.dropout, key=key
+                Additive(),
+                d,
+                context,
+                width=self.width,
+                depth=self.depth,
+                dropout=self.dropout,
+                key=key,
             )
             return Chain([coupling, Reverse(d)])
 

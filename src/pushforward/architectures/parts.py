@@ -35,7 +35,12 @@ def condition_size(condition: Shape | None) -> int:
 
 
 def autoregressive_layer(
-    transformer: AbstractTransformer, d: int, condition: Shape | None, *, key: PRNGKeyArray, **network
+    transformer: AbstractTransformer,
+    d: int,
+    condition: Shape | None,
+    *,
+    key: PRNGKeyArray,
+    **network,
 ) -> Autoregressive:
     """An autoregressive layer with a masked MLP; `network` holds its width, depth, residual, dropout."""
     mlp = MaskedMLP(d, transformer.size, condition=condition_size(condition), key=key, **network)
@@ -43,7 +48,12 @@ def autoregressive_layer(
 
 
 def coupling_layer(
-    transformer: AbstractTransformer, d: int, condition: Shape | None, *, key: PRNGKeyArray, **network
+    transformer: AbstractTransformer,
+    d: int,
+    condition: Shape | None,
+    *,
+    key: PRNGKeyArray,
+    **network,
 ) -> Coupling:
     """A coupling layer that keeps the first half (the smaller one) and transforms the rest with an MLP."""
     kept = d // 2

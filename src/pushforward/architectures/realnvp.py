@@ -39,7 +39,13 @@ class RealNVP:
 
         def layer(key: PRNGKeyArray) -> Chain:
             coupling = coupling_layer(
-                Affine(), d, context, width=self.width, depth=self.depth, dropout=self.dropout, key=key
+                Affine(),
+                d,
+                context,
+                width=self.width,
+                depth=self.depth,
+                dropout=self.dropout,
+                key=key,
             )
             return Chain([coupling, Reverse(d)])
 

@@ -32,7 +32,9 @@ class Chain(AbstractBijection):
         events = {b.event_shape for b in bijections}
         conditions = {b.condition_shape for b in bijections} - {None}
         if len(events) > 1 or len(conditions) > 1:
-            raise InputError(f"a chain's maps differ in shape: events {events}, conditions {conditions}")
+            raise InputError(
+                f"a chain's maps differ in shape: events {events}, conditions {conditions}"
+            )
         self.bijections = tuple(bijections)
         self.event_shape = bijections[0].event_shape
         self.condition_shape = conditions.pop() if conditions else None
@@ -88,7 +90,8 @@ class Stack(AbstractBijection):
         """The layers, first to last, as maps of their own."""
         arrays, static = eqx.partition(self.layer, eqx.is_array)
         return [
-            eqx.combine(jax.tree.map(lambda a, i=i: a[i], arrays), static) for i in range(self.layers)
+            eqx.combine(jax.tree.map(lambda a, i=i: a[i], arrays), static)
+            for i in range(self.layers)
         ]
 
     def _scan(self, value, condition, key, method: str, reverse: bool):

@@ -35,7 +35,9 @@ class LULinear(AbstractBijection):
 
     def _factors(self) -> tuple[Array, Array]:
         eye = jnp.eye(self.bias.size, dtype=self.bias.dtype)
-        return jnp.tril(self.lower, -1) + eye, jnp.triu(self.upper, 1) + eye * jnp.exp(self.log_diagonal)
+        return jnp.tril(self.lower, -1) + eye, jnp.triu(self.upper, 1) + eye * jnp.exp(
+            self.log_diagonal
+        )
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

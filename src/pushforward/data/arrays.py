@@ -68,11 +68,9 @@ def open_npy(
         InputError: the file is damaged, or the array is no table of real numbers.
     """
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        array = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, EOFError, OSError, SyntaxError) as error:
         raise _damaged(where, "NPY", error) from None
-    if not isinstance(array, np.ndarray):
-        raise InputError(f"{where}: is no NPY file; rename it after what it holds")
     _check_array(array.dtype, array.shape, where)
     table = array if array.ndim == 2 else array[:, None]
     total, width = table.shape
@@ -254,6 +252,6 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _damaged(where: str, kind: str, error: Exception) -> InputError:
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
-    if "allow_pickle" in reason or "object arrays" in reason.lower():
+    if "Python objects" in reason:
         reason = "it holds Python objects, which are never unpickled; save plain numbers"
     return InputError(f"{where}: cannot be read as {kind} ({reason})")

@@ -15,7 +15,7 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from pushforward.data.source import Source, choose, not_numeric, plural, quoted
+from pushforward.data.source import Source, choose, columns_option, not_numeric, plural, quoted
 from pushforward.errors import InputError
 
 CHUNK_BYTES = 8 << 20
@@ -46,7 +46,7 @@ def open_delimited(
     """
     stream = sys.stdin.buffer if path is None else path.open("rb")
     try:
-        start, rest = _first_chunk(stream)
+        start, rest = _first_chunk(stream, where)
     finally:
         if path is not None:
             stream.close()
@@ -54,9 +54,10 @@ def open_delimited(
     _check_header(names, delimiter, where)
     indices, chosen = choose(names, columns, where)
     if columns is None and "" in names:
+        given = [name for name in names if name]
         raise InputError(
             f"{where}: column {names.index('') + 1} has no name in the header (a row index?); "
-            f"choose columns: --columns {','.join(name for name in names if name)}"
+            f"name it{f' or choose columns: {columns_option(given)}' if given else ''}"
         )
     rows = itertools.islice(_rows(start[header_bytes:], delimiter, where), SNIFFED_ROWS)
     sample = [cells for _, cells in rows if len(cells) == len(names)]
@@ -168,8 +169,9 @@ class _Parser:
         except pl.exceptions.PolarsError:
             return None
         frame = frame.select(pl.col(key).cast(pl.Float64) for key in wanted)
-        # With quotes in the piece a null may come from a short row.
-        if b'"' in piece and any(frame.null_count().row(0)):
+        # With quotes in the piece a null may come from a short row, and polars joins lines between
+        # quotes that stand inside a cell, such as the inch mark of 5" pipe.
+        if b'"' in piece and (frame.height != piece.count(b"\n") or any(frame.null_count().row(0))):
             return None
         return frame.to_numpy()
 
@@ -196,10 +198,12 @@ class _Parser:
         return np.array(out, dtype=np.float64).reshape(-1, len(self.indices))
 
 
-def _first_chunk(stream: BinaryIO) -> tuple[bytes, bytes]:
+def _first_chunk(stream: BinaryIO, where: str) -> tuple[bytes, bytes]:
     """The first whole records, and the bytes read behind them."""
     data = stream.read(CHUNK_BYTES)
     if len(data) < CHUNK_BYTES:
+        if data.count(b'"') % 2:
+            raise InputError(f"{where}: a quote is opened and never closed")
         return data, b""
     end = _records_end(data) or len(data)
     return data[:end], data[end:]
@@ -235,7 +239,11 @@ def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], 
         raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{where}: line 1 cannot be read as a header ({error})") from None
-    return tuple(name.strip() for name in names), end, start[:end].count(b"\n")
+    return (
+        tuple(re.sub(r"\s*\n\s*", " ", name.strip()) for name in names),
+        end,
+        start[:end].count(b"\n"),
+    )
 
 
 def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:

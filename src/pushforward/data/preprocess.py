@@ -34,6 +34,9 @@ _RANGES = (
 )
 # A regular spacing wider than 1 is believed when values repeat or this many distinct ones share it.
 _DISTINCT_FOR_SPACING = 20
+# Even a Cauchy column's spread grows by less than 4 from one range to the next; where it grows by
+# more than this, the narrower range only just leaves a cluster such as the zeros.
+_JUMP = 10.0
 _ROUNDING = 8 * float(np.finfo(np.float64).eps)
 
 
@@ -81,7 +84,7 @@ class Preprocessing:
 
         The center is the median. The scale is the range between two quantiles, divided by that
         range for a standard normal: first the middle 68 %, then wider ranges while they are empty
-        (a column that is mostly zero), at last the standard deviation.
+        or all but empty (a column that is mostly zero), at last the standard deviation.
 
         A column is on a lattice when all its values are whole numbers up to 2**53 in size. Its
         spacing is the greatest common divisor of their differences where values repeat or at least
@@ -132,7 +135,7 @@ class Preprocessing:
 
     @property
     def jitter(self) -> np.ndarray:
-        """The width ``(d,)`` of a lattice cell in model units: ``grid / scale``, 0 if continuous."""
+        """The width ``(d,)`` of a lattice cell in model units: ``grid / scale``, else 0."""
         return np.array(self.grid) / np.array(self.scale)
 
     @property
@@ -237,11 +240,16 @@ def _fit_column(column: np.ndarray) -> tuple[float, float, float, float]:
 
 
 def _spread(ordered: np.ndarray, center: float) -> float:
+    spreads = []
     for p, normal in _RANGES:
-        low, high = np.quantile(ordered, [p, 1 - p])
+        at = math.floor(p * (len(ordered) - 1) + 0.5)
+        low, high = float(ordered[at]), float(ordered[-1 - at])
         # A range that rounding noise could fill is as good as empty.
-        if high - low > _ROUNDING * max(abs(low), abs(high)):
-            return float((high - low) / normal)
+        noise = _ROUNDING * max(abs(low), abs(high))
+        spreads.append((high - low) / normal if high - low > noise else 0.0)
+    for spread, wider in zip(spreads, [*spreads[1:], 0.0], strict=True):
+        if spread > 0 and wider <= _JUMP * spread:
+            return spread
     away = ordered - center
     largest = float(np.abs(away).max())
     # Divided first, so that squares neither overflow nor vanish.
@@ -287,8 +295,9 @@ def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
     if n < 3:
         # Any two columns of two rows lie on a line.
         return
-    # Center and scale follow shift and scale, so copies agree in model units up to sign. Correlation
-    # on some rows, squashed against outliers, finds candidates; a line through all rows decides.
+    # Center and scale follow shift and scale, so copies agree in model units up to sign.
+    # Correlation on some rows, squashed against outliers, finds candidates; a line through all
+    # rows decides.
     u = (values - np.array(pre.center)) / np.array(pre.scale)
     some = np.arctan(u[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))])
     some = some - some.mean(axis=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -47,6 +48,18 @@ def quoted(names: Sequence[str], limit: int = 12) -> str:
     """
     shown = ", ".join(f"'{name}'" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def columns_option(names: Sequence[str]) -> str:
+    """The command line's option that takes these columns, quoted for a shell.
+
+    ```python
+    >>> columns_option(["height", "body mass"])
+    "--columns 'height,body mass'"
+
+    ```
+    """
+    return f"--columns {shlex.quote(','.join(names[:40]))}"
 
 
 def plural(count: int, noun: str) -> str:
@@ -135,9 +148,7 @@ def not_numeric(where: str, text: dict[str, str], numeric: Sequence[str]) -> Inp
         which += f", nor {'is' if len(text) == 2 else 'are'} {quoted(list(text)[1:], 5)}"
     if not numeric:
         return InputError(f"{where}: {which}; no column is numeric")
-    return InputError(
-        f"{where}: {which}; choose numeric columns: --columns {','.join(numeric[:40])}"
-    )
+    return InputError(f"{where}: {which}; choose numeric columns: {columns_option(numeric)}")
 
 
 def check_finite(

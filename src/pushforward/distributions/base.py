@@ -70,5 +70,3 @@ class AbstractDistribution(eqx.Module):
 def sum_event(value: Array) -> Float[Array, " n"]:
     """Sum over all axes but the first."""
     return value.reshape(value.shape[0], math.prod(value.shape[1:])).sum(1)
-
-

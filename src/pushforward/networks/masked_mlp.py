@@ -149,7 +149,9 @@ class MaskedMLP(eqx.Module):
         group = int(np.bincount(degree).max())
         starts = jnp.asarray(np.minimum(np.searchsorted(degree, np.arange(d) + 1), width - group))
 
-        def layers_on(x: Array, layers: tuple[Array, ...], start: ArrayLike, rows: int) -> tuple[Array, ...]:
+        def layers_on(
+            x: Array, layers: tuple[Array, ...], start: ArrayLike, rows: int
+        ) -> tuple[Array, ...]:
             def part(weights: Array) -> Array:
                 return jax.lax.dynamic_slice_in_dim(weights, start, rows)
 

@@ -51,7 +51,9 @@ class RationalQuadratic(AbstractTransformer):
         if self.bins < 2:
             raise InputError(f"bins={self.bins}: a spline needs at least 2 bins")
         if not self.bound > 0:
-            raise InputError(f"bound={self.bound}: the half-width of the spline's box must be positive")
+            raise InputError(
+                f"bound={self.bound}: the half-width of the spline's box must be positive"
+            )
 
     @property
     def size(self) -> int:

@@ -1,0 +1,7 @@
+"""One training loop that knows no model."""
+
+from pushforward.training.loop import Fitted, fit
+from pushforward.training.loss import negative_log_prob
+from pushforward.training.settings import Epoch, Training
+
+__all__ = ["Epoch", "Fitted", "Training", "fit", "negative_log_prob"]

@@ -1,0 +1,285 @@
+"""The training loop."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.errors import InputError
+from pushforward.training.loss import Loss, negative_log_prob
+from pushforward.training.settings import Epoch, Training
+
+Model = TypeVar("Model")
+
+# Steps between two looks at the clock and at the loss; a fixed number, so that results do not depend on speed.
+SEGMENT = 256
+# Rows evaluated at once in validation.
+BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[Model]):
+    """The outcome of a fit.
+
+    Attributes:
+        model: the best weights by validation (averaged weights, if the settings average).
+        history: one `Epoch` for each epoch that ran.
+        best_loss: the validation loss of `model`.
+        stopped: why the fit ended: "finished", "early", "time", "interrupted", "diverged".
+        seconds: wall time, compilation included.
+    """
+
+    model: Model
+    history: tuple[Epoch, ...]
+    best_loss: float
+    stopped: str
+    seconds: float
+
+
+class State(eqx.Module):
+    """What a training step changes."""
+
+    params: Any
+    optimiser: Any
+    average: Any
+    step: Array
+
+
+class _Rows(eqx.Module):
+    """Rows padded to a round number, so that data of about one size shares one compiled program."""
+
+    x: Array
+    condition: Array | None
+    count: Array
+
+    @staticmethod
+    def pad(x: np.ndarray, condition: np.ndarray | None) -> "_Rows":
+        n = x.shape[0]
+        # Two significant bits: 3,283 -> 4,096, 18,000 -> 24,576.
+        unit = max(BLOCK, 1 << max(n.bit_length() - 2, 0))
+        extra = -n % unit
+
+        def padded(a: np.ndarray) -> Array:
+            return jnp.asarray(np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)]))
+
+        return _Rows(padded(x), None if condition is None else padded(condition), jnp.asarray(n))
+
+    def take(self, rows: Array) -> tuple[Array, Array | None]:
+        return self.x[rows], None if self.condition is None else self.condition[rows]
+
+
+def optimiser_of(settings: Training) -> optax.GradientTransformation:
+    """Clipped Adam with decoupled weight decay on matrices; the step size is applied by the loop."""
+    return optax.chain(
+        optax.clip_by_global_norm(settings.clip),
+        optax.scale_by_adam(),
+        optax.add_decayed_weights(
+            settings.weight_decay,
+            # Stacked layers lead with the layer axis: weights are what has two axes more, biases one.
+            mask=lambda params: jax.tree.map(lambda p: p.ndim >= 3, params),
+        ),
+    )
+
+
+@eqx.filter_jit
+def _run(
+    state: State, static: Any, rows: _Rows, order: Array, span: Array, pace: Array,
+    jitter: Array | None, key: PRNGKeyArray, loss: Loss, settings: Training, batch: int,
+) -> tuple[State, Array]:  # fmt: skip
+    """Steps `span[0] .. span[1]` of an epoch; returns the mean loss, NaN if any step was not finite.
+
+    `pace` is (progress at the first step, progress of one step, factor on the step size), progress in [0, 1].
+    """
+    optimiser = optimiser_of(settings)
+
+    def objective(params: Any, x: Array, condition: Array | None, k: PRNGKeyArray) -> Array:
+        return loss(eqx.combine(params, static), x, condition, k).mean()
+
+    def step(i: Array, carry: Any) -> Any:
+        params, opt_state, average, count, total = carry
+        chosen = jax.lax.dynamic_slice_in_dim(order, i * batch, batch)
+        x, condition = rows.take(chosen)
+        noise_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
+        if jitter is not None:
+            x = x + jitter * jax.random.uniform(noise_key, x.shape, x.dtype, -0.5, 0.5)
+        value, grads = jax.value_and_grad(objective)(params, x, condition, loss_key)
+        updates, opt_state = optimiser.update(grads, opt_state, params)
+        rate = pace[2] * learning_rate(pace[0] + (i - span[0]) * pace[1], settings)
+        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
+        # Early on the average follows closely, or it would remember the initial weights.
+        decay = jnp.minimum(settings.average, (count + 1) / (count + 10))
+        average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+        return params, opt_state, average, count + 1, total + value
+
+    start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), rows.x.dtype))
+    params, opt_state, average, count, total = jax.lax.fori_loop(span[0], span[1], step, start)
+    return State(params, opt_state, average, count), total / jnp.maximum(span[1] - span[0], 1)
+
+
+@eqx.filter_jit
+def _evaluate(params: Any, static: Any, rows: _Rows, loss: Loss) -> Array:
+    """Mean loss over all rows, block by block."""
+    model = eqx.combine(params, static)
+
+    def block(i: Array, total: Array) -> Array:
+        index = i * BLOCK + jnp.arange(BLOCK)
+        x, condition = rows.take(index)
+        values = loss(model, x, condition, None)
+        return total + jnp.where(index < rows.count, values, 0.0).sum()
+
+    blocks = (rows.count + BLOCK - 1) // BLOCK
+    return jax.lax.fori_loop(0, blocks, block, jnp.zeros((), rows.x.dtype)) / rows.count
+
+
+def learning_rate(progress: Array, settings: Training) -> Array:
+    """Linear warm-up to the peak, then a half cosine to zero; `progress` in [0, 1]."""
+    progress = jnp.clip(progress, 0.0, 1.0)
+    warm = jnp.minimum(1.0, (progress + 1e-3) / (settings.warmup + 1e-3))
+    return settings.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+
+
+def fit(
+    model: Model,
+    x: ArrayLike,
+    condition: ArrayLike | None = None,
+    *,
+    key: PRNGKeyArray,
+    loss: Loss = negative_log_prob,
+    settings: Training | None = None,
+    jitter: Float[ArrayLike, " d"] | None = None,
+    report: Callable[[Epoch], bool | None] | None = None,
+) -> Fitted[Model]:
+    """Fit a model to rows.
+
+    Epochs run compiled, with the data on the device. The result is a function of the arguments alone (with
+    `max_time` unset): the same key gives the same model.
+
+    Arguments:
+        model: any Equinox module that the loss accepts.
+        x: `(n, *event)` rows, finite.
+        condition: `(n, *condition)`, if the model takes one.
+        key: source of the split, the order of rows and all noise.
+        loss: what to minimise, one number a row; default maximum likelihood.
+        settings: how; default `Training()`.
+        jitter: width of the uniform noise added to every coordinate anew in each step (dequantization).
+        report: called after every epoch; return True to stop.
+
+    Raises `InputError` where rows and conditions do not fit or are too few.
+    """
+    began = time.perf_counter()
+    settings = settings or Training()
+    x = np.asarray(x)
+    condition = None if condition is None else np.asarray(condition)
+    _check_rows(x, condition)
+    split_key, run_key = jax.random.split(key)
+    train, valid = _split(x, condition, settings.validation, split_key, jitter)
+    n = int(train.count)
+    batch = min(settings.batch, n)
+    steps = n // batch
+    epochs = settings.max_epochs or max(1, math.ceil(settings.max_steps / steps))
+    patience = max(1, math.ceil(settings.patience * epochs))
+
+    params, static = eqx.partition(model, eqx.is_inexact_array)
+    optimiser = optimiser_of(settings).init(params)
+    state = State(params, optimiser, params, jnp.zeros((), jnp.int32))
+    best, best_loss = params, math.inf
+    history: list[Epoch] = []
+    stopped, scale, retries, since_best = "finished", 1.0, 0, 0
+    noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
+    padded = train.x.shape[0]
+
+    for epoch in range(epochs):
+        epoch_key = jax.random.fold_in(run_key, epoch)
+        order = jnp.asarray(
+            np.pad(np.asarray(jax.random.permutation(epoch_key, n)), (0, padded - n)), jnp.int32
+        )
+        total, first, note = 0.0, 0, ""
+        while first < steps:
+            last = min(first + SEGMENT, steps)
+            progress, per_step = _pace(epoch * steps + first, epochs * steps, began, settings)
+            pace = jnp.asarray([progress, per_step, scale], jnp.float32)
+            trial, value = _run(
+                state, static, train, order, jnp.asarray([first, last]), pace, noise, epoch_key,
+                loss, settings, batch,
+            )  # fmt: skip
+            if not math.isfinite(float(value)):
+                retries += 1
+                scale /= 2
+                note = f"non-finite loss: rolled back, step size x {scale:g}"
+                if retries > settings.retries:
+                    break
+                continue
+            state, total, first = trial, total + float(value) * (last - first), last
+        if retries > settings.retries:
+            stopped = "diverged"
+            break
+        value = float(_evaluate(state.average, static, valid, loss))
+        since_best += 1
+        if value < best_loss:
+            best, best_loss, since_best = state.average, value, 0
+        seconds = time.perf_counter() - began
+        history.append(Epoch(epoch + 1, epochs, total / steps, value, best_loss, seconds, note))
+        if report is not None and report(history[-1]):
+            stopped = "interrupted"
+        elif settings.max_time is not None and seconds > settings.max_time:
+            stopped = "time"
+        elif since_best >= patience:
+            stopped = "early"
+        else:
+            continue
+        break
+    return Fitted(
+        eqx.combine(best, static), tuple(history), best_loss, stopped, time.perf_counter() - began
+    )
+
+
+def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[float, float]:
+    """Progress of the schedule, and progress of one step: by steps, or by the clock where that ends first."""
+    progress, per_step = step / steps, 1 / steps
+    if settings.max_time is not None:
+        elapsed = time.perf_counter() - began
+        by_clock = elapsed / settings.max_time
+        if by_clock > progress:
+            return by_clock, by_clock / max(step, 1)
+    return progress, per_step
+
+
+def _split(
+    x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray, jitter: Any
+) -> tuple[_Rows, _Rows]:
+    """Training and validation rows; with share 0 both are all rows."""
+    order = np.asarray(jax.random.permutation(key, x.shape[0]))
+    held = round(share * x.shape[0])
+    if share > 0:
+        held = min(max(held, 1), x.shape[0] - 1)
+    parts = []
+    for rows in (order[held:], order[:held] if held else order):
+        part = x[rows]
+        if jitter is not None and len(parts) == 1:
+            # One fixed draw: validation is the same measure in every epoch.
+            noise = np.random.default_rng(0).uniform(-0.5, 0.5, part.shape)
+            part = (part + np.asarray(jitter) * noise).astype(x.dtype)
+        parts.append(_Rows.pad(part, None if condition is None else condition[rows]))
+    return parts[0], parts[1]
+
+
+def _check_rows(x: np.ndarray, condition: np.ndarray | None) -> None:
+    if x.ndim < 1 or x.shape[0] < 2:
+        raise InputError(f"a fit needs at least 2 rows; x has shape {x.shape}")
+    if not np.issubdtype(x.dtype, np.floating):
+        raise InputError(f"x must be floating-point rows, not {x.dtype}")
+    for name, rows in (("x", x), ("condition", condition)):
+        if rows is not None and not np.isfinite(rows).all():
+            raise InputError(
+                f"{name} has {int((~np.isfinite(rows)).sum())} values that are not finite"
+            )
+    if condition is not None and condition.shape[0] != x.shape[0]:
+        raise InputError(f"{x.shape[0]} rows, but {condition.shape[0]} conditions")

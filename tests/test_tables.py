@@ -1,0 +1,413 @@
+"""Reading and writing tables: every format, streaming, and the line each mistake gets."""
+
+import io
+import os
+import re
+import sys
+import tracemalloc
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pushforward.data import delimited
+from pushforward.data.tables import (
+    check_output,
+    open_blocks,
+    open_writer,
+    read_table,
+    write_table,
+)
+from pushforward.errors import InputError
+
+RNG = np.random.default_rng(7)
+AWKWARD = np.array(
+    [[0.1, 1e300, -0.0], [1 / 3, 5e-324, 1e16], [-2.5e-17, 1.7e9 + 1e-6, 123456789.125]]
+)
+
+
+def line(call, *args, **kwargs):
+    """The message of the InputError, which must be one line."""
+    with pytest.raises(InputError) as caught:
+        call(*args, **kwargs)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def drain(path, *args, **kwargs):
+    return np.concatenate(list(open_blocks(path, *args, **kwargs)))
+
+
+@pytest.fixture
+def text(tmp_path):
+    def write(content, name="t.csv"):
+        path = tmp_path / name
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return write
+
+
+@pytest.fixture
+def small_chunks(monkeypatch):
+    monkeypatch.setattr(delimited, "CHUNK_BYTES", 512)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".TSV", ".parquet", ".npy", ".npz"])
+class TestRoundTrip:
+    def test_exact(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        write_table(path, ["a", "b,c", 'd "e"'], AWKWARD)
+        table = read_table(path)
+        assert table.values.tobytes() == AWKWARD.tobytes()
+        assert table.names == (("x0", "x1", "x2") if suffix == ".npy" else ("a", "b,c", 'd "e"'))
+        assert table.named == (suffix != ".npy")
+        assert os.listdir(tmp_path) == [path.name]
+
+    def test_float32(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        values = RNG.normal(size=(50, 2)).astype(np.float32)
+        write_table(path, ["a", "b"], values)
+        read = read_table(path).values
+        # Text holds the digits float32 needs, not those of the same number as float64.
+        np.testing.assert_array_equal(read.astype(np.float32), values)
+        assert read.dtype == np.float64
+
+    def test_integers(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        write_table(path, ["a", "b"], np.array([[1.0, 0.5], [-3.0, 2.0]]), [True, False])
+        assert read_table(path).integer == ((False, False) if suffix == ".npy" else (True, False))
+
+    @pytest.mark.parametrize("block_rows", [1, 7, 100, 333, 10_000])
+    def test_blocks(self, tmp_path, suffix, block_rows, small_chunks, monkeypatch):
+        monkeypatch.setattr("pushforward.data.arrays.CELLS_AT_ONCE", 150)
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 150)
+        path = tmp_path / f"t{suffix}"
+        values = RNG.normal(size=(333, 3))
+        with open_writer(path, ["a", "b", "c"]) as writer:
+            for block in np.array_split(values, [5, 5, 100, 101]):
+                writer.write(block)
+        reader = open_blocks(path, block_rows=block_rows)
+        for _ in range(2):
+            blocks = list(reader)
+            assert {len(block) for block in blocks[:-1]} <= {block_rows}
+            assert 1 <= len(blocks[-1]) <= block_rows
+            np.testing.assert_array_equal(np.concatenate(blocks), values)
+            assert reader.fraction == pytest.approx(1.0, abs=0.01)
+        assert reader.total_rows == (None if suffix in (".csv", ".TSV") else 333)
+        np.testing.assert_array_equal(read_table(path).values, values)
+
+    def test_columns_in_the_order_asked_for(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        names = ["x0", "x1", "x2"]
+        write_table(path, names, AWKWARD)
+        np.testing.assert_array_equal(read_table(path, ["x2", "x0"]).values, AWKWARD[:, [2, 0]])
+        message = line(read_table, path, ["X2", "x9"])
+        assert "'x0', 'x1', 'x2'" in message
+        assert "did you mean 'x2'?" in message
+        assert "asked for twice" in line(read_table, path, ["x1", "x1"])
+        assert "no columns were chosen" in line(read_table, path, [])
+
+    def test_bad_cells(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        values = np.arange(12.0).reshape(6, 2)
+        values[2, 1], values[4, 0] = np.nan, -np.inf
+        write_table(path, ["a", "b"], values)
+        b = "x1" if suffix == ".npy" else "b"
+        message = line(read_table, path)
+        assert message.endswith(
+            f"2 cells missing, NaN or infinite, the first in row 3, column '{b}' (missing); "
+            "fill or drop such rows first"
+        )
+        assert (
+            f"at least 1 cell missing, NaN or infinite, the first in row 3, column '{b}'"
+            in line(drain, path, [b])
+        )
+
+    def test_no_rows(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        write_table(path, ["a", "b"], np.empty((0, 2)))
+        assert "no rows" in line(read_table, path)
+
+    def test_damaged(self, text, suffix):
+        path = text(b"PK\x03\x04\x00\xff\x00garbage" * 9, f"t{suffix}")
+        assert str(path) in line(read_table, path)
+        path = text(b"", f"t{suffix}")
+        assert "is empty" in line(read_table, path)
+
+    def test_a_crash_leaves_the_old_file(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        write_table(path, ["a", "b", "c"], AWKWARD)
+        before = path.read_bytes()
+        writer = open_writer(path, ["a"])
+
+        def interrupted():
+            with writer:
+                writer.write(np.zeros((10, 1)))
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert path.read_bytes() == before
+        assert os.listdir(tmp_path) == [path.name]
+        with pytest.raises(ValueError, match="closed"):
+            writer.write(np.zeros((1, 1)))
+
+
+class TestText:
+    def test_what_counts_as_a_number(self, text):
+        path = text('\ufeffa,b,c\r\n 1 ,true,1e3\r\n\r\n"2",False,+.5\r\n\r\n\r\n')
+        table = read_table(path)
+        np.testing.assert_array_equal(table.values, [[1, 1, 1000], [2, 0, 0.5]])
+        assert table.names == ("a", "b", "c")
+        assert table.integer == (True, True, False)
+
+    def test_no_newline_at_the_end(self, text):
+        np.testing.assert_array_equal(read_table(text("a,b\n1,2\n3,4")).values, [[1, 2], [3, 4]])
+
+    def test_quoted_newlines_across_chunks(self, text, small_chunks):
+        rows = [f'{i},"note, {i}\n\nmore ""{i}""",{i / 7}' for i in range(300)]
+        path = text('a,"the\nnote",b\n' + "\n".join(rows) + "\n")
+        values = drain(path, ["b", "a"], block_rows=13)
+        np.testing.assert_array_equal(values[:, 1], np.arange(300))
+        np.testing.assert_array_equal(values[:, 0], np.arange(300) / 7)
+
+    def test_inch_marks_join_no_rows(self, text):
+        path = text('a,pipe\n1,5" pipe\n2,6" pipe\n3,x\n')
+        assert read_table(path, ["a"]).values.tolist() == [[1], [2], [3]]
+
+    def test_text_columns(self, text):
+        path = text("a,kind,b,day\n1,red,2,2024-01-01\n3,blue,4,2024-01-02\n")
+        message = line(read_table, path)
+        assert message == (
+            f"{path}: column 'kind' is not numeric (row 1: 'red'), nor is 'day'; "
+            "choose numeric columns: --columns a,b"
+        )
+        assert read_table(path, ["b"]).values.tolist() == [[2], [4]]
+        assert "no column is numeric" in line(read_table, text("k\nred\n"))
+
+    def test_text_far_down(self, text, small_chunks):
+        path = text("a,b\n" + "1,2\n" * 700 + "3,oops\n")
+        assert "column 'b' is not numeric (row 701: 'oops')" in line(drain, path)
+        assert "--columns a" in line(read_table, path)
+
+    @pytest.mark.parametrize("word", ["", " ", "NA", "null", "N/A", "NaN"])
+    def test_missing_words(self, text, word):
+        message = line(read_table, text(f"a,b\n1,2\n3,{word}\n"))
+        assert "1 cell missing, NaN or infinite, the first in row 2, column 'b'" in message
+
+    def test_blank_line_in_one_column_is_a_missing_cell(self, text):
+        assert "row 2, column 'a' (missing)" in line(read_table, text("a\n1\n\n3\n\n\n"))
+
+    @pytest.mark.parametrize(
+        ("row", "cells"), [("1,2", "2 cells"), ("1,2,3,4", "4 cells"), ("1", "1 cell")]
+    )
+    def test_ragged(self, text, row, cells, small_chunks):
+        for before in (1, 400):
+            path = text("a,b,c\n" + "1,2,3\n" * before + row + "\n1,2,3\n")
+            for columns in (None, ["a"]):
+                message = line(drain, path, columns)
+                assert f"line {before + 2} has {cells}, the header has 3" in message
+        assert "line 2 has" in line(read_table, text(f"a,b,c\n{row}\n"))
+
+    def test_headers(self, text):
+        assert "'a' occurs more than once" in line(read_table, text("a,b,a\n1,2,3\n"))
+        assert "header but no rows" in line(read_table, text("a,b\n\n"))
+        assert "is empty" in line(read_table, text("\ufeff\n\n"))
+        message = line(read_table, text(",a,b\n0,1,2\n"))
+        assert "column 1 has no name" in message
+        assert "--columns a,b" in message
+        assert "column 1 has no name" in line(read_table, text("  \n1\n"))
+        assert "--columns 'a b,c'" in line(read_table, text("a b,k,c\n1,x,2\n"))
+        assert "the first line holds numbers" in line(read_table, text("0.5,2\n1,2\n"))
+        assert read_table(text("0,1\n5,6\n")).names == ("0", "1")
+        assert "not UTF-8" in line(read_table, text("a,b\n1,2\n".encode("utf-16")))
+        assert "not UTF-8" in line(read_table, text("größe,b\n1,2\n".encode("latin-1")))
+        assert "never closed" in line(read_table, text('a,b\n1,"2\n3,4\n'))
+
+    @pytest.mark.parametrize(
+        ("content", "name", "words"),
+        [
+            ("a;b\n1,5;2\n", "t.csv", "separated by semicolons, not commas; save it with commas"),
+            ("a\tb\n1\t2\n", "t.csv", "separated by tabs, not commas; save it as .tsv"),
+            ("a,b\n1,2\n", "t.tsv", "separated by commas, not tabs; save it as .csv"),
+        ],
+    )
+    def test_other_delimiter(self, text, content, name, words):
+        assert words in line(read_table, text(content, name))
+
+    def test_latin1_in_a_column_not_asked_for(self, text):
+        path = text("a,b\n1,größe\n2,x\n".encode("latin-1"))
+        assert read_table(path, ["a"]).values.tolist() == [[1], [2]]
+
+    def test_memory_does_not_grow_with_rows(self, text, monkeypatch):
+        monkeypatch.setattr(delimited, "CHUNK_BYTES", 1 << 14)
+        peaks = []
+        for rows in (4_000, 40_000):
+            path = text("a,b\n" + "0.123456789,1\n" * rows)
+            tracemalloc.start()
+            assert sum(len(block) for block in open_blocks(path, block_rows=500)) == rows
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert peaks[1] < 1.2 * peaks[0]
+        assert peaks[1] < 40_000 * 14
+
+
+class TestStandardStreams:
+    def give(self, monkeypatch, content):
+        monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
+
+    def test_read(self, monkeypatch, small_chunks):
+        values = RNG.normal(size=(200, 2))
+        rows = "".join(f"{a!r},{b!r}\n" for a, b in values.tolist())
+        self.give(monkeypatch, f"a,b\n{rows}".encode())
+        reader = open_blocks("-", block_rows=9)
+        np.testing.assert_array_equal(np.concatenate(list(reader)), values)
+        assert (reader.total_rows, reader.fraction) == (None, None)
+        assert "only once" in line(list, reader)
+        self.give(monkeypatch, b"")
+        assert line(read_table, "-").startswith("standard input: is empty")
+
+    def test_write(self, capfdbinary, monkeypatch):
+        out = io.BytesIO()
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
+        write_table("-", ["a", "b,c"], np.array([[1.0, 0.1]]), [True, False])
+        assert out.getvalue() == b'a,"b,c"\n1,0.1\n'
+
+
+class TestArrays:
+    def test_npy_shapes_and_types(self, tmp_path):
+        path = tmp_path / "t.npy"
+        np.save(path, np.asfortranarray(AWKWARD))
+        np.testing.assert_array_equal(read_table(path).values, AWKWARD)
+        np.save(path, np.array([True, False]))
+        table = read_table(path)
+        assert (table.values.tolist(), table.integer) == ([[1], [0]], (True,))
+        for array, words in [
+            (np.zeros((2, 2), complex), "complex"),
+            (np.array(["a"]), "text"),
+            (np.zeros((2, 2, 2)), "(2, 2, 2); rows by columns"),
+            (np.float64(3), "shape ()"),
+            (np.zeros((0, 3)), "no rows"),
+            (np.zeros(3, [("a", float)]), "array of real numbers is expected"),
+            (np.array(["2020-01-01"], "M8[D]"), "dates"),
+        ]:
+            np.save(path, array)
+            assert words in line(read_table, path)
+        np.save(path, np.array([{}], object), allow_pickle=True)
+        assert "never unpickled" in line(read_table, path)
+
+    def test_cut_short(self, tmp_path):
+        path = tmp_path / "t.npy"
+        np.save(path, np.zeros((100, 3)))
+        path.write_bytes(path.read_bytes()[:-8])
+        assert "cannot be read as NPY" in line(read_table, path)
+
+    def test_npz(self, tmp_path):
+        path = tmp_path / "t.npz"
+        np.savez(path, train=AWKWARD, test=AWKWARD[:1], one=AWKWARD[:, 0])
+        message = line(read_table, path)
+        assert "train (3, 3), test (1, 3), one (3,)" in message
+        assert message.endswith(f"choose one: {path}:train")
+        np.testing.assert_array_equal(read_table(f"{path}:train").values, AWKWARD)
+        assert read_table(f"{path}:one").names == ("one",)
+        assert "no array 'x'; it holds train" in line(read_table, f"{path}:x")
+        np.savez_compressed(path, np.asfortranarray(AWKWARD))
+        np.testing.assert_array_equal(read_table(path, ["x1"]).values, AWKWARD[:, [1]])
+        np.savez(path, a=np.arange(3), k=np.array(["x", "y", "z"]), b=np.ones(3))
+        assert "'k' is not numeric (type <U1)" in line(read_table, path)
+        table = read_table(path, ["b", "a"])
+        assert (table.values.tolist(), table.integer) == ([[1, 0], [1, 1], [1, 2]], (False, True))
+        np.savez(path, a=np.array([{}, {}], object))
+        assert "object" in line(read_table, path)
+
+    def test_damaged_npz_content(self, tmp_path):
+        path = tmp_path / "t.npz"
+        np.savez(path, a=np.arange(1000.0))
+        data = bytearray(path.read_bytes())
+        data[500] ^= 0xFF
+        path.write_bytes(data)
+        assert "cannot be read as NPZ" in line(read_table, path)
+
+    def test_unnamed_by_position(self, tmp_path):
+        path = tmp_path / "t.npy"
+        np.save(path, AWKWARD)
+        assert open_blocks(path, ["a", "b", "c"], by_position=True).names == ("a", "b", "c")
+        assert "holds 3 columns without names; 2 are expected ('a', 'b')" in line(
+            open_blocks, path, ["a", "b"], by_position=True
+        )
+        assert "no columns 'a', 'b'" in line(open_blocks, path, ["a", "b"])
+
+    def test_parquet_types(self, tmp_path):
+        path = tmp_path / "t.parquet"
+        frame = pl.DataFrame({"i": [1, 2], "f": [0.5, 1.5], "b": [True, False], "s": ["x", "y"]})
+        frame = frame.with_columns(pl.date(2024, 1, 1).alias("day"), m=pl.lit(None))
+        frame.write_parquet(path)
+        message = line(read_table, path)
+        assert "column 's' is not numeric (type String), nor is 'day'" in message
+        assert message.endswith("--columns i,f,b,m")
+        table = read_table(path, ["b", "i", "f"])
+        assert table.values.tolist() == [[1, 1, 0.5], [0, 2, 1.5]]
+        assert table.integer == (True, True, False)
+        assert "2 cells missing, NaN or infinite, the first in row 1" in line(
+            read_table, path, ["m"]
+        )
+
+    def test_huge_integers_are_not_flagged(self, tmp_path):
+        path = tmp_path / "t.parquet"
+        pl.DataFrame({"id": [2**60 + 1, 5]}).write_parquet(path)
+        assert read_table(path).integer == (False,)
+
+    def test_pyarrow_is_not_needed(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(sys.modules, "pyarrow", None)
+        for suffix in (".csv", ".parquet"):
+            write_table(tmp_path / f"t{suffix}", ["a", "b", "c"], AWKWARD)
+            np.testing.assert_array_equal(read_table(tmp_path / f"t{suffix}").values, AWKWARD)
+
+
+class TestPaths:
+    def test_sources(self, tmp_path, text):
+        assert "no such file" in line(read_table, tmp_path / "no.csv")
+        assert "is a directory" in line(read_table, tmp_path)
+        message = line(read_table, text("a\n1\n", "t.xlsx"))
+        assert "unknown format '.xlsx'; known are .csv, .tsv, .parquet, .npy, .npz" in message
+        assert "at least 1" in line(open_blocks, text("a\n1\n"), block_rows=0)
+
+    def test_targets(self, tmp_path, text, monkeypatch):
+        check_output("-")
+        check_output(tmp_path / "new.csv")
+        old = text("a\n1\n", "old.csv")
+        assert "exists already" in line(check_output, old)
+        check_output(old, force=True)
+        assert "does not exist" in line(check_output, tmp_path / "no" / "t.csv")
+        assert "unknown format ''" in line(check_output, tmp_path / "t")
+        (tmp_path / "d.csv").mkdir()
+        assert "is a directory" in line(check_output, tmp_path / "d.csv")
+        monkeypatch.setattr(os, "access", lambda *_: False)
+        assert "not writable" in line(check_output, tmp_path / "new.csv")
+
+    def test_a_link_stays_a_link(self, tmp_path):
+        real, link = tmp_path / "real.csv", tmp_path / "link.csv"
+        real.write_text("a\n1\n")
+        link.symlink_to(real)
+        write_table(link, ["b"], np.ones((1, 1)))
+        assert link.is_symlink()
+        assert real.read_text() == "b\n1.0\n"
+
+    def test_writer_arguments(self, tmp_path):
+        path = tmp_path / "t.csv"
+        assert "distinct column names" in line(open_writer, path, ["a", "a"])
+        assert "1 integer flags for 2 columns" in line(open_writer, path, ["a", "b"], [True])
+        assert "rows of 2 columns are expected" in line(
+            write_table, path, ["a", "b"], np.zeros((2, 3))
+        )
+        values = np.array([[1.0], [np.nan]])
+        assert "row 2 holds nan" in line(write_table, path, ["a"], values, [True])
+        assert not re.findall("t.csv|pushforward", " ".join(os.listdir(tmp_path)))
+
+    def test_select(self, text):
+        table = read_table(text("a,b\n1,0.5\n")).select(["b"])
+        assert (table.names, table.integer, table.values.tolist()) == (("b",), (False,), [[0.5]])
+        assert "no column 'c'" in line(table.select, ["c"])
