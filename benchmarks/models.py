@@ -27,6 +27,7 @@ def shape(flow: str, width: int, features: int = FEATURES) -> Shape:
 
 def pushforward(flow: str, width: int, *, layers: int = LAYERS, features: int = FEATURES) -> Any:
     import jax
+
     import pushforward as pf
 
     sizes: dict[str, Any] = {"layers": layers, "width": width, "depth": DEPTH}

@@ -56,9 +56,7 @@ def flowjax_affine(train: np.ndarray, seed: int) -> tuple[Scorer, dict[str, obje
     return _flowjax(train, seed, None)
 
 
-def _flowjax(
-    train: np.ndarray, seed: int, transformer: object
-) -> tuple[Scorer, dict[str, object]]:
+def _flowjax(train: np.ndarray, seed: int, transformer: object) -> tuple[Scorer, dict[str, object]]:
     import equinox as eqx
     import jax
     import jax.numpy as jnp

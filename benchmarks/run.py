@@ -57,7 +57,7 @@ def main() -> None:
         print(text, flush=True)
 
     kept = [harness.RESULTS / f"{name}.md" for name in BENCHMARKS]
-    head = "# Benchmark results\n\nWritten by `python benchmarks/run.py`; see README.md beside it.\n"
+    head = "# Benchmark results\n\nWritten by `python benchmarks/run.py`; README.md says how.\n"
     sections = [path.read_text() for path in kept if path.is_file()]
     (harness.FOLDER / "RESULTS.md").write_text("\n".join([head, *sections]))
     if failed:

@@ -54,7 +54,9 @@ def main() -> None:
     steps, compiles = [], []
     for width in options.widths:
         for flow in options.flows:
-            answer = harness.worker("training_step.py", flow=flow, width=width, rounds=options.rounds)
+            answer = harness.worker(
+                "training_step.py", flow=flow, width=width, rounds=options.rounds
+            )
             if answer is None:
                 continue
             harness.record("training_step", flow=flow, width=width, **answer)

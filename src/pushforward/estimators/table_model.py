@@ -1,0 +1,128 @@
+"""A fitted density for a table, in the table's own units."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.architectures import Architecture
+from pushforward.data.preprocess import Preprocessing
+from pushforward.distributions import Flow
+from pushforward.errors import InputError
+
+# Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
+# length shares a few compiled programs.
+BLOCK = 8192
+# Beyond this many robust deviations a value counts as this far out: float32 ends at 3e38, its square root at 2e19.
+FAR = 1e18
+
+
+@dataclass(frozen=True)
+class TableModel:
+    """A density for the rows of a table: pre-processing, flow, and what is known of the fit.
+
+    Densities are in nats, in the table's own units. For a conditional model the density is that of the columns given
+    the columns `given`.
+
+    Attributes:
+        flow: the model, over encoded rows.
+        architecture: the configuration that `flow` was built from.
+        columns: pre-processing of the modelled columns.
+        given: pre-processing of the condition's columns, or None.
+        precision: 32 or 64, the bits of the arithmetic.
+        summary: what the training did, JSON-able.
+        trust: the trust report, JSON-able.
+    """
+
+    flow: Flow
+    architecture: Architecture
+    columns: Preprocessing
+    given: Preprocessing | None = None
+    precision: int = 32
+    summary: dict[str, Any] = field(default_factory=dict)
+    trust: dict[str, Any] = field(default_factory=dict)
+
+    def log_prob(
+        self, values: Float[np.ndarray, "n d"], given: Float[np.ndarray, "n c"] | None = None
+    ) -> Float[np.ndarray, " n"]:
+        """Log-density of each row in nats, in the table's units; float64.
+
+        The density of an integer column is that of its grid point: nats per unit, no noise added. However far a row
+        lies from the data, its density is finite.
+
+        Raises `InputError` where the number of columns does not fit, or a condition is missing or not taken.
+        """
+        encoded = _encode(self.columns, values)
+        condition = self._condition(given, len(encoded))
+        parts = []
+        with jax.enable_x64(self.precision == 64):
+            for start in range(0, len(encoded), BLOCK):
+                stop = min(start + BLOCK, len(encoded))
+                block = _padded(encoded[start:stop], self.precision)
+                block_given = None if condition is None else _padded(condition[start:stop], self.precision)
+                parts.append(np.asarray(_log_prob(self.flow, block, block_given), np.float64)[: stop - start])
+        return np.concatenate([*parts, np.zeros(0)]) + self.columns.log_det
+
+    def sample(
+        self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None
+    ) -> Float[np.ndarray, "rows d"]:
+        """`n` draws in the table's units, integer columns rounded to their grid; with `given`, n draws for each of its
+        m rows, `(m * n, d)`, the draws of one row side by side.
+
+        The first rows of a longer sample with the same seed are the rows of a shorter one (without `given`).
+
+        Raises `InputError` for a negative n, or where a condition is missing or not taken.
+        """
+        if n < 0:
+            raise InputError(f"n={n}: the number of draws cannot be negative")
+        rows = n if given is None else n * len(np.asarray(given))
+        condition = self._condition(None if given is None else np.repeat(np.asarray(given), n, axis=0), rows)
+        parts = [np.zeros((0, len(self.columns.names)))]
+        with jax.enable_x64(self.precision == 64):
+            key = jax.random.key(seed)
+            for start in range(0, rows, BLOCK):
+                stop = min(start + BLOCK, rows)
+                block_given = None if condition is None else _padded(condition[start:stop], self.precision)
+                # A full block whatever n is: the same seed gives the same first rows.
+                size = BLOCK if block_given is None else block_given.shape[0]
+                draws = _sample(self.flow, jax.random.fold_in(key, start // BLOCK), block_given, size)
+                parts.append(self.columns.decode(np.asarray(draws, np.float64)[: stop - start]))
+        return np.concatenate(parts)
+
+    def _condition(self, given: np.ndarray | None, rows: int) -> np.ndarray | None:
+        if self.given is None:
+            if given is not None:
+                raise InputError("a condition was given, but this model has none")
+            return None
+        names = ", ".join(self.given.names)
+        if given is None:
+            raise InputError(f"this model is conditional: it needs the columns {names}")
+        encoded = _encode(self.given, given)
+        if len(encoded) != rows:
+            raise InputError(f"{rows} rows, but {len(encoded)} rows of the condition ({names})")
+        return encoded
+
+
+def _encode(columns: Preprocessing, values: np.ndarray) -> np.ndarray:
+    return np.clip(columns.encode(np.asarray(values, np.float64)), -FAR, FAR)
+
+
+def _padded(rows: np.ndarray, precision: int) -> Array:
+    """Rows as a device array of the precision, padded to a power of two of at least 64 rows."""
+    size = max(64, 1 << (len(rows) - 1).bit_length())
+    rows = rows.astype(np.float64 if precision == 64 else np.float32)
+    return jnp.asarray(np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), rows.dtype)]))
+
+
+@eqx.filter_jit
+def _log_prob(flow: Flow, x: Array, condition: Array | None) -> Array:
+    return flow.log_prob(x, condition)
+
+
+@eqx.filter_jit
+def _sample(flow: Flow, key: PRNGKeyArray, condition: Array | None, rows: int) -> Array:
+    return flow.sample(key, (rows,) if condition is None else (), condition)
