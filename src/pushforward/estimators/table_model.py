@@ -1,5 +1,6 @@
 """A fitted density for a table, in the table's own units."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -63,8 +64,12 @@ class TableModel:
             for start in range(0, len(encoded), BLOCK):
                 stop = min(start + BLOCK, len(encoded))
                 block = _padded(encoded[start:stop], self.precision)
-                block_given = None if condition is None else _padded(condition[start:stop], self.precision)
-                parts.append(np.asarray(_log_prob(self.flow, block, block_given), np.float64)[: stop - start])
+                block_given = (
+                    None if condition is None else _padded(condition[start:stop], self.precision)
+                )
+                parts.append(
+                    np.asarray(_log_prob(self.flow, block, block_given), np.float64)[: stop - start]
+                )
         return np.concatenate([*parts, np.zeros(0)]) + self.columns.log_det
 
     def sample(
@@ -77,21 +82,28 @@ class TableModel:
 
         Raises `InputError` for a negative n, or where a condition is missing or not taken.
         """
+        empty = np.zeros((0, len(self.columns.names)))
+        return np.concatenate([empty, *self.sample_blocks(n, seed, given)])
+
+    def sample_blocks(
+        self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None
+    ) -> Iterator[Float[np.ndarray, "block d"]]:
+        """The rows of `sample`, block by block in constant memory; arguments and errors as there."""
         if n < 0:
             raise InputError(f"n={n}: the number of draws cannot be negative")
-        rows = n if given is None else n * len(np.asarray(given))
-        condition = self._condition(None if given is None else np.repeat(np.asarray(given), n, axis=0), rows)
-        parts = [np.zeros((0, len(self.columns.names)))]
-        with jax.enable_x64(self.precision == 64):
-            key = jax.random.key(seed)
-            for start in range(0, rows, BLOCK):
-                stop = min(start + BLOCK, rows)
-                block_given = None if condition is None else _padded(condition[start:stop], self.precision)
-                # A full block whatever n is: the same seed gives the same first rows.
-                size = BLOCK if block_given is None else block_given.shape[0]
-                draws = _sample(self.flow, jax.random.fold_in(key, start // BLOCK), block_given, size)
-                parts.append(self.columns.decode(np.asarray(draws, np.float64)[: stop - start]))
-        return np.concatenate(parts)
+        rows = n if given is None else n * len(given)
+        condition = self._condition(given, rows if given is None else len(given))
+        for number, start in enumerate(range(0, rows, BLOCK)):
+            stop = min(start + BLOCK, rows)
+            # A full block whatever n is: the same seed gives the same first rows.
+            size, block_given = BLOCK, None
+            with jax.enable_x64(self.precision == 64):
+                if condition is not None:
+                    block_given = _padded(condition[np.arange(start, stop) // n], self.precision)
+                    size = block_given.shape[0]
+                key = jax.random.fold_in(jax.random.key(seed), number)
+                draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
+            yield self.columns.decode(draws[: stop - start])
 
     def _condition(self, given: np.ndarray | None, rows: int) -> np.ndarray | None:
         if self.given is None:
@@ -115,7 +127,9 @@ def _padded(rows: np.ndarray, precision: int) -> Array:
     """Rows as a device array of the precision, padded to a power of two of at least 64 rows."""
     size = max(64, 1 << (len(rows) - 1).bit_length())
     rows = rows.astype(np.float64 if precision == 64 else np.float32)
-    return jnp.asarray(np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), rows.dtype)]))
+    return jnp.asarray(
+        np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), rows.dtype)])
+    )
 
 
 @eqx.filter_jit

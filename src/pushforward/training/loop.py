@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.errors import InputError
+from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
 from pushforward.training.loss import Loss, negative_log_prob
 from pushforward.training.settings import Epoch, Training
 
@@ -146,6 +147,29 @@ def learning_rate(progress: Array, settings: Training) -> Array:
     return settings.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 
 
+@dataclass
+class _Progress:
+    """Where a fit stands between two segments; all of it goes into a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    total: float = 0.0
+    note: str = ""
+    best_loss: float = math.inf
+    since_best: int = 0
+    scale: float = 1.0
+    retries: int = 0
+    seconds: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> "_Progress":
+        return _Progress(**{**stored, "history": [Epoch(**e) for e in stored["history"]]})
+
+
 def fit(
     model: Model,
     x: ArrayLike,
@@ -156,11 +180,12 @@ def fit(
     settings: Training | None = None,
     jitter: Float[ArrayLike, " d"] | None = None,
     report: Callable[[Epoch], bool | None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Fitted[Model]:
     """Fit a model to rows.
 
     Epochs run compiled, with the data on the device. The result is a function of the arguments alone (with
-    `max_time` unset): the same key gives the same model.
+    `max_time` unset): the same key gives the same model, resumed or not.
 
     Arguments:
         model: any Equinox module that the loss accepts.
@@ -171,73 +196,112 @@ def fit(
         settings: how; default `Training()`.
         jitter: width of the uniform noise added to every coordinate anew in each step (dequantization).
         report: called after every epoch; return True to stop.
+        checkpoint: where to keep the state; the file is removed when the fit ends.
 
-    Raises `InputError` where rows and conditions do not fit or are too few.
+    Raises `InputError` where rows and conditions do not fit or are too few, or a checkpoint cannot be used.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> x = jax.random.normal(jax.random.key(0), (200, 2)) * 3.0
+    >>> model = pf.architectures.RealNVP(layers=2, width=8).build(2, key=jax.random.key(1))
+    >>> fitted = pf.fit(model, x, key=jax.random.key(2), settings=pf.Training(max_epochs=2))
+    >>> len(fitted.history)
+    2
+
+    ```
     """
-    began = time.perf_counter()
     settings = settings or Training()
     x = np.asarray(x)
     condition = None if condition is None else np.asarray(condition)
     _check_rows(x, condition)
+    fingerprint = {
+        "data": digest(x, condition),
+        "settings": digest(settings, jax.random.key_data(key).tolist()),
+        "model": digest(
+            jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
+        ),
+    }
+    with open_checkpoint(checkpoint, fingerprint) as file:
+        return _fit(model, x, condition, key, loss, settings, jitter, report, file)
+
+
+def _fit(
+    model: Model,
+    x: np.ndarray,
+    condition: np.ndarray | None,
+    key: PRNGKeyArray,
+    loss: Loss,
+    settings: Training,
+    jitter: Any,
+    report: Callable[[Epoch], bool | None] | None,
+    file: CheckpointFile | None,
+) -> Fitted[Model]:
+    began = time.perf_counter()
     split_key, run_key = jax.random.split(key)
     train, valid = _split(x, condition, settings.validation, split_key, jitter)
-    n = int(train.count)
+    n, padded = int(train.count), train.x.shape[0]
     batch = min(settings.batch, n)
     steps = n // batch
     epochs = settings.max_epochs or max(1, math.ceil(settings.max_steps / steps))
     patience = max(1, math.ceil(settings.patience * epochs))
+    noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
 
     params, static = eqx.partition(model, eqx.is_inexact_array)
-    optimiser = optimiser_of(settings).init(params)
-    state = State(params, optimiser, params, jnp.zeros((), jnp.int32))
-    best, best_loss = params, math.inf
-    history: list[Epoch] = []
-    stopped, scale, retries, since_best = "finished", 1.0, 0, 0
-    noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
-    padded = train.x.shape[0]
+    state = State(params, optimiser_of(settings).init(params), params, jnp.zeros((), jnp.int32))
+    best, at, stopped = params, _Progress(), ""
+    if file is not None and (stored := file.read((state, best))) is not None:
+        (state, best), at = stored[0], _Progress.from_json(stored[1])
+    began -= at.seconds
 
-    for epoch in range(epochs):
-        epoch_key = jax.random.fold_in(run_key, epoch)
-        order = jnp.asarray(
-            np.pad(np.asarray(jax.random.permutation(epoch_key, n)), (0, padded - n)), jnp.int32
-        )
-        total, first, note = 0.0, 0, ""
-        while first < steps:
-            last = min(first + SEGMENT, steps)
-            progress, per_step = _pace(epoch * steps + first, epochs * steps, began, settings)
-            pace = jnp.asarray([progress, per_step, scale], jnp.float32)
+    while not stopped:
+        epoch_key = jax.random.fold_in(run_key, at.epoch)
+        order = np.asarray(jax.random.permutation(epoch_key, n), np.int32)
+        order = jnp.asarray(np.pad(order, (0, padded - n)))
+        while at.step < steps and at.retries <= settings.retries:
+            last = min(at.step + SEGMENT, steps)
+            progress, per_step = _pace(at.epoch * steps + at.step, epochs * steps, began, settings)
+            pace = jnp.asarray([progress, per_step, at.scale], jnp.float32)
             trial, value = _run(
-                state, static, train, order, jnp.asarray([first, last]), pace, noise, epoch_key,
+                state, static, train, order, jnp.asarray([at.step, last]), pace, noise, epoch_key,
                 loss, settings, batch,
             )  # fmt: skip
             if not math.isfinite(float(value)):
-                retries += 1
-                scale /= 2
-                note = f"non-finite loss: rolled back, step size x {scale:g}"
-                if retries > settings.retries:
-                    break
+                at.retries, at.scale = at.retries + 1, at.scale / 2
+                at.note = f"non-finite loss: went back, step size x {at.scale:g}"
                 continue
-            state, total, first = trial, total + float(value) * (last - first), last
-        if retries > settings.retries:
+            state, at.total, at.step = trial, at.total + float(value) * (last - at.step), last
+            if file is not None and file.due():
+                at.seconds = time.perf_counter() - began
+                file.write((state, best), at.to_json())
+        if at.retries > settings.retries:
             stopped = "diverged"
             break
         value = float(_evaluate(state.average, static, valid, loss))
-        since_best += 1
-        if value < best_loss:
-            best, best_loss, since_best = state.average, value, 0
+        at.since_best += 1
+        if value < at.best_loss:
+            best, at.best_loss, at.since_best = state.average, value, 0
         seconds = time.perf_counter() - began
-        history.append(Epoch(epoch + 1, epochs, total / steps, value, best_loss, seconds, note))
-        if report is not None and report(history[-1]):
+        record = Epoch(
+            at.epoch + 1, epochs, at.total / steps, value, at.best_loss, seconds, at.note
+        )
+        at.history.append(record)
+        at.epoch, at.step, at.total, at.note = at.epoch + 1, 0, 0.0, ""
+        if report is not None and report(record):
             stopped = "interrupted"
+        elif at.epoch == epochs:
+            stopped = "finished"
         elif settings.max_time is not None and seconds > settings.max_time:
             stopped = "time"
-        elif since_best >= patience:
+        elif at.since_best >= patience:
             stopped = "early"
-        else:
-            continue
-        break
+    if file is not None:
+        file.remove()
     return Fitted(
-        eqx.combine(best, static), tuple(history), best_loss, stopped, time.perf_counter() - began
+        eqx.combine(best, static),
+        tuple(at.history),
+        at.best_loss,
+        stopped,
+        time.perf_counter() - began,
     )
 
 

@@ -1,0 +1,131 @@
+"""The command `pushforward`: its subcommands, and what becomes of their errors."""
+
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from pushforward.cli.fit import fit
+from pushforward.cli.inspect import inspect
+from pushforward.cli.list import list_
+from pushforward.cli.sample import sample
+from pushforward.cli.score import score
+from pushforward.errors import InputError
+
+INTERRUPTED = 130
+"""The exit code of a program ended by Ctrl-C: 128 + SIGINT."""
+
+# Typer 0.25 and later carry their own copy of click, so click itself may not be installed.
+UsageError: type[Exception] = typer.BadParameter.__mro__[1]
+
+app = typer.Typer(
+    name="pushforward",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 96},
+)
+
+
+@app.callback(invoke_without_command=True)
+def pushforward(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
+) -> None:
+    """Learn the density of a table of numbers, then score and sample it: normalizing flows.
+
+    \b
+      pushforward fit data.csv -o m.safetensors
+      pushforward score m.safetensors new.csv -o scores.csv
+      pushforward sample m.safetensors -n 1000 -o draws.csv
+      pushforward inspect m.safetensors
+
+    \b
+    The density of some columns given others:
+      pushforward fit data.csv --columns delay --condition hour -o m.safetensors
+      pushforward sample m.safetensors -n 100 --given hours.csv -o draws.csv
+
+    Tables are CSV, TSV, Parquet, NPY or NPZ, told apart by the file's suffix, with one row per
+    observation and only numbers in the columns used; `-` is CSV on standard input or output, and
+    `file.npz:train` is the array `train` of an archive. Columns are matched by name, in any order.
+    A file without column names has columns x0, x1, ...; score and sample take them by position.
+
+    Densities are in nats per row, in the units of the table. Results go to standard output or
+    the file named by `-o`, everything else to standard error. Exit codes: 0 done, 2 a mistake in
+    the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C.
+    """
+    if version:
+        from pushforward import __version__
+
+        print(__version__)
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+app.command("fit")(fit)
+app.command("score")(score)
+app.command("sample")(sample)
+app.command("inspect")(inspect)
+app.command("list")(list_)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Arguments:
+        arguments: the words after `pushforward`; default those of the process.
+
+    Returns the exit code.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    # Libraries warn about their own affairs; standard error is for what the user can act on.
+    # Whoever wants the warnings asks with `python -W` or PYTHONWARNINGS.
+    logging.getLogger("jax").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")
+        try:
+            with typer.main.get_command(app).make_context("pushforward", words) as context:
+                context.command.invoke(context)
+            sys.stdout.flush()
+        except typer.Exit as stop:
+            return stop.exit_code
+        except KeyboardInterrupt as stop:
+            return _fail(str(stop) or "interrupted", INTERRUPTED)
+        except BrokenPipeError:
+            return _reader_left()
+        except InputError as error:
+            return _fail(str(error), 2)
+        except UsageError as error:
+            return _fail(_usage(error), 2)
+        except OSError as error:
+            # A full disk or a lost mount: nothing that a traceback would explain better.
+            where = f"{error.filename}: " if error.filename else ""
+            return _fail(f"{where}{error.strerror or error}", 1)
+    return 0
+
+
+def _usage(error: Exception) -> str:
+    """A mistake in the command line itself, as one line that ends in where help is."""
+    context = getattr(error, "ctx", None)
+    path = "pushforward" if context is None else context.command_path
+    message = error.format_message() if hasattr(error, "format_message") else str(error)
+    return f"{message.strip().rstrip('.')} (see {path} --help)"
+
+
+def _fail(message: str, code: int) -> int:
+    print("pushforward:", " ".join(message.split()), file=sys.stderr)
+    return code
+
+
+def _reader_left() -> int:
+    """The reader of standard output, such as `head`, has seen enough: no error."""
+    # Whatever is still buffered would fail again when the interpreter flushes it at exit.
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, sys.stdout.fileno())
+    os.close(null)
+    return 0

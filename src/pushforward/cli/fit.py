@@ -1,0 +1,192 @@
+"""`pushforward fit`: from a table to a model file."""
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pushforward.cli.interrupts import PoliteInterrupt
+from pushforward.cli.options import (
+    Data,
+    Quiet,
+    Seed,
+    check_model_output,
+    chosen_architecture,
+    column_list,
+    refuse_same_file,
+)
+from pushforward.cli.progress import Meter, clock, say
+from pushforward.errors import InputError
+
+if TYPE_CHECKING:
+    from pushforward.data.tables import Table
+    from pushforward.training import Epoch
+
+
+class Precision(StrEnum):
+    """Bits of the arithmetic."""
+
+    SINGLE = "32"
+    DOUBLE = "64"
+
+
+def fit(
+    data: Data,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write.")
+    ],
+    columns: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="The columns to model; default all (other) columns."),
+    ] = None,
+    condition: Annotated[
+        str | None,
+        typer.Option(metavar="C,D,...", help="Columns to condition on: p(columns | condition)."),
+    ] = None,
+    flow: Annotated[
+        str,
+        typer.Option(metavar="NAME", help="A flow of `pushforward list`; auto suits the data."),
+    ] = "auto",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set an option of --flow; repeatable."),
+    ] = None,
+    seed: Seed = 0,
+    max_epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="End after so many passes over the data.")
+    ] = None,
+    max_time: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="End after about so long; not reproducible."),
+    ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="Bits of the arithmetic: 32 is fast, 64 is accurate.")
+    ] = Precision.SINGLE,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL.checkpoint.")] = False,
+    quiet: Quiet = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace MODEL, and start over any checkpoint.")
+    ] = False,
+) -> None:
+    """Fit a density to a table and write it as one file.
+
+    Nothing has to be prepared: columns are standardised, columns of whole numbers are recognised,
+    a tenth of the rows is held out to stop early and to choose the best weights.
+
+    \b
+      pushforward fit data.csv -o m.safetensors
+      pushforward fit data.csv --columns delay --condition hour -o m.safetensors
+      pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
+
+    The state of training is kept in MODEL.checkpoint until the model is written. After a crash
+    the same command with --resume goes on from there and ends at the same model.
+
+    Ctrl-C ends the fit after the current epoch, writes the best model so far and exits with code
+    0; before the first epoch is done, or pressed twice, it aborts and exits with code 130.
+    """
+    modelled, conditions = column_list("--columns", columns), column_list("--condition", condition)
+    both = [name for name in modelled or () if name in (conditions or ())]
+    if both:
+        raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
+    check_model_output(output, force)
+    refuse_same_file(output, data)
+    checkpoint = _checkpoint(output, resume, force, quiet)
+    from pushforward.estimators.fit_table import fit_table
+    from pushforward.estimators.table_file import save_table_model
+    from pushforward.training import Training
+
+    architecture = chosen_architecture(flow, setting or [])
+    settings = Training(max_epochs=max_epochs, max_time=max_time)
+    table, given = _read(data, modelled, conditions)
+    began = time.perf_counter()
+    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
+        meter.update(None, f"{len(table.values):,} rows x {len(table.names)} columns, compiling")
+        watch = _Watch(meter, interrupt, max_time)
+        try:
+            model = fit_table(
+                table.values,
+                None if given is None else given.values,
+                names=table.names,
+                given_names=None if given is None else given.names,
+                architecture=architecture,
+                settings=settings,
+                precision=int(precision.value),
+                seed=seed,
+                report=watch,
+                checkpoint=checkpoint,
+                resume=resume,
+            )
+            save_table_model(model, output)
+        except KeyboardInterrupt:
+            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
+            when = "" if interrupt.ready else " before the first epoch was done"
+            raise KeyboardInterrupt(f"interrupted{when}: no model was written{kept}") from None
+    checkpoint.unlink(missing_ok=True)
+    _summary(model, output, time.perf_counter() - began, watch, quiet)
+
+
+def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
+    """The checkpoint beside the output. One that is there already is never lost by accident."""
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if resume and not checkpoint.exists():
+        say(f"{checkpoint}: no checkpoint; the fit starts from the beginning", quiet)
+    if checkpoint.exists() and not resume and not force:
+        raise InputError(
+            f"{checkpoint}: an unfinished fit left this checkpoint; go on with --resume or start "
+            "over with --force"
+        )
+    return checkpoint
+
+
+def _read(
+    data: str, columns: tuple[str, ...] | None, condition: tuple[str, ...] | None
+) -> "tuple[Table, Table | None]":
+    """The modelled columns, and those to condition on."""
+    from pushforward.data.tables import read_table
+
+    if columns is None and condition is None:
+        return read_table(data), None
+    if columns is not None:
+        table = read_table(data, (*columns, *(condition or ())))
+        return table.select(columns), None if condition is None else table.select(condition)
+    table = read_table(data)
+    given = table.select(condition or ())
+    rest = [name for name in table.names if name not in given.names]
+    if not rest:
+        raise InputError(f"--condition takes every column of {data}; none is left to model")
+    return table.select(rest), given
+
+
+class _Watch:
+    """Shows each epoch, and answers whether the user asked to stop."""
+
+    def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
+        self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
+        self._first: tuple[int, float] | None = None
+
+    def __call__(self, epoch: "Epoch") -> bool:
+        now = time.perf_counter()
+        self._interrupt.ready = True
+        left = None
+        if self._first is None:
+            # The first epoch holds the compilation: it says nothing about the pace.
+            self._first = epoch.epoch, now
+        else:
+            done, elapsed = epoch.epoch - self._first[0], now - self._first[1]
+            left = elapsed / done * (epoch.epochs - epoch.epoch)
+        share = epoch.epoch / epoch.epochs
+        if self._max_time is not None:
+            share = max(share, min(1.0, epoch.seconds / self._max_time))
+            until = max(0.0, self._max_time - epoch.seconds)
+            left = until if left is None else min(left, until)
+        if epoch.note:
+            self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
+        self._meter.update(
+            share,
+            f"epoch {epoch.epoch}/{epoch.epochs}  nats: train {-epoch.train_loss:.3f}, "
+            f"validation {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
+            + ("" if left is None else f"  at most {clock(left)} left"),
+        )
+        return self._interrupt.requested

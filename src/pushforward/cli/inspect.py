@@ -1,0 +1,82 @@
+"""`pushforward inspect`: what a model file holds."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pushforward.cli.options import Model, shown
+
+if TYPE_CHECKING:
+    from pushforward.data.preprocess import Preprocessing
+
+
+def inspect(
+    model: Model,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the file's header as JSON instead.")
+    ] = False,
+) -> None:
+    """Say what a model is and how far to trust it.
+
+    Prints the flow and its options, the columns with their units, how it was trained, and the
+    trust report.
+    The trust report was measured on held-out rows when the model was fitted: the mean log density
+    beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
+    and how many rows lie in the tails.
+    """
+    from pushforward.estimators.table_file import load_table_model
+    from pushforward.estimators.trust import format_trust
+
+    # The whole file is read for --json too: a damaged one should not pass for a model.
+    fitted = load_table_model(model)
+    if as_json:
+        from pushforward.saving import read_header
+
+        print(json.dumps(read_header(model), indent=2))
+        return
+    architecture = fitted.architecture
+    modelled = ", ".join(fitted.columns.names)
+    density = f"p({modelled})"
+    if fitted.given is not None:
+        density = f"p({modelled} | {', '.join(fitted.given.names)})"
+    _section("model", [density, f"{fitted.precision}-bit arithmetic"])
+    options = {name: getattr(architecture, name) for name in architecture.__dataclass_fields__}
+    _section(
+        "flow",
+        [
+            f"{type(architecture).__name__}  {architecture.reference}",
+            " ".join(f"{name}={shown(value)}" for name, value in options.items()),
+        ],
+    )
+    _section("columns", _columns(fitted.columns))
+    if fitted.given is not None:
+        _section("condition", _columns(fitted.given))
+    _section("training", [f"{name}: {_brief(value)}" for name, value in fitted.summary.items()])
+    _section("trust", format_trust(fitted.trust))
+
+
+def _section(title: str, lines: list[str]) -> None:
+    for i, line in enumerate(lines):
+        print(f"{title if i == 0 else '':<11}{line}".rstrip())
+
+
+def _columns(columns: "Preprocessing") -> list[str]:
+    width = max(4, *(len(name) for name in columns.names))
+    lines = [f"{'name':<{width}} {'center':>11} {'scale':>11} {'least':>11} {'greatest':>11}"]
+    for i, name in enumerate(columns.names):
+        numbers = (columns.center[i], columns.scale[i], columns.lower[i], columns.upper[i])
+        kind = ""
+        if columns.grid[i] > 0:
+            step = "" if columns.grid[i] == 1 else f" in steps of {columns.grid[i]:g}"
+            kind = f"  whole numbers{step}: dequantized for training, rounded back in samples"
+        lines.append(f"{name:<{width}} " + " ".join(f"{v:>11.5g}" for v in numbers) + kind)
+    return lines
+
+
+def _brief(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_brief(part)}" for key, part in value.items())
+    return str(value)

@@ -1,0 +1,31 @@
+"""`pushforward list`: the flows that `fit --flow` knows."""
+
+import shutil
+import textwrap
+
+
+def list_() -> None:
+    """List the flows and their options.
+
+    Options stand with their defaults; set them with `fit --flow NAME --set key=value`. The last
+    line lists what `base` may be.
+    """
+    from pushforward.architectures import ARCHITECTURES
+    from pushforward.cli.options import architecture_defaults
+    from pushforward.distributions import BASES
+
+    width = min(100, shutil.get_terminal_size((100, 24)).columns)
+
+    def paragraph(text: str) -> str:
+        indent = " " * 9
+        return textwrap.fill(
+            text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+
+    for name, kind in ARCHITECTURES.items():
+        options = architecture_defaults(kind)
+        print(f"{name:<9}{kind.reference}")
+        print(paragraph((kind.__doc__ or "").strip().split("\n\n")[0]))
+        print(paragraph("  ".join(f"{key}={value}" for key, value in options.items())))
+        print()
+    print(f"{'base':<9}{', '.join(BASES)}")

@@ -1,0 +1,144 @@
+"""The words that commands share, and the checks that come before any work."""
+
+import csv
+import math
+import tempfile
+import typing
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from pushforward.errors import InputError
+
+if TYPE_CHECKING:
+    from pushforward.architectures import Architecture
+
+Data = Annotated[
+    str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model written by fit.")]
+TableOutput = Annotated[
+    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for CSV on stdout.")
+]
+Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Seed = Annotated[
+    int,
+    typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="The source of all randomness."),
+]
+
+
+def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
+    """Column names separated by commas; a name that holds a comma stands in double quotes.
+
+    ```python
+    >>> column_list("--columns", 'a, "b,c"')
+    ('a', 'b,c')
+
+    ```
+    """
+    if text is None:
+        return None
+    names = tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+    if not names or not all(names):
+        raise InputError(f"{option} {text!r}: column names separated by commas are expected")
+    return names
+
+
+def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architecture":
+    """The architecture that `--flow` and `--set` describe, or "auto"."""
+    from pushforward.architectures import ARCHITECTURES
+
+    known = ", ".join(ARCHITECTURES)
+    name = flow.lower()
+    if name == "auto":
+        if settings:
+            raise InputError(f"--set {settings[0]}: choose a flow to set, with --flow ({known})")
+        return "auto"
+    if name not in ARCHITECTURES:
+        raise InputError(f"--flow {flow}: unknown; known are auto, {known}")
+    kind = ARCHITECTURES[name]
+    defaults = architecture_defaults(kind)
+    types = typing.get_type_hints(kind)
+    chosen: dict[str, Any] = {}
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        if not equals:
+            raise InputError(f"--set {setting}: key=value is expected")
+        if key not in defaults:
+            options = ", ".join(f"{option}={value}" for option, value in defaults.items())
+            raise InputError(f"--set {setting}: {name} has no {key!r}; it has {options}")
+        if key in chosen:
+            raise InputError(f"--set {setting}: {key} is set twice")
+        chosen[key] = _value(setting, text, types[key])
+    return kind(**chosen)
+
+
+def architecture_defaults(kind: type[Any]) -> dict[str, str]:
+    """An architecture's options and their defaults, as `--set` writes them."""
+    return {field.name: shown(field.default) for field in fields(kind)}
+
+
+def shown(value: object) -> str:
+    """A value as `--set` takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _value(setting: str, text: str, kind: Any) -> bool | int | float | str:
+    if kind is bool:
+        words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+        if text.lower() not in words:
+            raise InputError(f"--set {setting}: true or false is expected")
+        return words[text.lower()]
+    if kind is int:
+        try:
+            return int(text)
+        except ValueError:
+            raise InputError(f"--set {setting}: a whole number is expected") from None
+    if kind is float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise InputError(f"--set {setting}: a number is expected")
+        return number
+    if kind is str:
+        return text
+    raise InputError(f"--set {setting}: cannot be set from the command line ({kind})")
+
+
+def check_model_output(target: Path, force: bool) -> None:
+    """Find out before training whether the model can be written."""
+    if str(target) == "-":
+        raise InputError("-o -: a model is written to a file, not to standard output")
+    if target.is_dir():
+        raise InputError(f"{target}: is a directory; name a file")
+    if target.exists() and not force:
+        raise InputError(
+            f"{target}: exists already; choose another name or replace it with --force"
+        )
+    directory = target.resolve().parent
+    if not directory.is_dir():
+        raise InputError(f"{target}: the directory {directory} does not exist; create it first")
+    try:
+        # Permissions do not tell of read-only file systems and full disks; trying does.
+        with tempfile.TemporaryFile(dir=directory) as file:
+            file.write(b"x")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{target}: nothing can be written to {directory} ({reason})") from None
+
+
+def refuse_same_file(target: str | Path, *sources: str | Path) -> None:
+    """Refuse to write over what is being read."""
+    for source in sources:
+        if "-" not in (str(target), str(source)) and _same(Path(target), Path(source)):
+            raise InputError(f"{target}: is the input; choose another name for the output")
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()

@@ -1,0 +1,87 @@
+"""`pushforward sample`: draws from a model, as a stream."""
+
+import sys
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from pushforward.cli.options import Force, Model, Quiet, Seed, TableOutput, refuse_same_file
+from pushforward.cli.progress import Meter, say
+from pushforward.errors import InputError
+
+MOST_ROWS = 10**12
+"""More rows than any disk holds: a slip of the finger, better found at once."""
+
+
+def sample(
+    model: Model,
+    n: Annotated[
+        int,
+        typer.Option("-n", metavar="N", help="How many draws; with --given for each of its rows."),
+    ],
+    output: TableOutput = "-",
+    seed: Seed = 0,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="The rows to condition on, for a conditional model; - for stdin."
+        ),
+    ] = None,
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Draw rows from a model.
+
+    They have the units and the columns of the table that it was fitted to.
+
+    A model of some columns given others needs --given, a table with the columns it is conditioned
+    on; each of its rows is followed by its N draws, the condition's columns first. Columns that
+    held whole numbers in the training data get whole numbers. Draws are written in blocks, so any
+    number takes the same memory. The same seed gives the same draws.
+
+    \b
+      pushforward sample m.safetensors -n 1000 -o draws.csv
+      pushforward sample m.safetensors -n 100 --given hours.csv -o draws.parquet
+    """
+    if n < 1:
+        raise InputError(f"-n {n}: at least 1 draw is needed")
+    if n > MOST_ROWS:
+        raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
+    from pushforward.data.tables import check_output, open_writer, read_table
+    from pushforward.estimators.table_file import load_table_model
+
+    check_output(output, force)
+    refuse_same_file(output, model, *([] if given is None else [given]))
+    fitted = load_table_model(model)
+    names, integer, rows, condition = fitted.columns.names, fitted.columns.lattice, n, None
+    if fitted.given is not None:
+        wanted = fitted.given.names
+        if given is None:
+            raise InputError(
+                f"{model}: is conditioned on {', '.join(wanted)}; name a table with "
+                f"{'this column' if len(wanted) == 1 else 'these columns'} by --given"
+            )
+        table = read_table(given, wanted, by_position=True)
+        names, integer = (*table.names, *names), (*table.integer, *integer)
+        rows, condition = n * len(table.values), table.values
+        if rows > MOST_ROWS:
+            raise InputError(
+                f"-n {n}: for {len(condition):,} rows of {given} that is too many; at most "
+                f"{MOST_ROWS:,} rows are drawn"
+            )
+    elif given is not None:
+        raise InputError(f"--given {given}: {model} is conditioned on nothing; leave --given out")
+    done = 0
+    # A bar would run through draws that go to the same terminal.
+    bar = output != "-" or not sys.stdout.isatty()
+    with open_writer(output, names, integer) as writer, Meter("sampling", quiet, bar) as meter:
+        for draws in fitted.sample_blocks(n, seed, condition):
+            if condition is not None:
+                at = np.arange(done, done + len(draws)) // n
+                writer.write(np.concatenate([condition[at], draws], axis=1))
+            else:
+                writer.write(draws)
+            done += len(draws)
+            meter.update(done / rows, f"{done:,} rows")
+    say(f"{done:,} rows" + ("" if output == "-" else f" in {output}"), quiet)

@@ -1,0 +1,54 @@
+"""`pushforward score`: the log density of every row of a table, as a stream."""
+
+import sys
+
+from pushforward.cli.options import Data, Force, Model, Quiet, TableOutput, refuse_same_file
+from pushforward.cli.progress import Meter, say
+
+ROWS = 65536
+"""Rows read at once: a multiple of the rows that one call of the compiled program takes."""
+
+
+def score(
+    model: Model,
+    data: Data,
+    output: TableOutput = "-",
+    force: Force = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write the log density of every row.
+
+    The output is one column, `log_prob`, in nats; rows stay in their order. The model's columns
+    are found by name, those it is conditioned on too; other columns are ignored. A file without
+    names has to hold the model's columns, then those of the condition. The table is read in blocks,
+    so it may be larger than memory. The number of rows, the mean and the least density go to
+    standard error.
+
+    \b
+      pushforward score m.safetensors new.parquet -o scores.csv
+      zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
+    """
+    from pushforward.data.tables import check_output, open_blocks, open_writer
+    from pushforward.estimators.table_file import load_table_model
+
+    check_output(output, force)
+    refuse_same_file(output, model, data)
+    fitted = load_table_model(model)
+    width = len(fitted.columns.names)
+    given_names = () if fitted.given is None else fitted.given.names
+    reader = open_blocks(data, (*fitted.columns.names, *given_names), ROWS, by_position=True)
+    rows, total, least, least_row = 0, 0.0, float("inf"), 0
+    # A bar would run through results that go to the same terminal.
+    bar = output != "-" or not sys.stdout.isatty()
+    with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
+        for block in reader:
+            given = block[:, width:] if fitted.given is not None else None
+            values = fitted.log_prob(block[:, :width], given)
+            writer.write(values[:, None])
+            if values.min() < least:
+                least, least_row = float(values.min()), rows + int(values.argmin()) + 1
+            rows += len(values)
+            total += float(values.sum())
+            meter.update(reader.fraction, f"{rows:,} rows")
+    mean = total / rows
+    say(f"{rows:,} rows, mean {mean:.4f} nats, least {least:.4f} (row {least_row})", quiet)

@@ -1,0 +1,44 @@
+"""Densities for tables as scikit-learn estimators, and the functions under them. Importing this imports scikit-learn."""
+
+from os import PathLike
+
+from pushforward.estimators.conditional import ConditionalFlowDensity
+from pushforward.estimators.density import FlowDensity
+from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.table_model import TableModel
+
+
+def load(path: str | PathLike[str]) -> FlowDensity | ConditionalFlowDensity:
+    """Read a fitted estimator from a file that `save` or the command line has written.
+
+    Loading executes nothing that the file holds. Settings of the fit are not in the file: the estimator has the
+    fitted architecture and precision, and defaults otherwise.
+
+    Arguments:
+        path: the file.
+
+    Returns a `FlowDensity`, or a `ConditionalFlowDensity` where the model has a condition. Raises `InputError` for a
+    file that is missing, damaged, foreign or newer than this version.
+
+    ```python
+    >>> import numpy as np, tempfile
+    >>> from pushforward.architectures import RealNVP
+    >>> from pushforward.estimators import FlowDensity, load
+    >>> X = np.random.default_rng(0).normal(size=(100, 2))
+    >>> density = FlowDensity(RealNVP(layers=1, width=8), max_epochs=1, random_state=0).fit(X)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     density.save(f"{folder}/m.safetensors")
+    ...     again = load(f"{folder}/m.safetensors")
+    >>> bool(again.score(X) == density.score(X))
+    True
+
+    ```
+    """
+    from pushforward.estimators.table_file import load_table_model
+
+    model = load_table_model(path)
+    kind = FlowDensity if model.given is None else ConditionalFlowDensity
+    return kind.from_model(model)
+
+
+__all__ = ["ConditionalFlowDensity", "FlowDensity", "TableModel", "fit_table", "load"]

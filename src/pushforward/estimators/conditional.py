@@ -1,0 +1,253 @@
+"""The density of targets given features, as a scikit-learn estimator."""
+
+from os import PathLike
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags, check_array
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from pushforward.architectures import Architecture
+from pushforward.data.source import check_finite, quoted, stand_in_names
+from pushforward.errors import InputError
+from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.shared import (
+    checked_count,
+    checked_table,
+    fit_options,
+    frame_kind,
+    names_in,
+    notes_of,
+    real_names,
+    refuse_text,
+    seed_from,
+    with_notes,
+)
+from pushforward.estimators.table_model import TableModel
+from pushforward.training import Training
+
+
+class ConditionalFlowDensity(BaseEstimator):
+    """A conditional normalizing flow as a scikit-learn estimator: the whole density p(y | X), not only its mean.
+
+    For each row x of X the targets are the image `y = f(z; x)` of a simple base density, so that
+
+        log p(y | x) = log p_base(z) + log |det dz/dy|,    z = f^-1(y; x)
+
+    exactly. y may have one column or many (their joint density is modelled). Densities are in nats, in the units of y.
+    There is no `predict`: the mean of p(y | x) has no closed form; average draws of `sample` where it is wanted.
+
+    Arguments:
+        architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an instance such as
+            `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
+        training: how to train; default `Training()`.
+        max_epochs: passes over the data, in place of the one in `training`; default None.
+        max_time: seconds, in place of those in `training`; default None. Under a time limit, results repeat only
+            roughly.
+        precision: bits of the arithmetic, 32 (default) or 64.
+        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        verbose: whether to write a line for every epoch to stderr; default False.
+
+    Attributes:
+        model_: the fitted `TableModel`.
+        n_features_in_: number of columns of X.
+        feature_names_in_: their names, only where X was a frame with string names.
+        target_names_: names of y's columns, a tuple; None where y had none.
+
+    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite cells, text, or
+    parameters that make no sense.
+
+    Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv 1912.00042.
+
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.architectures import RealNVP
+    >>> from pushforward.estimators import ConditionalFlowDensity
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.normal(size=(500, 2))
+    >>> y = X[:, 0] + 0.1 * rng.normal(size=500)
+    >>> density = ConditionalFlowDensity(RealNVP(layers=2, width=16), max_epochs=3, random_state=0)
+    >>> density.fit(X, y).log_prob(X[:3], y[:3]).shape
+    (3,)
+    >>> density.sample(X[:3], 10, random_state=1).shape
+    (3, 10)
+
+    ```
+    """
+
+    def __init__(
+        self,
+        architecture: str | Architecture = "auto",
+        *,
+        training: Training | None = None,
+        max_epochs: int | None = None,
+        max_time: float | None = None,
+        precision: int = 32,
+        random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
+    ):
+        self.architecture = architecture
+        self.training = training
+        self.max_epochs = max_epochs
+        self.max_time = max_time
+        self.precision = precision
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Fit p(y | X).
+
+        Arguments:
+            X: `(n_samples, n_features)` numbers, finite: an array, or a pandas or Polars frame.
+            y: `(n_samples,)` or `(n_samples, n_targets)`: an array, series or frame.
+
+        Returns the estimator. Raises `InputError` (see the class).
+        """
+        if y is None:
+            # The words that scikit-learn's own validation uses.
+            raise InputError(
+                f"This {type(self).__name__} estimator requires y to be passed, "
+                "but the target y is None."
+            )
+        given = checked_table(self, X, reset=True)
+        names = _names_of_targets(y)
+        targets, ndim = _checked_targets(y, given, names)
+        model = fit_table(
+            targets,
+            given,
+            names=_stand_in_targets(targets.shape[1]) if names is None else names,
+            given_names=names_in(self) or stand_in_names(given.shape[1]),
+            **fit_options(self),
+        )
+        self.model_ = with_notes(
+            model,
+            named=names_in(self) is not None,
+            target_named=names is not None,
+            target_ndim=ndim,
+        )
+        self.target_names_ = names
+        return self
+
+    def log_prob(self, X: Any, y: Any) -> np.ndarray:
+        """Log-density of each row's targets given its features, in nats, in the units of y; `(n_samples,)` float64.
+
+        However far a row lies from the data, its log-density is finite.
+
+        Arguments:
+            X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the fitted order.
+            y: `(n_samples,)` or `(n_samples, n_targets)`; of a frame, the same holds.
+
+        Raises `ValueError` where columns differ from the fitted ones, numbers of rows differ or cells are not finite,
+        `NotFittedError` before `fit`.
+        """
+        check_is_fitted(self)
+        given = checked_table(self, X, reset=False)
+        names = _names_of_targets(y)
+        if names is not None and self.target_names_ is not None and names != self.target_names_:
+            raise InputError(
+                f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, in this order"
+            )
+        return self.model_.log_prob(_checked_targets(y, given, names)[0], given)
+
+    def score(self, X: Any, y: Any) -> float:
+        """Mean log-density of y given X, nats a row. Arguments and errors are those of `log_prob`."""
+        return float(self.log_prob(X, y).mean())
+
+    def sample(
+        self,
+        X: Any,
+        n_samples: int = 1,
+        random_state: int | np.random.RandomState | None = None,
+    ) -> np.ndarray:
+        """Draw targets for each row of X, in the units of y, integer columns as whole numbers.
+
+        Arguments:
+            X: `(n_rows, n_features)`, as for `log_prob`.
+            n_samples: draws for each row; default 1.
+            random_state: an int for draws that repeat, a RandomState, or None (default) for fresh draws.
+
+        Returns an array `(n_rows, n_samples)` if fitted on a one-dimensional y, else
+        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`. Raises `InputError` for
+        n_samples below 1, `ValueError` where the columns of X differ from the fitted ones, `NotFittedError` before
+        `fit`.
+        """
+        check_is_fitted(self)
+        given = checked_table(self, X, reset=False)
+        n = checked_count(n_samples)
+        draws = self.model_.sample(n, seed_from(random_state), given)
+        # A file of the command line does not say: one target then counts as one-dimensional.
+        ndim = notes_of(self.model_).get("target_ndim", min(draws.shape[1], 2))
+        return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted density to a safetensors file; `pushforward.load` reads it, and so does the command line.
+
+        The file holds the model, not the settings of the fit.
+
+        Arguments:
+            path: the file.
+
+        Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
+        """
+        from pushforward.estimators.table_file import save_table_model
+
+        check_is_fitted(self)
+        save_table_model(self.model_, path)
+
+    @classmethod
+    def from_model(cls, model: TableModel) -> Self:
+        """A fitted estimator around a fitted conditional model.
+
+        Arguments:
+            model: a `TableModel` with a condition, such as `fit_table` returns.
+
+        Raises `InputError` for a model without a condition.
+        """
+        if model.given is None:
+            raise InputError("this model has no condition: FlowDensity takes it")
+        estimator = cls(model.architecture, precision=model.precision)
+        estimator.model_, notes = model, notes_of(model)
+        estimator.n_features_in_ = len(model.given.names)
+        names = real_names(model.given.names, notes.get("named"))
+        if names is not None:
+            estimator.feature_names_in_ = np.array(names, dtype=object)
+        estimator.target_names_ = real_names(model.columns.names, notes.get("target_named"), "y")
+        return estimator
+
+
+def _stand_in_targets(width: int) -> tuple[str, ...]:
+    return tuple(f"y{i}" for i in range(width))
+
+
+def _names_of_targets(y: Any) -> tuple[str, ...] | None:
+    """The names of a frame's columns or a series, where they are strings; else None."""
+    if frame_kind(y) is not None:
+        names = tuple(y.columns)
+    else:
+        # Only series of pandas and Polars; an unnamed one has None or "".
+        names = (getattr(y, "name", None),)
+    return names if all(isinstance(name, str) and name for name in names) else None
+
+
+def _checked_targets(
+    y: Any, given: np.ndarray, names: tuple[str, ...] | None
+) -> tuple[np.ndarray, int]:
+    """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
+    try:
+        values = check_array(
+            y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y"
+        )
+    except ValueError:
+        refuse_text(y, "y")
+        raise
+    check_consistent_length(given, values)
+    ndim, values = values.ndim, values.reshape(len(values), -1)
+    check_finite(values, names or _stand_in_targets(values.shape[1]), "y")
+    return values, ndim

@@ -1,0 +1,107 @@
+"""The compiled programs that checks look at: few, because compiling them is what checking costs."""
+
+import math
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PRNGKeyArray
+
+from pushforward.distributions import AbstractDistribution, Flow
+
+
+class Pulled(NamedTuple):
+    """One direction of a map on n rows, events flattened to D, conditions to C.
+
+    Attributes:
+        value: `(n, *event)`.
+        log_det: `(n,)`, as the map reports it.
+        jacobian: `(n, D, D)`, by autodiff: `[row, output, input]`.
+        by_condition: `(n, D, C)`, the derivative by the condition; None without one.
+    """
+
+    value: np.ndarray
+    log_det: np.ndarray
+    jacobian: np.ndarray
+    by_condition: np.ndarray | None
+
+
+class Scored(NamedTuple):
+    """Log-densities of n rows, and the gradient of their mean by the model, the rows and the conditions."""
+
+    log_prob: np.ndarray
+    by_model: AbstractDistribution
+    by_x: np.ndarray
+    by_condition: np.ndarray | None
+
+
+def pull(flow: Flow, direction: str, value: Array, condition: Array | None) -> Pulled:
+    """A direction, `"forward"` or `"inverse"`, of a flow's map with its autodiff Jacobian, as numpy arrays.
+
+    The Jacobian is by reverse mode, which every trainable map supports.
+    """
+    return Pulled(*jax.device_get(_pull(flow, direction, value, condition)))
+
+
+def score(model: AbstractDistribution, x: Array, condition: Array | None) -> Scored:
+    """Log-densities of rows with the gradients of their mean."""
+    log_prob, gradients = _score((model, x, condition))
+    return Scored(np.asarray(log_prob), *jax.device_get(gradients))
+
+
+@eqx.filter_jit
+def log_prob(model: AbstractDistribution, x: Array, condition: Array | None) -> Array:
+    """`model.log_prob`, compiled."""
+    return model.log_prob(x, condition)
+
+
+@eqx.filter_jit
+def log_prob_by_row(model: AbstractDistribution, x: Array, condition: Array | None) -> Array:
+    """Log-densities of `(n, *event)` rows, each by itself, under `vmap`."""
+    if condition is None:
+        return jax.vmap(model.log_prob)(x)
+    return jax.vmap(model.log_prob)(x, condition)
+
+
+@eqx.filter_jit
+def draw(
+    model: AbstractDistribution, key: PRNGKeyArray, n: int, condition: Array | None
+) -> tuple[Array, Array]:
+    """`n` draws with their log-densities, all under one condition."""
+    return model.sample_and_log_prob(key, (n,), condition)
+
+
+@eqx.filter_jit
+def _pull(flow: Flow, direction: str, value: Array, condition: Array | None) -> Pulled:
+    def outputs(value, condition):
+        return getattr(flow, direction)(value, condition)
+
+    (out, log_det), pull_back = jax.vjp(outputs, value, condition)
+    n, size = value.shape[0], math.prod(value.shape[1:])
+    directions = jnp.eye(size, dtype=out.dtype).reshape(size, 1, *value.shape[1:])
+    rows = jnp.broadcast_to(directions, (size, *value.shape))
+    silent = jnp.zeros((size, *log_det.shape), log_det.dtype)
+    by_value, by_condition = jax.vmap(pull_back)((rows, silent))
+
+    def row_first(derivative):
+        return jnp.moveaxis(derivative.reshape(size, n, -1), 0, 1)
+
+    return Pulled(
+        out,
+        log_det,
+        row_first(by_value),
+        None if by_condition is None else row_first(by_condition),
+    )
+
+
+@eqx.filter_jit
+def _score(parts):
+    def mean(parts):
+        model, x, condition = parts
+        log_prob = model.log_prob(x, condition)
+        return log_prob.mean(), log_prob
+
+    (_, log_prob), gradients = eqx.filter_value_and_grad(mean, has_aux=True)(parts)
+    return log_prob, gradients

@@ -1,0 +1,42 @@
+"""Moving a model away from its initialisation, and between precisions."""
+
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import DTypeLike, PRNGKeyArray
+
+M = TypeVar("M")
+
+
+def perturbed(model: M, key: PRNGKeyArray, scale: float = 0.5) -> M:
+    """The model with normal noise added to every floating-point array.
+
+    A model at initialisation is often the identity, and an identity hides sign errors, dead conditions and masks that
+    let too much through. The noise of one entry has deviation `scale / sqrt(fan_in)`, fan-in being the size of the
+    array's last axis: sums over inputs then move by about `scale` whatever the width, and the map stays well
+    conditioned.
+
+    Arguments:
+        model: any pytree; integer arrays and static fields are left alone.
+        key: source of the noise.
+        scale: size of the noise; default 0.5.
+    """
+    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
+    leaves, tree = jax.tree.flatten(arrays)
+    keys = jax.random.split(key, max(len(leaves), 1))
+    moved = [_moved(leaf, k, scale) for leaf, k in zip(leaves, keys, strict=False)]
+    return eqx.combine(jax.tree.unflatten(tree, moved), rest)
+
+
+def cast(model: M, dtype: DTypeLike) -> M:
+    """The model with every floating-point array in another precision."""
+    return jax.tree.map(
+        lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, model
+    )
+
+
+def _moved(leaf, key: PRNGKeyArray, scale: float):
+    fan_in = max(leaf.shape[-1], 1) if leaf.ndim else 1
+    return leaf + scale * fan_in**-0.5 * jax.random.normal(key, leaf.shape, leaf.dtype)

@@ -1,0 +1,138 @@
+"""What is under test: a density in several states, with everything computed from it kept for the checks to read."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.distributions import AbstractDistribution, Flow
+from pushforward.testing.evidence import Pulled, Scored, draw, pull, score
+from pushforward.testing.perturb import cast, perturbed
+
+ROWS = 30
+DRAWS = 2**17
+
+
+@dataclass(eq=False)
+class Subject:
+    """A density under test. A bijection is tested as the push-forward of a standard normal.
+
+    Everything the checks read is computed once, when first asked for.
+
+    Arguments:
+        name: what reports and `EXCUSED` call it.
+        initial: the density as built, float32.
+        volume_preserving: whether the log-det of its map is declared to be 0 everywhere.
+        support: the sides of the box outside which the density is 0, where there is one.
+        scale: size of the perturbation; 0 leaves the parameters as built.
+        seed: of all noise.
+    """
+
+    name: str
+    initial: AbstractDistribution
+    volume_preserving: bool = False
+    support: tuple[float, float] | None = None
+    scale: float = 0.5
+    seed: int = 0
+
+    @property
+    def size(self) -> int:
+        """Number of coordinates of an event."""
+        return math.prod(self.initial.event_shape)
+
+    def state(self, i: int) -> AbstractDistribution:
+        """The density after perturbation number i."""
+        return perturbed(self.initial, jax.random.key(self.seed + 1000 + i), self.scale)
+
+    @cached_property
+    def model(self) -> AbstractDistribution:
+        """The density in the state that most checks use."""
+        return self.state(0)
+
+    @cached_property
+    def model64(self) -> AbstractDistribution:
+        """The same in float64. It works inside `jax.enable_x64(True)` only."""
+        with jax.enable_x64(True):
+            return cast(self.model, jnp.float64)
+
+    @property
+    def flow64(self) -> Flow:
+        """The float64 model, which has to be a flow."""
+        assert isinstance(self.model64, Flow)
+        return self.model64
+
+    @cached_property
+    def condition(self) -> Array | None:
+        """Condition rows, or None."""
+        shape = self.initial.condition_shape
+        key = jax.random.key(self.seed + 1)
+        return None if shape is None else jax.random.normal(key, (ROWS, *shape))
+
+    @property
+    def one_condition(self) -> Array | None:
+        """A single condition, or None."""
+        return None if self.condition is None else self.condition[0]
+
+    @cached_property
+    def z(self) -> Array:
+        """Latent rows, wider spread than a standard normal so that some lie in the tails."""
+        key = jax.random.key(self.seed + 2)
+        return 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape))
+
+    @cached_property
+    def x(self) -> Array:
+        """Data rows: the images of `z`, or draws where the density has no map."""
+        if isinstance(self.initial, Flow):
+            return jnp.asarray(self.forward.value, jnp.float32)
+        return draw(self.model, jax.random.key(self.seed + 3), ROWS, self.one_condition)[0]
+
+    @cached_property
+    def forward(self) -> Pulled:
+        """The map at `z`, float64."""
+        return self.pull("forward", np.asarray(self.z, np.float64))
+
+    @cached_property
+    def inverse(self) -> Pulled:
+        """The inverse at the images of `z`, float64."""
+        return self.pull("inverse", self.forward.value)
+
+    @cached_property
+    def scored(self) -> Scored:
+        """Log-densities of `x` with gradients, float32."""
+        return score(self.model, self.x, self.condition)
+
+    @cached_property
+    def draws(self) -> tuple[np.ndarray, np.ndarray]:
+        """Draws under one condition with the log-densities that came with them: many where a grid can tell."""
+        n = DRAWS if self.size <= 2 else ROWS
+        return jax.device_get(
+            draw(self.model, jax.random.key(self.seed + 4), n, self.one_condition)
+        )
+
+    def pull(self, direction: str, value: np.ndarray) -> Pulled:
+        """A direction of the map with its Jacobian, float64."""
+        with jax.enable_x64(True):
+            condition = None if self.condition is None else cast(self.condition, jnp.float64)
+            return pull(self.flow64, direction, jnp.asarray(value), condition)
+
+
+def bijection_subject(name: str, bijection, **options) -> Subject:
+    """A bijection as the push-forward of a standard normal."""
+    from pushforward.distributions import Normal
+
+    return Subject(name, Flow(Normal(bijection.event_shape), bijection), **options)
+
+
+def leaves_with_names(tree) -> list[tuple[str, Array]]:
+    """The floating-point arrays of a pytree that hold anything, with their paths."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return [
+        (jax.tree_util.keystr(path), leaf)
+        for path, leaf in leaves
+        if eqx.is_inexact_array_like(leaf) and np.size(leaf)
+    ]

@@ -1,0 +1,143 @@
+"""Checkpoints: the whole state of a fit in one file, so that a killed fit goes on as if nothing had happened."""
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from pushforward.errors import InputError
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Where and how often a fit keeps its state.
+
+    Arguments:
+        path: the file; it is replaced as a whole, so that a kill leaves the last complete state.
+        every: seconds between two writes; what a kill can lose. 0 writes after every segment of steps.
+        resume: go on from the file if it exists. Without it an existing file is an error.
+    """
+
+    path: Path
+    every: float = 30.0
+    resume: bool = False
+
+
+class CheckpointFile:
+    """An open checkpoint: holds the lock, reads and writes the state."""
+
+    def __init__(self, checkpoint: Checkpoint, fingerprint: dict[str, str]):
+        self._checkpoint, self._fingerprint = checkpoint, fingerprint
+        self._written = time.perf_counter()
+
+    def due(self) -> bool:
+        """Whether the interval has passed since the last write."""
+        return time.perf_counter() - self._written >= self._checkpoint.every
+
+    def write(self, arrays: Any, progress: dict[str, Any]) -> None:
+        """Replace the file by this state: a tree of arrays, and JSON-able progress."""
+        from safetensors.numpy import save
+
+        leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(arrays))}
+        header = {"pushforward_checkpoint": json.dumps([self._fingerprint, progress])}
+        part = self._checkpoint.path.with_name(self._checkpoint.path.name + ".part")
+        with open(part, "wb") as file:
+            file.write(save(leaves, header))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self._checkpoint.path)
+        self._written = time.perf_counter()
+
+    def read(self, arrays: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The state in the file, shaped like the tree `arrays`, or None where there is no file to resume from.
+
+        Raises `InputError` where the file is damaged or belongs to another fit.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        path = self._checkpoint.path
+        if not (self._checkpoint.resume and path.exists()):
+            return None
+        leaves, tree = jax.tree.flatten(arrays)
+        try:
+            with safe_open(path, framework="numpy") as file:
+                fingerprint, progress = json.loads(file.metadata()["pushforward_checkpoint"])
+                stored = [file.get_tensor(f"{i:04d}") for i in range(len(leaves))]
+        except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+            raise InputError(
+                f"{path} is not a usable checkpoint ({error}); delete it to start over"
+            ) from None
+        differ = [
+            name for name, value in self._fingerprint.items() if fingerprint.get(name) != value
+        ]
+        if differ:
+            raise InputError(
+                f"{path} belongs to another fit: {' and '.join(differ)} differ; "
+                "run it as before, or delete the checkpoint to start over"
+            )
+        return jax.tree.unflatten(tree, [jax.numpy.asarray(a) for a in stored]), progress
+
+    def remove(self) -> None:
+        """Delete the file: the fit is done."""
+        self._checkpoint.path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def open_checkpoint(
+    checkpoint: Checkpoint | None, fingerprint: dict[str, str]
+) -> Iterator[CheckpointFile | None]:
+    """Lock the checkpoint for this process, for the time of a fit.
+
+    Raises `InputError` where another process holds it, or where it exists and is not to be resumed.
+    """
+    if checkpoint is None:
+        yield None
+        return
+    path = checkpoint.path
+    if path.exists() and not checkpoint.resume:
+        raise InputError(f"{path} exists: resume from it, or delete it to start over")
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        lock = open(lock_path, "a")  # noqa: SIM115 - closed below; the lock lives as long as the file is open
+    except OSError as error:
+        raise InputError(f"the checkpoint {path} cannot be written: {error.strerror}") from None
+    try:
+        _lock(lock, path)
+        yield CheckpointFile(checkpoint, fingerprint)
+        lock_path.unlink(missing_ok=True)
+    finally:
+        lock.close()
+
+
+def _lock(file: Any, path: Path) -> None:
+    # A lock of the operating system dies with its process: a kill leaves nothing to clean up.
+    try:
+        import fcntl
+    except ImportError:  # not a POSIX system: no lock, and nothing to say
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise InputError(
+            f"another process is writing the checkpoint {path}; wait for it or stop it"
+        ) from None
+
+
+def digest(*parts: Any) -> str:
+    """A short fingerprint of arrays and of what prints unambiguously."""
+    state = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, np.ndarray):
+            state.update(repr((part.shape, part.dtype)).encode())
+            state.update(np.ascontiguousarray(part).tobytes())
+        else:
+            state.update(repr(part).encode())
+    return state.hexdigest()[:16]
