@@ -2,7 +2,6 @@
 
 from pushforward import architectures, bijections, distributions
 from pushforward.errors import InputError
-
 from pushforward.training import Training, fit
 
 __version__ = "0.1.0"

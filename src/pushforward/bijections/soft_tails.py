@@ -2,6 +2,7 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
@@ -41,7 +42,7 @@ class SoftTails(AbstractBijection):
     ) -> tuple[Array, Float[Array, " n"]]:
         log_stretch = jnp.maximum(jnp.abs(z) - self.start, 0.0)
         # exp overflows float32 at 88: a latent draw so far out is a value at the type's limit, not infinity.
-        limit = float(jnp.log(jnp.finfo(z.dtype).max)) - 1.0
+        limit = float(np.log(float(jnp.finfo(z.dtype).max))) - 1.0
         stretched = jnp.expm1(jnp.minimum(log_stretch, limit))
         x = jnp.where(log_stretch > 0, jnp.sign(z) * (self.start + stretched), z)
         return x, log_stretch.sum(1)

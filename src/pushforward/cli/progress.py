@@ -15,7 +15,7 @@ class Meter:
     """The progress of one piece of work.
 
     Use it as a context manager. On a terminal it is a bar that disappears at the end, elsewhere a
-    line for each tenth of the work, with `quiet` nothing.
+    line at the start and for each tenth of the work, with `quiet` nothing.
 
     Arguments:
         label: what is being done.
@@ -36,7 +36,7 @@ class Meter:
                 transient=True,
             )
             self._task = self._bar.add_task(label, total=None, text="")
-        self._tenth, self._printed = 0, time.monotonic()
+        self._tenth, self._printed = -1, time.monotonic()
 
     def __enter__(self) -> "Meter":
         if self._bar is not None:

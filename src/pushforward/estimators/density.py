@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
     as_frame,
@@ -170,7 +171,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         Arguments:
             model: a `TableModel` without condition, such as `fit_table` returns.
+
+        Raises `InputError` for a model with a condition.
         """
+        if model.given is not None:
+            raise InputError("this model has a condition: ConditionalFlowDensity takes it")
         estimator = cls(model.architecture, precision=model.precision)
         estimator.model_ = model
         estimator.n_features_in_ = len(model.columns.names)
