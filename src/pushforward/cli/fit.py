@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from pushforward.training import Epoch
 
 
+ENDINGS = {
+    "finished": "done",
+    "early": "stopped early, as validation no longer improved,",
+    "time": "stopped by --max-time",
+    "interrupted": "stopped by Ctrl-C with the best model so far",
+    "diverged": "stopped with the best model so far, as the loss kept being infinite,",
+}
+"""What the ways in which a fit ends mean."""
+
+
 class Precision(StrEnum):
     """Bits of the arithmetic."""
 
@@ -95,6 +105,7 @@ def fit(
     checkpoint = _checkpoint(output, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
     from pushforward.estimators.table_file import save_table_model
+    from pushforward.estimators.trust import format_trust
     from pushforward.training import Training
 
     architecture = chosen_architecture(flow, setting or [])
@@ -118,13 +129,17 @@ def fit(
                 checkpoint=checkpoint,
                 resume=resume,
             )
+            meter.update(1.0, "writing the model")
             save_table_model(model, output)
         except KeyboardInterrupt:
             kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
             when = "" if interrupt.ready else " before the first epoch was done"
             raise KeyboardInterrupt(f"interrupted{when}: no model was written{kept}") from None
     checkpoint.unlink(missing_ok=True)
-    _summary(model, output, time.perf_counter() - began, watch, quiet)
+    for line in format_trust(model.trust):
+        say(line, quiet)
+    ending = ENDINGS.get(model.summary["stopped"], model.summary["stopped"])
+    say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
 
 
 def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
@@ -132,11 +147,18 @@ def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
     checkpoint = output.with_name(output.name + ".checkpoint")
     if resume and not checkpoint.exists():
         say(f"{checkpoint}: no checkpoint; the fit starts from the beginning", quiet)
-    if checkpoint.exists() and not resume and not force:
-        raise InputError(
-            f"{checkpoint}: an unfinished fit left this checkpoint; go on with --resume or start "
-            "over with --force"
-        )
+    if checkpoint.exists() and not resume:
+        if not force:
+            raise InputError(
+                f"{checkpoint}: an unfinished fit left this checkpoint; go on with --resume or "
+                "start over with --force"
+            )
+        from pushforward.training.checkpoint import Checkpoint, open_checkpoint
+
+        # Under its lock: the checkpoint of a fit that is still running must stay.
+        with open_checkpoint(Checkpoint(checkpoint, resume=True), {}) as file:
+            if file is not None:
+                file.remove()
     return checkpoint
 
 
@@ -165,10 +187,12 @@ class _Watch:
     def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
         self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
         self._first: tuple[int, float] | None = None
+        self.epochs = "0 epochs"
 
     def __call__(self, epoch: "Epoch") -> bool:
         now = time.perf_counter()
         self._interrupt.ready = True
+        self.epochs = "1 epoch" if epoch.epoch == 1 else f"{epoch.epoch} epochs"
         left = None
         if self._first is None:
             # The first epoch holds the compilation: it says nothing about the pace.

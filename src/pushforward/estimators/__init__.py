@@ -1,24 +1,36 @@
-"""Densities for tables as scikit-learn estimators, and the functions under them. Importing this imports scikit-learn."""
+"""Densities for tables: fitting functions, the fitted model, and scikit-learn estimators.
 
+scikit-learn takes longer to import than the rest together, and the command line needs none of it:
+only the two estimators import it, when they are first asked for.
+"""
+
+from importlib import import_module
 from os import PathLike
+from typing import TYPE_CHECKING, Any
 
-from pushforward.estimators.conditional import ConditionalFlowDensity
-from pushforward.estimators.density import FlowDensity
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.table_model import TableModel
 
+if TYPE_CHECKING:
+    from pushforward.estimators.conditional import ConditionalFlowDensity
+    from pushforward.estimators.density import FlowDensity
 
-def load(path: str | PathLike[str]) -> FlowDensity | ConditionalFlowDensity:
+_ESTIMATORS = {"ConditionalFlowDensity": "conditional", "FlowDensity": "density"}
+
+__all__ = ["ConditionalFlowDensity", "FlowDensity", "TableModel", "fit_table", "load"]
+
+
+def load(path: str | PathLike[str]) -> "FlowDensity | ConditionalFlowDensity":
     """Read a fitted estimator from a file that `save` or the command line has written.
 
-    Loading executes nothing that the file holds. Settings of the fit are not in the file: the estimator has the
-    fitted architecture and precision, and defaults otherwise.
+    Loading executes nothing that the file holds. Settings of the fit are not in the file: the
+    estimator has the fitted architecture and precision, and defaults otherwise.
 
     Arguments:
         path: the file.
 
-    Returns a `FlowDensity`, or a `ConditionalFlowDensity` where the model has a condition. Raises `InputError` for a
-    file that is missing, damaged, foreign or newer than this version.
+    Returns a `FlowDensity`, or a `ConditionalFlowDensity` where the model has a condition. Raises
+    `InputError` for a file that is missing, damaged, foreign or newer than this version.
 
     ```python
     >>> import numpy as np, tempfile
@@ -29,11 +41,13 @@ def load(path: str | PathLike[str]) -> FlowDensity | ConditionalFlowDensity:
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     density.save(f"{folder}/m.safetensors")
     ...     again = load(f"{folder}/m.safetensors")
-    >>> bool(again.score(X) == density.score(X))
+    >>> again.score(X) == density.score(X)
     True
 
     ```
     """
+    from pushforward.estimators.conditional import ConditionalFlowDensity
+    from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.table_file import load_table_model
 
     model = load_table_model(path)
@@ -41,4 +55,11 @@ def load(path: str | PathLike[str]) -> FlowDensity | ConditionalFlowDensity:
     return kind.from_model(model)
 
 
-__all__ = ["ConditionalFlowDensity", "FlowDensity", "TableModel", "fit_table", "load"]
+def __getattr__(name: str) -> Any:
+    if name not in _ESTIMATORS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_ESTIMATORS[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

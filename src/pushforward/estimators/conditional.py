@@ -35,18 +35,20 @@ class ConditionalFlowDensity(BaseEstimator):
 
         log p(y | x) = log p_base(z) + log |det dz/dy|,    z = f^-1(y; x)
 
-    exactly. y may have one column or many (their joint density is modelled). Densities are in nats, in the units of y.
-    There is no `predict`: the mean of p(y | x) has no closed form; average draws of `sample` where it is wanted.
+    exactly. y may have one column or many (their joint density is modelled). Densities are in nats,
+    in the units of y. There is no `predict`: the mean of p(y | x) has no closed form; average draws
+    of `sample` where it is wanted.
 
     Arguments:
-        architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an instance such as
-            `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
+        architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
+            instance such as `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
-        max_time: seconds, in place of those in `training`; default None. Under a time limit, results repeat only
-            roughly.
+        max_time: seconds, in place of those in `training`; default None. Under a time limit,
+            results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+            global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
     Attributes:
@@ -55,10 +57,11 @@ class ConditionalFlowDensity(BaseEstimator):
         feature_names_in_: their names, only where X was a frame with string names.
         target_names_: names of y's columns, a tuple; None where y had none.
 
-    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite cells, text, or
-    parameters that make no sense.
+    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite
+    cells, text, or parameters that make no sense.
 
-    Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv 1912.00042.
+    Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv
+    1912.00042.
 
     ```python
     >>> import numpy as np
@@ -141,11 +144,12 @@ class ConditionalFlowDensity(BaseEstimator):
         However far a row lies from the data, its log-density is finite.
 
         Arguments:
-            X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the fitted order.
+            X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the
+                fitted order.
             y: `(n_samples,)` or `(n_samples, n_targets)`; of a frame, the same holds.
 
-        Raises `ValueError` where columns differ from the fitted ones, numbers of rows differ or cells are not finite,
-        `NotFittedError` before `fit`.
+        Raises `ValueError` where columns differ from the fitted ones, numbers of rows differ or
+        cells are not finite, `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
         given = checked_table(self, X, reset=False)
@@ -171,12 +175,13 @@ class ConditionalFlowDensity(BaseEstimator):
         Arguments:
             X: `(n_rows, n_features)`, as for `log_prob`.
             n_samples: draws for each row; default 1.
-            random_state: an int for draws that repeat, a RandomState, or None (default) for fresh draws.
+            random_state: an int for draws that repeat, a RandomState, or None (default) for fresh
+                draws.
 
         Returns an array `(n_rows, n_samples)` if fitted on a one-dimensional y, else
-        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`. Raises `InputError` for
-        n_samples below 1, `ValueError` where the columns of X differ from the fitted ones, `NotFittedError` before
-        `fit`.
+        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`. Raises
+        `InputError` for n_samples below 1, `ValueError` where the columns of X differ from the
+        fitted ones, `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
         given = checked_table(self, X, reset=False)

@@ -33,19 +33,20 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         log p(x) = log p_base(z) + log |det dz/dx|,    z = f^-1(x)
 
-    exactly. Columns are standardised, integer columns are dequantized while fitting and rounded back in samples;
-    densities are in nats, in the data's own units (per unit of every column). The usual conveniences are inside:
-    a validation split, early stopping, the best weights.
+    exactly. Columns are standardised, integer columns are dequantized while fitting and rounded
+    back in samples; densities are in nats, in the data's own units (per unit of every column). The
+    usual conveniences are inside: a validation split, early stopping, the best weights.
 
     Arguments:
-        architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an instance such as
-            `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
+        architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
+            instance such as `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
-        max_time: seconds, in place of those in `training`; default None. Under a time limit, results repeat only
-            roughly.
+        max_time: seconds, in place of those in `training`; default None. Under a time limit,
+            results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+            global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
     Attributes:
@@ -53,10 +54,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         n_features_in_: number of columns.
         feature_names_in_: their names, only where X was a frame with string names.
 
-    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite cells, text, or
-    parameters that make no sense.
+    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite
+    cells, text, or parameters that make no sense.
 
-    Source: Papamakarios et al. 2021, "Normalizing flows for probabilistic modeling and inference", arXiv 1912.02762.
+    Source: Papamakarios et al. 2021, "Normalizing flows for probabilistic modeling and inference",
+    arXiv 1912.02762.
 
     ```python
     >>> import numpy as np
@@ -112,10 +114,11 @@ class FlowDensity(DensityMixin, BaseEstimator):
         However far a row lies from the data, its log-density is finite.
 
         Arguments:
-            X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the fitted order.
+            X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the
+                fitted order.
 
-        Raises `ValueError` where columns differ from the fitted ones or cells are not finite, `NotFittedError` before
-        `fit`.
+        Raises `ValueError` where columns differ from the fitted ones or cells are not finite,
+        `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
         return self.model_.log_prob(checked_table(self, X, reset=False))
@@ -140,11 +143,12 @@ class FlowDensity(DensityMixin, BaseEstimator):
 
         Arguments:
             n_samples: number of rows; default 1.
-            random_state: an int for draws that repeat (a longer sample begins with a shorter one's rows), a
-                RandomState, or None (default) for fresh draws.
+            random_state: an int for draws that repeat (a longer sample begins with a shorter one's
+                rows), a RandomState, or None (default) for fresh draws.
 
-        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names if fitted on such a frame,
-        else an array. Raises `InputError` for n_samples below 1, `NotFittedError` before `fit`.
+        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names if fitted
+        on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`
+        before `fit`.
         """
         check_is_fitted(self)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))

@@ -26,21 +26,11 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
     try:
-        # Cells are checked below, where the message can name row and column. A density needs two rows.
-        values = validate_data(
-            estimator,
-            X,
-            reset=reset,
-            dtype=np.float64,
-            ensure_all_finite=False,
-            ensure_min_samples=2 if reset else 1,
-        )
-    except ValueError:
-        refuse_text(X, "X")
-        raise
-    names = names_in(estimator)
-    check_finite(values, stand_in_names(values.shape[1]) if names is None else names, "X")
-    return values
+        # Cells are checked below, where the message can name row and column. A density needs two
+        rows. values = validate_data( estimator, X, reset=reset, dtype=np.float64,
+        ensure_all_finite=False, ensure_min_samples=2 if reset else 1, ) except ValueError:
+        refuse_text(X, "X") raise names = names_in(estimator) check_finite(values,
+        stand_in_names(values.shape[1]) if names is None else names, "X") return values
 
 
 def refuse_text(frame: Any, where: str) -> None:
@@ -147,7 +137,8 @@ def real_names(
 
     Arguments:
         names: the names that the model holds.
-        named: what the estimator noted; None where nobody did, then `x0, x1, ...` count as stand-ins.
+        named: what the estimator noted; None where nobody did, then `x0, x1, ...` count as
+            stand-ins.
         letter: the letter of the stand-ins.
     """
     if named is None:

@@ -1,0 +1,48 @@
+# Every target makes the environment it needs. PYTHON names the interpreter to make it from (3.11 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: help demo test check fix bench docs clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[demo]' && touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[dev]' && touch $@ $(VENV)/.demo
+
+# torch by itself first: the pinned version has a CPU build where one is at hand.
+$(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) torch && $(PIP) -e '.[bench]' && touch $@
+
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e '.[docs,dev]' && touch $@
+
+demo: $(VENV)/.demo  ## fit, score and sample a real table; writes demo/
+	$(BIN)/python examples/flights.py --out demo
+
+test: $(VENV)/.dev  ## all tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+check: $(VENV)/.dev  ## format, lint, types, fast tests
+	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
+	$(BIN)/python -m pytest -n 2 -q -m "not slow" tests/test_house.py tests/test_bijections.py tests/test_networks.py
+
+fix: $(VENV)/.dev  ## format and mend what the linter can mend
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+bench: $(VENV)/.bench  ## the tables of benchmarks/RESULTS.md, peers beside
+	$(BIN)/python benchmarks/run.py
+
+docs: $(VENV)/.docs  ## build the site into site/
+	$(BIN)/python docs/generate.py && $(BIN)/mkdocs build --strict --quiet
+
+clean:  ## remove the environment and everything generated
+	rm -rf $(VENV) .jax_cache .pytest_cache .mypy_cache .ruff_cache site demo

@@ -1,0 +1,525 @@
+"""The command line: what it writes where, its exit codes, and the line each mistake gets."""
+
+import importlib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+
+from pushforward.cli import main
+from pushforward.cli.options import check_model_output
+
+TINY = ["--flow", "realnvp", "--set", "layers=1", "--set", "width=8", "--max-epochs", "1"]
+NAMES = ("x", "count", "y")
+
+
+def rows(n=400, seed=0):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(5.0, 2.0, n)
+    return np.column_stack([x, rng.poisson(4.0, n), x**2 + rng.normal(0.0, 1.0, n)])
+
+
+def write_csv(path, values, names=NAMES):
+    columns = {
+        name: values[:, i].astype(np.int64) if name == "count" else values[:, i]
+        for i, name in enumerate(names)
+    }
+    pl.DataFrame(columns).write_csv(path)
+    return path
+
+
+def read(path):
+    return pl.read_csv(path)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with tables, a model of three columns and one of y given the other two."""
+    folder = tmp_path_factory.mktemp("cli")
+    values = rows()
+    write_csv(folder / "data.csv", values)
+    np.save(folder / "data.npy", values)
+    data = str(folder / "data.csv")
+    assert main(["fit", data, "-o", str(folder / "m.st"), *TINY, "--quiet"]) == 0
+    words = ["--columns", "y", "--condition", "x,count", "--quiet"]
+    assert main(["fit", data, "-o", str(folder / "c.st"), *TINY, *words]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(place, monkeypatch):
+    """The working directory is a fresh one beside links to the shared files."""
+    folder = place / f"at-{time.monotonic_ns()}"
+    folder.mkdir()
+    for name in ("data.csv", "data.npy", "m.st", "c.st"):
+        os.symlink(place / name, folder / name)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(here, capsys):
+    """Runs a command; gives its exit code, standard output and standard error."""
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+def start(*words, **kwargs):
+    command = [sys.executable, "-m", "pushforward", *map(str, words)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True} | kwargs
+    return subprocess.Popen(command, **pipes)
+
+
+def mistake(result):
+    """The line about the user's mistake."""
+    assert result.code == 2, result
+    assert result.out == ""
+    assert result.err.startswith("pushforward: ")
+    assert result.err.count("\n") == 1
+    return result.err
+
+
+class TestHelp:
+    @pytest.mark.parametrize("command", ["fit", "score", "sample", "inspect", "list"])
+    def test_every_command_explains_itself(self, run, command):
+        result = run(command, "--help")
+        assert result.code == 0
+        assert f"pushforward {command}" in result.out
+        assert command in run().out
+
+    def test_version(self, run):
+        from pushforward import __version__
+
+        assert run("--version").out.strip() == __version__
+
+    def test_list_names_every_flow_option_and_base(self, run):
+        from pushforward.architectures import ARCHITECTURES
+        from pushforward.distributions import BASES
+
+        out = run("list").out
+        for name, kind in ARCHITECTURES.items():
+            assert name in out
+            assert kind.reference in out
+        assert "bins=8" in out
+        assert all(base in out for base in BASES)
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (["nonsense"], "nonsense"),
+            (["fit"], "DATA"),
+            (["fit", "data.csv"], "output"),
+            (["fit", "data.csv", "-o", "a.st", "--precision", "16"], "--precision"),
+            (["fit", "data.csv", "-o", "a.st", "--max-epochs", "0"], "--max-epochs"),
+            (["score", "m.st", "data.csv", "--fast"], "--fast"),
+            (["sample", "m.st"], "-n"),
+        ],
+    )
+    def test_a_wrong_command_line_is_one_line_that_says_where_help_is(self, run, words, expected):
+        line = mistake(run(*words))
+        assert expected in line
+        assert "--help" in line
+
+
+class TestFit:
+    def test_writes_a_model_and_says_how_good_it_is(self, run, here):
+        result = run("fit", "data.csv", "-o", "a.st", *TINY)
+        assert result.code == 0
+        assert result.out == ""
+        assert "Gaussian" in result.err
+        assert "a.st" in result.err
+        assert sorted(p.name for p in here.iterdir() if "a.st" in p.name) == ["a.st"]
+
+    def test_quiet(self, run):
+        result = run("fit", "data.csv", "-o", "a.st", *TINY, "--quiet")
+        assert (result.code, result.out, result.err) == (0, "", "")
+
+    def test_same_seed_same_model(self, run):
+        scores = []
+        for name, seed in (("a.st", 3), ("b.st", 3), ("c2.st", 4)):
+            run("fit", "data.csv", "-o", name, *TINY, "--seed", seed)
+            scores.append(run("score", name, "data.csv").out)
+        assert scores[0] == scores[1] != scores[2]
+
+    def test_columns_in_the_wanted_order_and_from_a_pipe(self, run, here, monkeypatch):
+        source = io.TextIOWrapper(io.BytesIO((here / "data.csv").read_bytes()))
+        monkeypatch.setattr(sys, "stdin", source)
+        words = ["--columns", "y,x", "--precision", "64", "--quiet"]
+        assert run("fit", "-", "-o", "a.st", *TINY, *words).code == 0
+        assert "p(y, x)" in run("inspect", "a.st").out
+        assert "64" in run("inspect", "a.st").out
+
+    def test_condition_takes_the_other_columns_by_default(self, run):
+        run("fit", "data.csv", "-o", "a.st", *TINY, "--condition", "x")
+        assert "p(count, y | x)" in run("inspect", "a.st").out
+
+    def test_force_replaces(self, run):
+        run("fit", "data.csv", "-o", "a.st", *TINY)
+        assert "--force" in mistake(run("fit", "data.csv", "-o", "a.st", *TINY))
+        assert run("fit", "data.csv", "-o", "a.st", *TINY, "--force").code == 0
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (["--flow", "resnet"], ["resnet", "auto", "realnvp"]),
+            (["--set", "layers=2"], ["--flow"]),
+            (["--flow", "maf", "--set", "bins=8"], ["'bins'", "layers=5", "residual=false"]),
+            (["--flow", "maf", "--set", "layers"], ["key=value"]),
+            (["--flow", "maf", "--set", "layers=2.5"], ["layers=2.5", "whole number"]),
+            (["--flow", "maf", "--set", "dropout=nan"], ["dropout=nan", "number"]),
+            (["--flow", "maf", "--set", "residual=maybe"], ["residual=maybe", "true or false"]),
+            (["--flow", "maf", "--set", "layers=1", "--set", "layers=2"], ["twice"]),
+            (["--flow", "maf", "--set", "base=cauchy"], ["cauchy", "normal"]),
+            (["--max-time", "0"], ["0", "positive"]),
+            (["--columns", "x,y", "--condition", "y"], ["'y'", "both"]),
+            (["--columns", "x,,y"], ["--columns"]),
+            (["--columns", "x,z"], ["'z'", "'count'"]),
+            (["--condition", "z"], ["'z'", "'count'"]),
+            (["--condition", "x,count,y"], ["none is left"]),
+        ],
+    )
+    def test_options_that_do_not_fit(self, run, here, words, expected):
+        line = mistake(run("fit", "data.csv", "-o", "a.st", *words))
+        assert all(part in line for part in expected), line
+        assert not list(here.glob("a.st*"))
+
+    @pytest.mark.parametrize(
+        ("content", "expected"),
+        [
+            (None, ["no such file"]),
+            ("", ["empty"]),
+            ("a,b\n", ["no rows"]),
+            ("a,b\n1,2\n", ["1 row", "at least 2"]),
+            ("a,b\n1,2\n3,nan\ninf,4\n", ["2 cells", "row 2", "'b'"]),
+            ("a,b,c\n1,red,2\n2,blue,4\n", ["'b'", "red", "--columns a,c"]),
+            ("a,b\n1,2\n1,3\n1,4\n", ["'a'", "constant"]),
+            ("a,b\n1,1\n2,2\n5,5\n", ["'a'", "'b'", "equal"]),
+            ("a,b,a\n1,1,3\n2,2,5\n5,5,6\n", ["'a'", "more than once"]),
+            ("a,b\n1,2\n3\n4,5\n", ["line 3", "1 cell"]),
+        ],
+    )
+    def test_tables_that_cannot_be_fitted(self, run, here, content, expected):
+        if content is not None:
+            (here / "bad.csv").write_text(content)
+        line = mistake(run("fit", "bad.csv", "-o", "a.st", *TINY))
+        assert all(part in line for part in expected), line
+        assert not list(here.glob("a.st*"))
+
+    @pytest.mark.parametrize("values", [np.ones((3, 2), complex), np.array([["a"]]), np.ones(())])
+    def test_arrays_of_a_wrong_type(self, run, values):
+        np.save("bad.npy", values)
+        assert "expected" in mistake(run("fit", "bad.npy", "-o", "a.st", *TINY))
+
+    @pytest.mark.parametrize(
+        ("output", "expected"),
+        [("-", "file"), ("no/a.st", "does not exist"), (".", "directory"), ("data.csv", "input")],
+    )
+    def test_an_output_that_cannot_be_written_is_found_before_training(
+        self, run, no_training, output, expected
+    ):
+        assert expected in mistake(run("fit", "data.csv", "-o", output, "--force"))
+
+    def test_a_directory_that_refuses_is_found_too(self, here):
+        # Permissions stop nobody in a container that runs as root; /proc stops root as well.
+        from pathlib import Path
+
+        from pushforward import InputError
+
+        with pytest.raises(InputError, match="nothing can be written"):
+            check_model_output(Path("/proc/a.st"), force=False)
+
+
+@pytest.fixture
+def fit_module():
+    return importlib.import_module("pushforward.estimators.fit_table")
+
+
+@pytest.fixture
+def no_training(monkeypatch, fit_module):
+    def fail(*_, **__):
+        raise AssertionError("the mistake was to be found before training")
+
+    monkeypatch.setattr(fit_module, "fit_table", fail)
+
+
+class TestInterrupt:
+    def fit_that(self, monkeypatch, fit_module, *acts):
+        """Replaces training by one that reports an epoch or receives Ctrl-C."""
+        from pushforward.training import Epoch
+
+        def fit(*_, report, **__):
+            for number, act in enumerate(acts, 1):
+                if act == "epoch":
+                    report(Epoch(number, 10, 1.0, 1.0, 1.0, 1.0))
+                else:
+                    signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the fit was to be aborted")
+
+        monkeypatch.setattr(fit_module, "fit_table", fit)
+
+    @pytest.mark.parametrize(
+        ("acts", "expected"),
+        [
+            (["ctrl-c"], "before the first epoch"),
+            (["epoch", "ctrl-c", "ctrl-c"], "no model was written"),
+        ],
+    )
+    def test_abort(self, run, here, monkeypatch, fit_module, acts, expected):
+        self.fit_that(monkeypatch, fit_module, *acts)
+        before = signal.getsignal(signal.SIGINT)
+        result = run("fit", "data.csv", "-o", "a.st")
+        assert result.code == 130
+        assert expected in result.err
+        assert "Traceback" not in result.err
+        assert signal.getsignal(signal.SIGINT) is before
+        assert not (here / "a.st").exists()
+
+    def test_first_press_saves_the_best_model(self, here):
+        words = [*TINY[:-1], "1000000"]
+        process = start("fit", "data.csv", "-o", "a.st", *words, cwd=here)
+        assert "epoch 1/" in process.stderr.readline()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert out == ""
+        assert "Ctrl-C" in err
+        assert "best model" in err
+        assert main(["score", "a.st", "data.csv", "-o", "s.csv", "--quiet"]) == 0
+        assert not (here / "a.st.checkpoint").exists()
+
+
+class TestResume:
+    def test_killed_and_resumed_is_the_same_model(self, run, here):
+        words = ["fit", "data.csv", *TINY[:-1], "60", "--seed", "5"]
+        process = start(*words, "-o", "a.st", cwd=here)
+        process.stderr.readline()
+        while not (here / "a.st.checkpoint").exists() and process.poll() is None:
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert not (here / "a.st").exists(), "the fit was to be killed before its end"
+        assert "--resume" in mistake(run(*words, "-o", "a.st"))
+        assert run(*words, "-o", "a.st", "--resume").code == 0
+        assert run(*words, "-o", "b.st").code == 0
+        scores = [run("score", name, "data.csv").out for name in ("a.st", "b.st")]
+        assert scores[0] == scores[1]
+        assert not (here / "a.st.checkpoint").exists()
+
+    def test_nothing_to_resume_starts_from_the_beginning_and_says_so(self, run):
+        result = run("fit", "data.csv", "-o", "a.st", *TINY, "--resume")
+        assert result.code == 0
+        assert "no checkpoint" in result.err
+
+    def test_a_checkpoint_is_not_lost_by_accident(self, run, here, no_training):
+        (here / "a.st.checkpoint").write_bytes(b"state")
+        line = mistake(run("fit", "data.csv", "-o", "a.st", *TINY))
+        assert "--resume" in line
+        assert "--force" in line
+        assert (here / "a.st.checkpoint").read_bytes() == b"state"
+
+    def test_two_processes_on_one_checkpoint(self, run, here):
+        process = start("fit", "data.csv", "-o", "a.st", *TINY[:-1], "1000000", cwd=here)
+        process.stderr.readline()
+        try:
+            for option in ("--resume", "--force"):
+                line = mistake(run("fit", "data.csv", "-o", "a.st", *TINY, option))
+                assert "a.st.checkpoint" in line
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class TestScore:
+    def test_one_column_on_stdout_and_a_summary_on_stderr(self, run):
+        result = run("score", "m.st", "data.csv")
+        frame = read(io.StringIO(result.out))
+        assert frame.columns == ["log_prob"]
+        assert frame.height == 400
+        assert "400 rows" in result.err
+        assert f"{frame['log_prob'].mean():.4f}" in result.err
+        assert f"{frame['log_prob'].min():.4f}" in result.err
+        assert run("score", "m.st", "data.csv", "--quiet").err == ""
+
+    def test_columns_are_matched_by_name(self, run):
+        expected = run("score", "m.st", "data.csv").out
+        frame = read("data.csv")
+        frame.select("y", pl.lit("text").alias("other"), "count", "x").write_csv("b.csv")
+        assert run("score", "m.st", "b.csv").out == expected
+        frame.write_parquet("b.parquet")
+        assert run("score", "m.st", "b.parquet").out == expected
+        assert run("score", "m.st", "data.npy").out == expected
+
+    def test_condition_is_read_from_the_same_table(self, run):
+        result = run("score", "c.st", "data.csv")
+        by_position = rows()[:, [2, 0, 1]]
+        np.save("b.npy", by_position)
+        assert run("score", "c.st", "b.npy").out == result.out
+
+    def test_blocks_give_what_one_pass_gives(self, run, monkeypatch):
+        expected = read(io.StringIO(run("score", "m.st", "data.csv").out))
+        monkeypatch.setattr(sys.modules["pushforward.cli.score"], "ROWS", 64)
+        result = run("score", "m.st", "data.csv", "-o", "b.npy")
+        assert np.allclose(np.load("b.npy")[:, 0], expected["log_prob"].to_numpy(), atol=1e-4)
+        assert "scoring" in result.err
+
+    def test_far_outside_is_finite_and_very_low(self, run, here):
+        far = ["1e6,3,5", "5,4,1e300", "-1e308,1e18,0", "5,4,25"]
+        (here / "far.csv").write_text("\n".join(["x,count,y", *far]) + "\n")
+        values = read(io.StringIO(run("score", "m.st", "far.csv").out))["log_prob"].to_numpy()
+        assert np.isfinite(values).all()
+        assert (values[:3] < values[3] - 20).all()
+
+    @pytest.mark.parametrize(
+        ("model", "content", "expected"),
+        [
+            ("m.st", "x,y\n1,2\n", ["'count'"]),
+            ("m.st", "x,Count,y\n1,2,3\n", ["'count'", "did you mean 'Count'"]),
+            ("m.st", "x,count,y\n1,2,three\n", ["'y'", "not numeric"]),
+            ("m.st", "x,count,y\n", ["no rows"]),
+            ("c.st", "y\n1\n", ["'x'", "'count'"]),
+            ("data.csv", "x,count,y\n1,2,3\n", ["data.csv"]),
+            ("none.st", "x,count,y\n1,2,3\n", ["none.st"]),
+            ("broken.st", "x,count,y\n1,2,3\n", ["broken.st"]),
+        ],
+    )
+    def test_mistakes(self, run, here, model, content, expected):
+        (here / "broken.st").write_bytes((here / "m.st").read_bytes()[:-40])
+        (here / "b.csv").write_text(content)
+        line = mistake(run("score", model, "b.csv", "-o", "s.csv"))
+        assert all(part in line for part in expected), line
+        assert not (here / "s.csv").exists()
+
+    def test_wrong_number_of_features(self, run):
+        np.save("b.npy", np.ones((5, 4)))
+        line = mistake(run("score", "m.st", "b.npy"))
+        assert "4" in line
+        assert "3" in line
+
+    def test_a_bad_cell_leaves_no_half_written_file(self, run, here, monkeypatch):
+        monkeypatch.setattr(sys.modules["pushforward.cli.score"], "ROWS", 2)
+        (here / "b.csv").write_text("x,count,y\n" + "1,2,3\n" * 9 + "1,,3\n")
+        line = mistake(run("score", "m.st", "b.csv", "-o", "s.csv", "--quiet"))
+        assert "row 10" in line
+        assert "'count'" in line
+        assert not list(here.glob("s.csv*")) + list(here.glob(".pushforward*"))
+
+    def test_outputs_are_not_overwritten(self, run, here):
+        (here / "s.csv").write_text("precious")
+        assert "--force" in mistake(run("score", "m.st", "data.csv", "-o", "s.csv"))
+        assert (here / "s.csv").read_text() == "precious"
+        assert run("score", "m.st", "data.csv", "-o", "s.csv", "--force").code == 0
+        for source in ("s.csv", "./s.csv"):
+            assert "input" in mistake(run("score", "m.st", source, "-o", "s.csv", "--force"))
+        assert "format" in mistake(run("score", "m.st", "data.csv", "-o", "s.xlsx"))
+        assert "does not exist" in mistake(run("score", "m.st", "data.csv", "-o", "no/s.csv"))
+
+
+class TestSample:
+    def test_same_columns_whole_numbers_same_seed(self, run):
+        first = run("sample", "m.st", "-n", "50")
+        frame = read(io.StringIO(first.out))
+        assert tuple(frame.columns) == NAMES
+        assert frame.height == 50
+        assert frame.schema["count"] == pl.Int64
+        assert run("sample", "m.st", "-n", "50").out == first.out
+        assert run("sample", "m.st", "-n", "50", "--seed", "1").out != first.out
+
+    def test_draws_for_each_row_of_a_condition(self, run, here):
+        (here / "g.csv").write_text("count,x,extra\n3,4.5,1\n7,6.5,2\n")
+        result = run("sample", "c.st", "-n", "3", "--given", "g.csv")
+        frame = read(io.StringIO(result.out))
+        assert frame.columns == ["x", "count", "y"]
+        assert frame["x"].to_list() == [4.5] * 3 + [6.5] * 3
+        assert frame["count"].to_list() == [3] * 3 + [7] * 3
+        assert frame["y"].n_unique() == 6
+
+    def test_any_format(self, run):
+        for name in ("d.csv", "d.tsv", "d.parquet", "d.npy", "d.npz"):
+            assert run("sample", "m.st", "-n", "7", "-o", name).code == 0
+            assert run("score", "m.st", name).out.count("\n") == 8
+        assert "--force" in mistake(run("sample", "m.st", "-n", "7", "-o", "d.csv"))
+
+    @pytest.mark.parametrize(
+        ("words", "expected"),
+        [
+            (["m.st", "-n", "0"], ["-n 0", "at least 1"]),
+            (["m.st", "-n", "-5"], ["-n -5", "at least 1"]),
+            (["m.st", "-n", "10000000000000"], ["too many"]),
+            (["m.st", "-n", "many"], ["-n"]),
+            (["c.st", "-n", "999999999999", "--given", "data.csv"], ["too many", "400 rows"]),
+            (["c.st", "-n", "5"], ["--given", "x, count"]),
+            (["c.st", "-n", "5", "--given", "narrow.csv"], ["'count'"]),
+            (["c.st", "-n", "5", "--given", "none.csv"], ["no such file"]),
+            (["c.st", "-n", "5", "--given", "data.npy"], ["3 columns", "2 are expected"]),
+            (["m.st", "-n", "5", "--given", "data.csv"], ["leave --given out"]),
+            (["data.csv", "-n", "5"], ["data.csv"]),
+        ],
+    )
+    def test_mistakes(self, run, here, words, expected):
+        (here / "narrow.csv").write_text("x\n1\n")
+        line = mistake(run("sample", *words, "-o", "d.csv"))
+        assert all(part in line for part in expected), line
+        assert not (here / "d.csv").exists()
+
+
+class TestInspect:
+    def test_says_what_the_model_is(self, run):
+        out = run("inspect", "m.st").out
+        for part in ("RealNVP", "layers=1", "width=8", "p(x, count, y)", "32", "Gaussian"):
+            assert part in out, part
+        line = next(line for line in out.splitlines() if " count " in line)
+        assert "dequantized" in line
+        assert "rounded back" in line
+
+    def test_json(self, run):
+        header = json.loads(run("inspect", "c.st", "--json").out)
+        text = json.dumps(header)
+        assert "count" in text
+        assert "layers" in text
+
+    @pytest.mark.parametrize("name", ["data.csv", "none.st", "."])
+    def test_not_a_model(self, run, name):
+        assert name in mistake(run("inspect", name))
+
+
+class TestProcess:
+    """What only a process of its own can show."""
+
+    def test_pipes_exit_codes_and_pure_streams(self, here):
+        sampling = start("sample", "m.st", "-n", "20", cwd=here)
+        scoring = start("score", "m.st", "-", cwd=here, stdin=sampling.stdout)
+        sampling.stdout.close()
+        out, err = scoring.communicate(timeout=60)
+        assert scoring.returncode == 0, err
+        assert out.splitlines()[0] == "log_prob"
+        assert all(np.isfinite(float(line)) for line in out.splitlines()[1:])
+        assert len(out.splitlines()) == 21
+        assert len(err.splitlines()) == 1
+        assert sampling.stderr.read() == "20 rows\n"
+        assert sampling.wait() == 0
+
+    def test_a_reader_that_leaves_ends_it_quietly(self, here):
+        process = start("sample", "m.st", "-n", "100000000", "--quiet", cwd=here)
+        assert process.stdout.readline() == "x,count,y\n"
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(timeout=60) == 0
+
+    def test_a_mistake_has_no_traceback(self, here):
+        process = start("score", "m.st", "none.csv", cwd=here)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (2, "")
+        assert err == "pushforward: none.csv: no such file\n"

@@ -1,0 +1,343 @@
+"""The scikit-learn estimators: scikit-learn's own checks, its tools, frames, files, and what is refused."""
+
+import joblib
+import numpy as np
+import pandas
+import polars
+import pytest
+from sklearn.base import clone
+from sklearn.decomposition import PCA
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from pushforward.architectures import MAF, NSF, RealNVP
+from pushforward.errors import InputError
+from pushforward.estimators import ConditionalFlowDensity, FlowDensity, TableModel, load
+from pushforward.training import Training
+
+SMALL = RealNVP(layers=1, width=8, depth=1)
+# One batch size for all: rows are padded, so that fits of one width share one compiled program.
+QUICK = Training(batch=16, max_epochs=2)
+LEARNT = Training(batch=64, max_epochs=40, learning_rate=1e-2)
+
+
+def density(**parameters):
+    return FlowDensity(**{"architecture": SMALL, "training": QUICK, "random_state": 0} | parameters)
+
+
+def conditional(**parameters):
+    parameters = {"architecture": SMALL, "training": QUICK, "random_state": 0} | parameters
+    return ConditionalFlowDensity(**parameters)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(200, 2))
+    return np.stack([100 + 20 * x[:, 0], x[:, 0] + 0.3 * x[:, 1], rng.poisson(4.0, 200)], axis=1)
+
+
+@pytest.fixture(scope="module")
+def regression():
+    """y = 5 x0 + noise of 0.5, with x1 as idle company."""
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(1000, 2))
+    return x, 5 * x[:, 0] + 0.5 * rng.normal(size=1000)
+
+
+@pytest.fixture(scope="module")
+def fitted_conditional(regression):
+    return conditional(architecture=RealNVP(layers=2, width=16), training=LEARNT).fit(*regression)
+
+
+class TestScikitLearnChecks:
+    @pytest.fixture(autouse=True)
+    def _array_api(self, monkeypatch):
+        # Without it scikit-learn skips one of its checks.
+        monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+
+    @parametrize_with_checks([density(random_state=None), conditional(random_state=None)])
+    def test_passes(self, estimator, check):
+        check(estimator)
+
+
+class TestScikitLearnTools:
+    def test_clone_copies_parameters_and_no_fit(self, rows):
+        fitted = density(max_epochs=1).fit(rows)
+        again = clone(fitted)
+        assert again.get_params() == fitted.get_params()
+        assert not hasattr(again, "model_")
+
+    @pytest.mark.parametrize("step", [StandardScaler(), PCA(n_components=2)])
+    def test_pipeline_scores_as_its_last_step_on_transformed_rows(self, step, rows):
+        pipeline = make_pipeline(step, density()).fit(rows)
+        inside = pipeline[-1].score_samples(pipeline[0].transform(rows))
+        np.testing.assert_array_equal(pipeline.score_samples(rows), inside)
+        assert pipeline.score(rows) == pytest.approx(inside.mean())
+
+    def test_grid_search_over_architectures_takes_the_best_held_out_density(self, rows):
+        candidates = [SMALL, MAF(layers=1, width=8)]
+        # Two processes: the estimator, its architecture and its training travel there and back.
+        search = GridSearchCV(density(), {"architecture": candidates}, cv=2, n_jobs=2)
+        search.fit(rows)
+        scores = search.cv_results_["mean_test_score"]
+        assert np.isfinite(scores).all()
+        assert search.best_params_["architecture"] == candidates[int(np.argmax(scores))]
+        assert search.best_score_ == scores.max()
+
+    def test_conditional_cross_validation(self, regression):
+        assert np.isfinite(cross_val_score(conditional(), *regression, cv=2)).all()
+
+    def test_joblib_keeps_the_density(self, rows, tmp_path):
+        fitted = density().fit(rows)
+        joblib.dump(fitted, tmp_path / "density.joblib")
+        again = joblib.load(tmp_path / "density.joblib")
+        np.testing.assert_array_equal(again.score_samples(rows), fitted.score_samples(rows))
+        np.testing.assert_array_equal(again.sample(5, 0), fitted.sample(5, 0))
+
+
+class TestFlowDensity:
+    def test_score_is_the_mean(self, rows):
+        fitted = density().fit(rows)
+        assert fitted.score_samples(rows).shape == (200,)
+        assert isinstance(fitted.score(rows), float)
+        assert fitted.score(rows) == pytest.approx(fitted.score_samples(rows).mean())
+
+    def test_densities_are_per_unit_of_the_data(self, rows):
+        metres = rows[:, :2]
+        millimetres = metres * [1000, 1]
+        shift = density().fit(millimetres).score(millimetres) - density().fit(metres).score(metres)
+        # Equal but for the rounding of the encoded values, which training carries on.
+        assert shift == pytest.approx(-np.log(1000), abs=1e-3)
+
+    def test_learns_the_density(self, rows):
+        x = rows[:, :2]
+        fitted = density(architecture=NSF(layers=1, width=16, bins=4), training=LEARNT).fit(x)
+        # Rows that break the correlation are as likely as others by their columns alone.
+        assert fitted.score(x) > fitted.score(np.stack([x[:, 0], -x[:, 1]], 1)) + 3
+        draws = fitted.sample(2000, random_state=0)
+        assert np.corrcoef(draws.T)[0, 1] > 0.8
+        assert draws.mean(0) == pytest.approx(x.mean(0), abs=4)
+
+    def test_integer_columns_are_whole_in_samples(self, rows):
+        draws = density().fit(rows).sample(100, random_state=0)
+        np.testing.assert_array_equal(draws[:, 2], np.rint(draws[:, 2]))
+        assert (draws[:, 0] != np.rint(draws[:, 0])).all()
+
+    def test_draws_repeat_only_where_asked(self, rows):
+        fitted = density().fit(rows)
+        np.testing.assert_array_equal(fitted.sample(5, 3), fitted.sample(5, 3))
+        assert (fitted.sample(5) != fitted.sample(5)).any()
+        state = np.random.RandomState(3)
+        assert (fitted.sample(5, state) != fitted.sample(5, state)).any()
+        np.testing.assert_array_equal(fitted.sample(2, 3), fitted.sample(5, 3)[:2])
+
+    def test_a_fit_repeats_for_a_seed(self, rows):
+        first, again, other = (density(random_state=seed).fit(rows) for seed in (0, 0, 1))
+        assert first.score(rows) == again.score(rows) != other.score(rows)
+
+    def test_far_rows_are_finite(self, rows):
+        far = np.array([[1e300, 0, 0], [-1e30, 1e30, 1e12]])
+        scores = density().fit(rows).score_samples(far)
+        assert np.isfinite(scores).all()
+        assert (scores < -30).all()
+
+    def test_limits_replace_those_of_the_training(self, rows, capsys):
+        density(max_epochs=3, verbose=True).fit(rows)
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 3
+        assert "epoch 3/3" in err
+
+    def test_double_precision(self, rows):
+        fitted = density(precision=64).fit(rows)
+        assert fitted.model_.precision == 64
+        assert np.isfinite(fitted.score(rows))
+
+
+class TestFrames:
+    @pytest.mark.parametrize("kind", [pandas.DataFrame, polars.DataFrame])
+    def test_names_and_kind_come_back(self, kind, rows):
+        frame = kind({"mass": rows[:, 0], "size": rows[:, 1], "count": rows[:, 2].astype(int)})
+        fitted = density().fit(frame)
+        assert list(fitted.feature_names_in_) == ["mass", "size", "count"]
+        draws = fitted.sample(4, random_state=0)
+        assert isinstance(draws, kind)
+        assert list(draws.columns) == ["mass", "size", "count"]
+        assert draws.shape == (4, 3)
+        plain = density().fit(rows)
+        np.testing.assert_array_equal(fitted.score_samples(frame), plain.score_samples(rows))
+        np.testing.assert_array_equal(np.asarray(draws), plain.sample(4, random_state=0))
+
+    @pytest.mark.parametrize("kind", [pandas.DataFrame, polars.DataFrame])
+    def test_other_names_and_other_order_are_refused(self, kind, rows):
+        fitted = density().fit(kind({"a": rows[:, 0], "b": rows[:, 1]}))
+        with pytest.raises(ValueError, match="same order"):
+            fitted.score_samples(kind({"b": rows[:, 1], "a": rows[:, 0]}))
+        with pytest.raises(ValueError, match="unseen at fit time:\n- c"):
+            fitted.score_samples(kind({"a": rows[:, 0], "c": rows[:, 1]}))
+
+    def test_a_frame_without_string_names_counts_as_an_array(self, rows):
+        fitted = density().fit(pandas.DataFrame(rows))
+        assert not hasattr(fitted, "feature_names_in_")
+        assert isinstance(fitted.sample(2), np.ndarray)
+
+    @pytest.mark.parametrize("kind", [pandas.DataFrame, polars.DataFrame])
+    def test_text_and_missing_cells_are_named(self, kind):
+        with pytest.raises(InputError, match="'colour' is not numeric"):
+            density().fit(kind({"size": [1.5, 2.0], "colour": ["red", "blue"]}))
+        with pytest.raises(InputError, match="row 2, column 'size'"):
+            density().fit(kind({"size": [1.5, None], "mass": [1.0, 2.0]}))
+
+    @pytest.mark.parametrize("library", [pandas, polars])
+    def test_targets_keep_their_names(self, library, regression):
+        x, y = regression
+        frame = library.DataFrame({"a": x[:, 0], "b": x[:, 1]})
+        fitted = conditional().fit(frame, library.Series(y, name="height"))
+        assert fitted.target_names_ == ("height",)
+        assert fitted.model_.columns.names == ("height",)
+        assert fitted.model_.given.names == ("a", "b")
+        pair = library.DataFrame({"height": y, "noise": x[:, 1] ** 2})
+        fitted = conditional().fit(frame, pair)
+        assert fitted.target_names_ == ("height", "noise")
+        assert np.isfinite(fitted.score(frame, pair))
+        with pytest.raises(InputError, match="fitted were 'height' and 'noise'|fitted were"):
+            fitted.score(frame, pair[["noise", "height"]])
+
+
+class TestConditionalFlowDensity:
+    def test_the_density_follows_the_features(self, fitted_conditional, regression):
+        x, y = regression
+        score = fitted_conditional.score(x, y)
+        assert score == pytest.approx(fitted_conditional.log_prob(x, y).mean())
+        # The truth is -0.73; y without x would be -3.0.
+        assert -1.2 < score < -0.5
+        assert score > fitted_conditional.score(x[::-1], y) + 2
+
+    def test_draws_follow_the_features(self, fitted_conditional):
+        x = np.array([[-1.0, 0.0], [0.0, 0.0], [1.0, 0.0]])
+        draws = fitted_conditional.sample(x, 500, random_state=0)
+        assert draws.shape == (3, 500)
+        assert draws.mean(1) == pytest.approx([-5, 0, 5], abs=0.5)
+        assert draws.std(1) == pytest.approx([0.5] * 3, abs=0.25)
+        assert fitted_conditional.sample(x).shape == (3, 1)
+        assert (fitted_conditional.sample(x) != fitted_conditional.sample(x)).all()
+
+    @pytest.mark.parametrize("width", [1, 2])
+    def test_two_dimensional_targets_keep_their_axis(self, width, regression):
+        x, y = regression
+        y = np.stack([y, y**2], axis=1)[:, :width]
+        fitted = conditional().fit(x, y)
+        assert fitted.log_prob(x, y).shape == (1000,)
+        assert fitted.sample(x[:4], 3).shape == (4, 3, width)
+
+    def test_integer_targets_are_whole_in_samples(self, regression):
+        x, y = regression
+        draws = conditional().fit(x, np.rint(y)).sample(x[:5], 20)
+        np.testing.assert_array_equal(draws, np.rint(draws))
+
+    def test_refused(self, fitted_conditional, regression):
+        x, y = regression
+        with pytest.raises(ValueError, match="inconsistent numbers of samples"):
+            fitted_conditional.score(x, y[:-1])
+        with pytest.raises(ValueError, match="2 features, but|expecting 2 features"):
+            fitted_conditional.score(x[:, :1], y)
+        with pytest.raises(InputError, match="y0"):
+            fitted_conditional.score(x, np.stack([y, y], axis=1))
+        with pytest.raises(InputError, match="y: 1 cell missing, NaN or infinite"):
+            conditional().fit(x, np.where(np.arange(1000) == 7, np.nan, y))
+        with pytest.raises(InputError, match="constant"):
+            conditional().fit(x, np.ones(1000))
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("spoil", "message"),
+        [
+            (lambda x: x[:1], "minimum of 2 is required"),
+            (lambda x: x[:0], "0 sample"),
+            (lambda x: x[:, 0], "1D array"),
+            (lambda x: np.where(x == x[3, 1], np.nan, x), "X: 1 cell .* row 4, column 'x1'"),
+            (lambda x: np.where(x == x[3, 1], np.inf, x), r"row 4, column 'x1' \(inf\)"),
+            (lambda x: np.column_stack([x, np.ones(len(x))]), "column 'x3' is constant"),
+            (lambda x: np.column_stack([x, x[:, 0]]), "'x0' and 'x3' are equal"),
+            (lambda x: [["red"]] * 5, "could not convert string|not numeric"),
+        ],
+    )
+    def test_rows(self, spoil, message, rows):
+        with pytest.raises(ValueError, match=message):
+            density().fit(spoil(rows))
+
+    @pytest.mark.parametrize(
+        ("parameters", "message"),
+        [
+            ({"training": {"batch": 3}}, "Training is expected"),
+            ({"max_epochs": 0}, "max_epochs=0: must be positive"),
+            ({"precision": 16}, "precision=16: 32 or 64"),
+            ({"architecture": "nosuch"}, "nosuch"),
+            ({"random_state": "seed"}, "cannot be used to seed"),
+        ],
+    )
+    def test_parameters(self, parameters, message, rows):
+        with pytest.raises(ValueError, match=message):
+            density(**parameters).fit(rows)
+
+    @pytest.mark.parametrize("n", [0, -1, 2.5, True, "3"])
+    def test_numbers_of_draws(self, n, fitted_conditional, rows):
+        with pytest.raises(InputError, match="a whole number of at least 1"):
+            fitted_conditional.sample([[0.0, 0.0]], n)
+        with pytest.raises(InputError, match="a whole number of at least 1"):
+            density(max_epochs=1).fit(rows).sample(n)
+
+
+class TestFiles:
+    @pytest.mark.parametrize("kind", [np.asarray, pandas.DataFrame, polars.DataFrame])
+    def test_a_density_comes_back(self, kind, rows, tmp_path):
+        named = rows if kind is np.asarray else dict(zip("abc", rows.T, strict=True))
+        table = kind(named)
+        fitted = density(precision=64).fit(table)
+        fitted.save(tmp_path / "m.safetensors")
+        again = load(tmp_path / "m.safetensors")
+        assert isinstance(again, FlowDensity)
+        assert isinstance(again.model_, TableModel)
+        assert (again.architecture, again.precision) == (SMALL, 64)
+        assert again.n_features_in_ == 3
+        assert hasattr(again, "feature_names_in_") == (kind is not np.asarray)
+        np.testing.assert_array_equal(again.score_samples(table), fitted.score_samples(table))
+        draws = again.sample(5, random_state=0)
+        assert type(draws) is type(fitted.sample(5))
+        np.testing.assert_array_equal(draws, fitted.sample(5, random_state=0))
+        with pytest.raises(ValueError, match="expecting 3 features|unseen|missing"):
+            again.score_samples(kind({"a": [1.0]}) if hasattr(table, "columns") else [[1.0]])
+
+    def test_names_like_stand_ins_are_kept(self, rows, tmp_path):
+        fitted = density().fit(pandas.DataFrame(rows, columns=["x0", "x1", "x2"]))
+        fitted.save(tmp_path / "m.safetensors")
+        assert list(load(tmp_path / "m.safetensors").feature_names_in_) == ["x0", "x1", "x2"]
+
+    @pytest.mark.parametrize("ndim", [1, 2])
+    def test_a_conditional_density_comes_back(self, ndim, regression, tmp_path):
+        x, y = regression
+        y = y if ndim == 1 else pandas.DataFrame({"height": y})
+        fitted = conditional().fit(x, y)
+        fitted.save(tmp_path / "m.safetensors")
+        again = load(str(tmp_path / "m.safetensors"))
+        assert isinstance(again, ConditionalFlowDensity)
+        assert again.target_names_ == fitted.target_names_ == (None if ndim == 1 else ("height",))
+        np.testing.assert_array_equal(again.log_prob(x, y), fitted.log_prob(x, y))
+        draws = again.sample(x[:3], 2, random_state=0)
+        assert draws.shape == ((3, 2) if ndim == 1 else (3, 2, 1))
+        np.testing.assert_array_equal(draws, fitted.sample(x[:3], 2, random_state=0))
+
+    def test_a_loaded_density_can_be_fitted_again(self, rows, tmp_path):
+        density().fit(rows).save(tmp_path / "m.safetensors")
+        again = load(tmp_path / "m.safetensors").set_params(training=QUICK, random_state=0)
+        assert again.fit(rows).score(rows) == density().fit(rows).score(rows)
+
+    def test_a_model_of_the_other_kind_is_refused(self, rows, fitted_conditional):
+        with pytest.raises(InputError, match="ConditionalFlowDensity"):
+            FlowDensity.from_model(fitted_conditional.model_)
+        with pytest.raises(InputError, match="FlowDensity"):
+            ConditionalFlowDensity.from_model(density(max_epochs=1).fit(rows).model_)
