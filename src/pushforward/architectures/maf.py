@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain, Reverse
+from pushforward.bijections import Affine, Chain, LULinear, Reverse
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -21,6 +21,7 @@ class MAF:
     Arguments:
         layers: autoregressive layers; default 5.
         width, depth: units and number of hidden layers of each masked network; default 128 and 2.
+        linear: whether a learned linear map (LU) stands before each layer as well; default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -29,6 +30,7 @@ class MAF:
     layers: int = 5
     width: int = 128
     depth: int = 2
+    linear: bool = False
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
@@ -51,6 +53,6 @@ class MAF:
                 dropout=self.dropout,
                 key=key,
             )
-            return Chain([made, Reverse(d)])
+            return Chain([made, Reverse(d), LULinear(d)] if self.linear else [made, Reverse(d)])
 
         return stacked_flow(layer, self.layers, (d,), self.base, key)

@@ -3,7 +3,7 @@
 import time
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -105,7 +105,6 @@ def fit(
     checkpoint = _checkpoint(output, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
     from pushforward.estimators.table_file import save_table_model
-    from pushforward.estimators.trust import format_trust
     from pushforward.training import Training
 
     architecture = chosen_architecture(flow, setting or [])
@@ -136,7 +135,7 @@ def fit(
             when = "" if interrupt.ready else " before the first epoch was done"
             raise KeyboardInterrupt(f"interrupted{when}: no model was written{kept}") from None
     checkpoint.unlink(missing_ok=True)
-    for line in format_trust(model.trust):
+    for line in _held_out(model.trust):
         say(line, quiet)
     ending = ENDINGS.get(model.summary["stopped"], model.summary["stopped"])
     say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
@@ -181,6 +180,21 @@ def _read(
     return table.select(rest), given
 
 
+def _held_out(trust: dict[str, Any]) -> list[str]:
+    """The figure of the trust report that everybody wants, and its warnings; `inspect` has the rest."""
+    from pushforward.estimators.trust import format_trust
+
+    if not trust:
+        return []
+    error = "" if trust["nats_error"] is None else f" +- {trust['nats_error']:.3f}"
+    warnings = [line for line in format_trust(trust) if line.startswith("warning: ")]
+    return [
+        f"held out: {trust['nats']:.3f}{error} nats per row (a Gaussian: "
+        f"{trust['gaussian_nats']:.3f})",
+        *warnings,
+    ]
+
+
 class _Watch:
     """Shows each epoch, and answers whether the user asked to stop."""
 
@@ -210,7 +224,7 @@ class _Watch:
         self._meter.update(
             share,
             f"epoch {epoch.epoch}/{epoch.epochs}  nats: train {-epoch.train_loss:.3f}, "
-            f"validation {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
-            + ("" if left is None else f"  at most {clock(left)} left"),
+            f"valid {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
+            + ("" if left is None else f"  {clock(left)} left"),
         )
         return self._interrupt.requested

@@ -1,6 +1,7 @@
 """`pushforward inspect`: what a model file holds."""
 
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -41,7 +42,7 @@ def inspect(
     if fitted.given is not None:
         density = f"p({modelled} | {', '.join(fitted.given.names)})"
     _section("model", [density, f"{fitted.precision}-bit arithmetic"])
-    options = {name: getattr(architecture, name) for name in architecture.__dataclass_fields__}
+    options = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
     _section(
         "flow",
         [

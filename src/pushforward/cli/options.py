@@ -2,6 +2,7 @@
 
 import csv
 import math
+import re
 import tempfile
 import typing
 from collections.abc import Sequence
@@ -115,15 +116,13 @@ def check_model_output(target: Path, force: bool) -> None:
     """Find out before training whether the model can be written."""
     if str(target) == "-":
         raise InputError("-o -: a model is written to a file, not to standard output")
-    if target.is_dir():
-        raise InputError(f"{target}: is a directory; name a file")
-    if target.exists() and not force:
+    from pushforward.model_file import check_target
+
+    if target.is_file() and not force:
         raise InputError(
             f"{target}: exists already; choose another name or replace it with --force"
         )
-    directory = target.resolve().parent
-    if not directory.is_dir():
-        raise InputError(f"{target}: the directory {directory} does not exist; create it first")
+    directory = check_target(target).parent
     try:
         # Permissions do not tell of read-only file systems and full disks; trying does.
         with tempfile.TemporaryFile(dir=directory) as file:
@@ -135,10 +134,9 @@ def check_model_output(target: Path, force: bool) -> None:
 
 def refuse_same_file(target: str | Path, *sources: str | Path) -> None:
     """Refuse to write over what is being read."""
-    for source in sources:
-        if "-" not in (str(target), str(source)) and _same(Path(target), Path(source)):
+    for source in map(str, sources):
+        # An array of an archive is named `file.npz:array`.
+        path = re.sub(r"(?i)(\.npz):.*", r"\1", source)
+        same = Path(target).resolve() in (Path(source).resolve(), Path(path).resolve())
+        if same and source != "-" and str(target) != "-":
             raise InputError(f"{target}: is the input; choose another name for the output")
-
-
-def _same(one: Path, other: Path) -> bool:
-    return one.resolve() == other.resolve()

@@ -6,6 +6,7 @@ from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Column
 
 SECONDS_BETWEEN_LINES = 30.0
 """Where nobody knows how much is left, a line comes this often."""
@@ -29,8 +30,8 @@ class Meter:
         if sys.stderr.isatty() and bar and not quiet:
             self._bar = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}", markup=False),
-                BarColumn(bar_width=24),
+                TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True)),
+                BarColumn(bar_width=20),
                 TextColumn("{task.fields[text]}", markup=False),
                 console=Console(stderr=True),
                 transient=True,
@@ -65,7 +66,6 @@ class Meter:
             if share is None:
                 self._bar.update(self._task, text=text)
             else:
-                text = f"{share:4.0%}  {text}"
                 self._bar.update(self._task, total=1.0, completed=share, text=text)
             return
         now = time.monotonic()

@@ -139,9 +139,9 @@ class ConditionalFlowDensity(BaseEstimator):
         return self
 
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
-        """Log-density of each row's targets given its features, in nats, in the units of y; `(n_samples,)` float64.
+        """Log-density of each row's targets given its features, `(n_samples,)` float64.
 
-        However far a row lies from the data, its log-density is finite.
+        In nats, in the units of y. However far a row lies from the data, its log-density is finite.
 
         Arguments:
             X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the
@@ -156,12 +156,13 @@ class ConditionalFlowDensity(BaseEstimator):
         names = _names_of_targets(y)
         if names is not None and self.target_names_ is not None and names != self.target_names_:
             raise InputError(
-                f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, in this order"
+                f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, "
+                "in this order"
             )
         return self.model_.log_prob(_checked_targets(y, given, names)[0], given)
 
     def score(self, X: Any, y: Any) -> float:
-        """Mean log-density of y given X, nats a row. Arguments and errors are those of `log_prob`."""
+        """Mean log-density of y given X, nats a row; arguments and errors as in `log_prob`."""
         return float(self.log_prob(X, y).mean())
 
     def sample(
@@ -192,9 +193,10 @@ class ConditionalFlowDensity(BaseEstimator):
         return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted density to a safetensors file; `pushforward.load` reads it, and so does the command line.
+        """Write the fitted density to a safetensors file.
 
-        The file holds the model, not the settings of the fit.
+        `pushforward.load` and the command line read it. It holds the model, not the settings of
+        the fit.
 
         Arguments:
             path: the file.
@@ -223,7 +225,7 @@ class ConditionalFlowDensity(BaseEstimator):
         names = real_names(model.given.names, notes.get("named"))
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
-        estimator.target_names_ = real_names(model.columns.names, notes.get("target_named"), "y")
+        estimator.target_names_ = real_names(model.columns.names, notes.get("target_named"))
         return estimator
 
 

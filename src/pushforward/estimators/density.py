@@ -155,9 +155,10 @@ class FlowDensity(DensityMixin, BaseEstimator):
         return as_frame(draws, names_in(self), notes_of(self.model_).get("frame"))
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted density to a safetensors file; `pushforward.load` reads it, and so does the command line.
+        """Write the fitted density to a safetensors file.
 
-        The file holds the model, not the settings of the fit.
+        `pushforward.load` and the command line read it. It holds the model, not the settings of
+        the fit.
 
         Arguments:
             path: the file.

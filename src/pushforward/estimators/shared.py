@@ -1,14 +1,17 @@
 """What the two estimators share: checked tables, names and frames, seeds, settings."""
 
 import numbers
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from sklearn import __version__ as sklearn_version
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
+from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import validate_data
 
 from pushforward.data.source import check_finite, not_numeric, stand_in_names
@@ -18,23 +21,66 @@ from pushforward.training import Epoch, Training
 
 # Where an estimator notes in its model's summary what a file could not otherwise tell.
 NOTES = "estimator"
+# The first version of scikit-learn that knows frames by Narwhals.
+_NARWHALS = parse_version("1.9")
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """X as finite float64 rows `(n, d)`, its columns learnt (`reset`) or compared with the fitted ones.
+    """X as finite float64 rows `(n, d)`; its columns are learnt (`reset`) or compared with those.
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
     try:
-        # Cells are checked below, where the message can name row and column. A density needs two
-        rows. values = validate_data( estimator, X, reset=reset, dtype=np.float64,
-        ensure_all_finite=False, ensure_min_samples=2 if reset else 1, ) except ValueError:
-        refuse_text(X, "X") raise names = names_in(estimator) check_finite(values,
-        stand_in_names(values.shape[1]) if names is None else names, "X") return values
+        # Cells are checked below, where the message can name row and column.
+        values = validate_data(
+            estimator,
+            _with_names(X),
+            reset=reset,
+            dtype=np.float64,
+            ensure_all_finite=False,
+            ensure_min_samples=2 if reset else 1,
+        )
+    except ValueError:
+        refuse_text(X, "X")
+        raise
+    names = names_in(estimator)
+    check_finite(values, stand_in_names(values.shape[1]) if names is None else names, "X")
+    return values
+
+
+class _Interchange:
+    """A Polars frame whose names scikit-learn before 1.9 can see.
+
+    Those versions look for the old interchange protocol, which Polars 2 no longer has: unseen, two
+    columns in another order would be scored as each other.
+    """
+
+    def __init__(self, frame: Any):
+        self.frame, self.shape = frame, frame.shape
+
+    def __dataframe__(self) -> Self:
+        return self
+
+    def column_names(self) -> list[str]:
+        return list(self.frame.columns)
+
+    def num_rows(self) -> int:
+        return self.shape[0]
+
+    def num_columns(self) -> int:
+        return self.shape[1]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        return np.array(self.frame.to_numpy(), dtype=dtype)
+
+
+def _with_names(table: Any) -> Any:
+    unseen = frame_kind(table) == "polars" and not hasattr(table, "__dataframe__")
+    return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 
 
 def refuse_text(frame: Any, where: str) -> None:
-    """Raise an `InputError` that names the columns of a frame that are not numeric, if there are any."""
+    """Raise an `InputError` naming the columns of a frame that are not numeric, if any."""
     if frame_kind(frame) is None:
         return
     text, numeric = {}, []
@@ -66,21 +112,27 @@ def frame_kind(table: Any) -> str | None:
 
 
 def as_frame(values: np.ndarray, names: Sequence[str] | None, kind: str | None) -> Any:
-    """Rows as a frame of that kind with those names; the array itself where either is None."""
-    if kind is None or names is None:
-        return values
-    if kind == "pandas":
+    """Rows as a frame of that kind with those names; the array itself where either is missing."""
+    if names is not None and kind == "pandas":
         import pandas
 
         return pandas.DataFrame(values, columns=list(names))
-    import polars
+    if names is not None and kind == "polars":
+        import polars
 
-    return polars.DataFrame(values, schema=list(names))
+        return polars.DataFrame(values, schema=list(names))
+    return values
 
 
 def seed_from(random_state: Any) -> int:
-    """A seed by scikit-learn's rule: an int or RandomState repeats, None is drawn from NumPy's global state."""
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+    """A seed by scikit-learn's rule: None draws it from NumPy's global state.
+
+    An int is the seed itself, so that it means what `--seed` means on the command line.
+    """
+    state = check_random_state(random_state)
+    if isinstance(random_state, numbers.Integral):
+        return int(random_state)
+    return int(state.randint(np.iinfo(np.int32).max))
 
 
 def checked_count(n_samples: Any) -> int:
@@ -93,6 +145,12 @@ def checked_count(n_samples: Any) -> int:
 
 def fit_options(estimator: Any) -> dict[str, Any]:
     """The keyword arguments of `fit_table` that an estimator's parameters stand for."""
+    architecture = estimator.architecture
+    usable = isinstance(architecture, str) or hasattr(architecture, "build")
+    if not usable or isinstance(architecture, type):
+        raise InputError(
+            f"architecture={architecture!r}: 'auto', a name or an instance such as NSF() is expected"
+        )
     settings = estimator.training
     if not (settings is None or isinstance(settings, Training)):
         raise InputError(f"training={settings!r}: a pushforward.training.Training is expected")
@@ -104,7 +162,7 @@ def fit_options(estimator: Any) -> dict[str, Any]:
         raise InputError(f"precision={estimator.precision!r}: 32 or 64 is expected")
     report: Callable[[Epoch], bool | None] | None = _print_epoch if estimator.verbose else None
     return {
-        "architecture": estimator.architecture,
+        "architecture": architecture,
         "settings": settings,
         "precision": estimator.precision,
         "seed": seed_from(estimator.random_state),
@@ -113,11 +171,9 @@ def fit_options(estimator: Any) -> dict[str, Any]:
 
 
 def _print_epoch(epoch: Epoch) -> None:
-    print(
-        f"epoch {epoch.epoch}/{epoch.epochs}: loss {epoch.train_loss:.4f}, held out "
-        f"{epoch.validation_loss:.4f} (best {epoch.best_loss:.4f}), {epoch.seconds:.1f} s {epoch.note}",
-        file=sys.stderr,
-    )
+    losses = f"loss {epoch.train_loss:.4f}, held out {epoch.validation_loss:.4f}"
+    done = f"epoch {epoch.epoch}/{epoch.epochs}: {losses} (best {epoch.best_loss:.4f})"
+    print(f"{done}, {epoch.seconds:.1f} s {epoch.note}".rstrip(), file=sys.stderr)
 
 
 def with_notes(model: TableModel, **notes: Any) -> TableModel:
@@ -130,17 +186,13 @@ def notes_of(model: TableModel) -> dict[str, Any]:
     return dict(model.summary.get(NOTES, {}))
 
 
-def real_names(
-    names: Sequence[str], named: bool | None, letter: str = "x"
-) -> tuple[str, ...] | None:
-    """A model's column names, or None where they only stand in for names that the table did not have.
+def real_names(names: Sequence[str], named: bool | None) -> tuple[str, ...] | None:
+    """A model's column names, or None where they only stand in for names the table did not have.
 
     Arguments:
         names: the names that the model holds.
-        named: what the estimator noted; None where nobody did, then `x0, x1, ...` count as
-            stand-ins.
-        letter: the letter of the stand-ins.
+        named: what the estimator noted; where nobody did (None), `x0, x1, ...` are stand-ins.
     """
     if named is None:
-        named = tuple(names) != tuple(f"{letter}{i}" for i in range(len(names)))
+        named = not all(re.fullmatch(r"x\d+", name) for name in names)
     return tuple(names) if named else None

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.distributions import AbstractDistribution, Flow
-from pushforward.testing.evidence import Pulled, Scored, draw, pull, score
+from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
 
 ROWS = 30
+"""Rows of most checks: 2 x 3 x 5, so that odd leading axes are a reshape away."""
 DRAWS = 2**17
+BLOCK = 2**13
+"""Rows of one call of the float64 density, so that the grid and the few rows share a compiled program."""
 
 
 @dataclass(eq=False)
@@ -46,8 +49,9 @@ class Subject:
         return math.prod(self.initial.event_shape)
 
     def state(self, i: int) -> AbstractDistribution:
-        """The density after perturbation number i."""
-        return perturbed(self.initial, jax.random.key(self.seed + 1000 + i), self.scale)
+        """The density after perturbation number i; 0 has the declared size, the next ones up to four times that."""
+        scale = self.scale * (1 + (i % 16) / 4)
+        return perturbed(self.initial, jax.random.key(self.seed + 1000 + i), scale)
 
     @cached_property
     def model(self) -> AbstractDistribution:
@@ -71,7 +75,7 @@ class Subject:
         """Condition rows, or None."""
         shape = self.initial.condition_shape
         key = jax.random.key(self.seed + 1)
-        return None if shape is None else jax.random.normal(key, (ROWS, *shape))
+        return None if shape is None else jax.random.normal(key, (ROWS, *shape), jnp.float32)
 
     @property
     def one_condition(self) -> Array | None:
@@ -82,7 +86,7 @@ class Subject:
     def z(self) -> Array:
         """Latent rows, wider spread than a standard normal so that some lie in the tails."""
         key = jax.random.key(self.seed + 2)
-        return 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape))
+        return 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape), jnp.float32)
 
     @cached_property
     def x(self) -> Array:
@@ -107,12 +111,35 @@ class Subject:
         return score(self.model, self.x, self.condition)
 
     @cached_property
+    def eager(self) -> tuple[np.ndarray, np.ndarray]:
+        """Log-densities of `x` as `(2, 3, 5, *event)` under `(5, *condition)`, uncompiled and compiled, float32."""
+        few = None if self.condition is None else self.condition[:5]
+        every = None if few is None else jnp.tile(few, (6, *[1] * (few.ndim - 1)))
+        odd = self.x.reshape(2, 3, 5, *self.initial.event_shape)
+        compiled = score(self.model, self.x, every).log_prob
+        return np.asarray(self.model.log_prob(odd, few)), compiled.reshape(2, 3, 5)
+
+    @cached_property
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
         """Draws under one condition with the log-densities that came with them: many where a grid can tell."""
         n = DRAWS if self.size <= 2 else ROWS
         return jax.device_get(
             draw(self.model, jax.random.key(self.seed + 4), n, self.one_condition)
         )
+
+    def log_prob64(self, x: np.ndarray, condition: Array | None) -> np.ndarray:
+        """Float64 log-densities of rows, all under one condition."""
+        blocks = []
+        with jax.enable_x64(True):
+            condition = None if condition is None else cast(condition, jnp.float64)
+            for start in range(0, len(x), BLOCK):
+                some = np.asarray(x[start : start + BLOCK], np.float64)
+                padded = np.concatenate([some, np.repeat(some[-1:], BLOCK - len(some), axis=0)])
+                found = log_prob(self.model64, jnp.asarray(padded), condition)
+                if found.dtype != jnp.float64:
+                    raise TypeError(f"log_prob of float64 is {found.dtype}")
+                blocks.append(np.asarray(found)[: len(some)])
+        return np.concatenate(blocks)
 
     def pull(self, direction: str, value: np.ndarray) -> Pulled:
         """A direction of the map with its Jacobian, float64."""

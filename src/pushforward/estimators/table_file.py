@@ -1,0 +1,80 @@
+"""Table models in files."""
+
+import os
+from typing import Any
+
+import jax
+
+from pushforward.data.preprocess import Preprocessing
+from pushforward.distributions import Flow
+from pushforward.errors import InputError
+from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.table_model import TableModel
+from pushforward.saving import (
+    architecture_from_json,
+    architecture_to_json,
+    read_model,
+    write_model,
+)
+
+KIND = "table"
+
+
+def save_table_model(model: TableModel, path: str | os.PathLike[str], force: bool = True) -> None:
+    """Write a fitted density to one safetensors file, all or nothing.
+
+    Its header holds the architecture with its fields, the pre-processing of every column, the precision, the summary
+    of the training and the trust report.
+
+    Arguments:
+        model: the density.
+        path: the file.
+        force: whether an existing file may be replaced.
+
+    Raises `InputError` where the file cannot be written, or the model's architecture does not build its flow.
+    """
+    header = {
+        "kind": KIND,
+        "architecture": architecture_to_json(model.architecture),
+        "columns": model.columns.to_json(),
+        "given": None if model.given is None else model.given.to_json(),
+        "precision": model.precision,
+        "summary": model.summary,
+        "trust": model.trust,
+    }
+    write_model(path, header, model.flow, skeleton=_skeleton, force=force)
+
+
+def load_table_model(path: str | os.PathLike[str]) -> TableModel:
+    """The density that `save_table_model` wrote: its log-densities are the same, bit for bit. Nothing is executed.
+
+    Raises `InputError`, one line that names the file, for a file that is missing, damaged, changed, of another kind,
+    or written by a newer version.
+    """
+    header, flow = read_model(path, _skeleton, kind=KIND)
+    return TableModel(
+        flow,
+        architecture_from_json(header["architecture"]),
+        Preprocessing.from_json(header["columns"]),
+        _given(header),
+        header["precision"],
+        header["summary"],
+        header["trust"],
+    )
+
+
+def _skeleton(header: dict[str, Any]) -> Flow:
+    """The flow's structure; checks all of the header, as its errors are told with the file's name."""
+    columns, given = Preprocessing.from_json(header["columns"]), _given(header)
+    if header["precision"] not in (32, 64):
+        raise InputError(f"a precision of 32 or 64 bits is expected, not {header['precision']!r}")
+    for key in ("summary", "trust"):
+        if not isinstance(header[key], dict):
+            raise InputError(f"the header's {key!r} is damaged")
+    condition = None if given is None else (len(given.names),)
+    architecture = architecture_from_json(header["architecture"])
+    return table_flow(architecture, len(columns.names), condition, jax.random.key(0))
+
+
+def _given(header: dict[str, Any]) -> Preprocessing | None:
+    return None if header["given"] is None else Preprocessing.from_json(header["given"])

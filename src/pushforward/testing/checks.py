@@ -1,0 +1,130 @@
+"""The four doors of the contract, one a kind of subject."""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.architectures import Architecture
+from pushforward.bijections import AbstractBijection, AbstractTransformer
+from pushforward.distributions import AbstractDistribution
+from pushforward.testing.architecture_checks import ARCHITECTURE_CHECKS
+from pushforward.testing.bijection_checks import BIJECTION_CHECKS
+from pushforward.testing.contract import ContractError, run_checks
+from pushforward.testing.density_checks import DENSITY_CHECKS
+from pushforward.testing.examples import CASES, architecture_subject
+from pushforward.testing.subjects import Subject, bijection_subject
+from pushforward.testing.transformer_checks import TRANSFORMER_CHECKS, TransformerSubject
+
+BIJECTION_TABLE = {**DENSITY_CHECKS, **BIJECTION_CHECKS}
+"""All that a bijection is held to."""
+ARCHITECTURE_TABLE = {**BIJECTION_TABLE, **ARCHITECTURE_CHECKS}
+"""All that a built architecture is held to."""
+
+
+def check_transformer(
+    transformer: AbstractTransformer, *, name: str | None = None, volume_preserving: bool = False
+) -> None:
+    """Hold a transformer to `TRANSFORMER_CHECKS`.
+
+    Arguments:
+        transformer: the family of scalar maps.
+        name: what reports and `EXCUSED` call it; default its class.
+        volume_preserving: whether its log-slope is meant to be 0 everywhere.
+
+    Raises `ContractError` at the first broken promise.
+    """
+    name = name or type(transformer).__name__
+    run_checks(TRANSFORMER_CHECKS, TransformerSubject(name, transformer, volume_preserving))
+
+
+def check_bijection(
+    bijection: AbstractBijection,
+    *,
+    name: str | None = None,
+    volume_preserving: bool = False,
+    scale: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Hold a bijection, perturbed, to `BIJECTION_CHECKS`, and its push-forward of a normal to `DENSITY_CHECKS`.
+
+    Arguments:
+        bijection: the map, float32; take one of few coordinates, Jacobians are computed in full.
+        name: what reports and `EXCUSED` call it; default its class.
+        volume_preserving: whether its log-det is meant to be 0 everywhere.
+        scale: size of the perturbation, see `perturbed`.
+        seed: of all noise.
+
+    Raises `ContractError` at the first broken promise.
+    """
+    name = name or type(bijection).__name__
+    subject = bijection_subject(
+        name, bijection, volume_preserving=volume_preserving, scale=scale, seed=seed
+    )
+    run_checks(BIJECTION_TABLE, subject)
+
+
+def check_distribution(
+    distribution: AbstractDistribution,
+    *,
+    name: str | None = None,
+    support: tuple[float, float] | None = None,
+    scale: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Hold a distribution, perturbed, to `DENSITY_CHECKS`.
+
+    Arguments:
+        distribution: the density, float32; with 1 or 2 coordinates its integral and its draws are checked too.
+        name: what reports and `EXCUSED` call it; default its class.
+        support: sides of the box outside which the density is 0, where there is one.
+        scale: size of the perturbation, see `perturbed`.
+        seed: of all noise.
+
+    Raises `ContractError` at the first broken promise.
+    """
+    name = name or type(distribution).__name__
+    run_checks(DENSITY_CHECKS, Subject(name, distribution, support=support, scale=scale, seed=seed))
+
+
+def check_architecture(
+    architecture: Architecture,
+    *,
+    name: str | None = None,
+    cases: Sequence[tuple[int, int | None]] = CASES,
+    scale: float = 0.5,
+    seed: int = 0,
+) -> None:
+    """Build an architecture at several sizes and hold each model, perturbed, to every check there is.
+
+    Arguments:
+        architecture: a small configuration, of enough layers for every coordinate to have its turn.
+        name: what reports and `EXCUSED` call it; default its class.
+        cases: pairs of event size and condition size.
+        scale: size of the perturbation, see `perturbed`.
+        seed: of all noise.
+
+    Raises `ContractError` at the first broken promise.
+    """
+    name = name or type(architecture).__name__
+    for event, condition in cases:
+        subject = architecture_subject(name, architecture, event, condition, scale=scale, seed=seed)
+        run_checks(ARCHITECTURE_TABLE, subject)
+
+
+def check_large_event(architecture: Architecture, event: int, *, name: str | None = None) -> None:
+    """Build an architecture for many columns and score two rows: finite, one number a row.
+
+    Arguments:
+        architecture: a small configuration.
+        event: number of columns, such as 1000.
+        name: what reports call it; default its class.
+
+    Raises `ContractError` where a score is not finite.
+    """
+    name = name or type(architecture).__name__
+    flow = architecture.build(event, key=jax.random.key(0))
+    found = jax.jit(lambda x: flow.log_prob(x))(jnp.full((2, event), 0.5))
+    if found.shape != (2,) or not np.isfinite(np.asarray(found)).all():
+        raise ContractError(f"{name} d={event}", "large event", f"two rows score {found}")

@@ -1,0 +1,112 @@
+"""Tiny instances of everything that is discovered: one of each bijection class, every base, every architecture."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward import bijections as b
+from pushforward.architectures import ARCHITECTURES, Architecture
+from pushforward.bijections import AbstractBijection
+from pushforward.distributions import BASES
+from pushforward.networks import MLP, MaskedMLP
+from pushforward.testing.subjects import Subject, bijection_subject
+
+TINY = {"layers": 3, "width": 16, "depth": 2, "bins": 4}
+"""What architecture fields of these names are set to. Three layers: three coordinates then all have their turn."""
+
+CASES: tuple[tuple[int, int | None], ...] = ((1, None), (1, 2), (2, None), (3, 2))
+"""Event sizes and condition sizes that every architecture is checked at."""
+
+
+def example_bijections() -> dict[str, Subject]:
+    """At least one tiny subject for every bijection class that `pushforward.bijections` exports."""
+    key = jax.random.key(0)
+
+    def masked(d: int, size: int, condition: int = 0) -> MaskedMLP:
+        return MaskedMLP(d, size, condition=condition, width=8, depth=2, key=key)
+
+    affine, spline = b.Affine(), b.RationalQuadratic(bins=4)
+    made = b.Autoregressive(masked(3, 2, 2), affine, (2,))
+    subjects = [
+        bijection_subject("ActNorm", b.ActNorm(2)),
+        bijection_subject("Autoregressive", made),
+        bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
+        bijection_subject("Chain", b.Chain([b.Elementwise(affine, 2), b.LULinear(2)])),
+        bijection_subject(
+            "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
+        ),
+        bijection_subject("Elementwise", b.Elementwise(spline, (2, 2))),
+        bijection_subject("Invert", b.Invert(made)),
+        bijection_subject("LULinear", b.LULinear(3)),
+        bijection_subject(
+            "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
+        ),
+        bijection_subject("Reverse", b.Reverse(2), volume_preserving=True),
+        bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
+        bijection_subject("Stack", b.Stack(lambda k: b.ActNorm(2), 3, key=key)),
+    ]
+    return {subject.name: subject for subject in subjects}
+
+
+def exported_bijections() -> set[str]:
+    """Names of the concrete bijection classes that `pushforward.bijections` exports."""
+    exported = {name: getattr(b, name) for name in b.__all__}
+    return {
+        name
+        for name, value in exported.items()
+        if isinstance(value, type)
+        and issubclass(value, AbstractBijection)
+        and value is not AbstractBijection
+    }
+
+
+def example_bases() -> dict[str, Subject]:
+    """Every registered base distribution, with two coordinates."""
+    subjects = [
+        Subject(f"base {name}", make((2,), jax.random.key(0)), support=SUPPORTS.get(name))
+        for name, make in BASES.items()
+    ]
+    return {subject.name: subject for subject in subjects}
+
+
+SUPPORTS = {"uniform": (-15.0, 15.0)}
+"""Sides of the box outside which a registered base's density is 0, where it has one."""
+
+
+def tiny(architecture: type[Architecture]) -> Architecture:
+    """The architecture's smallest useful configuration: its defaults, with the fields that `TINY` names made small."""
+    own = {field.name for field in fields(architecture)}
+    return architecture(**{name: value for name, value in TINY.items() if name in own})
+
+
+def variants(architecture: type[Architecture]) -> Iterator[tuple[str, Architecture]]:
+    """The tiny configuration with each of its yes-or-no fields turned round, one at a time."""
+    start = tiny(architecture)
+    for field in fields(architecture):
+        value = getattr(start, field.name)
+        if isinstance(value, bool):
+            yield f"{field.name}={not value}", replace(start, **{field.name: not value})
+
+
+def architecture_subject(
+    name: str, architecture: Architecture, event: int, condition: int | None, **options
+) -> Subject:
+    """A built architecture as a subject named by the architecture, its event and its condition."""
+    flow = architecture.build(event, condition, key=jax.random.key(7))
+    size = "" if condition is None else f" given {condition}"
+    return Subject(f"{name} d={event}{size}", flow, **options)
+
+
+def example_architectures() -> dict[str, tuple[str, Architecture, int, int | None]]:
+    """Every registered architecture at every case, and each variant at 3 coordinates given 2, ready to be built."""
+    found: dict[str, tuple[str, Architecture, int, int | None]] = {}
+    for name, kind in ARCHITECTURES.items():
+        cases = [(name, tiny(kind), *case) for case in CASES]
+        cases += [(f"{name} {what}", changed, 3, 2) for what, changed in variants(kind)]
+        for case in cases:
+            size = "" if case[3] is None else f" given {case[3]}"
+            found[f"{case[0]} d={case[2]}{size}"] = case
+    return found

@@ -1,0 +1,56 @@
+"""Entries of parameters that a module never reads by design, so that no gradient is expected there."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from pushforward.bijections import LULinear
+from pushforward.networks import MaskedMLP
+
+
+def _masked_mlp(module: MaskedMLP) -> dict[str, np.ndarray]:
+    # Trailing axes only: under a stack every array carries the layers in front.
+    size, d, width = module.last.shape[-3:]
+    ones = MaskedMLP(
+        d,
+        size,
+        condition=module.first_condition.shape[-1],
+        width=width,
+        depth=1 + module.hidden.shape[-3],
+        key=jax.random.key(0),
+    )
+    weights = ("first", "hidden", "last")
+    for name in weights:
+        ones = eqx.tree_at(lambda m, n=name: getattr(m, n), ones, replace_fn=jnp.ones_like)
+    return {name: np.asarray(mask) != 0 for name, mask in zip(weights, ones._masked(), strict=True)}
+
+
+def _lu_linear(module: LULinear) -> dict[str, np.ndarray]:
+    square = np.ones(module.lower.shape[-2:], bool)
+    return {"lower": np.tril(square, -1), "upper": np.triu(square, 1)}
+
+
+MASKS: dict[type, Callable[[Any], dict[str, np.ndarray]]] = {
+    MaskedMLP: _masked_mlp,
+    LULinear: _lu_linear,
+}
+"""Module type -> from a module to its masked arrays: field name -> True where the entry is read."""
+
+
+def read_entries(model):
+    """A pytree like the model, with True in every floating-point array where the entry is read."""
+
+    def of(node):
+        if type(node) not in MASKS:
+            return np.ones(np.shape(node), bool) if eqx.is_inexact_array(node) else node
+        filled = jax.tree.map(of, node, is_leaf=lambda leaf: leaf is not node)
+        for name, mask in MASKS[type(node)](node).items():
+            full = np.broadcast_to(mask, getattr(node, name).shape)
+            filled = eqx.tree_at(lambda m, n=name: getattr(m, n), filled, full)
+        return filled
+
+    return jax.tree.map(of, model, is_leaf=lambda node: type(node) in MASKS)

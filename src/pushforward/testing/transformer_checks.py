@@ -1,0 +1,200 @@
+"""The promises of every transformer: a family of strictly increasing scalar maps."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.bijections import AbstractTransformer
+from pushforward.testing.contract import Check
+from pushforward.testing.numbers import differ, first
+from pushforward.testing.perturb import cast
+
+DOUBLE = 1e-7
+FAMILIES = 40
+POINTS = 101
+
+
+@dataclass(eq=False)
+class TransformerSubject:
+    """A transformer under test.
+
+    Arguments:
+        name: what reports and `EXCUSED` call it.
+        transformer: the family.
+        volume_preserving: whether its log-slope is declared to be 0 everywhere.
+        params: `(size, families)` parameter vectors, one map each; default a mixture of zeros, moderate draws and
+            draws up to +-20.
+        seed: of the draws.
+    """
+
+    name: str
+    transformer: AbstractTransformer
+    volume_preserving: bool = False
+    params: np.ndarray | None = None
+    seed: int = 0
+
+    @cached_property
+    def families(self) -> np.ndarray:
+        """Parameter vectors, `(size, families)`, zeros first."""
+        if self.params is not None:
+            return np.asarray(self.params, np.float64)
+        rng = np.random.default_rng(self.seed)
+        params = rng.normal(size=(self.transformer.size, FAMILIES))
+        scale = np.where(np.arange(FAMILIES) < FAMILIES // 2, 1.0, 5.0)
+        return np.clip(params * scale * (np.arange(FAMILIES) > 0), -20, 20)
+
+    @cached_property
+    def points(self) -> np.ndarray:
+        """`(families, points)` increasing values."""
+        return np.broadcast_to(np.linspace(-12.0, 12.0, POINTS), (self.families.shape[1], POINTS))
+
+    @cached_property
+    def inverse(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """At the points: value, log-slope and log of the autodiff slope of `inverse`, float64."""
+        return self.at("inverse", self.points)
+
+    @cached_property
+    def forward(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The same of `forward`."""
+        return self.at("forward", self.points)
+
+    def at(self, direction: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Value, log-slope and log of the autodiff slope of a direction, float64."""
+        with jax.enable_x64(True):
+            value, log_slope, slope = _at(self, direction, jnp.asarray(points))
+            return np.asarray(value), np.asarray(log_slope), np.log(np.asarray(slope))
+
+    def spread(self, dtype) -> Array:
+        """The parameters as `(size, families, points)`."""
+        params = jnp.asarray(self.families, dtype)[:, :, None]
+        return jnp.broadcast_to(params, (*self.families.shape, POINTS))
+
+
+def increasing(subject: TransformerSubject) -> str | None:
+    """Both directions are strictly increasing."""
+    for direction in ("inverse", "forward"):
+        value = getattr(subject, direction)[0]
+        bad = ~(np.diff(value, axis=1) > 0)
+        if bad.any():
+            i, j = map(int, np.argwhere(bad)[0])
+            return (
+                f"{direction} does not increase from {subject.points[i, j]:g} to "
+                f"{subject.points[i, j + 1]:g}: {value[i, j]:.9g} to {value[i, j + 1]:.9g}"
+            )
+    return None
+
+
+def round_trip(subject: TransformerSubject) -> str | None:
+    """`forward` undoes `inverse` and `inverse` undoes `forward`, as far as the slope lets float64 tell."""
+    for direction, other in (("inverse", "forward"), ("forward", "inverse")):
+        value, log_slope, _ = getattr(subject, direction)
+        back = subject.at(other, value)[0]
+        # A rounding error of the value comes back divided by the slope.
+        allowed = np.maximum(DOUBLE, 1e-13 * np.exp(-np.minimum(log_slope, 0)))
+        found = np.abs(back - subject.points) / allowed
+        detail = differ(
+            found * DOUBLE, np.zeros_like(found), DOUBLE, f"{other}({direction}(v)) - v"
+        )
+        if detail:
+            return detail
+    return None
+
+
+def log_slope(subject: TransformerSubject) -> str | None:
+    """Both log-slopes are the log of the direction's own autodiff slope."""
+    return first(
+        differ(subject.inverse[1], subject.inverse[2], DOUBLE, "inverse's log-slope"),
+        differ(subject.forward[1], subject.forward[2], DOUBLE, "forward's log-slope"),
+    )
+
+
+def volume(subject: TransformerSubject) -> str | None:
+    """A log-slope of 0 everywhere, which would hide a wrong sign, is declared; and what is declared holds."""
+    zero = not (subject.forward[1].any() or subject.inverse[1].any())
+    if zero != subject.volume_preserving:
+        return f"log-slope 0 everywhere: {zero}; declared: {subject.volume_preserving}"
+    return None
+
+
+def near_identity(subject: TransformerSubject) -> str | None:
+    """All-zero parameters give a map close to the identity near 0, where training starts."""
+    zero = TransformerSubject(
+        subject.name, subject.transformer, params=np.zeros((subject.transformer.size, 1))
+    )
+    near = np.abs(zero.points) <= 3
+    return first(
+        differ(zero.inverse[0][near], zero.points[near], 0.2, "inverse at zero parameters"),
+        differ(zero.forward[0][near], zero.points[near], 0.2, "forward at zero parameters"),
+    )
+
+
+def far_inputs(subject: TransformerSubject) -> str | None:
+    """At 0, +-1e6 and +-1e30, float32: values and log-slopes are never NaN, and gradients neither."""
+    params = jnp.asarray(subject.families, jnp.float32)
+    for value in (0.0, 1e6, -1e6, 1e30, -1e30):
+        points = jnp.full(params.shape[1:], value, jnp.float32)
+        for direction in ("inverse", "forward"):
+            method = getattr(subject.transformer, direction)
+            out, pull_back = jax.vjp(method, points, params)
+            if np.isnan(np.asarray(out)).any():
+                return f"{direction}({value:g}) is NaN"
+            for ones in [(jnp.ones_like(points), 0 * points), (0 * points, jnp.ones_like(points))]:
+                if any(np.isnan(np.asarray(g)).any() for g in pull_back(ones)):
+                    return f"the gradient of {direction} at {value:g} is NaN"
+    return None
+
+
+def shapes(subject: TransformerSubject) -> str | None:
+    """Values of any shape, empty ones too, keep it; float32 stays float32 with 64-bit types enabled."""
+    for shape in [(), (0,), (2, 0), (2, 3)]:
+        with jax.enable_x64(True):
+            params = jnp.zeros((subject.transformer.size, *shape), jnp.float32)
+            values = jnp.zeros(shape, jnp.float32)
+            for direction in ("inverse", "forward"):
+                out = getattr(subject.transformer, direction)(values, params)
+                found = {(o.shape, str(o.dtype)) for o in out}
+                if found != {(shape, "float32")}:
+                    return f"{direction} of float32 {shape} gives {sorted(found)}"
+    return None
+
+
+def precisions(subject: TransformerSubject) -> str | None:
+    """Float32 values agree with float64's to rounding, for moderate parameters."""
+    moderate = np.clip(subject.families, -3, 3)
+    same = TransformerSubject(subject.name, subject.transformer, params=moderate)
+    found = same.transformer.inverse(
+        jnp.asarray(same.points, jnp.float32), same.spread(jnp.float32)
+    )
+    return first(
+        differ(found[0], same.inverse[0], 1e-3, "float32 inverse beside float64's"),
+        differ(found[1], same.inverse[1], 1e-2, "float32 log-slope beside float64's"),
+    )
+
+
+TRANSFORMER_CHECKS: dict[str, Check[TransformerSubject]] = {
+    "increasing": increasing,
+    "round trip": round_trip,
+    "log-slope": log_slope,
+    "volume": volume,
+    "near identity": near_identity,
+    "far inputs": far_inputs,
+    "shapes": shapes,
+    "precisions": precisions,
+}
+"""The checks of every transformer, by name."""
+
+
+def _at(subject: TransformerSubject, direction: str, points: Array):
+    method = getattr(subject.transformer, direction)
+
+    @jax.jit
+    def run(points, params):
+        (value, log_slope), pull_back = jax.vjp(lambda p: method(p, params), points)
+        slope = pull_back((jnp.ones_like(value), jnp.zeros_like(value)))[0]
+        return value, log_slope, slope
+
+    return run(points, cast(subject.spread(jnp.float64), jnp.float64))

@@ -1,0 +1,125 @@
+"""Everything that is registered or exported is held to the contract of `pushforward.testing`, without a list here.
+
+Statistical checks have a false-alarm rate of 1e-6 each and fixed noise: what passes once passes always.
+"""
+
+import hypothesis.strategies as st
+import numpy as np
+import pytest
+from hypothesis import given
+
+from pushforward.architectures import ARCHITECTURES
+from pushforward.bijections import TRANSFORMERS
+from pushforward.distributions import BASES
+from pushforward.testing import (
+    ARCHITECTURE_TABLE,
+    BIJECTION_TABLE,
+    DENSITY_CHECKS,
+    EXCUSED,
+    TRANSFORMER_CHECKS,
+    ContractError,
+    TransformerSubject,
+    architecture_subject,
+    check_large_event,
+    check_saving,
+    example_architectures,
+    example_bases,
+    example_bijections,
+    exported_bijections,
+    run_check,
+    tiny,
+)
+
+VOLUME_PRESERVING = {"additive"}
+SUBJECTS = {
+    **{
+        name: (TRANSFORMER_CHECKS, lambda n=name, k=kind: TransformerSubject(n, k(), n in VOLUME_PRESERVING))
+        for name, kind in TRANSFORMERS.items()
+    },
+    **{name: (BIJECTION_TABLE, lambda s=s: s) for name, s in example_bijections().items()},
+    **{name: (DENSITY_CHECKS, lambda s=s: s) for name, s in example_bases().items()},
+    **{
+        name: (ARCHITECTURE_TABLE, lambda case=case: architecture_subject(*case))
+        for name, case in example_architectures().items()
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def subject_named():
+    """The subject last asked for: its checks share what is computed from it, and then it is let go."""
+    held = {}
+
+    def get(name):
+        if name not in held:
+            held.clear()
+            held[name] = SUBJECTS[name][1]()
+        return held[name]
+
+    return get
+
+
+# One worker for one subject (`--dist loadgroup`), so that its programs are compiled once.
+@pytest.mark.parametrize(
+    ("subject", "check"),
+    [
+        pytest.param(name, check, marks=pytest.mark.xdist_group(name))
+        for name, (table, _) in SUBJECTS.items()
+        for check in table
+    ],
+)
+def test_contract(subject, check, subject_named):
+    if (subject, check) in EXCUSED:
+        # An excuse that is no longer needed has to go.
+        with pytest.raises(ContractError):
+            run_check(SUBJECTS[subject][0], check, subject_named(subject))
+    else:
+        run_check(SUBJECTS[subject][0], check, subject_named(subject))
+
+
+def test_every_exported_bijection_is_under_test():
+    """A class without an example: add a tiny instance to `pushforward.testing.examples.example_bijections`."""
+    tested = {type(s.initial.bijection).__name__ for s in example_bijections().values()}
+    assert exported_bijections() <= tested
+
+
+def test_every_registered_name_is_under_test():
+    assert set(TRANSFORMERS) <= set(SUBJECTS)
+    assert {f"base {name}" for name in BASES} <= set(SUBJECTS)
+    for name in ARCHITECTURES:
+        sizes = {case[2:] for case in example_architectures().values() if case[0] == name}
+        assert {event for event, _ in sizes} == {1, 2, 3}
+        assert any(condition for _, condition in sizes)
+
+
+def test_excuses_name_what_exists():
+    for (subject, check), reason in EXCUSED.items():
+        assert subject in SUBJECTS, subject
+        assert check in SUBJECTS[subject][0], check
+        assert reason
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+@pytest.mark.parametrize("event", [63, 1000])
+def test_many_columns(name, event):
+    check_large_event(tiny(ARCHITECTURES[name]), event, name=name)
+
+
+def test_saving():
+    """One fresh process for all architectures and their variants."""
+    cases = [case for case in example_architectures().values() if case[2] == 3]
+    check_saving([(architecture_subject(*case), case[1]) for case in cases])
+
+
+@pytest.mark.parametrize("name", TRANSFORMERS)
+@given(data=st.data())
+def test_transformers_increase(name, data):
+    """Any parameters up to +-20, any two values: order is kept and the way back leads back."""
+    transformer = TRANSFORMERS[name]()
+    raw = st.floats(-20, 20, width=32)
+    params = data.draw(st.lists(raw, min_size=transformer.size, max_size=transformer.size))
+    subject = TransformerSubject(
+        name, transformer, name in VOLUME_PRESERVING, np.array(params)[:, None]
+    )
+    run_check(TRANSFORMER_CHECKS, "increasing", subject)
+    run_check(TRANSFORMER_CHECKS, "round trip", subject)
