@@ -3,18 +3,21 @@
 import os
 from pathlib import Path
 
+# In the environment, so that processes which tests start compile under the same conditions.
+os.environ["JAX_PLATFORMS"] = "cpu"
+# Tests compile much and run little: most of the compiler's optimisations cost more than they save.
+os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+
 import jax
 from hypothesis import settings
 
+# Again for this process, where a plugin may have imported jax already.
 jax.config.update("jax_platforms", "cpu")
-# Compiling is most of what the tests cost; the folder is safe to delete.
+jax.config.update("jax_disable_most_optimizations", True)
+# Compiling is most of what the tests cost. The folder is safe to delete.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-# Tests compile much and run little: most of the compiler's optimisations cost more than they save.
-jax.config.update("jax_disable_most_optimizations", True)
-# A child process that a test starts compiles under the same conditions.
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 # No deadline: the first example of a test compiles. Derandomised: a run is a function of the code alone.
 settings.register_profile("contract", deadline=None, max_examples=30, derandomize=True)

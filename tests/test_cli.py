@@ -193,6 +193,7 @@ class TestFit:
             (["--flow", "maf", "--set", "layers=1", "--set", "layers=2"], ["twice"]),
             (["--flow", "maf", "--set", "base=cauchy"], ["cauchy", "normal"]),
             (["--max-time", "0"], ["0", "positive"]),
+            (["--max-time", "inf"], ["--max-time", "seconds"]),
             (["--columns", "x,y", "--condition", "y"], ["'y'", "both"]),
             (["--columns", "x,,y"], ["--columns"]),
             (["--columns", "x,z"], ["'z'", "'count'"]),
@@ -241,6 +242,7 @@ class TestFit:
     ):
         assert expected in mistake(run("fit", "data.csv", "-o", output, "--force"))
 
+    @pytest.mark.skipif(not os.path.exists("/proc/self"), reason="needs a directory like /proc")
     def test_a_directory_that_refuses_is_found_too(self, here):
         # Permissions stop nobody in a container that runs as root; /proc stops root as well.
         from pathlib import Path
@@ -295,6 +297,17 @@ class TestInterrupt:
         assert "Traceback" not in result.err
         assert signal.getsignal(signal.SIGINT) is before
         assert not (here / "a.st").exists()
+
+    def test_other_commands_leave_nothing_half_written(self, run, here, monkeypatch):
+        from pushforward.estimators.table_model import TableModel
+
+        def interrupted(*_):
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(TableModel, "log_prob", interrupted)
+        result = run("score", "m.st", "data.csv", "-o", "s.csv")
+        assert (result.code, result.err) == (130, "pushforward: interrupted\n")
+        assert not (here / "s.csv").exists()
 
     def test_first_press_saves_the_best_model(self, here):
         words = [*TINY[:-1], "1000000"]
@@ -538,6 +551,14 @@ class TestProcess:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+    @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is full")
+    def test_a_full_disk_is_one_line(self, here):
+        with open("/dev/full", "w") as full:
+            process = start("sample", "m.st", "-n", "5", "--quiet", cwd=here, stdout=full)
+            _, err = process.communicate(timeout=60)
+        assert process.returncode == 1
+        assert err == "pushforward: No space left on device\n"
 
     def test_a_mistake_has_no_traceback(self, here):
         process = start("score", "m.st", "none.csv", cwd=here)

@@ -33,7 +33,10 @@ from pushforward.testing import (
 VOLUME_PRESERVING = {"additive"}
 SUBJECTS = {
     **{
-        name: (TRANSFORMER_CHECKS, lambda n=name, k=kind: TransformerSubject(n, k(), n in VOLUME_PRESERVING))
+        name: (
+            TRANSFORMER_CHECKS,
+            lambda n=name, k=kind: TransformerSubject(n, k(), n in VOLUME_PRESERVING),
+        )
         for name, kind in TRANSFORMERS.items()
     },
     **{name: (BIJECTION_TABLE, lambda s=s: s) for name, s in example_bijections().items()},

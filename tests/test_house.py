@@ -14,6 +14,7 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "model_file",
     "rows",
     "networks",
     "bijections",
@@ -57,7 +58,9 @@ def wrong_imports(name: str, source: str) -> list[str]:
     return sorted(imported_rooms(source) - set(allowed))
 
 
-@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE)))
+@pytest.mark.parametrize(
+    "path", sorted(SOURCE.rglob("*.py")), ids=lambda p: str(p.relative_to(SOURCE))
+)
 def test_imports_point_left(path: Path):
     assert room(path) in ORDER + OUTSIDE, f"{path} has no place in the order of ARCHITECTURE.md"
     assert wrong_imports(room(path), path.read_text()) == []
@@ -65,20 +68,25 @@ def test_imports_point_left(path: Path):
 
 def test_a_wrong_import_is_seen():
     assert wrong_imports("rows", "from pushforward.bijections import Chain") == ["bijections"]
-    assert wrong_imports("training", "def f():\n    import pushforward.estimators.density") == ["estimators"]
+    assert wrong_imports("training", "def f():\n    import pushforward.estimators.density") == [
+        "estimators"
+    ]
     assert wrong_imports("bijections", "from pushforward import training") == ["training"]
     assert wrong_imports("cli", "from pushforward.errors import InputError") == []
 
 
 def test_the_order_is_the_documented_one():
     line = next(
-        line for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines() if line.startswith("errors <-")
+        line
+        for line in (ROOT / "ARCHITECTURE.md").read_text().splitlines()
+        if line.startswith("errors <-")
     )
     assert [part.strip() for part in line.split("<-")] == ORDER
 
 
 def test_exported_names():
     assert sorted(pf.__all__) == [
+        "Checkpoint",
         "ConditionalFlowDensity",
         "FlowDensity",
         "InputError",
@@ -95,7 +103,9 @@ def test_exported_names():
         pf.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize("package", ["architectures", "bijections", "distributions", "networks", "training"])
+@pytest.mark.parametrize(
+    "package", ["architectures", "bijections", "distributions", "networks", "training"]
+)
 def test_exported_names_are_documented(package: str):
     module = __import__(f"pushforward.{package}", fromlist=["__all__"])
     for name in module.__all__:
@@ -104,13 +114,15 @@ def test_exported_names_are_documented(package: str):
 
 
 def test_the_newest_change_is_the_version():
-    headings = [line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")]
+    headings = [
+        line for line in (ROOT / "CHANGELOG.md").read_text().splitlines() if line.startswith("## ")
+    ]
     assert headings[0].split()[1] == pf.__version__
 
 
 def test_import_is_light():
     """Importing the package imports nothing that the numerical core does not need."""
     heavy = ["sklearn", "polars", "matplotlib", "typer", "rich", "pandas", "torch", "safetensors"]
-    code = f"import sys, pushforward; print([m for m in {heavy!r} if m in sys.modules])"
+    code = f"import sys, pushforward, pushforward.training; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

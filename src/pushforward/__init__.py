@@ -1,16 +1,17 @@
 """pushforward: normalizing flows behind one contract."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from pushforward import architectures, bijections, distributions
-from pushforward.errors import InputError
-from pushforward.training import Training, fit
-
 if TYPE_CHECKING:
+    from pushforward import architectures, bijections, distributions
+    from pushforward.errors import InputError
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
+    from pushforward.training import Checkpoint, Training, fit
 
 __version__ = "0.1.0"
 __all__ = [
+    "Checkpoint",
     "ConditionalFlowDensity",
     "FlowDensity",
     "InputError",
@@ -22,15 +23,24 @@ __all__ = [
     "load",
 ]
 
-# scikit-learn is imported when an estimator is first used, so that `import pushforward` costs what JAX costs.
-_ESTIMATORS = ("ConditionalFlowDensity", "FlowDensity", "load")
+# Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users
+# never import scikit-learn.
+_HOMES = {
+    "Checkpoint": "training",
+    "ConditionalFlowDensity": "estimators",
+    "FlowDensity": "estimators",
+    "InputError": "errors",
+    "Training": "training",
+    "fit": "training",
+    "load": "estimators",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in _ESTIMATORS:
-        from pushforward import estimators
-
-        return getattr(estimators, name)
+    if name in _HOMES:
+        return getattr(import_module(f"pushforward.{_HOMES[name]}"), name)
+    if name in __all__:
+        return import_module(f"pushforward.{name}")
     raise AttributeError(f"module 'pushforward' has no attribute {name!r}")
 
 

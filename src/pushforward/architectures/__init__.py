@@ -1,4 +1,4 @@
-"""Published models, one a file: frozen configurations that build a flow. The registry maps command-line names to them."""
+"""Published models, one a file: frozen configurations that build a flow, and the registry of their names."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

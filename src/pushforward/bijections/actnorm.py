@@ -23,11 +23,12 @@ class ActNorm(AbstractBijection):
     log_scale: Float[Array, " d"]
     shift: Float[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, d: int):
         self.log_scale, self.shift = jnp.zeros(d), jnp.zeros(d)
         self.event_shape = (d,)
+        self.condition_shape = None
 
     def standardising(self, x: Float[Array, "n d"]) -> "ActNorm":
         """The same map with scale and shift set from data rows; constant columns keep scale 1."""

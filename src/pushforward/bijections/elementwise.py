@@ -23,7 +23,7 @@ class Elementwise(AbstractBijection):
     transformer: AbstractTransformer
     params: Float[Array, "size *event"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(
         self, transformer: AbstractTransformer, event: int | Shape, params: Array | None = None
@@ -31,6 +31,7 @@ class Elementwise(AbstractBijection):
         shape = as_shape(event)
         assert shape is not None
         self.transformer, self.event_shape = transformer, shape
+        self.condition_shape = None
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
 
     def _params(self, n: int) -> Array:

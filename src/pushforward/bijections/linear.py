@@ -26,12 +26,13 @@ class LULinear(AbstractBijection):
     log_diagonal: Float[Array, " d"]
     bias: Float[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, d: int):
         self.lower, self.upper = jnp.zeros((d, d)), jnp.zeros((d, d))
         self.log_diagonal, self.bias = jnp.zeros(d), jnp.zeros(d)
         self.event_shape = (d,)
+        self.condition_shape = None
 
     def _factors(self) -> tuple[Array, Array]:
         eye = jnp.eye(self.bias.size, dtype=self.bias.dtype)

@@ -18,10 +18,11 @@ class Reverse(AbstractBijection):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, d: int):
         self.event_shape = (d,)
+        self.condition_shape = None
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -45,13 +46,14 @@ class Permutation(AbstractBijection):
 
     order: Int[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, order: Int[Array | np.ndarray, " d"]):
         if sorted(np.asarray(order).tolist()) != list(range(len(order))):
             raise InputError(f"order must be a permutation of 0..{len(order) - 1}")
         self.order = jnp.asarray(order, jnp.int32)
         self.event_shape = (len(order),)
+        self.condition_shape = None
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None

@@ -24,10 +24,11 @@ class SoftTails(AbstractBijection):
 
     event_shape: Shape = eqx.field(static=True)
     start: float = eqx.field(static=True, default=10.0)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, d: int, start: float = 10.0):
         self.event_shape, self.start = (d,), start
+        self.condition_shape = None
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

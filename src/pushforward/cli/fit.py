@@ -1,5 +1,6 @@
 """`pushforward fit`: from a table to a model file."""
 
+import math
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -18,11 +19,11 @@ from pushforward.cli.options import (
     refuse_same_file,
 )
 from pushforward.cli.progress import Meter, clock, say
+from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
     from pushforward.data.tables import Table
-    from pushforward.training import Epoch
 
 
 ENDINGS = {
@@ -100,6 +101,8 @@ def fit(
     both = [name for name in modelled or () if name in (conditions or ())]
     if both:
         raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
+    if max_time is not None and not math.isfinite(max_time):
+        raise InputError(f"--max-time {max_time}: a number of seconds is expected")
     check_model_output(output, force)
     refuse_same_file(output, data)
     checkpoint = _checkpoint(output, resume, force, quiet)
@@ -113,7 +116,7 @@ def fit(
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
         meter.update(None, f"{len(table.values):,} rows x {len(table.names)} columns, compiling")
-        watch = _Watch(meter, interrupt, max_time)
+        watch = Watch(meter, interrupt, max_time)
         try:
             model = fit_table(
                 table.values,
@@ -155,9 +158,8 @@ def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
         from pushforward.training.checkpoint import Checkpoint, open_checkpoint
 
         # Under its lock: the checkpoint of a fit that is still running must stay.
-        with open_checkpoint(Checkpoint(checkpoint, resume=True), {}) as file:
-            if file is not None:
-                file.remove()
+        with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
+            checkpoint.unlink()
     return checkpoint
 
 
@@ -193,38 +195,3 @@ def _held_out(trust: dict[str, Any]) -> list[str]:
         f"{trust['gaussian_nats']:.3f})",
         *warnings,
     ]
-
-
-class _Watch:
-    """Shows each epoch, and answers whether the user asked to stop."""
-
-    def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
-        self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
-        self._first: tuple[int, float] | None = None
-        self.epochs = "0 epochs"
-
-    def __call__(self, epoch: "Epoch") -> bool:
-        now = time.perf_counter()
-        self._interrupt.ready = True
-        self.epochs = "1 epoch" if epoch.epoch == 1 else f"{epoch.epoch} epochs"
-        left = None
-        if self._first is None:
-            # The first epoch holds the compilation: it says nothing about the pace.
-            self._first = epoch.epoch, now
-        else:
-            done, elapsed = epoch.epoch - self._first[0], now - self._first[1]
-            left = elapsed / done * (epoch.epochs - epoch.epoch)
-        share = epoch.epoch / epoch.epochs
-        if self._max_time is not None:
-            share = max(share, min(1.0, epoch.seconds / self._max_time))
-            until = max(0.0, self._max_time - epoch.seconds)
-            left = until if left is None else min(left, until)
-        if epoch.note:
-            self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
-        self._meter.update(
-            share,
-            f"epoch {epoch.epoch}/{epoch.epochs}  nats: train {-epoch.train_loss:.3f}, "
-            f"valid {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
-            + ("" if left is None else f"  {clock(left)} left"),
-        )
-        return self._interrupt.requested

@@ -79,7 +79,13 @@ class Preprocessing:
     upper: tuple[float, ...]
 
     @classmethod
-    def fit(cls, values: np.ndarray, names: Sequence[str] | None = None) -> Preprocessing:
+    def fit(
+        cls,
+        values: np.ndarray,
+        names: Sequence[str] | None = None,
+        *,
+        modelled: bool = True,
+    ) -> Preprocessing:
         """Learn the units from a table.
 
         The center is the median. The scale is the range between two quantiles, divided by that
@@ -93,6 +99,8 @@ class Preprocessing:
         Args:
             values: ``(n, d)``, finite, n at least 2.
             names: the d columns; None calls them ``x0, x1, ...``.
+            modelled: whether a density of these columns is wanted. Columns that a density is
+                conditioned on may be constant (their scale is 1) or copies of each other.
 
         Raises:
             InputError: too few rows, missing cells, a constant column, two columns that are the
@@ -111,7 +119,7 @@ class Preprocessing:
         check_finite(values, columns, "the table")
         lower, upper = values.min(axis=0), values.max(axis=0)
         constant = [name for i, name in enumerate(columns) if lower[i] == upper[i]]
-        if constant:
+        if constant and modelled:
             noun, verb = ("column", "is") if len(constant) == 1 else ("columns", "are")
             raise InputError(
                 f"{noun} {quoted(constant)} {verb} constant: there is no density; drop such columns"
@@ -125,7 +133,8 @@ class Preprocessing:
             *(tuple(float(v) for v in a) for a in (center, scale, grid, offset, lower, upper)),
         )
         _refuse_wild_values(pre, values)
-        _refuse_copies(pre, values)
+        if modelled:
+            _refuse_copies(pre, values)
         return pre
 
     @property
@@ -233,9 +242,11 @@ _FIELDS = tuple(field.name for field in fields(Preprocessing))
 
 
 def _fit_column(column: np.ndarray) -> tuple[float, float, float, float]:
-    """Center, scale, grid and offset of a column that is not constant."""
+    """Center, scale, grid and offset of a column."""
     ordered = np.sort(column)
     center = float(np.median(ordered))
+    if ordered[0] == ordered[-1]:
+        return center, 1.0, 0.0, 0.0
     return center, _spread(ordered, center), *_lattice(ordered)
 
 

@@ -28,12 +28,13 @@ class GaussianMixture(AbstractDistribution):
     means: Float[Array, "components *event"]
     log_scales: Float[Array, "components *event"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, event: int | Shape, components: int = 8, *, key: PRNGKeyArray):
         if components < 1:
             raise InputError(f"components={components}: at least 1 component is needed")
         self.event_shape = as_shape(event) or ()
+        self.condition_shape = None
         self.logits = jnp.zeros(components)
         self.means = jax.random.normal(key, (components, *self.event_shape))
         self.log_scales = jnp.zeros((components, *self.event_shape))

@@ -25,10 +25,11 @@ class Normal(AbstractDistribution):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, event: int | Shape):
         self.event_shape = as_shape(event) or ()
+        self.condition_shape = None
 
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

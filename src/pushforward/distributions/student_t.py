@@ -27,12 +27,13 @@ class StudentT(AbstractDistribution):
 
     raw_freedom: Float[Array, "*event"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, event: int | Shape, freedom: float = 10.0):
         if not freedom > 1:
             raise InputError(f"freedom={freedom}: degrees of freedom must be above 1")
         self.event_shape = as_shape(event) or ()
+        self.condition_shape = None
         self.raw_freedom = jnp.full(self.event_shape, np.log(freedom - 1.0))
 
     @property

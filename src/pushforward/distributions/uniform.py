@@ -24,12 +24,13 @@ class Uniform(AbstractDistribution):
     low: float = eqx.field(static=True)
     high: float = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True, default=None)
+    condition_shape: None = eqx.field(static=True)
 
     def __init__(self, event: int | Shape, low: float = 0.0, high: float = 1.0):
         if not low < high:
             raise InputError(f"a uniform base needs low < high; given {low} and {high}")
         self.event_shape, self.low, self.high = as_shape(event) or (), float(low), float(high)
+        self.condition_shape = None
 
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

@@ -1,7 +1,9 @@
 """From a table to a fitted density: pre-processing, the choice of a model, training, the trust report."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -12,8 +14,10 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.table_model import TableModel
+from pushforward.estimators.trust import trust_report
 from pushforward.rows import Shape
-from pushforward.training import Checkpoint, Epoch, Training, fit
+from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
+from pushforward.training.loop import Pair, holdout
 
 
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
@@ -35,13 +39,14 @@ def fit_table(
     report: Callable[[Epoch], bool | None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    trust: bool = True,
 ) -> TableModel:
     """Fit a density to the rows of a table.
 
     Arguments:
         values: `(n, d)` rows, finite, in their own units.
         given: `(n, c)` rows to condition on, or None.
-        names, given_names: column names; default x0.. and y0...
+        names, given_names: column names; default x0, x1, ...
         architecture: "auto", a name in the registry, or an instance.
         settings: how to train; default `Training()`.
         precision: 32 or 64 bits.
@@ -49,35 +54,90 @@ def fit_table(
         report: called after every epoch; return True to stop with the best model so far.
         checkpoint: file to keep the state of training in, removed at the end; None for none.
         resume: continue from the checkpoint, if it exists.
+        trust: whether to measure the trust report on the validation rows.
 
     Raises `InputError` for values that no density can be fitted to.
     """
     values = np.asarray(values, np.float64)
     columns = Preprocessing.fit(values, names)
-    condition = None if given is None else Preprocessing.fit(given, given_names)
-    if given is not None and len(given) != len(values):
-        raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
+    given_columns = None
+    if given is not None:
+        given = np.asarray(given, np.float64)
+        if len(given) != len(values):
+            raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
+        given_columns = Preprocessing.fit(given, given_names, modelled=False)
+    settings = settings or Training()
+    keys = jax.random.split(jax.random.key(seed), 3)
+    train, judge = holdout(values, given, settings.validation, keys[0])
     with jax.enable_x64(precision == 64):
-        dtype = np.float64 if precision == 64 else np.float32
-        x = columns.encode(values).astype(dtype)
-        c = None if condition is None or given is None else condition.encode(given).astype(dtype)
-        key = jax.random.key(seed)
+        rows, judge_rows = (
+            _encoded(part, columns, given_columns, precision) for part in (train, judge)
+        )
         chosen = _architecture(architecture)
-        shape = None if c is None else (c.shape[1],)
-        flow = table_flow(chosen, x.shape[1], shape, jax.random.fold_in(key, 0))
-        jitter = columns.jitter if any(columns.lattice) else None
-        kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
+        condition = None if given is None else (given.shape[1],)
+        flow = table_flow(chosen, values.shape[1], condition, keys[1])
         fitted = fit(
-            flow, x, c, key=jax.random.fold_in(key, 1), settings=settings, jitter=jitter, report=report,
-            checkpoint=kept,
+            flow, *rows, key=keys[2], settings=settings, validation=judge_rows,
+            jitter=columns.jitter if any(columns.lattice) else None,
+            report=_in_units(report, columns.log_det),
+            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, resume=resume),
         )  # fmt: skip
-    summary = {"stopped": fitted.stopped, "epochs": len(fitted.history), "seconds": fitted.seconds}
-    return TableModel(fitted.model, chosen, columns, condition, precision, summary)
+    model = TableModel(
+        fitted.model, chosen, columns, given_columns, precision, _summary(fitted, train[0], columns)
+    )
+    if not trust or settings.validation == 0:
+        return model
+    report_of = trust_report(
+        model, judge[0], train[0], heldout_given=judge[1], train_given=train[1]
+    )
+    return replace(model, trust=report_of)
+
+
+def _encoded(
+    part: Pair, columns: Preprocessing, given_columns: Preprocessing | None, precision: int
+) -> Pair:
+    """Rows and conditions in the model's units and precision."""
+    dtype = np.float64 if precision == 64 else np.float32
+    x, c = part
+    if c is None or given_columns is None:
+        return columns.encode(x).astype(dtype), None
+    return columns.encode(x).astype(dtype), given_columns.encode(c).astype(dtype)
+
+
+def _in_units(
+    report: Callable[[Epoch], bool | None] | None, log_det: float
+) -> Callable[[Epoch], bool | None] | None:
+    """The same report, told of losses in nats of the table's units."""
+    if report is None:
+        return None
+
+    def told(epoch: Epoch) -> bool | None:
+        losses = ("train_loss", "validation_loss", "best_loss")
+        return report(replace(epoch, **{name: getattr(epoch, name) - log_det for name in losses}))
+
+    return told
+
+
+def _summary(fitted: Fitted, train: np.ndarray, columns: Preprocessing) -> dict[str, Any]:
+    """What the training did, for the file."""
+    last = fitted.history[-1] if fitted.history else None
+    return {
+        "rows": len(train),
+        "epochs": len(fitted.history),
+        "of_epochs": 0 if last is None else last.epochs,
+        "stopped": fitted.stopped,
+        "validation_nats": columns.log_det - fitted.best_loss,
+        "notes": [f"epoch {e.epoch}: {e.note}" for e in fitted.history if e.note],
+    }
 
 
 def _architecture(choice: str | Architecture) -> Architecture:
     if not isinstance(choice, str):
-        return choice
+        if type(choice) in ARCHITECTURES.values():
+            return choice
+        raise InputError(
+            f"architecture must be a name or an instance such as NSF(), not {choice!r}"
+        )
     if choice == "auto":
         return NSF()
     if choice not in ARCHITECTURES:

@@ -59,13 +59,15 @@ class TableModel:
         """
         encoded = _encode(self.columns, values)
         condition = self._condition(given, len(encoded))
-        parts = []
+        size, parts = _block_size(len(encoded)), []
         with jax.enable_x64(self.precision == 64):
             for start in range(0, len(encoded), BLOCK):
                 stop = min(start + BLOCK, len(encoded))
-                block = _padded(encoded[start:stop], self.precision)
+                block = _padded(encoded[start:stop], size, self.precision)
                 block_given = (
-                    None if condition is None else _padded(condition[start:stop], self.precision)
+                    None
+                    if condition is None
+                    else _padded(condition[start:stop], size, self.precision)
                 )
                 parts.append(
                     np.asarray(_log_prob(self.flow, block, block_given), np.float64)[: stop - start]
@@ -93,14 +95,15 @@ class TableModel:
             raise InputError(f"n={n}: the number of draws cannot be negative")
         rows = n if given is None else n * len(given)
         condition = self._condition(given, rows if given is None else len(given))
+        # Full blocks whatever n is: the same seed gives the same first rows.
+        size = BLOCK if condition is None else _block_size(rows)
         for number, start in enumerate(range(0, rows, BLOCK)):
             stop = min(start + BLOCK, rows)
-            # A full block whatever n is: the same seed gives the same first rows.
-            size, block_given = BLOCK, None
+            block_given = None
             with jax.enable_x64(self.precision == 64):
                 if condition is not None:
-                    block_given = _padded(condition[np.arange(start, stop) // n], self.precision)
-                    size = block_given.shape[0]
+                    repeated = condition[np.arange(start, stop) // n]
+                    block_given = _padded(repeated, size, self.precision)
                 key = jax.random.fold_in(jax.random.key(seed), number)
                 draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
             yield self.columns.decode(draws[: stop - start])
@@ -123,13 +126,16 @@ def _encode(columns: Preprocessing, values: np.ndarray) -> np.ndarray:
     return np.clip(columns.encode(np.asarray(values, np.float64)), -FAR, FAR)
 
 
-def _padded(rows: np.ndarray, precision: int) -> Array:
-    """Rows as a device array of the precision, padded to a power of two of at least 64 rows."""
-    size = max(64, 1 << (len(rows) - 1).bit_length())
+def _block_size(rows: int) -> int:
+    """Rows of a compiled call for a table of `rows`: a power of two from 64 to `BLOCK`."""
+    return min(BLOCK, max(64, 1 << (max(rows, 1) - 1).bit_length()))
+
+
+def _padded(rows: np.ndarray, size: int, precision: int) -> Array:
+    """Rows as a device array of the precision, padded to `size` rows."""
     rows = rows.astype(np.float64 if precision == 64 else np.float32)
-    return jnp.asarray(
-        np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), rows.dtype)])
-    )
+    extra = np.zeros((size - len(rows), rows.shape[1]), rows.dtype)
+    return jnp.asarray(np.concatenate([rows, extra]))
 
 
 @eqx.filter_jit

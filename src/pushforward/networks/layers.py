@@ -24,6 +24,16 @@ def activation_named(name: str) -> Callable[[Array], Array]:
     return ACTIVATIONS[name]
 
 
+def check_network(width: int, depth: int, activation: str, dropout: float) -> None:
+    """Raises `InputError` where no network of these sizes exists."""
+    activation_named(activation)
+    for name, value in (("width", width), ("depth", depth)):
+        if value < 1:
+            raise InputError(f"{name}={value}: a network needs a {name} of at least 1")
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout={dropout}: a share at least 0 and below 1 was expected")
+
+
 def uniform_weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
     """Uniform in `+- 1 / sqrt(fan_in)`."""
     bound = max(fan_in, 1) ** -0.5

@@ -9,7 +9,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
-from pushforward.networks.layers import activation_named, dropout, split, uniform_weights
+from pushforward.networks.layers import (
+    activation_named,
+    check_network,
+    dropout,
+    split,
+    uniform_weights,
+)
 
 
 class Known(eqx.Module):
@@ -85,7 +91,7 @@ class MaskedMLP(eqx.Module):
         last_scale: float = 0.01,
         key: PRNGKeyArray,
     ):
-        activation_named(activation)
+        check_network(width, depth, activation, dropout)
         keys = jax.random.split(key, 4)
         degree = _degrees(d, width, condition > 0)
         # Fan-in counts what the mask leaves, so that units of low degree do not start muted.

@@ -5,7 +5,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.networks.layers import activation_named, dropout, split, uniform_weights
+from pushforward.networks.layers import (
+    activation_named,
+    check_network,
+    dropout,
+    split,
+    uniform_weights,
+)
 
 
 class MLP(eqx.Module):
@@ -48,7 +54,7 @@ class MLP(eqx.Module):
         last_scale: float = 0.01,
         key: PRNGKeyArray,
     ):
-        activation_named(activation)
+        check_network(width, depth, activation, dropout)
         keys = jax.random.split(key, 3)
         size = 1
         for axis in out:

@@ -33,6 +33,7 @@ from pushforward.testing.examples import (
 )
 from pushforward.testing.masks import MASKS
 from pushforward.testing.perturb import perturbed
+from pushforward.testing.reload import check_saving
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.testing.transformer_checks import TRANSFORMER_CHECKS, TransformerSubject
 
@@ -54,6 +55,7 @@ __all__ = [
     "check_bijection",
     "check_distribution",
     "check_large_event",
+    "check_saving",
     "check_transformer",
     "example_architectures",
     "example_bases",

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.architectures import Architecture
+from pushforward.architectures import ARCHITECTURES, Architecture
 from pushforward.bijections import AbstractBijection, AbstractTransformer
 from pushforward.distributions import AbstractDistribution
 from pushforward.testing.architecture_checks import ARCHITECTURE_CHECKS
@@ -14,10 +14,11 @@ from pushforward.testing.bijection_checks import BIJECTION_CHECKS
 from pushforward.testing.contract import ContractError, run_checks
 from pushforward.testing.density_checks import DENSITY_CHECKS
 from pushforward.testing.examples import CASES, architecture_subject
+from pushforward.testing.reload import check_saving
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.testing.transformer_checks import TRANSFORMER_CHECKS, TransformerSubject
 
-BIJECTION_TABLE = {**DENSITY_CHECKS, **BIJECTION_CHECKS}
+BIJECTION_TABLE = {**BIJECTION_CHECKS, **DENSITY_CHECKS}
 """All that a bijection is held to."""
 ARCHITECTURE_TABLE = {**BIJECTION_TABLE, **ARCHITECTURE_CHECKS}
 """All that a built architecture is held to."""
@@ -98,6 +99,8 @@ def check_architecture(
 ) -> None:
     """Build an architecture at several sizes and hold each model, perturbed, to every check there is.
 
+    A registered architecture is also saved, and loaded in a fresh process.
+
     Arguments:
         architecture: a small configuration, of enough layers for every coordinate to have its turn.
         name: what reports and `EXCUSED` call it; default its class.
@@ -108,9 +111,14 @@ def check_architecture(
     Raises `ContractError` at the first broken promise.
     """
     name = name or type(architecture).__name__
-    for event, condition in cases:
-        subject = architecture_subject(name, architecture, event, condition, scale=scale, seed=seed)
+    subjects = [
+        architecture_subject(name, architecture, event, condition, scale=scale, seed=seed)
+        for event, condition in cases
+    ]
+    for subject in subjects:
         run_checks(ARCHITECTURE_TABLE, subject)
+    if type(architecture) in ARCHITECTURES.values():
+        check_saving([(subject, architecture) for subject in subjects])
 
 
 def check_large_event(architecture: Architecture, event: int, *, name: str | None = None) -> None:

@@ -88,8 +88,9 @@ def gradients(subject: Subject) -> str | None:
 
 def single_precision(subject: Subject) -> str | None:
     """With 64-bit types enabled a float32 model on float32 rows still answers in float32."""
+    model, x, condition = subject.model, subject.x, subject.condition
     with jax.enable_x64(True):
-        found = eqx.filter_eval_shape(subject.model.log_prob, subject.x, subject.condition)
+        found = eqx.filter_eval_shape(model.log_prob, x, condition)
     return None if found.dtype == jnp.float32 else f"log_prob of float32 is {found.dtype}"
 
 

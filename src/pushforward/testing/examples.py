@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import fields, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from pushforward import bijections as b

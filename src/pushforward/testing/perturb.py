@@ -5,6 +5,7 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import DTypeLike, PRNGKeyArray
 
 M = TypeVar("M")
@@ -25,8 +26,9 @@ def perturbed(model: M, key: PRNGKeyArray, scale: float = 0.5) -> M:
     """
     arrays, rest = eqx.partition(model, eqx.is_inexact_array)
     leaves, tree = jax.tree.flatten(arrays)
-    keys = jax.random.split(key, max(len(leaves), 1))
-    moved = [_moved(leaf, k, scale) for leaf, k in zip(leaves, keys, strict=False)]
+    # NumPy's noise: JAX would compile a program for every shape.
+    noise = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+    moved = [_moved(leaf, noise, scale) for leaf in leaves]
     return eqx.combine(jax.tree.unflatten(tree, moved), rest)
 
 
@@ -37,6 +39,7 @@ def cast(model: M, dtype: DTypeLike) -> M:
     )
 
 
-def _moved(leaf, key: PRNGKeyArray, scale: float):
+def _moved(leaf, noise: np.random.Generator, scale: float):
     fan_in = max(leaf.shape[-1], 1) if leaf.ndim else 1
-    return leaf + scale * fan_in**-0.5 * jax.random.normal(key, leaf.shape, leaf.dtype)
+    moved = np.asarray(leaf) + scale * fan_in**-0.5 * noise.normal(size=leaf.shape)
+    return jnp.asarray(moved, leaf.dtype)

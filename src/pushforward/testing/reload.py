@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from pushforward.architectures import Architecture
@@ -37,7 +38,7 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
             np.savez(stem.with_suffix(".rows.npz"), **rows)
         done = subprocess.run(
             [sys.executable, "-m", "pushforward.testing.reload", folder],
-            env=os.environ | _same_compiler(),
+            env=os.environ | _same_device(),
             capture_output=True,
             text=True,
         )
@@ -48,26 +49,25 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
             found = np.load(Path(folder) / f"{i}.scores.npy")
             expected = np.asarray(log_prob(subject.model, subject.x, subject.condition))
             if found.tobytes() != expected.tobytes():
-                detail = f"log-densities differ by up to {abs(found - expected).max():g} after loading"
+                detail = (
+                    f"log-densities differ by up to {abs(found - expected).max():g} after loading"
+                )
                 raise ContractError(subject.name, CHECK, detail)
 
 
-def _same_compiler() -> dict[str, str]:
-    """What makes a child process compile the same programs: bits may depend on the optimisations."""
-    kept = {
-        "JAX_PLATFORMS": jax.default_backend(),
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": str(jax.config.jax_disable_most_optimizations),
-    }
-    if jax.config.jax_compilation_cache_dir:
-        kept["JAX_COMPILATION_CACHE_DIR"] = jax.config.jax_compilation_cache_dir
-    return kept
+def _same_device() -> dict[str, str]:
+    """The parent's device and cache for the child. Settings that change bits, such as JAX_DISABLE_MOST_OPTIMIZATIONS,
+    have to stand in the environment, which the child inherits."""
+    folder = jax.config.jax_compilation_cache_dir
+    cache = {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
+    return {"JAX_PLATFORMS": jax.default_backend(), **cache}
 
 
 def _score_folder(folder: Path) -> None:
     for path in sorted(folder.glob("*.safetensors")):
         with np.load(path.with_suffix(".rows.npz")) as rows:
-            x, condition = rows["x"], rows.get("condition")
-        found = log_prob(load_flow(path), jax.numpy.asarray(x), None if condition is None else jax.numpy.asarray(condition))
+            given = {name: jnp.asarray(rows[name]) for name in rows.files}
+        found = log_prob(load_flow(path), given["x"], given.get("condition"))
         np.save(path.with_suffix(".scores.npy"), np.asarray(found))
 
 

@@ -93,7 +93,8 @@ class Subject:
         """Data rows: the images of `z`, or draws where the density has no map."""
         if isinstance(self.initial, Flow):
             return jnp.asarray(self.forward.value, jnp.float32)
-        return draw(self.model, jax.random.key(self.seed + 3), ROWS, self.one_condition)[0]
+        drawn = draw(self.model, jax.random.key(self.seed + 3), ROWS, self.one_condition)[0]
+        return jnp.asarray(drawn, jnp.float32)
 
     @cached_property
     def forward(self) -> Pulled:
@@ -150,7 +151,6 @@ class Subject:
 
 def bijection_subject(name: str, bijection, **options) -> Subject:
     """A bijection as the push-forward of a standard normal."""
-    from pushforward.distributions import Normal
 
     return Subject(name, Flow(Normal(bijection.event_shape), bijection), **options)
 

@@ -18,7 +18,8 @@ from pushforward.errors import InputError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a fit keeps its state.
+    """Where and how often a fit keeps its state. The file stays when the fit ends, for the caller to delete once the
+    model is safe; resuming a finished fit gives its model at once.
 
     Arguments:
         path: the file; it is replaced as a whole, so that a kill leaves the last complete state.
@@ -85,10 +86,6 @@ class CheckpointFile:
             )
         return jax.tree.unflatten(tree, [jax.numpy.asarray(a) for a in stored]), progress
 
-    def remove(self) -> None:
-        """Delete the file: the fit is done."""
-        self._checkpoint.path.unlink(missing_ok=True)
-
 
 @contextlib.contextmanager
 def open_checkpoint(
@@ -109,12 +106,13 @@ def open_checkpoint(
         lock = open(lock_path, "a")  # noqa: SIM115 - closed below; the lock lives as long as the file is open
     except OSError as error:
         raise InputError(f"the checkpoint {path} cannot be written: {error.strerror}") from None
-    try:
+    with lock:
         _lock(lock, path)
-        yield CheckpointFile(checkpoint, fingerprint)
-        lock_path.unlink(missing_ok=True)
-    finally:
-        lock.close()
+        try:
+            yield CheckpointFile(checkpoint, fingerprint)
+        finally:
+            lock_path.unlink(missing_ok=True)
+            path.with_name(path.name + ".part").unlink(missing_ok=True)
 
 
 def _lock(file: Any, path: Path) -> None:

@@ -19,6 +19,7 @@ from pushforward.training.loss import Loss, negative_log_prob
 from pushforward.training.settings import Epoch, Training
 
 Model = TypeVar("Model")
+Pair = tuple[np.ndarray, np.ndarray | None]
 
 # Steps between two looks at the clock and at the loss; a fixed number, so that results do not depend on speed.
 SEGMENT = 256
@@ -160,6 +161,7 @@ class _Progress:
     scale: float = 1.0
     retries: int = 0
     seconds: float = 0.0
+    stopped: str = ""
     history: list[Epoch] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
@@ -178,6 +180,7 @@ def fit(
     key: PRNGKeyArray,
     loss: Loss = negative_log_prob,
     settings: Training | None = None,
+    validation: tuple[ArrayLike, ArrayLike | None] | None = None,
     jitter: Float[ArrayLike, " d"] | None = None,
     report: Callable[[Epoch], bool | None] | None = None,
     checkpoint: Checkpoint | None = None,
@@ -194,9 +197,10 @@ def fit(
         key: source of the split, the order of rows and all noise.
         loss: what to minimise, one number a row; default maximum likelihood.
         settings: how; default `Training()`.
+        validation: rows (and conditions, or None) to judge by; default a share of x, drawn at random.
         jitter: width of the uniform noise added to every coordinate anew in each step (dequantization).
         report: called after every epoch; return True to stop.
-        checkpoint: where to keep the state; the file is removed when the fit ends.
+        checkpoint: where to keep the state.
 
     Raises `InputError` where rows and conditions do not fit or are too few, or a checkpoint cannot be used.
 
@@ -211,24 +215,32 @@ def fit(
     ```
     """
     settings = settings or Training()
-    x = np.asarray(x)
-    condition = None if condition is None else np.asarray(condition)
-    _check_rows(x, condition)
+    split_key, run_key = jax.random.split(key)
+    rows = np.asarray(x), None if condition is None else np.asarray(condition)
+    _check_rows(*rows, "x")
+    if validation is None:
+        rows, judge = holdout(*rows, settings.validation, split_key)
+    else:
+        judge = (
+            np.asarray(validation[0]),
+            None if validation[1] is None else np.asarray(validation[1]),
+        )
+        _check_rows(*judge, "validation")
     fingerprint = {
-        "data": digest(x, condition),
+        "data": digest(*rows, *judge),
         "settings": digest(settings, jax.random.key_data(key).tolist()),
         "model": digest(
             jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
         ),
     }
     with open_checkpoint(checkpoint, fingerprint) as file:
-        return _fit(model, x, condition, key, loss, settings, jitter, report, file)
+        return _fit(model, rows, judge, run_key, loss, settings, jitter, report, file)
 
 
 def _fit(
     model: Model,
-    x: np.ndarray,
-    condition: np.ndarray | None,
+    rows: Pair,
+    judge: Pair,
     key: PRNGKeyArray,
     loss: Loss,
     settings: Training,
@@ -237,8 +249,7 @@ def _fit(
     file: CheckpointFile | None,
 ) -> Fitted[Model]:
     began = time.perf_counter()
-    split_key, run_key = jax.random.split(key)
-    train, valid = _split(x, condition, settings.validation, split_key, jitter)
+    train, valid = _Rows.pad(*rows), _Rows.pad(*_jittered(judge, jitter))
     n, padded = int(train.count), train.x.shape[0]
     batch = min(settings.batch, n)
     steps = n // batch
@@ -248,33 +259,32 @@ def _fit(
 
     params, static = eqx.partition(model, eqx.is_inexact_array)
     state = State(params, optimiser_of(settings).init(params), params, jnp.zeros((), jnp.int32))
-    best, at, stopped = params, _Progress(), ""
+    best, at = params, _Progress()
     if file is not None and (stored := file.read((state, best))) is not None:
         (state, best), at = stored[0], _Progress.from_json(stored[1])
     began -= at.seconds
 
-    while not stopped:
-        epoch_key = jax.random.fold_in(run_key, at.epoch)
-        order = np.asarray(jax.random.permutation(epoch_key, n), np.int32)
-        order = jnp.asarray(np.pad(order, (0, padded - n)))
+    while not at.stopped:
+        epoch_key = jax.random.fold_in(key, at.epoch)
+        order = jnp.pad(jax.random.permutation(epoch_key, n), (0, padded - n))
         while at.step < steps and at.retries <= settings.retries:
             last = min(at.step + SEGMENT, steps)
             progress, per_step = _pace(at.epoch * steps + at.step, epochs * steps, began, settings)
             pace = jnp.asarray([progress, per_step, at.scale], jnp.float32)
-            trial, value = _run(
+            trial, mean = _run(
                 state, static, train, order, jnp.asarray([at.step, last]), pace, noise, epoch_key,
                 loss, settings, batch,
             )  # fmt: skip
-            if not math.isfinite(float(value)):
+            if not math.isfinite(float(mean)):
                 at.retries, at.scale = at.retries + 1, at.scale / 2
                 at.note = f"non-finite loss: went back, step size x {at.scale:g}"
                 continue
-            state, at.total, at.step = trial, at.total + float(value) * (last - at.step), last
+            state, at.total, at.step = trial, at.total + float(mean) * (last - at.step), last
             if file is not None and file.due():
                 at.seconds = time.perf_counter() - began
                 file.write((state, best), at.to_json())
         if at.retries > settings.retries:
-            stopped = "diverged"
+            at.stopped = "diverged"
             break
         value = float(_evaluate(state.average, static, valid, loss))
         at.since_best += 1
@@ -287,21 +297,24 @@ def _fit(
         at.history.append(record)
         at.epoch, at.step, at.total, at.note = at.epoch + 1, 0, 0.0, ""
         if report is not None and report(record):
-            stopped = "interrupted"
+            at.stopped = "interrupted"
         elif at.epoch == epochs:
-            stopped = "finished"
+            at.stopped = "finished"
         elif settings.max_time is not None and seconds > settings.max_time:
-            stopped = "time"
+            at.stopped = "time"
         elif at.since_best >= patience:
-            stopped = "early"
+            at.stopped = "early"
+    at.seconds, stopped = time.perf_counter() - began, at.stopped
+    if stopped in ("interrupted", "time"):
+        at.stopped = ""  # a resumed fit goes on from here
     if file is not None:
-        file.remove()
+        file.write((state, best), at.to_json())
     return Fitted(
         eqx.combine(best, static),
         tuple(at.history),
         at.best_loss,
         stopped,
-        time.perf_counter() - began,
+        at.seconds,
     )
 
 
@@ -316,34 +329,37 @@ def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[floa
     return progress, per_step
 
 
-def _split(
-    x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray, jitter: Any
-) -> tuple[_Rows, _Rows]:
-    """Training and validation rows; with share 0 both are all rows."""
+def holdout(
+    x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray
+) -> tuple[Pair, Pair]:
+    """Rows to train on and a share of rows to judge by, drawn at random; with share 0 both are all rows."""
     order = np.asarray(jax.random.permutation(key, x.shape[0]))
-    held = round(share * x.shape[0])
-    if share > 0:
-        held = min(max(held, 1), x.shape[0] - 1)
-    parts = []
-    for rows in (order[held:], order[:held] if held else order):
-        part = x[rows]
-        if jitter is not None and len(parts) == 1:
-            # One fixed draw: validation is the same measure in every epoch.
-            noise = np.random.default_rng(0).uniform(-0.5, 0.5, part.shape)
-            part = (part + np.asarray(jitter) * noise).astype(x.dtype)
-        parts.append(_Rows.pad(part, None if condition is None else condition[rows]))
-    return parts[0], parts[1]
+    held = min(max(round(share * x.shape[0]), 1), x.shape[0] - 1) if share > 0 else 0
+    train, judge = order[held:], order[:held] if held else order
+    if condition is None:
+        return (x[train], None), (x[judge], None)
+    return (x[train], condition[train]), (x[judge], condition[judge])
 
 
-def _check_rows(x: np.ndarray, condition: np.ndarray | None) -> None:
-    if x.ndim < 1 or x.shape[0] < 2:
-        raise InputError(f"a fit needs at least 2 rows; x has shape {x.shape}")
+def _jittered(judge: Pair, jitter: Any) -> Pair:
+    """Validation rows with one fixed draw of noise: the same measure in every epoch."""
+    x, condition = judge
+    if jitter is not None:
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
+        x = (x + np.asarray(jitter) * noise).astype(x.dtype)
+    return x, condition
+
+
+def _check_rows(x: np.ndarray, condition: np.ndarray | None, name: str) -> None:
+    least = 2 if name == "x" else 1
+    if x.ndim < 1 or x.shape[0] < least:
+        raise InputError(f"a fit needs at least {least} rows in {name}; its shape is {x.shape}")
     if not np.issubdtype(x.dtype, np.floating):
-        raise InputError(f"x must be floating-point rows, not {x.dtype}")
-    for name, rows in (("x", x), ("condition", condition)):
+        raise InputError(f"{name} must be floating-point rows, not {x.dtype}")
+    for what, rows in ((name, x), ("condition", condition)):
         if rows is not None and not np.isfinite(rows).all():
             raise InputError(
-                f"{name} has {int((~np.isfinite(rows)).sum())} values that are not finite"
+                f"{what} has {int((~np.isfinite(rows)).sum())} values that are not finite"
             )
     if condition is not None and condition.shape[0] != x.shape[0]:
-        raise InputError(f"{x.shape[0]} rows, but {condition.shape[0]} conditions")
+        raise InputError(f"{x.shape[0]} rows in {name}, but {condition.shape[0]} conditions")

@@ -1,6 +1,5 @@
 """The additive transformer."""
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -21,7 +20,9 @@ class Additive(AbstractTransformer):
     ```
     """
 
-    size: int = eqx.field(static=True, default=1)
+    @property
+    def size(self) -> int:
+        return 1
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         return z + params[0], jnp.zeros_like(z)

@@ -27,11 +27,14 @@ class Affine(AbstractTransformer):
     """
 
     bound: float = eqx.field(static=True, default=5.0)
-    size: int = eqx.field(static=True, default=2)
 
     def __check_init__(self):
         if not self.bound > 0:
             raise InputError(f"bound={self.bound}: the bound of the log-slope must be positive")
+
+    @property
+    def size(self) -> int:
+        return 2
 
     def _log_slope(self, params: Array) -> Array:
         return self.bound * jnp.tanh(params[1] / self.bound)

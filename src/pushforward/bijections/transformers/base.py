@@ -14,12 +14,12 @@ class AbstractTransformer(eqx.Module):
     All-zero parameters give the identity, or a map close to it: that is where training starts.
 
     `inverse` (data to latent, the density's direction) is the direct formula; `forward` may have to solve.
-
-    Attributes:
-        size: the number of parameters of one scalar map.
     """
 
-    size: eqx.AbstractVar[int]
+    @property
+    @abstractmethod
+    def size(self) -> int:
+        """The number of parameters of one scalar map."""
 
     @abstractmethod
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:

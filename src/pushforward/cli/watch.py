@@ -1,0 +1,45 @@
+"""What a fit tells while it runs, and whether it is to go on."""
+
+import time
+from typing import TYPE_CHECKING
+
+from pushforward.cli.interrupts import PoliteInterrupt
+from pushforward.cli.progress import Meter, clock
+
+if TYPE_CHECKING:
+    from pushforward.training import Epoch
+
+
+class Watch:
+    """Shows each epoch, and answers whether the user asked to stop."""
+
+    def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
+        self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
+        self._first: tuple[int, float] | None = None
+        self.epochs = "0 epochs"
+
+    def __call__(self, epoch: "Epoch") -> bool:
+        now = time.perf_counter()
+        self._interrupt.ready = True
+        self.epochs = "1 epoch" if epoch.epoch == 1 else f"{epoch.epoch} epochs"
+        left = None
+        if self._first is None:
+            # The first epoch holds the compilation: it says nothing about the pace.
+            self._first = epoch.epoch, now
+        else:
+            done, elapsed = epoch.epoch - self._first[0], now - self._first[1]
+            left = elapsed / done * (epoch.epochs - epoch.epoch)
+        share = epoch.epoch / epoch.epochs
+        if self._max_time is not None:
+            share = max(share, min(1.0, epoch.seconds / self._max_time))
+            until = max(0.0, self._max_time - epoch.seconds)
+            left = until if left is None else min(left, until)
+        if epoch.note:
+            self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
+        self._meter.update(
+            share,
+            f"epoch {epoch.epoch}/{epoch.epochs}  nats: train {-epoch.train_loss:.3f}, "
+            f"valid {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
+            + ("" if left is None else f"  {clock(left)} left"),
+        )
+        return self._interrupt.requested
