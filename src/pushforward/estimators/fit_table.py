@@ -1,5 +1,6 @@
 """From a table to a fitted density: pre-processing, the choice of a model, training, the trust report."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -8,16 +9,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.architectures import ARCHITECTURES, NSF, Architecture
+from pushforward.architectures import ARCHITECTURES, Architecture
 from pushforward.bijections import Chain, SoftTails
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
+from pushforward.estimators.auto import RACE_STEPS, candidates
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
 from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
 from pushforward.training.loop import Pair, holdout
+
+# Share of a time limit that each entrant of the race may take.
+RACE_SHARE = 0.1
 
 
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
@@ -47,7 +52,8 @@ def fit_table(
         values: `(n, d)` rows, finite, in their own units.
         given: `(n, c)` rows to condition on, or None.
         names, given_names: column names; default x0, x1, ...
-        architecture: "auto", a name in the registry, or an instance.
+        architecture: "auto" (a short race between the models of `auto.candidates`, decided by validation), a name
+            in the registry, or an instance.
         settings: how to train; default `Training()`.
         precision: 32 or 64 bits.
         seed: source of all randomness.
@@ -73,18 +79,42 @@ def fit_table(
         rows, judge_rows = (
             _encoded(part, columns, given_columns, precision) for part in (train, judge)
         )
-        chosen = _architecture(architecture)
+        width = values.shape[1] + (0 if given is None else given.shape[1])
+        entrants = _entrants(architecture, len(train[0]), width)
         condition = None if given is None else (given.shape[1],)
-        flow = table_flow(chosen, values.shape[1], condition, keys[1])
-        fitted = fit(
-            flow, *rows, key=keys[2], settings=settings, validation=judge_rows,
-            jitter=columns.jitter if any(columns.lattice) else None,
-            report=_in_units(report, columns.log_det),
-            checkpoint=None if checkpoint is None else Checkpoint(checkpoint, resume=resume),
-        )  # fmt: skip
-    model = TableModel(
-        fitted.model, chosen, columns, given_columns, precision, _summary(fitted, train[0], columns)
-    )
+
+        def run(
+            entrant: Architecture,
+            settings: Training,
+            report: Callable[[Epoch], bool | None] | None,
+            checkpoint: Checkpoint | None = None,
+        ) -> Fitted:
+            flow = table_flow(entrant, values.shape[1], condition, keys[1])
+            return fit(
+                flow, *rows, key=keys[2], settings=settings, validation=judge_rows,
+                jitter=columns.jitter if any(columns.lattice) else None,
+                report=report, checkpoint=checkpoint,
+            )  # fmt: skip
+
+        began = time.perf_counter()
+        tried = {}
+        if len(entrants) > 1:
+            short = replace(settings, max_time=settings.max_time and RACE_SHARE * settings.max_time)
+            steps = len(train[0]) // (settings.for_rows(len(train[0])).batch or 1)
+            tried = {
+                e: run(e, short, lambda at: at.epoch * steps >= RACE_STEPS).best_loss
+                for e in entrants
+            }
+        chosen = min(entrants, key=lambda entrant: tried.get(entrant, 0.0))
+        if settings.max_time is not None:
+            settings = replace(settings, max_time=settings.max_time - (time.perf_counter() - began))
+        kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
+        fitted = run(chosen, settings, _in_units(report, columns.log_det), kept)
+    summary = _summary(fitted, train[0], columns)
+    if tried:
+        nats = {type(e).__name__: columns.log_det - loss for e, loss in tried.items()}
+        summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats}
+    model = TableModel(fitted.model, chosen, columns, given_columns, precision, summary)
     if not trust or settings.validation == 0:
         return model
     report_of = trust_report(
@@ -131,15 +161,16 @@ def _summary(fitted: Fitted, train: np.ndarray, columns: Preprocessing) -> dict[
     }
 
 
-def _architecture(choice: str | Architecture) -> Architecture:
+def _entrants(choice: str | Architecture, rows: int, columns: int) -> tuple[Architecture, ...]:
+    """The architectures among which validation chooses: one, unless the choice is "auto"."""
     if not isinstance(choice, str):
         if type(choice) in ARCHITECTURES.values():
-            return choice
+            return (choice,)
         raise InputError(
             f"architecture must be a name or an instance such as NSF(), not {choice!r}"
         )
     if choice == "auto":
-        return NSF()
+        return candidates(rows, columns)
     if choice not in ARCHITECTURES:
         raise InputError(f"flow {choice!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[choice]()
+    return (ARCHITECTURES[choice](),)

@@ -70,7 +70,7 @@ def condition(subject: Subject) -> str | None:
     dead = ~(subject.inverse.by_condition != 0).any(axis=(0, 1))
     if dead.any():
         return f"condition feature {int(np.argmax(dead))} changes no coordinate"
-    for name, part in parts(subject.model.bijection):
+    for name, part in parts(subject.bijection):
         if part.condition_shape is not None:
             detail = conditional_part_ignores(part, subject.z, subject.condition)
             if detail:
@@ -82,7 +82,7 @@ def cached_inverse(subject: Subject) -> str | None:
     """An autoregressive layer's cached inverse equals the naive one, coordinate by coordinate, float64."""
     if subject.size < 3:  # one or two coordinates leave nothing to cache; the round trip tells
         return None
-    for name, part in parts(subject.model.bijection):
+    for name, part in parts(subject.bijection):
         if isinstance(part, Autoregressive):
             with jax.enable_x64(True):
                 found, expected = naive_forward(part, subject.z, subject.condition)

@@ -45,6 +45,7 @@ def check_bijection(
     *,
     name: str | None = None,
     volume_preserving: bool = False,
+    mode: str = "forward",
     scale: float = 0.5,
     seed: int = 0,
 ) -> None:
@@ -54,6 +55,7 @@ def check_bijection(
         bijection: the map, float32; take one of few coordinates, Jacobians are computed in full.
         name: what reports and `EXCUSED` call it; default its class.
         volume_preserving: whether its log-det is meant to be 0 everywhere.
+        mode: `"reverse"` for maps with a reverse-mode rule of their own (`jax.custom_vjp`).
         scale: size of the perturbation, see `perturbed`.
         seed: of all noise.
 
@@ -61,7 +63,7 @@ def check_bijection(
     """
     name = name or type(bijection).__name__
     subject = bijection_subject(
-        name, bijection, volume_preserving=volume_preserving, scale=scale, seed=seed
+        name, bijection, volume_preserving=volume_preserving, mode=mode, scale=scale, seed=seed
     )
     run_checks(BIJECTION_TABLE, subject)
 
@@ -94,6 +96,7 @@ def check_architecture(
     *,
     name: str | None = None,
     cases: Sequence[tuple[int, int | None]] = CASES,
+    mode: str = "forward",
     scale: float = 0.5,
     seed: int = 0,
 ) -> None:
@@ -105,6 +108,7 @@ def check_architecture(
         architecture: a small configuration, of enough layers for every coordinate to have its turn.
         name: what reports and `EXCUSED` call it; default its class.
         cases: pairs of event size and condition size.
+        mode: as in `check_bijection`.
         scale: size of the perturbation, see `perturbed`.
         seed: of all noise.
 
@@ -112,7 +116,9 @@ def check_architecture(
     """
     name = name or type(architecture).__name__
     subjects = [
-        architecture_subject(name, architecture, event, condition, scale=scale, seed=seed)
+        architecture_subject(
+            name, architecture, event, condition, mode=mode, scale=scale, seed=seed
+        )
         for event, condition in cases
     ]
     for subject in subjects:

@@ -37,12 +37,19 @@ class Scored(NamedTuple):
     by_condition: np.ndarray | None
 
 
-def pull(flow: Flow, direction: str, value: Array, condition: Array | None) -> Pulled:
-    """A direction, `"forward"` or `"inverse"`, of a flow's map with its autodiff Jacobian, as numpy arrays.
+def pull(flow: Flow, direction: str, value: Array, condition: Array | None, mode: str) -> Pulled:
+    """A direction of a flow's map with its autodiff Jacobian, as numpy arrays.
 
-    The Jacobian is by reverse mode, which every trainable map supports.
+    Arguments:
+        flow: whose map.
+        direction: `"forward"` or `"inverse"`.
+        value: `(n, *event)`.
+        condition: `(n, *condition)` or None.
+        mode: of differentiation. `"forward"` compiles in half the time; `"reverse"` is for maps with a reverse-mode
+            rule of their own, which JAX cannot differentiate forwards.
     """
-    return Pulled(*jax.device_get(_pull(flow, direction, value, condition)))
+    run = {"forward": _by_forward_mode, "reverse": _by_reverse_mode}[mode]
+    return Pulled(*jax.device_get(run(flow, direction, value, condition)))
 
 
 def score(model: AbstractDistribution, x: Array, condition: Array | None) -> Scored:
@@ -74,26 +81,42 @@ def draw(
 
 
 @eqx.filter_jit
-def _pull(flow: Flow, direction: str, value: Array, condition: Array | None) -> Pulled:
-    def outputs(value, condition):
-        return getattr(flow, direction)(value, condition)
+def _by_forward_mode(
+    flow: Flow, direction: str, value: Array, condition: Array | None
+) -> tuple[Array, Array, Array, Array | None]:
+    method, n, size = getattr(flow, direction), value.shape[0], math.prod(value.shape[1:])
+    inputs = value.reshape(n, size)
+    if condition is not None:
+        inputs = jnp.concatenate([inputs, condition.reshape(n, -1)], axis=1)
 
-    (out, log_det), pull_back = jax.vjp(outputs, value, condition)
+    def outputs(inputs):
+        given = None if condition is None else inputs[:, size:].reshape(condition.shape)
+        return method(inputs[:, :size].reshape(value.shape), given)
+
+    def along(tangent):
+        return jax.jvp(outputs, (inputs,), (jnp.broadcast_to(tangent, inputs.shape),))
+
+    (out, log_det), (slope, _) = jax.vmap(along)(jnp.eye(inputs.shape[1], dtype=inputs.dtype))
+    jacobian = jnp.moveaxis(slope.reshape(inputs.shape[1], n, size), 0, 2)
+    by_condition = None if condition is None else jacobian[:, :, size:]
+    return out[0], log_det[0], jacobian[:, :, :size], by_condition
+
+
+@eqx.filter_jit
+def _by_reverse_mode(
+    flow: Flow, direction: str, value: Array, condition: Array | None
+) -> tuple[Array, Array, Array, Array | None]:
+    (out, log_det), pull_back = jax.vjp(getattr(flow, direction), value, condition)
     n, size = value.shape[0], math.prod(value.shape[1:])
     directions = jnp.eye(size, dtype=out.dtype).reshape(size, 1, *value.shape[1:])
     rows = jnp.broadcast_to(directions, (size, *value.shape))
     silent = jnp.zeros((size, *log_det.shape), log_det.dtype)
-    by_value, by_condition = jax.vmap(pull_back)((rows, silent))
 
     def row_first(derivative):
         return jnp.moveaxis(derivative.reshape(size, n, -1), 0, 1)
 
-    return Pulled(
-        out,
-        log_det,
-        row_first(by_value),
-        None if by_condition is None else row_first(by_condition),
-    )
+    by_value, by_condition = jax.tree.map(row_first, jax.vmap(pull_back)((rows, silent)))
+    return out, log_det, by_value, by_condition
 
 
 @eqx.filter_jit

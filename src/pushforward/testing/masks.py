@@ -1,6 +1,7 @@
 """Entries of parameters that a module never reads by design, so that no gradient is expected there."""
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 import equinox as eqx
@@ -25,7 +26,7 @@ def _masked_mlp(module: MaskedMLP) -> dict[str, np.ndarray]:
     )
     weights = ("first", "hidden", "last")
     for name in weights:
-        ones = eqx.tree_at(lambda m, n=name: getattr(m, n), ones, replace_fn=jnp.ones_like)
+        ones = eqx.tree_at(attrgetter(name), ones, replace_fn=jnp.ones_like)
     return {name: np.asarray(mask) != 0 for name, mask in zip(weights, ones._masked(), strict=True)}
 
 
@@ -50,7 +51,7 @@ def read_entries(model):
         filled = jax.tree.map(of, node, is_leaf=lambda leaf: leaf is not node)
         for name, mask in MASKS[type(node)](node).items():
             full = np.broadcast_to(mask, getattr(node, name).shape)
-            filled = eqx.tree_at(lambda m, n=name: getattr(m, n), filled, full)
+            filled = eqx.tree_at(attrgetter(name), filled, full)
         return filled
 
     return jax.tree.map(of, model, is_leaf=lambda node: type(node) in MASKS)

@@ -35,7 +35,7 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
             rows = {"x": np.asarray(subject.x)}
             if subject.condition is not None:
                 rows["condition"] = np.asarray(subject.condition)
-            np.savez(stem.with_suffix(".rows.npz"), **rows)
+            np.savez(stem.with_suffix(".rows.npz"), **rows)  # type: ignore[arg-type]
         done = subprocess.run(
             [sys.executable, "-m", "pushforward.testing.reload", folder],
             env=os.environ | _same_device(),
@@ -58,7 +58,7 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
 def _same_device() -> dict[str, str]:
     """The parent's device and cache for the child. Settings that change bits, such as JAX_DISABLE_MOST_OPTIMIZATIONS,
     have to stand in the environment, which the child inherits."""
-    folder = jax.config.jax_compilation_cache_dir
+    folder = jax.config.values["jax_compilation_cache_dir"]
     cache = {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
     return {"JAX_PLATFORMS": jax.default_backend(), **cache}
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from pushforward.bijections import AbstractBijection
 from pushforward.distributions import AbstractDistribution, Flow, Normal
 from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
@@ -32,6 +33,7 @@ class Subject:
         initial: the density as built, float32.
         volume_preserving: whether the log-det of its map is declared to be 0 everywhere.
         support: the sides of the box outside which the density is 0, where there is one.
+        mode: of differentiation, see `evidence.pull`.
         scale: size of the perturbation; 0 leaves the parameters as built.
         seed: of all noise.
     """
@@ -40,6 +42,7 @@ class Subject:
     initial: AbstractDistribution
     volume_preserving: bool = False
     support: tuple[float, float] | None = None
+    mode: str = "forward"
     scale: float = 0.5
     seed: int = 0
 
@@ -63,6 +66,12 @@ class Subject:
         """The same in float64. It works inside `jax.enable_x64(True)` only."""
         with jax.enable_x64(True):
             return cast(self.model, jnp.float64)
+
+    @property
+    def bijection(self) -> AbstractBijection:
+        """The map of the model, which has to be a flow."""
+        assert isinstance(self.model, Flow)
+        return self.model.bijection
 
     @property
     def flow64(self) -> Flow:
@@ -146,10 +155,10 @@ class Subject:
         """A direction of the map with its Jacobian, float64."""
         with jax.enable_x64(True):
             condition = None if self.condition is None else cast(self.condition, jnp.float64)
-            return pull(self.flow64, direction, jnp.asarray(value), condition)
+            return pull(self.flow64, direction, jnp.asarray(value), condition, self.mode)
 
 
-def bijection_subject(name: str, bijection, **options) -> Subject:
+def bijection_subject(name: str, bijection: AbstractBijection, **options) -> Subject:
     """A bijection as the push-forward of a standard normal."""
 
     return Subject(name, Flow(Normal(bijection.event_shape), bijection), **options)

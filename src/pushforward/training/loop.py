@@ -84,7 +84,7 @@ def optimiser_of(settings: Training) -> optax.GradientTransformation:
         optax.clip_by_global_norm(settings.clip),
         optax.scale_by_adam(),
         optax.add_decayed_weights(
-            settings.weight_decay,
+            settings.weight_decay or 0.0,
             # Stacked layers lead with the layer axis: weights are what has two axes more, biases one.
             mask=lambda params: jax.tree.map(lambda p: p.ndim >= 3, params),
         ),
@@ -117,7 +117,7 @@ def _run(
         rate = pace[2] * learning_rate(pace[0] + (i - span[0]) * pace[1], settings)
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         # Early on the average follows closely, or it would remember the initial weights.
-        decay = jnp.minimum(settings.average, (count + 1) / (count + 10))
+        decay = jnp.minimum(settings.average or 0.0, (count + 1) / (count + 10))
         average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
         return params, opt_state, average, count + 1, total + value
 
@@ -251,9 +251,11 @@ def _fit(
     began = time.perf_counter()
     train, valid = _Rows.pad(*rows), _Rows.pad(*_jittered(judge, jitter))
     n, padded = int(train.count), train.x.shape[0]
-    batch = min(settings.batch, n)
+    settings = settings.for_rows(n)
+    batch, epochs = settings.batch, settings.max_epochs
+    assert batch is not None
+    assert epochs is not None
     steps = n // batch
-    epochs = settings.max_epochs or max(1, math.ceil(settings.max_steps / steps))
     patience = max(1, math.ceil(settings.patience * epochs))
     noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
 

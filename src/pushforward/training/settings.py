@@ -1,17 +1,21 @@
 """How a fit is run, and what it tells while it runs."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from pushforward.errors import InputError
+
+# Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
+PASSES, FEWEST, MOST = 55, 700, 8000
 
 
 @dataclass(frozen=True)
 class Training:
-    """The configuration of a fit.
+    """The configuration of a fit. What is None is chosen from the number of training rows, see `for_rows`.
 
     Arguments:
-        batch: rows of a step; default 512 (never more than the training rows).
-        max_epochs: passes over the data; None chooses `max_steps` steps' worth.
+        batch: rows of a step (never more than there are).
+        max_epochs: passes over the data; None for `max_steps` steps' worth.
         max_steps: steps of a fit where `max_epochs` is None.
         max_time: seconds after which the fit ends, with the learning rate annealed towards that end; None for no
             limit. Runs under a time limit are not reproducible to the bit.
@@ -23,32 +27,77 @@ class Training:
         validation: share of rows held out for early stopping and the choice of the best weights.
         patience: epochs without improvement after which the fit ends, as a share of all epochs.
         retries: how often a non-finite loss is rolled back with half the step before the fit gives up.
+
+    Raises `InputError` for values out of range.
+
+    ```python
+    >>> from pushforward import Training
+    >>> chosen = Training(max_epochs=20).for_rows(18_000)
+    >>> chosen.batch, chosen.max_epochs, chosen.average
+    (256, 20, 0.99)
+
+    ```
     """
 
-    batch: int = 512
+    batch: int | None = None
     max_epochs: int | None = None
-    max_steps: int = 8000
+    max_steps: int | None = None
     max_time: float | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 6e-3
     warmup: float = 0.02
-    weight_decay: float = 1e-4
+    weight_decay: float | None = None
     clip: float = 5.0
-    average: float = 0.995
+    average: float | None = None
     validation: float = 0.1
-    patience: float = 0.2
+    patience: float = 0.25
     retries: int = 5
 
     def __post_init__(self):
-        for name in ("batch", "max_steps", "learning_rate", "clip", "patience"):
-            if not getattr(self, name) > 0:
-                raise InputError(f"{name}={getattr(self, name)}: must be positive")
-        for name in ("warmup", "average", "validation"):
-            if not 0 <= getattr(self, name) < 1:
-                raise InputError(f"{name}={getattr(self, name)}: must be at least 0 and below 1")
-        for name in ("max_epochs", "max_time"):
+        for name in (
+            "batch",
+            "max_epochs",
+            "max_steps",
+            "max_time",
+            "learning_rate",
+            "clip",
+            "patience",
+        ):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value}: must be positive")
+        for name in ("warmup", "average", "validation"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < 1:
+                raise InputError(f"{name}={value}: must be at least 0 and below 1")
+        if self.weight_decay is not None and not self.weight_decay >= 0:
+            raise InputError(f"weight_decay={self.weight_decay}: must not be negative")
+
+    def for_rows(self, rows: int) -> "Training":
+        """The same configuration with everything chosen for a number of training rows.
+
+        The steps grow with the rows (55 passes in batches of 256, between 700 and 8,000 steps), the batch more slowly
+        (128 to 1,024); weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
+        weight decay.
+        """
+        batch = 128 if rows < 5_000 else 256 if rows < 50_000 else 512 if rows < 200_000 else 1024
+        batch = min(self.batch or batch, rows)
+        steps = self.max_steps or min(max(round(rows * PASSES / 256), FEWEST), MOST)
+        of_epoch = max(rows // batch, 1)
+        epochs = self.max_epochs or math.ceil(steps / of_epoch)
+        decay = (
+            self.weight_decay if self.weight_decay is not None else 0.1 if rows < 5_000 else 0.03
+        )
+        average = (
+            self.average if self.average is not None else 1 - 1 / max(100, epochs * of_epoch / 20)
+        )
+        return replace(
+            self,
+            batch=batch,
+            max_steps=steps,
+            max_epochs=epochs,
+            weight_decay=decay,
+            average=average,
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,379 @@
+"""Writes the pages that follow from the code: the architectures from their registry, the reference from docstrings.
+
+Run: python docs/generate.py            writes them
+     python docs/generate.py --check    writes nothing; exit code 1 where a page is not what it would write
+"""
+
+import argparse
+import ast
+import inspect
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+DOCS = Path(__file__).parent
+PACKAGES = [
+    "architectures",
+    "bijections",
+    "distributions",
+    "networks",
+    "training",
+    "saving",
+    "estimators",
+    "data.tables",
+    "data.preprocess",
+    "testing",
+]
+NOTE = "<!-- Written by docs/generate.py. Change the docstrings, then run it. -->\n"
+WIDTH = 88
+
+
+# Docstrings as Markdown
+
+
+def markdown(text: str) -> str:
+    """A docstring as Markdown: lists of arguments become bullets, everything else is Markdown already.
+
+    A list is a line that ends in a colon with an indented line right below it. A formula, which stands below an empty
+    line, stays an indented block.
+    """
+    lines, out, i = text.splitlines(), [], 0
+    fenced = False
+    while i < len(lines):
+        line = lines[i]
+        fenced ^= line.startswith("```")
+        below = lines[i + 1] if i + 1 < len(lines) else ""
+        if fenced or not (line.endswith(":") and below.startswith("    ")):
+            out.append(line)
+            i += 1
+            continue
+        block = []
+        i += 1
+        while i < len(lines) and (lines[i].startswith("    ") or not lines[i].strip()):
+            block.append(lines[i])
+            i += 1
+        out += [f"*{line}*" if " " not in line else line, "", *_bullets(block), ""]
+    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
+
+
+def _bullets(block: list[str]) -> list[str]:
+    """Entries `name: what it is`, continued on deeper lines; a block without entries is a paragraph."""
+    entries: list[list[str]] = []
+    for line in textwrap.dedent("\n".join(block)).splitlines():
+        if line and not line.startswith(" ") and re.match(r"[\w*][\w*, ]*: ", line):
+            entries.append([line])
+        elif entries:
+            entries[-1].append(line.strip())
+        elif line.strip():
+            entries.append(["", line])
+    out = []
+    for entry in entries:
+        text = " ".join(part for part in entry if part)
+        if entry[0]:
+            names, rest = text.split(": ", 1)
+            quoted = ", ".join(f"`{name.strip()}`" for name in names.split(","))
+            text = f"- {quoted}: {rest}"
+        out.append(text)
+    return out
+
+
+def paragraphs(text: str) -> list[str]:
+    """The paragraphs of a docstring, each on one line."""
+    return [" ".join(part.split()) for part in text.split("\n\n")]
+
+
+def first_paragraph(thing: Any) -> str:
+    """What a thing says of itself first."""
+    return paragraphs(inspect.getdoc(thing) or "")[0]
+
+
+# Signatures, read from the source: they look the same with every version of the annotations' libraries
+
+
+def signature(name: str, node: ast.FunctionDef, bound: bool) -> str:
+    """A function as it is called, `self` left out."""
+    parts = _arguments(node.args)[1 if bound else 0 :]
+    returns = "" if node.returns is None else f" -> {ast.unparse(node.returns)}"
+    return _call(name, parts, returns)
+
+
+def _arguments(arguments: ast.arguments) -> list[str]:
+    """Each argument with its annotation and default; stars stand by themselves."""
+    plain = [*arguments.posonlyargs, *arguments.args]
+    bare: list[ast.expr | None] = [None] * (len(plain) - len(arguments.defaults))
+    parts = [_argument(*pair) for pair in zip(plain, [*bare, *arguments.defaults], strict=True)]
+    if arguments.vararg is not None:
+        parts.append("*" + _argument(arguments.vararg, None))
+    elif arguments.kwonlyargs:
+        parts.append("*")
+    keywords = zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    parts += [_argument(*pair) for pair in keywords]
+    if arguments.kwarg is not None:
+        parts.append("**" + _argument(arguments.kwarg, None))
+    return parts
+
+
+def _argument(argument: ast.arg, default: ast.expr | None) -> str:
+    text = argument.arg
+    if argument.annotation is not None:
+        text += f": {ast.unparse(argument.annotation)}"
+    return text if default is None else f"{text} = {ast.unparse(default)}"
+
+
+def _call(name: str, parts: list[str], returns: str = "") -> str:
+    line = f"{name}({', '.join(parts)}){returns}"
+    if len(line) <= WIDTH:
+        return line
+    return "\n".join([f"{name}(", *(f"    {part}," for part in parts), f"){returns}"])
+
+
+def _constructor(kind: type, node: ast.ClassDef) -> str:
+    """How a class is called: by its `__init__`, or by its fields."""
+    functions = {part.name: part for part in node.body if isinstance(part, ast.FunctionDef)}
+    if "__init__" in functions:
+        return signature(kind.__name__, functions["__init__"], bound=True).replace(" -> None", "")
+    parts = []
+    for part in node.body:
+        if not isinstance(part, ast.AnnAssign) or not isinstance(part.target, ast.Name):
+            continue
+        kind_of = ast.unparse(part.annotation)
+        if kind_of.startswith(("ClassVar", "eqx.AbstractVar")) or part.target.id.startswith("_"):
+            continue
+        default = "" if part.value is None else f" = {_default(part.value)}"
+        parts.append(f"{part.target.id}: {kind_of}{default}")
+    return _call(kind.__name__, parts) if parts else f"class {kind.__name__}"
+
+
+def _default(value: ast.expr) -> str:
+    """The default of a field, also one that `field(default=...)` declares."""
+    if isinstance(value, ast.Call) and ast.unparse(value.func) in ("eqx.field", "field"):
+        for keyword in value.keywords:
+            if keyword.arg == "default":
+                return ast.unparse(keyword.value)
+            if keyword.arg == "default_factory":
+                return f"{ast.unparse(keyword.value)}()"
+    return ast.unparse(value)
+
+
+def _node(thing: Any) -> Any:
+    return ast.parse(textwrap.dedent(inspect.getsource(thing))).body[0]
+
+
+# The reference
+
+
+def api() -> str:
+    """The page of all public names."""
+    import pushforward
+
+    out = [
+        NOTE,
+        "# Reference",
+        "",
+        "Every public name, from its docstring. The examples are run by the tests.",
+        "",
+        "`import pushforward as pf` gives these at once; each is imported when it is first used:",
+        "",
+    ]
+    homes = _homes()
+    for name in pushforward.__all__:
+        home = homes.get(name)
+        link = f"pushforward.{name}" if home is None else f"{home}.{name}"
+        out.append(f"- [`pf.{name}`](#{link})")
+    out += ["", "## pushforward.errors", ""]
+    from pushforward.errors import InputError
+
+    out += _entry("pushforward", "InputError", InputError)
+    for package in PACKAGES:
+        module = import_module(f"pushforward.{package}")
+        out += [f"## pushforward.{package} {{ #pushforward.{package} }}", ""]
+        out += [markdown(inspect.getdoc(module) or ""), ""]
+        for name in _public(module):
+            out += _entry(package, name, getattr(module, name))
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _public(module: Any) -> list[str]:
+    """The names a module offers: those of `__all__`, else the classes and functions it defines."""
+    if hasattr(module, "__all__"):
+        return sorted(module.__all__)
+    return sorted(
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == module.__name__
+    )
+
+
+def _homes() -> dict[str, str]:
+    """The package under which the reference describes a name."""
+    homes = {
+        name: home for home in PACKAGES for name in _public(import_module(f"pushforward.{home}"))
+    }
+    return {**homes, "InputError": "pushforward"}
+
+
+def _entry(package: str, name: str, thing: Any) -> list[str]:
+    head = [f"### {name} {{ #{package}.{name} }}", ""]
+    if inspect.isclass(thing):
+        return head + _class(name, thing)
+    if inspect.isfunction(thing):
+        return [*head, *_code(signature(name, _node(thing), bound=False)), _doc(thing), ""]
+    if isinstance(thing, Mapping):
+        return head + _table(thing)
+    return [*head, f"`{thing!r}`", ""]
+
+
+def _class(name: str, kind: type) -> list[str]:
+    node = _node(kind)
+    protocol = getattr(kind, "_is_protocol", False)
+    abstract = inspect.isabstract(kind)
+    head = [f"class {name}"] if protocol or abstract else _constructor(kind, node).splitlines()
+    out = [*_code("\n".join(head)), _doc(kind), ""]
+    for part in node.body:
+        if not isinstance(part, ast.FunctionDef) or part.name.startswith("_"):
+            continue
+        text = ast.get_docstring(part)
+        if text is None:
+            continue
+        decorators = {ast.unparse(d) for d in part.decorator_list}
+        if decorators & {"property", "cached_property"}:
+            returns = "" if part.returns is None else f": {ast.unparse(part.returns)}"
+            call = f"{name}.{part.name}{returns}"
+        else:
+            call = signature(f"{name}.{part.name}", part, bound="staticmethod" not in decorators)
+        out += [*_code(call), markdown(text), ""]
+    return out
+
+
+def _table(table: Mapping[Any, Any]) -> list[str]:
+    """A registry: its names and what each says of itself."""
+    if not table:
+        return ["An empty dictionary.", ""]
+    out = ["| name | what it is |", "| --- | --- |"]
+    for key, value in table.items():
+        text = first_paragraph(value) if inspect.isclass(value) or inspect.isfunction(value) else ""
+        if getattr(value, "__name__", "") == "<lambda>":
+            text = first_paragraph(_made(value))
+        label = key.__name__ if inspect.isclass(key) else key
+        out.append(f"| `{label}` | {_cell(text)} |")
+    return [*out, ""]
+
+
+def _made(make: Callable[..., Any]) -> type:
+    """The class of the base distribution that a registry entry makes."""
+    import jax
+
+    return type(make((1,), jax.random.key(0)))
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").removesuffix(":")
+
+
+def _doc(thing: Any) -> str:
+    return markdown(inspect.getdoc(thing) or "") if thing.__doc__ else ""
+
+
+def _code(text: str) -> list[str]:
+    return ["```text", *text.splitlines(), "```", ""]
+
+
+# The architectures
+
+
+def architectures() -> str:
+    """The page of the registry of architectures."""
+    from pushforward.architectures import ARCHITECTURES
+    from pushforward.bijections import TRANSFORMERS
+    from pushforward.distributions import BASES
+
+    out = [
+        NOTE,
+        "# Architectures",
+        "",
+        "A name works on the command line (`--flow maf`) and in the estimators "
+        '(`FlowDensity("maf")`), a class in Python (`pf.architectures.MAF(layers=8)`).',
+        "",
+        "| name | what it is | cost | reference |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, kind in ARCHITECTURES.items():
+        what, *rest = paragraphs(inspect.getdoc(kind) or "")
+        cost = next((p for p in rest if p.startswith(("Density", "Sampling"))), "")
+        out.append(
+            f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(kind.reference)} |"
+        )
+    out += [
+        "",
+        "Every one of them takes events of any number of columns from 1 up, with or without a condition, and can be",
+        "evaluated and sampled exactly. They differ in cost and in what they can bend. Autoregressive layers (`maf`,",
+        "`iaf`, `nsf`) let every coordinate depend on all before it; coupling layers (`nice`, `realnvp`, `glow`, `nsf`",
+        "with `autoregressive=false`) let one half depend on the other. Splines (`nsf`) make several modes out of one,",
+        "affine maps (`maf`, `realnvp`) stretch and shift.",
+        "",
+        "Continuous flows, flow matching and image architectures are not there yet.",
+        "",
+    ]
+    for name, kind in ARCHITECTURES.items():
+        text = markdown(inspect.getdoc(kind) or "")
+        options = " ".join(f"{f.name}={_shown(f.default)}" for f in fields(kind))
+        out += [
+            f"## {kind.__name__} {{ #{name} }}",
+            "",
+            text,
+            "",
+            f"Source: {kind.reference}.",
+            "",
+            "On the command line, with the defaults:",
+            "",
+            "```text",
+            f"--flow {name}",
+            *(f"--set {option}" for option in options.split()),
+            "```",
+            "",
+        ]
+    out += ["## Base distributions { #bases }", "", "What `base` may be:", ""]
+    out += _table(BASES)
+    out += ["## Scalar maps { #transformers }", "", "What layers are made of:", ""]
+    out += _table(TRANSFORMERS)
+    return "\n".join(out).rstrip() + "\n"
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+PAGES: dict[str, Callable[[], str]] = {"api.md": api, "architectures.md": architectures}
+
+
+def outdated() -> list[str]:
+    """Names of the pages that are not what would be written."""
+
+    def differs(name: str, page: str) -> bool:
+        path = DOCS / name
+        return not path.exists() or path.read_text() != page
+
+    return [name for name, make in PAGES.items() if differs(name, make())]
+
+
+def main(arguments: Iterable[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--check", action="store_true", help="only say what is out of date")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    if options.check:
+        stale = outdated()
+        for name in stale:
+            print(f"docs/{name} is out of date: run python docs/generate.py", file=sys.stderr)
+        return 1 if stale else 0
+    for name, make in PAGES.items():
+        (DOCS / name).write_text(make())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,202 @@
+"""Bijections directly: compositions, data-dependent initialisation, known values, and the errors of shapes."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from pushforward.architectures import NSF, Glow, RealNVP
+from pushforward.bijections import (
+    ActNorm,
+    Affine,
+    Autoregressive,
+    Chain,
+    Elementwise,
+    Invert,
+    LULinear,
+    Permutation,
+    RationalQuadratic,
+    Reverse,
+    SoftTails,
+    Stack,
+    initialised,
+)
+from pushforward.errors import InputError
+from pushforward.networks import MaskedMLP
+from pushforward.testing import perturbed
+
+KEY = jax.random.key(0)
+Z = jax.random.normal(jax.random.key(5), (50, 3))
+
+
+def close(found, expected, tolerance=1e-5):
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one, other, rtol=tolerance, atol=tolerance)
+
+
+def layered(d: int = 3, layers: int = 4) -> Stack:
+    """Layers that do not commute, each with its own parameters."""
+
+    def make(key):
+        network = MaskedMLP(d, 2, width=8, depth=1, key=key)
+        return Chain([Autoregressive(network, Affine()), Reverse(d), LULinear(d), ActNorm(d)])
+
+    return perturbed(Stack(make, layers, key=KEY), jax.random.key(1))
+
+
+def test_stack_equals_the_chain_of_its_layers():
+    stack = layered()
+    chain = Chain(stack.unstack())
+    close(stack.forward(Z), chain.forward(Z))
+    close(stack.inverse(Z), chain.inverse(Z))
+
+
+def test_chain_applies_first_to_last():
+    affine = Affine(bound=1e3)  # far enough for the log-slope to be the raw one
+    double = Elementwise(affine, 1, jnp.array([[0.0], [float(np.log(2))]]))
+    plus_one = Elementwise(affine, 1, jnp.array([[1.0], [0.0]]))
+    close(Chain([double, plus_one]).forward([3.0]), ([7.0], np.log(2)))
+
+
+def test_invert_exchanges_directions():
+    stack = layered()
+    close(Invert(stack).forward(Z), stack.inverse(Z))
+    close(Invert(stack).inverse(Z), stack.forward(Z))
+
+
+def test_compile_time_does_not_see_the_depth():
+    """The program of 16 stacked layers is as long as that of 2."""
+
+    def lines(layers):
+        flow = NSF(layers=layers, width=8).build(3, key=KEY)
+        return len(str(jax.make_jaxpr(flow.log_prob)(Z)).splitlines())
+
+    assert lines(16) == lines(2)
+
+
+@pytest.mark.parametrize("architecture", [Glow(layers=3, width=8)])
+def test_initialised_standardises_what_comes_out_of_every_actnorm(architecture):
+    """The first ActNorm to see the data puts out mean 0 and deviation 1; so does the last."""
+    bijection = perturbed(architecture.build(3, key=KEY).bijection, jax.random.key(1))
+    x = 5.0 + 3.0 * jax.random.normal(KEY, (200, 3))
+    value = x
+    for step in reversed(initialised(bijection, x).unstack()):
+        for part in reversed(step.bijections):
+            value, _ = part.inverse(value)
+            if isinstance(part, ActNorm):
+                np.testing.assert_allclose(value.mean(0), 0, atol=1e-4)
+                np.testing.assert_allclose(value.std(0), 1, atol=1e-4)
+
+
+def test_initialised_changes_actnorms_only_and_evaluation_changes_nothing():
+    bijection = perturbed(Glow(layers=3, width=8).build(3, key=KEY).bijection, jax.random.key(1))
+    x = 5.0 + 3.0 * jax.random.normal(KEY, (200, 3))
+    ready = initialised(bijection, x)
+    before = jax.tree_util.tree_leaves_with_path(eqx.filter(bijection, eqx.is_array))
+    after = jax.tree.leaves(eqx.filter(ready, eqx.is_array))
+    changed = {
+        jax.tree_util.keystr(path).rsplit(".", 1)[1]
+        for (path, old), new in zip(before, after, strict=True)
+        if (old != new).any()
+    }
+    assert changed == {"log_scale", "shift"}
+    # Other rows do not re-initialise: the same rows still get the same values.
+    first = ready.inverse(x)
+    ready.inverse(100 * x)
+    close(ready.inverse(x), first, 0)
+
+
+def test_initialised_leaves_constant_columns_alone():
+    x = jnp.stack([jnp.full(20, 3.0), jnp.arange(20.0)], 1)
+    ready = initialised(ActNorm(2), x)
+    np.testing.assert_allclose(ready.shift, [3.0, 9.5])
+    assert float(ready.log_scale[0]) == 0
+
+
+def test_actnorm_inside_invert_is_refused():
+    with pytest.raises(TypeError, match="inside Invert"):
+        initialised(Invert(ActNorm(2)), jnp.zeros((3, 2)))
+
+
+def test_permutation_and_its_inverse():
+    x, _ = Permutation(np.array([2, 0, 1])).forward([10.0, 20.0, 30.0])
+    assert x.tolist() == [30.0, 10.0, 20.0]
+    assert Permutation(np.array([2, 0, 1])).inverse(x)[0].tolist() == [10.0, 20.0, 30.0]
+
+
+def test_lu_linear_is_its_matrix():
+    linear = perturbed(LULinear(3), jax.random.key(1))
+    lower = np.tril(linear.lower, -1) + np.eye(3)
+    upper = np.triu(linear.upper, 1) + np.diag(np.exp(linear.log_diagonal))
+    z, log_det = linear.inverse(Z)
+    np.testing.assert_allclose(z, Z @ (lower @ upper).T + linear.bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(log_det, np.linalg.slogdet(lower @ upper)[1], rtol=1e-5)
+
+
+def test_soft_tails_are_the_identity_inside():
+    tails = SoftTails(2, start=2.0)
+    inside, outside = jnp.array([1.5, -2.0]), jnp.array([1e30, -3.0])
+    close(tails.inverse(inside), (inside, 0.0), 0)
+    z, _ = tails.inverse(outside)
+    np.testing.assert_allclose(z, [2 + np.log(1e30), -2 - np.log(2)], rtol=1e-6)
+    jitted = jax.jit(lambda v: tails.forward(v))(z)
+    np.testing.assert_allclose(jitted[0], outside, rtol=1e-4)
+
+
+def test_spline_is_the_identity_outside_its_box_and_meets_it():
+    spline = RationalQuadratic(bins=4, bound=2.0)
+    params = jax.random.normal(KEY, (spline.size, 1))
+    for value in (-7.0, -2.0, 2.0, 7.0):
+        z, log_slope = spline.inverse(jnp.array([value]), params)
+        assert (float(z[0]), float(log_slope[0])) == (value, 0.0)
+    near, log_slope = spline.inverse(jnp.array([1.99999]), params)
+    np.testing.assert_allclose([near[0], log_slope[0]], [2.0, 0.0], atol=1e-3)
+
+
+def test_a_coupling_flow_of_one_column_is_a_transform():
+    flow = perturbed(RealNVP(layers=2, width=8).build(1, key=KEY), jax.random.key(1))
+    z, log_det = flow.inverse(jnp.array([[0.0], [1.0]]))
+    np.testing.assert_allclose(log_det, np.log(float(z[1, 0] - z[0, 0])), rtol=1e-5)
+
+
+def test_conditions_and_values_broadcast():
+    flow = perturbed(RealNVP(layers=2, width=8).build(3, condition=2, key=KEY), KEY)
+    x, c = jax.random.normal(KEY, (4, 1, 3)), jax.random.normal(KEY, (5, 2))
+    z, log_det = flow.inverse(x, c)
+    assert (z.shape, log_det.shape) == ((4, 5, 3), (4, 5))
+    close(flow.inverse(x[2, 0], c[3]), (z[2, 3], log_det[2, 3]))
+
+
+CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: Reverse(2).forward(np.zeros(3)), r"z has shape \(3,\).*the event \(2,\)"),
+        (lambda: Reverse(2).inverse(np.zeros(())), r"x has shape \(\).*the event \(2,\)"),
+        (lambda: Reverse(2).inverse(np.zeros(2), np.zeros(1)), "this model takes none"),
+        (lambda: CONDITIONAL.inverse(np.zeros(2)), r"needs a condition of shape \(3,\); none was"),
+        (
+            lambda: CONDITIONAL.inverse(np.zeros(2), np.zeros(2)),
+            r"condition has shape \(2,\).*\(3,\)",
+        ),
+        (
+            lambda: CONDITIONAL.inverse(np.zeros((4, 2)), np.zeros((5, 3))),
+            r"do not broadcast: \(4,\) and \(5,\)",
+        ),
+        (lambda: Chain([]), "at least one bijection"),
+        (lambda: Chain([Reverse(2), Reverse(3)]), "differ in shape"),
+        (lambda: Stack(lambda key: Reverse(2), 0, key=KEY), "layers=0: at least 1"),
+        (lambda: Permutation(np.array([0, 0])), r"a permutation of 0\.\.1"),
+        (lambda: Affine(bound=0.0), r"bound=0\.0"),
+        (lambda: RationalQuadratic(bins=1), "bins=1: a spline needs at least 2"),
+        (lambda: RationalQuadratic(bound=-1.0), r"bound=-1\.0"),
+        (lambda: RealNVP().build((2, 2), key=KEY), "RealNVP models vectors"),
+    ],
+)
+def test_mistakes_get_one_clear_line(call, message):
+    with pytest.raises(InputError, match=message) as caught:
+        call()
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,157 @@
+"""The documentation does what it says: its examples run, its links lead somewhere, its generated pages are current."""
+
+import doctest
+import importlib.util
+import pkgutil
+import re
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pushforward
+from pushforward.cli import main
+
+ROOT = Path(__file__).parents[1]
+GENERATED = ("api.md", "architectures.md")
+DOCS = sorted(p for p in (ROOT / "docs").glob("*.md") if p.name not in GENERATED)
+PAGES = [ROOT / "README.md", *DOCS]
+LINKED = [
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Where __main__ is, there is nothing to import.
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(pushforward.__path__, "pushforward.")
+    if not module.name.endswith("__main__")
+]
+
+
+def source(module: str) -> str:
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).read_text()
+
+
+def named(paths):
+    return [pytest.param(path, id=str(path.relative_to(ROOT))) for path in paths]
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if ">>>" in source(name)])
+def test_docstrings(name):
+    assert "doctest: +SKIP" not in source(name)
+    done = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
+    assert done.attempted > 0
+    assert done.failed == 0
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A working directory with the tables that pages begin with: data.csv and new.csv, of columns hour, delay, air."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    hour = rng.integers(5, 23, 300)
+    delay = np.rint(rng.gamma(2.0, 4.0 + hour / 4) - 8).astype(int)
+    air = rng.normal(150, 40, 300) + 0.3 * delay
+    rows = [f"{h},{d},{a:.2f}" for h, d, a in zip(hour, delay, air, strict=True)]
+    for name, some in (("data.csv", rows), ("new.csv", rows[:50])):
+        Path(name).write_text("\n".join(["hour,delay,air", *some]) + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def short_fits(monkeypatch):
+    """Fits of tables end after an epoch, and a flow given by name is a tiny one: the words are under test."""
+    # The package's attribute of that name is the function.
+    module = sys.modules["pushforward.estimators.fit_table"]
+    fit_table = module.fit_table
+
+    def short(values, given=None, *, architecture="auto", settings=None, **options):
+        if isinstance(architecture, str) and architecture in KNOWN:
+            architecture = pushforward.architectures.RealNVP(layers=1, width=8, depth=1)
+        settings = replace(settings or pushforward.Training(), max_epochs=1)
+        return fit_table(values, given, architecture=architecture, settings=settings, **options)
+
+    for user in (module, *map(importlib.import_module, USERS)):
+        monkeypatch.setattr(user, "fit_table", short)
+
+
+KNOWN = ("auto", *pushforward.architectures.ARCHITECTURES)
+USERS = ("pushforward.estimators.density", "pushforward.estimators.conditional")
+
+
+def run_python(code: str, where: str, line: int, names: dict) -> None:
+    if ">>>" in code:
+        test = doctest.DocTestParser().get_doctest(code, names, where, where, line)
+        report: list[str] = []
+        doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.append)
+        assert not report, "".join(report)
+        names.update(test.globs)
+    else:
+        # Empty lines in front, so that a traceback tells the line of the page.
+        exec(compile("\n" * line + code, where, "exec"), names)
+
+
+def run_console(code: str, capsys, monkeypatch) -> None:
+    """Runs each `$ pushforward ...` and compares what it prints with the lines below it, if there are any."""
+    for command in re.split(r"^\$ ", code, flags=re.MULTILINE)[1:]:
+        line, _, expected = command.partition("\n")
+        piped = re.fullmatch(r"cat (\S+) \| (pushforward .*)", line)
+        words = shlex.split(piped[2] if piped else line)
+        assert words[0] == "pushforward", f"{line}: only pushforward is run"
+        capsys.readouterr()
+        with open(piped[1] if piped else "data.csv") as data:
+            monkeypatch.setattr(sys, "stdin", data)
+            code_of_exit = main(words[1:])
+        printed = "".join(capsys.readouterr())
+        fails = expected.startswith("pushforward: ")
+        assert code_of_exit == (2 if fails else 0), f"{line}\n{printed}"
+        if expected.strip():
+            checker = doctest.OutputChecker()
+            good = checker.check_output(expected.rstrip() + "\n", printed, doctest.ELLIPSIS)
+            assert good, f"{line} prints\n{printed}instead of\n{expected}"
+
+
+@pytest.mark.parametrize("page", named(PAGES))
+def test_examples(page, folder, short_fits, capsys, monkeypatch):
+    """The blocks of a page, top to bottom: ```python in one namespace, ```console against the command line."""
+    text, names = page.read_text(), {"__name__": "example"}
+    for block in BLOCK.finditer(text):
+        line = text[: block.start()].count("\n") + 1
+        if block[1] == "python":
+            run_python(block[2], str(page), line, names)
+        elif block[1] == "console":
+            run_console(block[2], capsys, monkeypatch)
+
+
+@pytest.mark.parametrize("page", named(LINKED))
+def test_links(page):
+    """Every relative link leads to a file."""
+    text = BLOCK.sub("", page.read_text())
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:|#", target):
+            path = page.parent / target.partition("#")[0]
+            assert path.exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_every_page_is_in_the_menu():
+    menu = (ROOT / "mkdocs.yml").read_text()
+    for page in (ROOT / "docs").glob("*.md"):
+        assert f": {page.name}\n" in menu, page.name
+
+
+def test_generated_pages():
+    """Out of date: run `python docs/generate.py`."""
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    assert sorted(generate.PAGES) == sorted(GENERATED)
+    assert generate.outdated() == []
