@@ -1,0 +1,227 @@
+"""The training loop: deterministic, resumable to the bit, rolled back where a loss is not finite."""
+
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.training import loop, negative_log_prob
+from pushforward.training.checkpoint import open_checkpoint
+
+KEY = jax.random.key(0)
+X = np.asarray(jax.random.normal(KEY, (300, 2))) * np.float32(0.7) + np.float32(0.2)
+TINY = pf.architectures.RealNVP(layers=2, width=8)
+SETTINGS = pf.Training(max_epochs=6, batch=32)
+
+
+def model():
+    return TINY.build(2, key=jax.random.key(1))
+
+
+def same(a, b) -> bool:
+    leaves = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(np.array_equal(x, y) for x, y in leaves if eqx.is_array(x))
+
+
+def test_a_fit_lowers_the_loss_and_is_a_function_of_its_key():
+    first = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    assert first.stopped == "finished"
+    assert first.history[-1].validation_loss < first.history[0].validation_loss
+    assert first.best_loss == min(e.validation_loss for e in first.history)
+    assert same(first.model, pf.fit(model(), X, key=KEY, settings=SETTINGS).model)
+    assert not same(first.model, pf.fit(model(), X, key=jax.random.key(9), settings=SETTINGS).model)
+
+
+def test_the_fitted_density_finds_a_gaussian():
+    """The mean log-density of 300 rows is within 0.1 nats of the Gaussian they come from."""
+    settings = pf.Training(max_epochs=40, batch=32)
+    fitted = pf.fit(model(), X, key=KEY, settings=settings)
+    truth = -0.5 * ((X - 0.2) / 0.7) ** 2 - np.log(0.7) - 0.5 * np.log(2 * np.pi)
+    assert abs(float(fitted.model.log_prob(X).mean()) - truth.sum(1).mean()) < 0.1
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_a_resumed_fit_ends_at_the_same_bits(tmp_path: Path, stop_after: int):
+    whole = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    checkpoint = pf.Checkpoint(tmp_path / "c", every=0.0)
+    cut = pf.fit(
+        model(), X, key=KEY, settings=SETTINGS, checkpoint=checkpoint,
+        report=lambda epoch: epoch.epoch == stop_after,
+    )  # fmt: skip
+    assert cut.stopped == "interrupted"
+    assert len(cut.history) == stop_after
+    resume = pf.Checkpoint(tmp_path / "c", every=0.0, resume=True)
+    resumed = pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume)
+    assert len(resumed.history) == 6
+    assert same(resumed.model, whole.model)
+    # A finished fit is resumed at its end: nothing more is trained.
+    again = pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, report=pytest.fail)
+    assert same(again.model, whole.model)
+
+
+def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """With segments of 3 steps an epoch of 8 is written in three parts; the second is where the fit dies."""
+    monkeypatch.setattr(loop, "SEGMENT", 3)
+    whole = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    writes = []
+    write = loop.CheckpointFile.write
+
+    def dying(self, arrays, progress):
+        write(self, arrays, progress)
+        writes.append(progress["step"])
+        if len(writes) == 5:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop.CheckpointFile, "write", dying)
+    path = tmp_path / "c"
+    with pytest.raises(KeyboardInterrupt):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0))
+    assert writes[-1] not in (0, 8)
+    monkeypatch.setattr(loop.CheckpointFile, "write", write)
+    resume = pf.Checkpoint(path, resume=True)
+    assert same(
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume).model, whole.model
+    )
+
+
+def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
+    path = tmp_path / "c"
+    pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path))
+    with pytest.raises(pf.InputError, match="exists: resume from it"):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path))
+    resume = pf.Checkpoint(path, resume=True)
+    with pytest.raises(pf.InputError, match="another fit: data differ"):
+        pf.fit(model(), X[1:], key=KEY, settings=SETTINGS, checkpoint=resume)
+    with pytest.raises(pf.InputError, match="another fit: settings differ"):
+        pf.fit(model(), X, key=KEY, settings=pf.Training(max_epochs=5, batch=32), checkpoint=resume)
+    wider = pf.architectures.RealNVP(layers=2, width=9).build(2, key=KEY)
+    with pytest.raises(pf.InputError, match="another fit: model differ"):
+        pf.fit(wider, X, key=KEY, settings=SETTINGS, checkpoint=resume)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(pf.InputError, match="not a usable checkpoint"):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_fits_cannot_share_a_checkpoint(tmp_path: Path):
+    checkpoint = pf.Checkpoint(tmp_path / "c")
+    with (
+        open_checkpoint(checkpoint, {}),
+        pytest.raises(pf.InputError, match="another process is writing"),
+    ):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=checkpoint)
+
+
+class Explosive(eqx.Module):
+    """A scalar whose loss is not finite once it goes below zero, where its gradient drives it."""
+
+    weight: jax.Array
+
+    def loss(self, x):
+        return jnp.where(self.weight > 0, self.weight, jnp.nan) + 0 * x[:, 0]
+
+
+def explosive_loss(model, x, condition, key):
+    return model.loss(x)
+
+
+def test_a_non_finite_loss_is_rolled_back_with_a_smaller_step():
+    settings = pf.Training(max_epochs=30, batch=32, learning_rate=0.02, warmup=0.0, retries=50)
+    notes = []
+    fitted = pf.fit(
+        Explosive(jnp.asarray(0.1)), X, key=KEY, loss=explosive_loss, settings=settings,
+        report=lambda epoch: notes.append(epoch.note),
+    )  # fmt: skip
+    assert any("non-finite loss: went back, step size x 0.5" in note for note in notes)
+    assert np.isfinite(fitted.best_loss)
+    assert float(fitted.model.weight) > 0
+
+
+def test_a_loss_that_stays_non_finite_ends_the_fit_with_the_best_model():
+    settings = pf.Training(max_epochs=3, batch=32)
+    start = Explosive(jnp.asarray(-1.0))
+    fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, settings=settings)
+    assert fitted.stopped == "diverged"
+    assert float(fitted.model.weight) == -1.0
+
+
+def test_early_stopping_keeps_the_best_weights():
+    """Pure noise cannot be learnt: the validation loss turns, and the fit ends at its best."""
+    wide = pf.architectures.NSF(layers=1, width=64, bins=4).build(2, key=KEY)
+    settings = pf.Training(max_epochs=200, batch=32, patience=0.05, weight_decay=0.0)
+    fitted = pf.fit(wide, X[:100], key=KEY, settings=settings)
+    assert fitted.stopped == "early"
+    assert len(fitted.history) < 200
+    (train, _), (judge, _) = loop.holdout(X[:100], None, 0.1, jax.random.split(KEY)[0])
+    assert len(train) == 90
+    assert -float(fitted.model.log_prob(judge).mean()) == pytest.approx(fitted.best_loss, abs=1e-5)
+
+
+def test_time_limit():
+    settings = pf.Training(max_epochs=10**6, batch=32, max_time=1.0)
+    fitted = pf.fit(model(), X, key=KEY, settings=settings)
+    assert fitted.stopped == "time"
+    assert len(fitted.history) < 10**6
+
+
+def test_given_validation_rows_and_conditions():
+    conditional = TINY.build(1, 1, key=KEY)
+    x, c = X[:, :1], X[:, 1:]
+    fitted = pf.fit(
+        conditional, x[:200], c[:200], key=KEY, settings=SETTINGS, validation=(x[200:], c[200:])
+    )
+    expected = -float(fitted.model.log_prob(x[200:], c[200:]).mean())
+    assert expected == pytest.approx(fitted.best_loss, abs=1e-5)
+
+
+def test_jitter_widens_what_is_learnt():
+    """Rows on two points, each spread over a cell by the noise: the density cannot collapse."""
+    points = np.where(X > 0.2, 1.0, 0.0).astype(np.float32)
+    settings = pf.Training(max_epochs=30, batch=32)
+    fitted = pf.fit(model(), points, key=KEY, settings=settings, jitter=np.ones(2))
+    # A density on cells of width 1 in two columns of two points each cannot beat -log 4 by more than chance.
+    assert -np.log(4) - 0.7 < -fitted.best_loss < -np.log(4) + 0.35
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: pf.fit(model(), X[:1], key=KEY), "at least 2 rows"),
+        (
+            lambda: pf.fit(model(), np.full((9, 2), np.nan, np.float32), key=KEY),
+            "18 values that are not finite",
+        ),
+        (lambda: pf.fit(model(), np.zeros((9, 2), int), key=KEY), "floating-point rows"),
+        (lambda: pf.fit(model(), X, X[:5], key=KEY), "300 rows in x, but 5 conditions"),
+        (lambda: pf.Training(batch=0), "batch=0: must be positive"),
+        (lambda: pf.Training(validation=1.0), "validation=1.0"),
+        (lambda: pf.Training(weight_decay=-1.0), "weight_decay=-1.0"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(pf.InputError, match=message):
+        call()
+
+
+def test_settings_follow_the_rows():
+    assert pf.Training().for_rows(3_283).batch == 128
+    assert pf.Training().for_rows(18_000).batch == 256
+    assert pf.Training(batch=64).for_rows(18_000).batch == 64
+    assert pf.Training().for_rows(10).batch == 10
+    assert pf.Training().for_rows(10**7).max_steps == 8000
+
+
+def test_any_loss():
+    def squared_latents(model, x, condition, key):
+        z, _ = model.inverse(x)
+        return (z**2).sum(-1)
+
+    fitted = pf.fit(model(), X, key=KEY, loss=squared_latents, settings=SETTINGS)
+    assert fitted.best_loss < float(squared_latents(model(), X, None, None).mean())
+    assert negative_log_prob(fitted.model, X, None, None).shape == (300,)
