@@ -69,7 +69,7 @@ def folder(tmp_path, monkeypatch):
 def short_fits(monkeypatch, page):
     """Fits of tables end after an epoch, and a flow given by name is a tiny one: the words are under test.
 
-    Half of such a fit is compiling the trust report, so it is left out where a page does not read it.
+    Much of such a fit is compiling the trust report, so it is left out where a page does not read it.
     """
     # The package's attribute of that name is the function.
     module = sys.modules["pushforward.estimators.fit_table"]

@@ -6,8 +6,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
-from pushforward.bijections import Additive, Affine, Chain, Elementwise, Reverse
+from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
+from pushforward.bijections import Additive, Affine, Chain, Elementwise
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -48,7 +48,7 @@ class NICE:
                 dropout=self.dropout,
                 key=key,
             )
-            return Chain([coupling, Reverse(d)])
+            return Chain([coupling, next_turn(d)])
 
         flow = stacked_flow(layer, self.layers, (d,), self.base, key)
         scale = Elementwise(Affine(), d, jnp.zeros((2, d)))

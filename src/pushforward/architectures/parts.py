@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import jax
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import (
@@ -10,6 +11,8 @@ from pushforward.bijections import (
     AbstractTransformer,
     Autoregressive,
     Coupling,
+    Permutation,
+    Reverse,
     Stack,
 )
 from pushforward.distributions import Flow, base_named
@@ -59,6 +62,15 @@ def coupling_layer(
     kept = d // 2
     inputs, out = kept + condition_size(condition), (transformer.size, d - kept)
     return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition)
+
+
+def next_turn(d: int) -> AbstractBijection:
+    """The reordering after a coupling layer that gives every coordinate its turn to be kept.
+
+    Reversing would leave the middle one of an odd number of coordinates transformed by every layer and seen by none,
+    so that affine couplings could model it as a Gaussian only; those are rotated by the number kept.
+    """
+    return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
 def stacked_flow(

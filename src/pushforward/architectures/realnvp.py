@@ -5,8 +5,8 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain, Reverse
+from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
+from pushforward.bijections import Affine, Chain
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -47,6 +47,6 @@ class RealNVP:
                 dropout=self.dropout,
                 key=key,
             )
-            return Chain([coupling, Reverse(d)])
+            return Chain([coupling, next_turn(d)])
 
         return stacked_flow(layer, self.layers, (d,), self.base, key)

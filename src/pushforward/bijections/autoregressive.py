@@ -1,5 +1,7 @@
 """The autoregressive structure."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -68,4 +70,8 @@ class Autoregressive(AbstractBijection):
 
 def as_columns(condition: Array | None) -> Array | None:
     """Condition rows `(n, *condition)` as network features `(size, n)`."""
-    return None if condition is None else condition.reshape(condition.shape[0], -1).T
+    return (
+        None
+        if condition is None
+        else condition.reshape(condition.shape[0], math.prod(condition.shape[1:])).T
+    )

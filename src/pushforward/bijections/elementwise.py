@@ -42,10 +42,10 @@ class Elementwise(AbstractBijection):
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         x, log_slope = self.transformer.forward(z, self._params(z.shape[0]))
-        return x, log_slope.reshape(z.shape[0], -1).sum(1)
+        return x, log_slope.sum(range(1, z.ndim))
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         z, log_slope = self.transformer.inverse(x, self._params(x.shape[0]))
-        return z, log_slope.reshape(x.shape[0], -1).sum(1)
+        return z, log_slope.sum(range(1, x.ndim))

@@ -1,6 +1,7 @@
 """Fixed reorderings of the coordinates."""
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
@@ -49,7 +50,9 @@ class Permutation(AbstractBijection):
     condition_shape: None = eqx.field(static=True)
 
     def __init__(self, order: Int[Array | np.ndarray, " d"]):
-        if sorted(np.asarray(order).tolist()) != list(range(len(order))):
+        # Under vmap, as in a stack, the values cannot be looked at.
+        concrete = not isinstance(order, jax.core.Tracer)
+        if concrete and sorted(np.asarray(order).tolist()) != list(range(len(order))):
             raise InputError(f"order must be a permutation of 0..{len(order) - 1}")
         self.order = jnp.asarray(order, jnp.int32)
         self.event_shape = (len(order),)

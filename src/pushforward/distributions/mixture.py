@@ -1,9 +1,10 @@
 """The Gaussian mixture."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
@@ -43,8 +44,8 @@ class GaussianMixture(AbstractDistribution):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         z = (x[:, None] - self.means) * jnp.exp(-self.log_scales)
-        logs = -0.5 * z * z - self.log_scales - 0.5 * np.log(2 * np.pi)
-        each = logs.reshape(x.shape[0], self.logits.size, -1).sum(2)
+        logs = -0.5 * z * z - self.log_scales - 0.5 * math.log(2 * math.pi)
+        each = logs.sum(range(2, logs.ndim))
         return jax.nn.logsumexp(each + jax.nn.log_softmax(self.logits), axis=1)
 
     def sample_rows(

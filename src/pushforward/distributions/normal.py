@@ -1,9 +1,10 @@
 """The standard normal."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution, sum_event
@@ -34,7 +35,7 @@ class Normal(AbstractDistribution):
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
-        return sum_event(-0.5 * x * x - 0.5 * np.log(2 * np.pi))
+        return sum_event(-0.5 * x * x - 0.5 * math.log(2 * math.pi))
 
     def sample_rows(
         self, key: PRNGKeyArray, n: int, condition: Array | None

@@ -35,7 +35,7 @@ class Uniform(AbstractDistribution):
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
-        inside = ((x >= self.low) & (x <= self.high)).reshape(x.shape[0], -1).all(1)
+        inside = ((x >= self.low) & (x <= self.high)).all(range(1, x.ndim))
         size = int(np.prod(self.event_shape))
         log_volume = jnp.asarray(size * np.log(self.high - self.low), x.dtype)
         return jnp.where(inside, -log_volume, -jnp.inf)

@@ -21,8 +21,8 @@ from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
 from pushforward.training.loop import Pair, holdout
 
-# Share of a time limit that each entrant of the race may take.
-RACE_SHARE = 0.1
+# Seconds of a time limit from which on there is time for a race.
+RACE_TIME = 30.0
 
 
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
@@ -98,14 +98,16 @@ def fit_table(
 
         began = time.perf_counter()
         tried = {}
-        if len(entrants) > 1:
-            short = replace(settings, max_time=settings.max_time and RACE_SHARE * settings.max_time)
+        if len(entrants) > 1 and (settings.max_time is None or settings.max_time >= RACE_TIME):
+            # Never on the clock: the order of the entrants must not depend on how long they take to compile.
+            short = replace(settings, max_time=None)
             steps = len(train[0]) // (settings.for_rows(len(train[0])).batch or 1)
             tried = {
                 e: run(e, short, lambda at: at.epoch * steps >= RACE_STEPS).best_loss
                 for e in entrants
             }
-        chosen = min(entrants, key=lambda entrant: tried.get(entrant, 0.0))
+        # Without a race the last: affine layers, which compile and train fastest.
+        chosen = min(entrants, key=lambda entrant: tried[entrant]) if tried else entrants[-1]
         if settings.max_time is not None:
             settings = replace(settings, max_time=settings.max_time - (time.perf_counter() - began))
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)

@@ -1,9 +1,10 @@
 """The rational-quadratic spline."""
 
+import math
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from pushforward.bijections.transformers.base import AbstractTransformer
@@ -83,7 +84,8 @@ class RationalQuadratic(AbstractTransformer):
         discriminant = jnp.maximum(qb * qb - 4 * qa * qc, 0.0)
         # qb > 0 or the discriminant > 0 inside the box; the floor keeps the square root's gradient finite.
         t = 2 * qc / (-qb - jnp.sqrt(jnp.maximum(discriminant, jnp.finfo(z.dtype).tiny)))
-        t = jnp.clip(t, 0.0, 1.0)
+        # Not `clip`: at a knot, where t is exactly 0 or 1, its gradient is half of the true one.
+        t = jnp.where(t < 0, 0.0, jnp.where(t > 1, 1.0, t))
         _, log_slope = _evaluate(t, w, b, h, d0, d1)
         return jnp.where(inside, a + t * w, z), jnp.where(inside, -log_slope, 0.0)
 
@@ -104,7 +106,11 @@ class RationalQuadratic(AbstractTransformer):
         first = jnp.ones((1, *value.shape), bool)
         left = jnp.concatenate([passed, ~first])
         here = jnp.concatenate([first, passed]) & ~left
-        a, b = least * passed.sum(0) - self.bound + scale * jnp.where(left, e, 0.0).sum(1)
+        a, b = (
+            least * passed.sum(0, dtype=value.dtype)
+            - self.bound
+            + scale * jnp.where(left, e, 0.0).sum(1)
+        )
         w, h = least + scale * jnp.where(here, e, 0.0).sum(1)
         # The outermost knots have no parameter: raw slope 0, which is slope 1.
         slopes = params[2 * k :]
@@ -114,7 +120,7 @@ class RationalQuadratic(AbstractTransformer):
 
     def _slope(self, raw: Array) -> Array:
         # Slope 1 at raw = 0, the slope of the tails.
-        return jax.nn.softplus(raw + np.log(np.expm1(1.0 - self.min_slope))) + self.min_slope
+        return jax.nn.softplus(raw + math.log(math.expm1(1.0 - self.min_slope))) + self.min_slope
 
 
 def _evaluate(t, w, b, h, d0, d1):
