@@ -37,6 +37,7 @@ check: $(VENV)/.dev  ## format, lint, types, fast tests
 
 fix: $(VENV)/.dev  ## format and mend what the linter can mend
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	$(BIN)/python docs/generate.py
 
 bench: $(VENV)/.bench  ## the tables of benchmarks/RESULTS.md, peers beside
 	$(BIN)/python benchmarks/run.py

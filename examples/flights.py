@@ -52,7 +52,9 @@ def picture(data: np.ndarray, samples: np.ndarray, path: Path) -> None:
     pairs = [(0, 1), (2, 3), (1, 2), (0, 3)]
     low, high = np.quantile(data, [0.002, 0.998], axis=0)
     margin = 0.05 * (high - low)
-    figure, axes = plt.subplots(2, len(pairs), figsize=(3.4 * len(pairs), 6.6), constrained_layout=True)
+    figure, axes = plt.subplots(
+        2, len(pairs), figsize=(3.4 * len(pairs), 6.6), constrained_layout=True
+    )
     for column, (i, j) in enumerate(pairs):
         for row, (name, values, colour) in enumerate(
             [("data", data, "#30506b"), ("samples", samples, "#b4532a")]
@@ -75,7 +77,9 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
 
     train, test = flights(options.rows)
-    print(f"{len(train):,} flights to learn from, {len(test):,} held out, columns {', '.join(COLUMNS)}")
+    print(
+        f"{len(train):,} flights to learn from, {len(test):,} held out, columns {', '.join(COLUMNS)}"
+    )
     frame = pl.DataFrame(train, schema=COLUMNS)
     model = pf.FlowDensity(max_time=options.seconds, random_state=0, verbose=True).fit(frame)
 
@@ -84,7 +88,9 @@ def main() -> None:
     flow = model.score(pl.DataFrame(dequantized(test), schema=COLUMNS))
     print("\nheld-out log-density, nats per flight (higher is better)")
     print(f"  full-covariance Gaussian            {gaussian:8.3f}")
-    print(f"  Gaussian mixture, {components:2d} components     {mixture:8.3f}   (chosen by validation)")
+    print(
+        f"  Gaussian mixture, {components:2d} components     {mixture:8.3f}   (chosen by validation)"
+    )
     print(f"  pushforward                         {flow:8.3f}")
 
     samples = model.sample(len(test), random_state=1)

@@ -22,7 +22,7 @@ def inspect(
 
     Prints the flow and its options, the columns with their units, how it was trained, and the
     trust report.
-    The trust report was measured on held-out rows when the model was fitted: the mean log density
+    The trust report was measured on the validation rows when the model was fitted: the mean log density
     beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
     and how many rows lie in the tails.
     """
@@ -53,7 +53,14 @@ def inspect(
     _section("columns", _columns(fitted.columns))
     if fitted.given is not None:
         _section("condition", _columns(fitted.given))
-    _section("training", [f"{name}: {_brief(value)}" for name, value in fitted.summary.items()])
+    _section(
+        "training",
+        [
+            f"{name}: {_brief(value)}"
+            for name, value in fitted.summary.items()
+            if value != [] and name != "estimator"
+        ],
+    )
     _section("trust", format_trust(fitted.trust))
 
 

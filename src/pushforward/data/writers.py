@@ -74,8 +74,11 @@ def open_writer(
 
     ```python
     >>> import numpy as np
-    >>> with open_writer("-", ["a", "b"], integer=[True, False]) as writer:  # doctest: +SKIP
-    ...     writer.write(np.array([[1.0, 0.1]]))
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with open_writer(f"{folder}/t.csv", ["a", "b"], integer=[True, False]) as writer:
+    ...         writer.write(np.array([[1.0, 0.1]]))
+    ...     print(open(f"{folder}/t.csv").read(), end="")
     a,b
     1,0.1
 

@@ -58,7 +58,8 @@ def fit_table(
         precision: 32 or 64 bits.
         seed: source of all randomness.
         report: called after every epoch; return True to stop with the best model so far.
-        checkpoint: file to keep the state of training in, removed at the end; None for none.
+        checkpoint: file to keep the state of training in, for the caller to delete once the model is saved; None for
+            none.
         resume: continue from the checkpoint, if it exists.
         trust: whether to measure the trust report on the validation rows.
 
@@ -109,7 +110,8 @@ def fit_table(
         # Without a race the last: affine layers, which compile and train fastest.
         chosen = min(entrants, key=lambda entrant: tried[entrant]) if tried else entrants[-1]
         if settings.max_time is not None:
-            settings = replace(settings, max_time=settings.max_time - (time.perf_counter() - began))
+            left = settings.max_time - (time.perf_counter() - began)
+            settings = replace(settings, max_time=max(left, 1.0))
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
         fitted = run(chosen, settings, _in_units(report, columns.log_det), kept)
     summary = _summary(fitted, train[0], columns)

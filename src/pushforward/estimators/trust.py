@@ -41,7 +41,8 @@ def trust_report(
 
     Arguments:
         model: the density; its own `trust` is not looked at.
-        heldout: rows that the training did not see, in the table's units. Of more than 8,192, that many drawn at
+        heldout: rows that no gradient saw (they may have chosen when to stop, and between models), in the table's
+            units. Of more than 8,192, that many drawn at
             random are used.
         train: the rows of the training; a Gaussian with full covariance is fitted to them for comparison.
         heldout_given, train_given: the condition of each, for a conditional model. The Gaussian is then the linear

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
 
 import equinox as eqx
@@ -228,7 +228,7 @@ def fit(
         _check_rows(*judge, "validation")
     fingerprint = {
         "data": digest(*rows, *judge),
-        "settings": digest(settings, jax.random.key_data(key).tolist()),
+        "settings": digest(replace(settings, max_time=None), jax.random.key_data(key).tolist()),
         "model": digest(
             jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
         ),

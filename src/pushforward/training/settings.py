@@ -21,7 +21,7 @@ class Training:
             limit. Runs under a time limit are not reproducible to the bit.
         learning_rate: the peak of the schedule (linear warm-up, then cosine to zero).
         warmup: share of the run spent warming up.
-        weight_decay: decoupled weight decay (AdamW) on weights, not on biases.
+        weight_decay: decoupled weight decay (AdamW) on the matrices of stacked layers, not on biases or scales.
         clip: largest norm of a gradient.
         average: decay of the averaged weights, which validation judges and the fit returns; 0 turns it off.
         validation: share of rows held out for early stopping and the choice of the best weights.
