@@ -18,6 +18,11 @@ from pushforward.networks.layers import (
 )
 
 
+# Widths at which a masked product is split in two. Below, two small products cost as much as one; measured on two
+# cores, a training step of NSF takes 0.81 x (width 256), 0.84 x (384), 1.15 x (512), of MAF 0.89, 1.0, 0.92 x.
+SPLIT = range(256, 512)
+
+
 class Known(eqx.Module):
     """What a masked network knows after some coordinates are revealed: the coordinates `(d, n)` and the activations
     of every layer, `(width, n)` each. Entries not yet known are never read."""
@@ -129,13 +134,17 @@ class MaskedMLP(eqx.Module):
         act = activation_named(self.activation)
         first, hidden, last = self._masked()
         keys = split(key, 1 + hidden.shape[0])
+        degree, d = self._degree, x.shape[0]
         h = first @ x + self._context(condition)
         for i in range(hidden.shape[0]):
-            step = hidden[i] @ dropout(act(h), self.dropout, keys[i])
+            step = _triangular(hidden[i], dropout(act(h), self.dropout, keys[i]), degree, degree)
             h = step + self.hidden_bias[i][:, None] + (h if self.residual else 0.0)
-        size, d, width = last.shape
         h = dropout(act(h), self.dropout, keys[-1])
-        return (last.reshape(size * d, width) @ h).reshape(size, d, -1) + self.last_bias[..., None]
+        # Outputs of one coordinate side by side, so that rows are sorted by degree here too.
+        size, n = last.shape[0], x.shape[1]
+        rows = jnp.moveaxis(last, 0, 1).reshape(d * size, -1)
+        out = _triangular(rows, h, np.repeat(np.arange(d), size), degree)
+        return jnp.moveaxis(out.reshape(d, size, n), 0, 1) + self.last_bias[..., None]
 
     def _context(self, condition: Array | None) -> Array:
         """What the first layer knows before any coordinate: `(width, 1 or n)`."""
@@ -181,6 +190,24 @@ class MaskedMLP(eqx.Module):
         if degree[0] == 0:
             layers = layers_on(x, layers, 0, width)
         return OneByOne(Known(x, layers), params_of, reveal)
+
+
+def _triangular(
+    weights: Float[Array, "rows width"],
+    h: Float[Array, "width n"],
+    row_degree: Int[np.ndarray, " rows"],
+    degree: Int[np.ndarray, " width"],
+) -> Float[Array, "rows n"]:
+    """`weights @ h` for masked weights with sorted degrees, leaving out most of the block of zeros.
+
+    The first half of the rows reads only the units up to its largest degree: a quarter of the product less.
+    """
+    rows, width = weights.shape
+    half = rows // 2
+    seen = int(np.searchsorted(degree, row_degree[half - 1], side="right")) if half else width
+    if width not in SPLIT or seen == width:
+        return weights @ h
+    return jnp.concatenate([weights[:half, :seen] @ h[:seen], weights[half:] @ h])
 
 
 def _degrees(d: int, width: int, conditional: bool) -> Int[np.ndarray, " width"]:
