@@ -22,6 +22,17 @@ class Glow:
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
+
+    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> architecture = pf.architectures.Glow(layers=2, width=8)
+    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
+    (4,)
+
+    ```
     """
 
     layers: int = 8

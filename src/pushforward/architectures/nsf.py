@@ -32,6 +32,17 @@ class NSF:
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
+
+    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> architecture = pf.architectures.NSF(layers=2, width=8, bins=4)
+    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
+    (4,)
+
+    ```
     """
 
     layers: int = 5

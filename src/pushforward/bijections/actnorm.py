@@ -18,6 +18,15 @@ class ActNorm(AbstractBijection):
 
     Arguments:
         d: number of coordinates.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> x = jnp.array([[0.0], [4.0]])
+    >>> norm = pf.bijections.initialised(pf.bijections.ActNorm(1), x)
+    >>> [round(float(v), 3) for v in norm.inverse(x)[0][:, 0]]
+    [-1.0, 1.0]
+
+    ```
     """
 
     log_scale: Float[Array, " d"]

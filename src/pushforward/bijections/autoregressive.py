@@ -28,6 +28,17 @@ class Autoregressive(AbstractBijection):
         network: its outputs are the transformer's parameters.
         transformer: the scalar map.
         condition_shape: the shape of a condition, which the network sees flattened; None for none.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> from pushforward.networks import MaskedMLP
+    >>> network = MaskedMLP(3, 2, width=8, depth=1, key=jax.random.key(0))
+    >>> layer = pf.bijections.Autoregressive(network, pf.bijections.Affine())
+    >>> z, log_det = layer.inverse(jax.numpy.ones((5, 3)))
+    >>> z.shape, log_det.shape
+    ((5, 3), (5,))
+
+    ```
     """
 
     network: MaskedMLP

@@ -20,6 +20,14 @@ class Chain(AbstractBijection):
         bijections: at least one map; all of one event shape, and those that take a condition of one condition shape.
 
     Raises `InputError` where shapes differ.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> turn = pf.bijections.Reverse(2)
+    >>> [int(v) for v in pf.bijections.Chain([turn, turn]).forward(jnp.arange(2.0))[0]]
+    [0, 1]
+
+    ```
     """
 
     bijections: tuple[AbstractBijection, ...]
@@ -69,6 +77,16 @@ class Stack(AbstractBijection):
         make: from a key to one layer; called under `vmap`, so that every layer draws its own parameters.
         layers: how many, at least 1.
         key: source of the layers' keys.
+
+    Raises `InputError` for fewer than 1 layer.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> stack = pf.bijections.Stack(lambda key: pf.bijections.LULinear(2), 3, key=jax.random.key(0))
+    >>> len(stack.unstack()), stack.forward(jax.numpy.ones(2))[0].shape
+    (3, (2,))
+
+    ```
     """
 
     layer: AbstractBijection
@@ -124,6 +142,15 @@ class Invert(AbstractBijection):
 
     Arguments:
         bijection: the map to turn round.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> norm = pf.bijections.SoftTails(1)
+    >>> turned = pf.bijections.Invert(norm)
+    >>> bool(turned.forward(jnp.array([20.0]))[0] == norm.inverse(jnp.array([20.0]))[0])
+    True
+
+    ```
     """
 
     bijection: AbstractBijection

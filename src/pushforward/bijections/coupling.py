@@ -27,6 +27,17 @@ class Coupling(AbstractBijection):
         transformer: the scalar map.
         kept: how many coordinates are kept.
         condition_shape: the shape of a condition; None for none.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> from pushforward.networks import MLP
+    >>> network = MLP(1, (2, 2), width=8, depth=1, key=jax.random.key(0))
+    >>> layer = pf.bijections.Coupling(network, pf.bijections.Affine(), kept=1)
+    >>> z, _ = layer.inverse(jax.numpy.ones((5, 3)))
+    >>> bool((z[:, 0] == 1).all())
+    True
+
+    ```
     """
 
     network: MLP

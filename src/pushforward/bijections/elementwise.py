@@ -18,6 +18,14 @@ class Elementwise(AbstractBijection):
         transformer: the scalar map.
         event: number of coordinates, or the event's shape.
         params: `(size, *event)`; default zeros, which is (nearly) the identity.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> shift = pf.bijections.Elementwise(pf.bijections.Additive(), 2, jnp.array([[1.0, 2.0]]))
+    >>> [float(v) for v in shift.forward(jnp.zeros(2))[0]]
+    [1.0, 2.0]
+
+    ```
     """
 
     transformer: AbstractTransformer

@@ -19,6 +19,14 @@ class LULinear(AbstractBijection):
 
     Arguments:
         d: number of coordinates.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> x, log_det = pf.bijections.LULinear(2).forward(jnp.array([1.0, 2.0]))
+    >>> [float(v) for v in x], float(abs(log_det))
+    ([1.0, 2.0], 0.0)
+
+    ```
     """
 
     lower: Float[Array, "d d"]

@@ -16,6 +16,13 @@ class Reverse(AbstractBijection):
 
     Arguments:
         d: number of coordinates.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> [int(v) for v in pf.bijections.Reverse(3).forward(jnp.arange(3.0))[0]]
+    [2, 1, 0]
+
+    ```
     """
 
     event_shape: Shape = eqx.field(static=True)
@@ -43,6 +50,14 @@ class Permutation(AbstractBijection):
         order: a permutation of `0..d-1`. It is kept as an array, so that stacked layers may differ.
 
     Raises `InputError` where `order` is not a permutation.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> turn = pf.bijections.Permutation(jnp.array([1, 2, 0]))
+    >>> [int(v) for v in turn.forward(jnp.arange(3.0))[0]]
+    [1, 2, 0]
+
+    ```
     """
 
     order: Int[Array, " d"]

@@ -20,6 +20,14 @@ class SoftTails(AbstractBijection):
     Arguments:
         d: number of coordinates.
         start: where the tails begin, in units of the (standardised) data; default 10.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> z, _ = pf.bijections.SoftTails(2).inverse(jnp.array([3.0, 1e30]))
+    >>> [round(float(v), 1) for v in z]
+    [3.0, 79.1]
+
+    ```
     """
 
     event_shape: Shape = eqx.field(static=True)

@@ -23,6 +23,16 @@ class GaussianMixture(AbstractDistribution):
         event: the event's size or shape.
         components: number of components; default 8.
         key: draws the initial means, standard normal; weights start equal, scales at 1.
+
+    Raises `InputError` for fewer than 1 component.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> mixture = pf.distributions.GaussianMixture(2, components=3, key=jax.random.key(0))
+    >>> mixture.sample(jax.random.key(1), (4,)).shape
+    (4, 2)
+
+    ```
     """
 
     logits: Float[Array, " components"]

@@ -23,6 +23,16 @@ class StudentT(AbstractDistribution):
     Arguments:
         event: the event's size or shape.
         freedom: initial degrees of freedom, above 1; default 10.
+
+    Raises `InputError` unless `freedom` is above 1.
+
+    ```python
+    >>> import pushforward as pf
+    >>> t = pf.distributions.StudentT(1, freedom=3.0)
+    >>> print(round(float(t.log_prob([0.0])), 4))
+    -1.0009
+
+    ```
     """
 
     raw_freedom: Float[Array, "*event"]

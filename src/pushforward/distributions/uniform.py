@@ -19,6 +19,14 @@ class Uniform(AbstractDistribution):
         low, high: the sides of the box; default 0 and 1.
 
     Raises `InputError` unless `low < high`.
+
+    ```python
+    >>> import pushforward as pf
+    >>> square = pf.distributions.Uniform(2, low=0.0, high=2.0)
+    >>> print(round(float(square.log_prob([1.0, 1.0])), 4), float(square.log_prob([3.0, 1.0])))
+    -1.3863 -inf
+
+    ```
     """
 
     low: float = eqx.field(static=True)

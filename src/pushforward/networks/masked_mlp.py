@@ -17,7 +17,6 @@ from pushforward.networks.layers import (
     uniform_weights,
 )
 
-
 # Widths at which a masked product is split in two. Below, two small products cost as much as one; measured on two
 # cores, a training step of NSF takes 0.81 x (width 256), 0.84 x (384), 1.15 x (512), of MAF 0.89, 1.0, 0.92 x.
 SPLIT = range(256, 512)
@@ -68,7 +67,20 @@ class MaskedMLP(eqx.Module):
         width: units of a hidden layer.
         depth: number of hidden layers, at least 1.
         residual: whether hidden layers after the first add their input.
+        activation: name of the activation between layers; default "relu".
         dropout: share of hidden units zeroed when called with a key.
+        last_scale: initial weights of the last layer, relative to the usual ones; default 0.01.
+
+    Raises `InputError` for a width or depth below 1, a dropout outside [0, 1) or an unknown activation.
+
+    ```python
+    >>> import jax
+    >>> from pushforward.networks import MaskedMLP
+    >>> network = MaskedMLP(3, 2, width=8, depth=1, key=jax.random.key(0))
+    >>> network(jax.numpy.ones((3, 5))).shape
+    (2, 3, 5)
+
+    ```
     """
 
     first: Float[Array, "width d"]

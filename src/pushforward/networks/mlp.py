@@ -27,7 +27,20 @@ class MLP(eqx.Module):
         width: units of a hidden layer.
         depth: number of hidden layers, at least 1.
         residual: whether hidden layers add their input.
+        activation: name of the activation between layers; default "relu".
         dropout: share of hidden units zeroed when called with a key.
+        last_scale: initial weights of the last layer, relative to the usual ones; default 0.01.
+
+    Raises `InputError` for a width or depth below 1, a dropout outside [0, 1) or an unknown activation.
+
+    ```python
+    >>> import jax
+    >>> from pushforward.networks import MLP
+    >>> network = MLP(2, (3, 4), width=8, depth=1, key=jax.random.key(0))
+    >>> network(jax.numpy.ones((2, 5))).shape
+    (3, 4, 5)
+
+    ```
     """
 
     first: Float[Array, "width inputs"]

@@ -25,6 +25,14 @@ class Checkpoint:
         path: the file; it is replaced as a whole, so that a kill leaves the last complete state.
         every: seconds between two writes; what a kill can lose. 0 writes after every segment of steps.
         resume: go on from the file if it exists. Without it an existing file is an error.
+
+    ```python
+    >>> from pathlib import Path
+    >>> import pushforward as pf
+    >>> pf.Checkpoint(Path("fit.checkpoint"), every=60.0, resume=True).every
+    60.0
+
+    ```
     """
 
     path: Path
