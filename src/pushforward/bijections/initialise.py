@@ -5,24 +5,31 @@ from typing import TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import ArrayLike
 
 from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.chain import Chain, Invert, Stack
+from pushforward.errors import InputError
 
 B = TypeVar("B", bound=AbstractBijection)
 
 
-def initialised(bijection: B, x: Array, condition: Array | None = None) -> B:
+def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
     """The map with every `ActNorm` in it set from the data rows that reach it; all else unchanged.
 
     Arguments:
         bijection: a map; chains and stacks are entered.
         x: `(n, *event)` data rows.
         condition: `(n, *condition)`, if the map takes one.
+
+    Raises `InputError` for an `ActNorm` inside `Invert`, which no data pass can reach.
     """
-    return _initialised(bijection, jnp.asarray(x), condition)[0]
+    return (
+        _initialised(bijection, jnp.asarray(x), condition)[0]
+        if _has_actnorm(bijection)
+        else bijection
+    )
 
 
 def _initialised(bijection, x, condition):
@@ -45,7 +52,7 @@ def _initialised(bijection, x, condition):
         )
         return eqx.tree_at(lambda s: s.layer, bijection, stacked), x
     elif isinstance(bijection, Invert) and _has_actnorm(bijection):
-        raise TypeError("an ActNorm inside Invert cannot be initialised from data")
+        raise InputError("an ActNorm inside Invert cannot be initialised from data")
     return bijection, bijection.inverse_rows(x, condition, None)[0]
 
 

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from pushforward.architectures import ARCHITECTURES, Architecture
-from pushforward.bijections import Chain, SoftTails
+from pushforward.bijections import Chain, SoftTails, initialised
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
@@ -21,6 +21,8 @@ from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
 from pushforward.training.loop import Pair, holdout
 
+# Rows of the data pass that sets data-dependent layers (Glow's actnorm).
+FIRST_ROWS = 4096
 # Seconds of a time limit from which on there is time for a race.
 RACE_TIME = 30.0
 
@@ -91,6 +93,9 @@ def fit_table(
             checkpoint: Checkpoint | None = None,
         ) -> Fitted:
             flow = table_flow(entrant, values.shape[1], condition, keys[1])
+            x, c = rows
+            first = x[:FIRST_ROWS], None if c is None else c[:FIRST_ROWS]
+            flow = Flow(flow.base, initialised(flow.bijection, *first))
             return fit(
                 flow, *rows, key=keys[2], settings=settings, validation=judge_rows,
                 jitter=columns.jitter if any(columns.lattice) else None,
