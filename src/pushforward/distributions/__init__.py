@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from jaxtyping import PRNGKeyArray
 
+from pushforward.bijections.logit import Logit
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import GaussianMixture
@@ -13,11 +14,17 @@ from pushforward.distributions.uniform import Uniform
 from pushforward.errors import InputError
 from pushforward.rows import Shape
 
+
+def _uniform(event: Shape, key: PRNGKeyArray) -> AbstractDistribution:
+    """The uniform measure on the unit cube, taken to the real line by the logit and so finite everywhere."""
+    # A bare box would give most rows of an untrained flow density 0, and no gradient.
+    return Flow(Uniform(event), Logit(event))
+
+
 BASES: dict[str, Callable[[Shape, PRNGKeyArray], AbstractDistribution]] = {
     "normal": lambda event, key: Normal(event),
     "student_t": lambda event, key: StudentT(event),
-    # Standardised data has to fit into the box: ten robust deviations either side, then the soft tails.
-    "uniform": lambda event, key: Uniform(event, low=-15.0, high=15.0),
+    "uniform": _uniform,
     "mixture": lambda event, key: GaussianMixture(event, key=key),
 }
 

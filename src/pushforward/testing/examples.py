@@ -71,7 +71,7 @@ def example_bases() -> dict[str, Subject]:
     return {subject.name: subject for subject in subjects}
 
 
-SUPPORTS = {"uniform": (-15.0, 15.0)}
+SUPPORTS: dict[str, tuple[float, float]] = {}
 """Sides of the box outside which a registered base's density is 0, where it has one."""
 
 
