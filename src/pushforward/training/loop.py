@@ -256,6 +256,8 @@ def _fit(
     assert batch is not None
     assert epochs is not None
     steps = n // batch
+    # The clock is the host's business: fits that differ in their time limit share one compiled program.
+    compiled = replace(settings, max_time=None)
     patience = max(1, math.ceil(settings.patience * epochs))
     noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
 
@@ -275,7 +277,7 @@ def _fit(
             pace = jnp.asarray([progress, per_step, at.scale], jnp.float32)
             trial, mean = _run(
                 state, static, train, order, jnp.asarray([at.step, last]), pace, noise, epoch_key,
-                loss, settings, batch,
+                loss, compiled, batch,
             )  # fmt: skip
             if not math.isfinite(float(mean)):
                 at.retries, at.scale = at.retries + 1, at.scale / 2
