@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake."""
+"""The two exceptions: a user's mistake, and a search that did not converge."""
 
 
 class InputError(ValueError):
@@ -14,3 +14,23 @@ class InputError(ValueError):
 
     ```
     """
+
+
+class ConvergenceError(ArithmeticError):
+    """A numeric inverse that did not reach its target.
+
+    Attributes:
+        residual: the largest |f(x) - target| left, NaN where the function itself is not finite.
+
+    ```python
+    >>> raise ConvergenceError("...", residual=0.5)
+    Traceback (most recent call last):
+    ...
+    pushforward.errors.ConvergenceError: ...
+
+    ```
+    """
+
+    def __init__(self, message: str, residual: float):
+        super().__init__(message)
+        self.residual = residual

@@ -1,8 +1,11 @@
 """One batch axis for every leaf: checking, broadcasting and flattening of leading axes, done once."""
 
 import math
+from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from pushforward.errors import InputError
@@ -103,3 +106,27 @@ def _condition_rows(
         ) from None
     condition = jnp.broadcast_to(condition, (*batch, *condition_shape))
     return batch, condition.reshape(math.prod(batch), *condition_shape)
+
+
+def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> tuple[Array, ...]:
+    """What `run()` gives for rows; outside of `jit`, a numeric inverse that failed raises its `ConvergenceError`.
+
+    Within a compiled loop a search cannot raise and leaves NaN. Where the answer for finite rows holds NaN, the run
+    is therefore repeated without compilation, so that the search at fault speaks for itself.
+
+    Arguments:
+        run: gives arrays with the rows on their first axis.
+        rows: `(n, *event)` what goes in; None where nothing does.
+    """
+    out = run()
+    if any(isinstance(array, jax.core.Tracer) for array in (*out, rows)):
+        return out
+    failed = np.zeros(out[0].shape[:1], bool)
+    for array in out:
+        failed |= np.isnan(np.asarray(array)).any(tuple(range(1, array.ndim)))
+    if rows is not None:
+        failed &= np.isfinite(np.asarray(rows)).all(tuple(range(1, rows.ndim)))
+    if failed.any():
+        with jax.disable_jit():
+            run()
+    return out

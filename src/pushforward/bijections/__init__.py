@@ -8,8 +8,10 @@ from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import initialised
 from pushforward.bijections.linear import LULinear
+from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.permutation import Permutation, Reverse
 from pushforward.bijections.soft_tails import SoftTails
+from pushforward.bijections.squash import Power, Sigmoid, Softplus
 from pushforward.bijections.transformers import (
     TRANSFORMERS,
     AbstractTransformer,
@@ -32,9 +34,13 @@ __all__ = [
     "Invert",
     "LULinear",
     "Permutation",
+    "Power",
     "RationalQuadratic",
     "Reverse",
+    "Sigmoid",
     "SoftTails",
+    "Softplus",
     "Stack",
+    "increasing_root",
     "initialised",
 ]

@@ -3,9 +3,12 @@
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.rows import Shape, broadcast_rows
+from pushforward.errors import InputError
+from pushforward.rows import Shape, broadcast_rows, settled
 
 
 class AbstractBijection(eqx.Module):
@@ -45,20 +48,31 @@ class AbstractBijection(eqx.Module):
             condition: `(*batch, *condition)`, broadcast against the batch of z.
             key: noise for maps that use it while training (dropout); without it the map is deterministic.
 
-        Raises `InputError` where a shape does not fit.
+        Raises `InputError` where a shape does not fit and, outside of `jit`, `ConvergenceError` where a numeric
+        inverse does not reach its target; under `jit` such rows are NaN.
         """
         rows, condition_rows, batch = broadcast_rows(
             z, self.event_shape, condition, self.condition_shape, "z"
         )
-        x, log_det = self.forward_rows(rows, condition_rows, key)
+        x, log_det = settled(lambda: self.forward_rows(rows, condition_rows, key), rows)
         return x.reshape(*batch, *self.event_shape), log_det.reshape(batch)
 
     def inverse(
         self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
-        """Pull data back to latent: `z` and `log |det dz/dx|` in nats; arguments as in `forward`."""
+        """Pull data back to latent: `z` and `log |det dz/dx|` in nats; arguments as in `forward`.
+
+        Raises, outside of `jit`, `InputError` for rows that the map cannot produce; under `jit` their log-det is
+        -inf.
+        """
         rows, condition_rows, batch = broadcast_rows(
             x, self.event_shape, condition, self.condition_shape, "x"
         )
-        z, log_det = self.inverse_rows(rows, condition_rows, key)
+        z, log_det = settled(lambda: self.inverse_rows(rows, condition_rows, key), rows)
+        if not isinstance(log_det, jax.core.Tracer) and (outside := np.isneginf(log_det)).any():
+            row = np.asarray(rows)[int(np.argmax(outside))]
+            raise InputError(
+                f"{int(outside.sum())} of {len(rows)} rows lie outside the values that the map takes, "
+                f"the first is {row.tolist()}"
+            )
         return z.reshape(*batch, *self.event_shape), log_det.reshape(batch)

@@ -4,20 +4,30 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.transformers.base import AbstractTransformer
+from pushforward.errors import InputError
+from pushforward.networks.mlp import MLP
 from pushforward.rows import Shape, as_shape
 
 
 class Elementwise(AbstractBijection):
-    """Transform every coordinate by its own scalar map, with learned parameters that depend on nothing.
+    """Transform every coordinate by its own scalar map, whose parameters are learned or follow from the condition.
 
-    Cost: one scalar map a coordinate, either way.
+        x_i = tau(z_i; p_i),    p = params + h(condition)
+
+    No coordinate depends on another. Cost: one scalar map a coordinate, either way, and one network pass where there
+    is a condition.
 
     Arguments:
         transformer: the scalar map.
         event: number of coordinates, or the event's shape.
         params: `(size, *event)`; default zeros, which is (nearly) the identity.
+        network: from the condition's features `(condition, n)` to `(size, *event, n)`; with a condition only.
+        condition_shape: the shape of a condition; None for none.
+
+    Raises `InputError` where only one of `network` and `condition_shape` is given.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -30,30 +40,44 @@ class Elementwise(AbstractBijection):
 
     transformer: AbstractTransformer
     params: Float[Array, "size *event"]
+    network: MLP | None
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(
-        self, transformer: AbstractTransformer, event: int | Shape, params: Array | None = None
+        self,
+        transformer: AbstractTransformer,
+        event: int | Shape,
+        params: Array | None = None,
+        network: MLP | None = None,
+        condition_shape: Shape | None = None,
     ):
         shape = as_shape(event)
         assert shape is not None
+        if (network is None) != (condition_shape is None):
+            raise InputError("an elementwise map needs both a network and a condition, or neither")
         self.transformer, self.event_shape = transformer, shape
-        self.condition_shape = None
+        self.network, self.condition_shape = network, condition_shape
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
 
-    def _params(self, n: int) -> Array:
-        size = self.transformer.size
-        return jnp.broadcast_to(self.params[:, None], (size, n, *self.event_shape))
+    def _params(self, n: int, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+        shape = (self.transformer.size, n, *self.event_shape)
+        params = jnp.broadcast_to(self.params[:, None], shape)
+        columns = as_columns(condition)
+        if self.network is None or columns is None:
+            return params
+        return params + jnp.moveaxis(self.network(columns, key), -1, 1)
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        x, log_slope = self.transformer.forward(z, self._params(z.shape[0]))
+        params = self._params(z.shape[0], condition, key)
+        x, log_slope = self.transformer.forward(z, params)
         return x, log_slope.sum(range(1, z.ndim))
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        z, log_slope = self.transformer.inverse(x, self._params(x.shape[0]))
+        params = self._params(x.shape[0], condition, key)
+        z, log_slope = self.transformer.inverse(x, params)
         return z, log_slope.sum(range(1, x.ndim))

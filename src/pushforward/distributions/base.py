@@ -6,7 +6,7 @@ from abc import abstractmethod
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.rows import Shape, broadcast_rows, condition_rows
+from pushforward.rows import Shape, broadcast_rows, condition_rows, settled
 
 
 class AbstractDistribution(eqx.Module):
@@ -50,7 +50,7 @@ class AbstractDistribution(eqx.Module):
         rows, conditions, batch = broadcast_rows(
             x, self.event_shape, condition, self.condition_shape, "x"
         )
-        return self.log_prob_rows(rows, conditions, key).reshape(batch)
+        return settled(lambda: (self.log_prob_rows(rows, conditions, key),), rows)[0].reshape(batch)
 
     def sample(
         self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
@@ -61,9 +61,12 @@ class AbstractDistribution(eqx.Module):
     def sample_and_log_prob(
         self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
     ) -> tuple[Array, Array]:
-        """Draws as in `sample`, with their log-densities in nats from the same pass."""
+        """Draws as in `sample`, with their log-densities in nats from the same pass.
+
+        Raises `ConvergenceError` where a numeric inverse does not reach its target; under `jit` such draws are NaN.
+        """
         conditions, batch = condition_rows(condition, self.condition_shape, tuple(shape))
-        x, log_prob = self.sample_rows(key, math.prod(batch), conditions)
+        x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
 
 

@@ -106,6 +106,10 @@ class TableModel:
                     block_given = _padded(repeated, size, self.precision)
                 key = jax.random.fold_in(jax.random.key(seed), number)
                 draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
+                if np.isnan(draws).any():
+                    # The same draws without compilation, where the numeric inverse at fault raises.
+                    with jax.disable_jit():
+                        _sample(self.flow, key, block_given, size)
             yield self.columns.decode(draws[: stop - start])
 
     def _condition(self, given: np.ndarray | None, rows: int) -> np.ndarray | None:

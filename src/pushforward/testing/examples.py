@@ -38,12 +38,21 @@ def example_bijections() -> dict[str, Subject]:
             "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
         ),
         bijection_subject("Elementwise", b.Elementwise(spline, (2, 2))),
+        bijection_subject(
+            "Elementwise conditional",
+            b.Elementwise(
+                affine, 2, network=MLP(2, (2, 2), width=8, depth=1, key=key), condition_shape=(2,)
+            ),
+        ),
         bijection_subject("Invert", b.Invert(made)),
         bijection_subject("LULinear", b.LULinear(3)),
         bijection_subject(
             "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
         ),
+        bijection_subject("Power", b.Power(2)),
         bijection_subject("Reverse", b.Reverse(2), volume_preserving=True),
+        bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
+        bijection_subject("Softplus", b.Softplus(2)),
         bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
         bijection_subject("Stack", b.Stack(lambda k: b.ActNorm(2), 3, key=key)),
     ]
