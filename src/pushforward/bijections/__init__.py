@@ -3,7 +3,7 @@
 from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.chain import Chain, Invert, Stack
+from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import initialised
@@ -43,4 +43,5 @@ __all__ = [
     "Stack",
     "increasing_root",
     "initialised",
+    "with_remat",
 ]

@@ -1,16 +1,19 @@
 """Composition: chains, stacks of equal layers, and the inverse of a map."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.remat import check_remat, run_chain, run_stack
 from pushforward.errors import InputError
-from pushforward.networks.layers import split
 from pushforward.rows import Shape
+
+M = TypeVar("M")
 
 
 class Chain(AbstractBijection):
@@ -18,8 +21,9 @@ class Chain(AbstractBijection):
 
     Arguments:
         bijections: at least one map; all of one event shape, and those that take a condition of one condition shape.
+        remat: how gradients come by the activations, `"none"` or `"invertible"`, see `Stack`.
 
-    Raises `InputError` where shapes differ.
+    Raises `InputError` where shapes differ, or for an unknown `remat`.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -33,8 +37,9 @@ class Chain(AbstractBijection):
     bijections: tuple[AbstractBijection, ...]
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
+    remat: str = eqx.field(static=True)
 
-    def __init__(self, bijections: Sequence[AbstractBijection]):
+    def __init__(self, bijections: Sequence[AbstractBijection], *, remat: str = "none"):
         if not bijections:
             raise InputError("a chain needs at least one bijection")
         events = {b.event_shape for b in bijections}
@@ -43,6 +48,7 @@ class Chain(AbstractBijection):
             raise InputError(
                 f"a chain's maps differ in shape: events {events}, conditions {conditions}"
             )
+        self.remat = check_remat(remat)
         self.bijections = tuple(bijections)
         self.event_shape = bijections[0].event_shape
         self.condition_shape = conditions.pop() if conditions else None
@@ -50,21 +56,12 @@ class Chain(AbstractBijection):
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        total = jnp.zeros(z.shape[0], z.dtype)
-        for bijection, k in zip(self.bijections, split(key, len(self.bijections)), strict=True):
-            z, log_det = bijection.forward_rows(z, condition, k)
-            total = total + log_det
-        return z, total
+        return run_chain(self.bijections, z, condition, key, "forward_rows", self.remat)
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        total = jnp.zeros(x.shape[0], x.dtype)
-        keys = split(key, len(self.bijections))
-        for bijection, k in zip(reversed(self.bijections), keys, strict=True):
-            x, log_det = bijection.inverse_rows(x, condition, k)
-            total = total + log_det
-        return x, total
+        return run_chain(self.bijections[::-1], x, condition, key, "inverse_rows", self.remat)
 
 
 class Stack(AbstractBijection):
@@ -77,8 +74,12 @@ class Stack(AbstractBijection):
         make: from a key to one layer; called under `vmap`, so that every layer draws its own parameters.
         layers: how many, at least 1.
         key: source of the layers' keys.
+        remat: how gradients come by the activations. `"none"` keeps those of every layer; `"invertible"` keeps the
+            last one and recomputes the others through the layers' inverses (Gomez et al. 2017, arXiv 1707.04585):
+            memory does not grow with the layers, time does by the inverse. Reverse mode only, and worth it for maps
+            whose two directions cost the same.
 
-    Raises `InputError` for fewer than 1 layer.
+    Raises `InputError` for fewer than 1 layer or an unknown `remat`.
 
     ```python
     >>> import jax, pushforward as pf
@@ -93,12 +94,19 @@ class Stack(AbstractBijection):
     layers: int = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
+    remat: str = eqx.field(static=True)
 
     def __init__(
-        self, make: Callable[[PRNGKeyArray], AbstractBijection], layers: int, *, key: PRNGKeyArray
+        self,
+        make: Callable[[PRNGKeyArray], AbstractBijection],
+        layers: int,
+        *,
+        key: PRNGKeyArray,
+        remat: str = "none",
     ):
         if layers < 1:
             raise InputError(f"layers={layers}: at least 1 layer is needed")
+        self.remat = check_remat(remat)
         self.layer = eqx.filter_vmap(make)(jax.random.split(key, layers))
         self.layers = layers
         self.event_shape = self.layer.event_shape
@@ -112,29 +120,25 @@ class Stack(AbstractBijection):
             for i in range(self.layers)
         ]
 
-    def _scan(self, value, condition, key, method: str, reverse: bool):
-        arrays, static = eqx.partition(self.layer, eqx.is_array)
-        keys = None if key is None else jax.random.split(key, self.layers)
-
-        def step(carry, layer):
-            value, total = carry
-            arrays, k = layer
-            bijection = eqx.combine(arrays, static)
-            value, log_det = getattr(bijection, method)(value, condition, k)
-            return (value, total + log_det), None
-
-        start = (value, jnp.zeros(value.shape[0], value.dtype))
-        return jax.lax.scan(step, start, (arrays, keys), reverse=reverse)[0]
+    def with_remat(self, remat: str) -> "Stack":
+        """The same layers with another `remat`."""
+        other = object.__new__(Stack)
+        for field in fields(self):
+            value = check_remat(remat) if field.name == "remat" else getattr(self, field.name)
+            object.__setattr__(other, field.name, value)
+        return other
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        return self._scan(z, condition, key, "forward_rows", reverse=False)
+        how = "forward_rows", self.remat
+        return run_stack(self.layer, self.layers, z, condition, key, *how)
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        return self._scan(x, condition, key, "inverse_rows", reverse=True)
+        how = "inverse_rows", self.remat
+        return run_stack(self.layer, self.layers, x, condition, key, *how)
 
 
 class Invert(AbstractBijection):
@@ -171,3 +175,33 @@ class Invert(AbstractBijection):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         return self.bijection.forward_rows(x, condition, key)
+
+
+def with_remat(model: M, remat: str) -> M:
+    """The model with every `Stack` in it set to that `remat`; all else unchanged.
+
+    Arguments:
+        model: any pytree of modules.
+        remat: `"none"` or `"invertible"`, see `Stack`.
+
+    Raises `InputError` for an unknown `remat`, or for `"invertible"` where the model has no stack.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> flow = pf.architectures.RealNVP(layers=2, width=8).build(3, key=jax.random.key(0))
+    >>> pf.bijections.with_remat(flow, "invertible").bijection.remat
+    'invertible'
+
+    ```
+    """
+
+    def is_stack(node: Any) -> bool:
+        return isinstance(node, Stack)
+
+    if check_remat(remat) != "none" and not any(
+        map(is_stack, jax.tree.leaves(model, is_leaf=is_stack))
+    ):
+        raise InputError(f"remat={remat!r}: the model has no stack of layers to apply it to")
+    return jax.tree.map(
+        lambda node: node.with_remat(remat) if is_stack(node) else node, model, is_leaf=is_stack
+    )

@@ -13,6 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from pushforward.bijections import with_remat
 from pushforward.errors import InputError
 from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
 from pushforward.training.loss import Loss, negative_log_prob
@@ -261,6 +262,8 @@ def _fit(
     patience = max(1, math.ceil(settings.patience * epochs))
     noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
 
+    if settings.remat != "none":
+        model = with_remat(model, settings.remat)
     params, static = eqx.partition(model, eqx.is_inexact_array)
     state = State(params, optimiser_of(settings).init(params), params, jnp.zeros((), jnp.int32))
     best, at = params, _Progress()
@@ -313,8 +316,9 @@ def _fit(
         at.stopped = ""  # a resumed fit goes on from here
     if file is not None:
         file.write((state, best), at.to_json())
+    fitted = eqx.combine(best, static)
     return Fitted(
-        eqx.combine(best, static),
+        fitted if settings.remat == "none" else with_remat(fitted, "none"),
         tuple(at.history),
         at.best_loss,
         stopped,

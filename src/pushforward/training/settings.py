@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass, replace
 
+from pushforward.bijections.remat import check_remat
 from pushforward.errors import InputError
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
@@ -26,6 +27,8 @@ class Training:
         average: decay of the averaged weights, which validation judges and the fit returns; 0 turns it off.
         validation: share of rows held out for early stopping and the choice of the best weights.
         patience: epochs without improvement after which the fit ends, as a share of all epochs.
+        remat: how gradients come by the activations of stacked layers: `"none"` keeps them; `"invertible"` recomputes
+            them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
         retries: how often a non-finite loss is rolled back with half the step before the fit gives up.
 
     Raises `InputError` for values out of range.
@@ -50,6 +53,7 @@ class Training:
     average: float | None = None
     validation: float = 0.1
     patience: float = 0.25
+    remat: str = "none"
     retries: int = 5
 
     def __post_init__(self):
@@ -69,6 +73,7 @@ class Training:
             value = getattr(self, name)
             if value is not None and not 0 <= value < 1:
                 raise InputError(f"{name}={value}: must be at least 0 and below 1")
+        check_remat(self.remat)
         if self.weight_decay is not None and not self.weight_decay >= 0:
             raise InputError(f"weight_decay={self.weight_decay}: must not be negative")
 
