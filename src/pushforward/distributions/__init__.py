@@ -9,6 +9,7 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import GaussianMixture
 from pushforward.distributions.normal import Normal
+from pushforward.distributions.resampled import Resampled
 from pushforward.distributions.student_t import StudentT
 from pushforward.distributions.uniform import Uniform
 from pushforward.errors import InputError
@@ -26,6 +27,7 @@ BASES: dict[str, Callable[[Shape, PRNGKeyArray], AbstractDistribution]] = {
     "student_t": lambda event, key: StudentT(event),
     "uniform": _uniform,
     "mixture": lambda event, key: GaussianMixture(event, key=key),
+    "resampled": lambda event, key: Resampled(event, key=key),
 }
 
 
@@ -42,6 +44,7 @@ __all__ = [
     "Flow",
     "GaussianMixture",
     "Normal",
+    "Resampled",
     "StudentT",
     "Uniform",
     "base_named",
