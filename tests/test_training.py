@@ -240,3 +240,19 @@ def test_actnorm_is_set_from_the_table_before_training():
     z, _ = fitted.flow.inverse(fitted.columns.encode(rows).astype(np.float32))
     assert np.abs(np.asarray(z).mean(0)).max() < 0.1
     assert np.abs(np.asarray(z).std(0) - 1).max() < 0.1
+
+
+def test_batch_norm_is_measured_on_training_rows():
+    """The stored statistics are those of the rows, whatever the last batch was; batches are used while training."""
+    x = np.random.default_rng(0).normal(5.0, 3.0, (400, 2)).astype(np.float32)
+    model = pf.architectures.MAF(layers=2, width=8, batch_norm=True).build(2, key=KEY)
+    settings = pf.Training(max_epochs=4, average=0.0, validation=0.25)
+    fitted = pf.fit(model, x, key=KEY, settings=settings)
+    norm = fitted.model.bijection.unstack()[-1].bijections[-1]
+    # The last layer is the first that data meets: its statistics are the table's.
+    np.testing.assert_allclose(norm.mean, 5.0, atol=0.6)
+    np.testing.assert_allclose(norm.variance, 9.0, atol=2.0)
+    # 2 log(3 sqrt(2 pi e)) = 5.03 nats is the rows' entropy.
+    assert fitted.history[-1].best_loss < 5.2
+    training = model.log_prob(x[:8], key=KEY)
+    assert not np.allclose(training, model.log_prob(x[:8]))

@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain, Invert, Reverse
+from pushforward.bijections import Affine, Chain, Gated, Invert, Reverse
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -21,6 +21,8 @@ class IAF:
     Arguments:
         layers: autoregressive layers; default 5.
         width, depth: units and number of hidden layers of each masked network; default 128 and 2.
+        gated: whether layers mix the value with a new one by a gate (the paper's stable form) instead of scaling and
+            shifting; default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -40,6 +42,7 @@ class IAF:
     layers: int = 5
     width: int = 128
     depth: int = 2
+    gated: bool = False
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
@@ -53,7 +56,7 @@ class IAF:
 
         def layer(key: PRNGKeyArray) -> Chain:
             made = autoregressive_layer(
-                Affine(),
+                Gated() if self.gated else Affine(),
                 d,
                 context,
                 width=self.width,

@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain, LULinear, Reverse
+from pushforward.bijections import AbstractBijection, Affine, BatchNorm, Chain, LULinear, Reverse
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -22,6 +22,7 @@ class MAF:
         layers: autoregressive layers; default 5.
         width, depth: units and number of hidden layers of each masked network; default 128 and 2.
         linear: whether a learned linear map (LU) stands before each layer as well; default False.
+        batch_norm: whether a batch normalisation follows each layer, as in the paper; default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -42,6 +43,7 @@ class MAF:
     width: int = 128
     depth: int = 2
     linear: bool = False
+    batch_norm: bool = False
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
@@ -64,6 +66,8 @@ class MAF:
                 dropout=self.dropout,
                 key=key,
             )
-            return Chain([made, Reverse(d), LULinear(d)] if self.linear else [made, Reverse(d)])
+            after: list[AbstractBijection] = [LULinear(d)] if self.linear else []
+            after += [BatchNorm(d)] if self.batch_norm else []
+            return Chain([made, Reverse(d), *after])
 
         return stacked_flow(layer, self.layers, (d,), self.base, key)

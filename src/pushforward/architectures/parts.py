@@ -11,6 +11,7 @@ from pushforward.bijections import (
     AbstractTransformer,
     Autoregressive,
     Coupling,
+    Elementwise,
     Permutation,
     Reverse,
     Stack,
@@ -62,6 +63,21 @@ def coupling_layer(
     kept = d // 2
     inputs, out = kept + condition_size(condition), (transformer.size, d - kept)
     return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition)
+
+
+def elementwise_layer(
+    transformer: AbstractTransformer,
+    d: int,
+    condition: Shape | None,
+    *,
+    key: PRNGKeyArray,
+    **network,
+) -> Elementwise:
+    """An elementwise layer; under a condition its parameters come from an MLP."""
+    if condition is None:
+        return Elementwise(transformer, d)
+    mlp = MLP(condition_size(condition), (transformer.size, d), key=key, **network)
+    return Elementwise(transformer, d, network=mlp, condition_shape=condition)
 
 
 def next_turn(d: int) -> AbstractBijection:

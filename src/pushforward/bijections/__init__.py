@@ -3,13 +3,15 @@
 from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
-from pushforward.bijections.initialise import initialised
+from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.permutation import Permutation, Reverse
+from pushforward.bijections.recurrent import Recurrent
 from pushforward.bijections.soft_tails import SoftTails
 from pushforward.bijections.squash import Power, Sigmoid, Softplus
 from pushforward.bijections.transformers import (
@@ -17,6 +19,7 @@ from pushforward.bijections.transformers import (
     AbstractTransformer,
     Additive,
     Affine,
+    Gated,
     RationalQuadratic,
 )
 
@@ -28,20 +31,25 @@ __all__ = [
     "Additive",
     "Affine",
     "Autoregressive",
+    "BatchNorm",
     "Chain",
     "Coupling",
     "Elementwise",
+    "Gated",
     "Invert",
     "LULinear",
     "Permutation",
     "Power",
     "RationalQuadratic",
+    "Recurrent",
     "Reverse",
     "Sigmoid",
     "SoftTails",
     "Softplus",
     "Stack",
+    "has_statistics",
     "increasing_root",
     "initialised",
     "with_remat",
+    "with_statistics",
 ]

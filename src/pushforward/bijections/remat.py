@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.errors import InputError
 from pushforward.networks.layers import split
 from pushforward.networks.masked_mlp import MaskedMLP
@@ -74,12 +75,15 @@ def run_stack(
 
 
 def _check_noise(bijections: Any, key: PRNGKeyArray | None) -> None:
-    """An autoregressive layer's other direction draws no dropout, so it would recompute other activations."""
-    leaves = jax.tree.leaves(bijections, is_leaf=lambda node: isinstance(node, MaskedMLP))
-    if key is not None and any(isinstance(leaf, MaskedMLP) and leaf.dropout for leaf in leaves):
+    """Refuse layers whose two directions differ while training, so that other activations would be recomputed."""
+
+    def differs(node: Any) -> bool:
+        return isinstance(node, BatchNorm) or (isinstance(node, MaskedMLP) and node.dropout > 0)
+
+    if key is not None and any(map(differs, jax.tree.leaves(bijections, is_leaf=differs))):
         raise InputError(
-            "remat='invertible' cannot be combined with dropout in autoregressive layers; "
-            "set dropout=0 or remat='none'"
+            "remat='invertible' cannot be combined with dropout in autoregressive layers or with batch-norm, "
+            "whose inverses see other noise; leave them out or set remat='none'"
         )
 
 

@@ -33,6 +33,7 @@ def example_bijections() -> dict[str, Subject]:
         bijection_subject("ActNorm", b.ActNorm(2)),
         bijection_subject("Autoregressive", made),
         bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
+        bijection_subject("BatchNorm", b.BatchNorm(2)),
         bijection_subject("Chain", b.Chain([b.Elementwise(affine, 2), b.LULinear(2)])),
         bijection_subject(
             "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
@@ -50,6 +51,7 @@ def example_bijections() -> dict[str, Subject]:
             "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
         ),
         bijection_subject("Power", b.Power(2)),
+        bijection_subject("Recurrent", b.Recurrent(3, 8, (2,), key=key)),
         bijection_subject("Reverse", b.Reverse(2), volume_preserving=True),
         bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
         bijection_subject("Softplus", b.Softplus(2)),

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections import LULinear
+from pushforward.bijections import BatchNorm, LULinear
 from pushforward.networks import MaskedMLP
 
 
@@ -35,9 +35,15 @@ def _lu_linear(module: LULinear) -> dict[str, np.ndarray]:
     return {"lower": np.tril(square, -1), "upper": np.triu(square, 1)}
 
 
+def _batch_norm(module: BatchNorm) -> dict[str, np.ndarray]:
+    # Measured, not trained.
+    return {name: np.zeros(module.mean.shape[-1:], bool) for name in ("mean", "variance")}
+
+
 MASKS: dict[type, Callable[[Any], dict[str, np.ndarray]]] = {
     MaskedMLP: _masked_mlp,
     LULinear: _lu_linear,
+    BatchNorm: _batch_norm,
 }
 """Module type -> from a module to its masked arrays: field name -> True where the entry is read."""
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bijections import with_remat
+from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.errors import InputError
 from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
 from pushforward.training.loss import Loss, negative_log_prob
@@ -24,6 +24,8 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 
 # Steps between two looks at the clock and at the loss; a fixed number, so that results do not depend on speed.
 SEGMENT = 256
+# Rows on which batch-norm layers are measured before every validation.
+MEASURED = 4096
 # Rows evaluated at once in validation.
 BLOCK = 2048
 
@@ -125,6 +127,14 @@ def _run(
     start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), rows.x.dtype))
     params, opt_state, average, count, total = jax.lax.fori_loop(span[0], span[1], step, start)
     return State(params, opt_state, average, count), total / jnp.maximum(span[1] - span[0], 1)
+
+
+@eqx.filter_jit
+def _measured(params: Any, static: Any, rows: tuple[Array, Array | None]) -> Any:
+    """The parameters with the statistics of batch-norm layers measured on training rows."""
+    model = eqx.combine(params, static)
+    measured = with_statistics(model.bijection, *rows)
+    return eqx.filter(eqx.tree_at(lambda m: m.bijection, model, measured), eqx.is_inexact_array)
 
 
 @eqx.filter_jit
@@ -261,6 +271,7 @@ def _fit(
     compiled = replace(settings, max_time=None)
     patience = max(1, math.ceil(settings.patience * epochs))
     noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
+    few = jax.tree.map(lambda a: a[: min(n, MEASURED)], (train.x, train.condition))
 
     if settings.remat != "none":
         model = with_remat(model, settings.remat)
@@ -293,10 +304,11 @@ def _fit(
         if at.retries > settings.retries:
             at.stopped = "diverged"
             break
-        value = float(_evaluate(state.average, static, valid, loss))
+        judged = _measured(state.average, static, few) if has_statistics(model) else state.average
+        value = float(_evaluate(judged, static, valid, loss))
         at.since_best += 1
         if value < at.best_loss:
-            best, at.best_loss, at.since_best = state.average, value, 0
+            best, at.best_loss, at.since_best = judged, value, 0
         seconds = time.perf_counter() - began
         record = Epoch(
             at.epoch + 1, epochs, at.total / steps, value, at.best_loss, seconds, at.note
