@@ -1,0 +1,183 @@
+"""Every architecture on every data set, at one budget: held-out nats, seconds, sampling time, round-trip error.
+
+Each cell is one fit in a fresh process, with the defaults of `pushforward fit --flow NAME` and a time limit; the
+learning rate anneals towards the limit. `--jobs` fits run beside each other, one core each. Finished cells are kept in
+`results/zoo.jsonl`: started again, it goes on where it stopped. Toys are six two-dimensional densities (20,000 rows
+to fit, 20,000 others to judge by); tables are those of `nats.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from typing import Any
+
+import harness
+
+TOYS = ("moons", "eight_gaussians", "checkerboard", "spirals", "pinwheel", "rings")
+TABLES = ("gas30k", "miniboone7k", "gw150914_posterior")
+ROWS = 20_000
+# What stands in the table besides the registry's names: options of an architecture that are models of their own.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "linear_spline coupling": {"autoregressive": False},
+    "quadratic_spline coupling": {"autoregressive": False},
+    "cubic_spline coupling": {"autoregressive": False},
+    "nsf coupling": {"autoregressive": False},
+    "naf dense": {"dense": True},
+    "made mixture": {"components": 8},
+    "sylvester householder": {"kind": "householder"},
+    "sylvester triangular": {"kind": "triangular"},
+}
+# Architectures whose data are angles: they have no place in a table of data on the real line.
+ANGLES = ("circular_nsf",)
+
+
+def run(model: str, data: str, budget: float, folder: str | None) -> dict[str, Any]:
+    """Fit one model to one data set; the figures of its cell."""
+    import jax
+    import numpy as np
+
+    import pushforward as pf
+    from pushforward.data.toys import toy
+
+    if data in TOYS:
+        train, test = toy(data, ROWS, seed=0), toy(data, ROWS, seed=1)
+    else:
+        from datasets import load
+
+        train, test = load(data)
+    kind = pf.architectures.ARCHITECTURES[model.split()[0]]
+    architecture = kind(**VARIANTS.get(model, {}))
+    training = pf.Training(max_steps=200_000, max_time=budget, patience=0.5)
+    density = pf.FlowDensity(architecture, training=training, random_state=0)
+    began = time.perf_counter()
+    density.fit(train)
+    seconds = time.perf_counter() - began
+    nats = density.score_samples(test)
+    flow = density.model_.flow
+    rows = density.model_.columns.encode(test[:1000]).astype(np.float32)
+    there = jax.jit(lambda x: flow.inverse(x)[0])
+    back = jax.jit(lambda z: flow.forward(z)[0])
+    again = back(there(rows))
+    sampler = jax.jit(lambda key: flow.sample(key, (1000,)))
+    drawn = jax.block_until_ready(sampler(jax.random.key(0)))
+    sampling = min(
+        harness.seconds(lambda: jax.block_until_ready(sampler(jax.random.key(1)))) for _ in range(3)
+    )
+    if folder:
+        density.save(f"{folder}/{model.replace(' ', '-')}_{data}.safetensors")
+    arrays = [a for a in jax.tree.leaves(flow) if hasattr(a, "dtype")]
+    return {
+        "nats": float(nats.mean()),
+        "error": float(nats.std() / len(nats) ** 0.5),
+        "seconds": seconds,
+        "epochs": density.model_.summary["epochs"],
+        "stopped": density.model_.summary["stopped"],
+        "sampling": sampling,
+        "round_trip": float(np.abs(np.asarray(again) - rows).max()),
+        "finite": bool(np.isfinite(nats).all() and np.isfinite(np.asarray(drawn)).all()),
+        "parameters": int(sum(a.size for a in arrays if np.issubdtype(a.dtype, np.floating))),
+    }
+
+
+def models() -> list[str]:
+    """The rows of the table: registered names, and the variants that are models of their own."""
+    from pushforward.architectures import ARCHITECTURES
+
+    names = [name for name in ARCHITECTURES if name not in ANGLES]
+    names += [name for name in VARIANTS if name.split()[0] in ARCHITECTURES]
+    return sorted(names)
+
+
+def finished(budget: float) -> dict[tuple[str, str], dict[str, Any]]:
+    """The cells that are done at this budget."""
+    path = harness.RESULTS / "zoo.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    cells = [json.loads(line) for line in lines]
+    return {(c["model"], c["data"]): c for c in cells if c["budget"] == budget}
+
+
+def fill(cells: Iterable[tuple[str, str]], budget: float, jobs: int, folder: str | None) -> None:
+    """Run the cells that are missing, with progress on stderr."""
+    todo = [cell for cell in cells if cell not in finished(budget)]
+    harness.say(f"{len(todo)} cells to fit, {budget:g} s each, {jobs} at a time")
+    os.environ.update(OMP_NUM_THREADS="1", XLA_FLAGS="--xla_cpu_multi_thread_eigen=false")
+    began = time.perf_counter()
+
+    def one(cell: tuple[str, str]) -> tuple[tuple[str, str], dict[str, Any] | None]:
+        model, data = cell
+        return cell, harness.worker("zoo.py", model=model, data=data, budget=budget, folder=folder)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for done, future in enumerate(as_completed(pool.submit(one, c) for c in todo), 1):
+            (model, data), found = future.result()
+            left = (time.perf_counter() - began) / done * (len(todo) - done) / 60
+            nats = "failed" if found is None else f"{found['nats']:.3f} nats"
+            harness.say(f"[{done}/{len(todo)}] {model} on {data}: {nats}; {left:.0f} min left")
+            if found is not None:
+                harness.record("zoo", model=model, data=data, budget=budget, **found)
+
+
+def tables(names: list[str], data: tuple[str, ...], budget: float) -> str:
+    """The nats, and beside them what they cost."""
+    done = finished(budget)
+    best = {d: max((c["nats"] for (_, e), c in done.items() if e == d), default=None) for d in data}
+
+    def nats(model: str, d: str) -> str:
+        cell = done.get((model, d))
+        if cell is None:
+            return "-"
+        text = f"{cell['nats']:.3f}"
+        return f"**{text}**" if cell["nats"] >= (best[d] or 0) - 0.05 else text
+
+    def costs(model: str) -> list[str]:
+        cells = [done[model, d] for d in data if (model, d) in done]
+        if not cells:
+            return ["-"] * 3
+        sampling = sorted(c["sampling"] for c in cells)
+        return [
+            f"{min(c['parameters'] for c in cells):,} to {max(c['parameters'] for c in cells):,}",
+            f"{sampling[0] * 1e3:.1f} to {sampling[-1] * 1e3:.1f}",
+            f"{max(c['round_trip'] for c in cells):.0e}",
+        ]
+
+    head = ["model", *data, "parameters", "1,000 samples, ms", "round trip"]
+    rows = [[m, *(nats(m, d) for d in data), *costs(m)] for m in names]
+    return harness.table(head, rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--budget", type=float, default=60.0, help="seconds of a fit; default 60")
+    parser.add_argument("--jobs", type=int, default=2, help="fits beside each other; default 2")
+    parser.add_argument("--models", nargs="*", help="default: all")
+    parser.add_argument("--data", nargs="*", choices=[*TOYS, *TABLES], help="default: all")
+    parser.add_argument("--folder", help="keep the fitted models here; default: nowhere")
+    parser.add_argument("--show", action="store_true", help="only print the tables")
+    options = parser.parse_args()
+    names, data = options.models or models(), tuple(options.data or (*TOYS, *TABLES))
+    if options.folder:
+        os.makedirs(options.folder, exist_ok=True)
+    if not options.show:
+        fill([(m, d) for d in data for m in names], options.budget, options.jobs, options.folder)
+    for some in (TOYS, TABLES):
+        if shown := tuple(d for d in some if d in data):
+            print(tables(names, shown, options.budget), end="\n\n")
+    print(
+        f"- budget: {options.budget:g} s a fit, {options.jobs} beside each other, one core each, "
+        "compilation and trust report included\n"
+        "- nats per row on held-out rows; bold: within 0.05 of the best in the column\n"
+        "- round trip: largest |f(f^-1(x)) - x| over 1,000 held-out rows in standardised units, float32, "
+        "the worst of the row's data sets"
+    )
+
+
+if __name__ == "__main__":
+    if not harness.is_worker(run):
+        main()
+    sys.exit(0)
