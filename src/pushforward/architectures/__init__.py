@@ -6,12 +6,24 @@ from typing import Any, ClassVar, Protocol
 
 from jaxtyping import PRNGKeyArray
 
+from pushforward.architectures.bernstein import Bernstein
+from pushforward.architectures.circular_nsf import CircularNSF
+from pushforward.architectures.cubic_spline import CubicSpline
+from pushforward.architectures.flow_plus_plus import FlowPlusPlus
 from pushforward.architectures.glow import Glow
 from pushforward.architectures.iaf import IAF
+from pushforward.architectures.linear_spline import LinearSpline
+from pushforward.architectures.made import MADE
 from pushforward.architectures.maf import MAF
+from pushforward.architectures.maf_mog import MAFMoG
+from pushforward.architectures.naf import NAF
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.nsf import NSF
+from pushforward.architectures.quadratic_spline import QuadraticSpline
 from pushforward.architectures.realnvp import RealNVP
+from pushforward.architectures.sos import SOS
+from pushforward.architectures.tan import TAN
+from pushforward.architectures.umnn import UMNN
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
@@ -35,7 +47,40 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "maf": MAF,
         "iaf": IAF,
         "nsf": NSF,
+        "linear_spline": LinearSpline,
+        "quadratic_spline": QuadraticSpline,
+        "cubic_spline": CubicSpline,
+        "circular_nsf": CircularNSF,
+        "made": MADE,
+        "maf_mog": MAFMoG,
+        "naf": NAF,
+        "sos": SOS,
+        "umnn": UMNN,
+        "tan": TAN,
+        "bernstein": Bernstein,
+        "flow_plus_plus": FlowPlusPlus,
     }
 )
 
-__all__ = ["ARCHITECTURES", "IAF", "MAF", "NICE", "NSF", "Architecture", "Glow", "RealNVP"]
+__all__ = [
+    "ARCHITECTURES",
+    "IAF",
+    "MADE",
+    "MAF",
+    "NAF",
+    "NICE",
+    "NSF",
+    "SOS",
+    "TAN",
+    "UMNN",
+    "Architecture",
+    "Bernstein",
+    "CircularNSF",
+    "CubicSpline",
+    "FlowPlusPlus",
+    "Glow",
+    "LinearSpline",
+    "MAFMoG",
+    "QuadraticSpline",
+    "RealNVP",
+]

@@ -1,6 +1,7 @@
 """The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
 
 from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -10,8 +11,10 @@ from pushforward.bijections import (
     AbstractBijection,
     AbstractTransformer,
     Autoregressive,
+    Chain,
     Coupling,
     Elementwise,
+    LULinear,
     Permutation,
     Reverse,
     Stack,
@@ -87,6 +90,53 @@ def next_turn(d: int) -> AbstractBijection:
     so that affine couplings could model it as a Gaussian only; those are rotated by the number kept.
     """
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
+
+
+class Networks(Protocol):
+    """The fields of an architecture whose layers are one transformer in one structure."""
+
+    @property
+    def layers(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
+    @property
+    def residual(self) -> bool: ...
+    @property
+    def dropout(self) -> float: ...
+    @property
+    def base(self) -> str: ...
+
+
+def transformer_flow(
+    architecture: Networks,
+    transformer: AbstractTransformer,
+    event: int | Shape,
+    condition: int | Shape | None,
+    key: PRNGKeyArray,
+    autoregressive: bool = True,
+) -> Flow:
+    """The plan that most published models share: layers of a transformer, autoregressive or coupling, each with the
+    order of coordinates reversed and a learned linear map (LU) behind it."""
+    name = type(architecture).__name__
+    d, context = vector_event(event, name), as_shape(condition, "condition")
+    make = autoregressive_layer if autoregressive else coupling_layer
+
+    def layer(key: PRNGKeyArray) -> Chain:
+        transformed = make(
+            transformer,
+            d,
+            context,
+            width=architecture.width,
+            depth=architecture.depth,
+            residual=architecture.residual,
+            dropout=architecture.dropout,
+            key=key,
+        )
+        return Chain([transformed, Reverse(d), LULinear(d)])
+
+    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key)
 
 
 def stacked_flow(

@@ -8,6 +8,7 @@ from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.networks.mlp import MLP
+from pushforward.networks.periodic import PeriodicMLP
 from pushforward.rows import Shape
 
 
@@ -40,7 +41,7 @@ class Coupling(AbstractBijection):
     ```
     """
 
-    network: MLP
+    network: MLP | PeriodicMLP
     transformer: AbstractTransformer
     kept: int = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
@@ -48,7 +49,7 @@ class Coupling(AbstractBijection):
 
     def __init__(
         self,
-        network: MLP,
+        network: MLP | PeriodicMLP,
         transformer: AbstractTransformer,
         kept: int,
         condition_shape: Shape | None = None,

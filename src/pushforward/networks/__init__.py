@@ -2,5 +2,6 @@
 
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
+from pushforward.networks.periodic import PeriodicMLP
 
-__all__ = ["MLP", "MaskedMLP"]
+__all__ = ["MLP", "MaskedMLP", "PeriodicMLP"]

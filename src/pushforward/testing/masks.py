@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections import BatchNorm, LULinear
+from pushforward.bijections import BatchNorm, LULinear, Recurrent
 from pushforward.networks import MaskedMLP
 
 
@@ -40,10 +40,20 @@ def _batch_norm(module: BatchNorm) -> dict[str, np.ndarray]:
     return {name: np.zeros(module.mean.shape[-1:], bool) for name in ("mean", "variance")}
 
 
+def _recurrent(module: Recurrent) -> dict[str, np.ndarray]:
+    # The state after the last coordinate is never used: with one coordinate only the first state is.
+    units, several = module.out.shape[-1], module.event_shape[0] > 1
+    return {
+        "of_value": np.full(units, several),
+        "of_state": np.full((units, units), several),
+    }
+
+
 MASKS: dict[type, Callable[[Any], dict[str, np.ndarray]]] = {
     MaskedMLP: _masked_mlp,
     LULinear: _lu_linear,
     BatchNorm: _batch_norm,
+    Recurrent: _recurrent,
 }
 """Module type -> from a module to its masked arrays: field name -> True where the entry is read."""
 

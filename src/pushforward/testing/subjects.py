@@ -93,9 +93,13 @@ class Subject:
 
     @cached_property
     def z(self) -> Array:
-        """Latent rows, wider spread than a standard normal so that some lie in the tails."""
+        """Latent rows, wider spread than a standard normal so that some lie in the tails; within a support."""
         key = jax.random.key(self.seed + 2)
-        return 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape), jnp.float32)
+        rows = 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape), jnp.float32)
+        if self.support is None:
+            return rows
+        low, high = self.support
+        return low + (high - low) * jax.nn.sigmoid(rows)
 
     @cached_property
     def x(self) -> Array:

@@ -1,0 +1,59 @@
+"""Neural autoregressive flows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward import bijections
+from pushforward.architectures.parts import transformer_flow
+from pushforward.distributions import Flow
+from pushforward.rows import Shape
+
+
+@dataclass(frozen=True)
+class NAF:
+    """Monotone networks in autoregressive layers, a learned linear map (LU) before each.
+
+    Density: `layers` network passes. Sampling: sequential in the coordinates, the networks at about the arithmetic of
+    one density pass, each coordinate by a numeric search.
+
+    Arguments:
+        layers: layers; default 5.
+        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        units: hidden units of each monotone network; default 8.
+        dense: two dense layers (DDSF) or one (DSF); default False.
+        residual: whether hidden layers add their input; default False.
+        dropout: share of hidden units zeroed while training; default 0.
+        base: name of the base distribution; default "normal".
+
+    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> architecture = pf.architectures.NAF(layers=2, width=8, units=4)
+    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
+    (4,)
+
+    ```
+    """
+
+    layers: int = 5
+    width: int = 128
+    depth: int = 2
+    units: int = 8
+    dense: bool = False
+    residual: bool = False
+    dropout: float = 0.0
+    base: str = "normal"
+    reference: ClassVar[str] = "Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        transformer = (bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid)(
+            self.units
+        )
+        return transformer_flow(self, transformer, event, condition, key)

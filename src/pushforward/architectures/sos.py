@@ -1,0 +1,59 @@
+"""Sum-of-squares polynomial flows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward import bijections
+from pushforward.architectures.parts import transformer_flow
+from pushforward.distributions import Flow
+from pushforward.rows import Shape
+
+
+@dataclass(frozen=True)
+class SOS:
+    """Integrals of sums of squared polynomials in autoregressive layers, a learned linear map (LU) before each.
+
+    Density: `layers` network passes. Sampling: sequential in the coordinates, the networks at about the arithmetic of
+    one density pass, each coordinate by a numeric search.
+
+    Arguments:
+        layers: layers; default 5.
+        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        polynomials: squares in each sum; default 3.
+        degree: degree of each polynomial; default 4.
+        bound: half-width of the box in which maps bend, in standard deviations; default 5.
+        residual: whether hidden layers add their input; default False.
+        dropout: share of hidden units zeroed while training; default 0.
+        base: name of the base distribution; default "normal".
+
+    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> architecture = pf.architectures.SOS(layers=2, width=8)
+    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
+    (4,)
+
+    ```
+    """
+
+    layers: int = 5
+    width: int = 128
+    depth: int = 2
+    polynomials: int = 3
+    degree: int = 4
+    bound: float = 5.0
+    residual: bool = False
+    dropout: float = 0.0
+    base: str = "normal"
+    reference: ClassVar[str] = "Jaini, Selby & Yu 2019, arXiv 1905.02325"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        transformer = bijections.SumOfSquares(self.polynomials, self.degree, self.bound)
+        return transformer_flow(self, transformer, event, condition, key)

@@ -1,0 +1,84 @@
+"""The Bernstein polynomial."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from pushforward.bijections.numeric import solved
+from pushforward.bijections.transformers.base import AbstractTransformer
+from pushforward.bijections.transformers.tails import linear_tails
+from pushforward.errors import InputError
+
+
+class Bernstein(AbstractTransformer):
+    """A Bernstein polynomial with increasing coefficients, on `[-bound, bound]` with straight tails.
+
+        z = sum_k c_k binom(n, k) t^k (1 - t)^(n-k),    t = (x + bound) / (2 bound),    c_0 < c_1 < ... < c_n
+
+    Parameters are the first coefficient and the n raw increments. Cost: inverse n products, forward a numeric search.
+
+    Bernstein polynomials in normalizing flows (Ramasinghe et al. 2021, arXiv 2102.03509; Sick et al. 2020, arXiv
+    2004.00464).
+
+    Arguments:
+        degree: n, at least 1; default 16.
+        bound: half the side of the box; default 5.
+
+    Raises `InputError` for a degree below 1 or a bound that is not positive.
+
+    ```python
+    >>> import jax.numpy as jnp
+    >>> from pushforward.bijections import Bernstein
+    >>> family = Bernstein(degree=4)
+    >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
+    >>> [round(float(v), 3) for v in z]
+    [2.0, 9.0]
+
+    ```
+    """
+
+    degree: int = eqx.field(static=True, default=16)
+    bound: float = eqx.field(static=True, default=5.0)
+
+    def __check_init__(self):
+        if self.degree < 1:
+            raise InputError(f"degree={self.degree}: a degree of at least 1 was expected")
+        if not self.bound > 0:
+            raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
+
+    @property
+    def size(self) -> int:
+        return self.degree + 1
+
+    def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
+        n, side = self.degree, 2 * self.bound
+        # 1 at raw = 0, never below a thousandth.
+        rises = 1e-3 + jax.nn.softplus(params[1:] + math.log(math.expm1(1 - 1e-3)))
+
+        def evaluate(x: Array) -> tuple[Array, Array]:
+            t = (x + self.bound) / side
+            # z - c_0 = side sum_k rise_k P(B_n(t) >= k) / n, the tail probabilities of a binomial variable.
+            below, at_least = _basis(n - 1, t), _basis(n, t)
+            slope = sum(rises[k] * below[k] for k in range(n))
+            tail, value = jnp.zeros_like(t), jnp.zeros_like(t)
+            for k in reversed(range(1, n + 1)):
+                tail = tail + at_least[k]
+                value = value + rises[k - 1] * tail
+            return params[0] - self.bound + side / n * value, jnp.log(slope)
+
+        return linear_tails(evaluate, x, self.bound)
+
+    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
+        return solved(self.inverse, z, params)
+
+
+def _basis(n: int, t: Array) -> list[Array]:
+    """The Bernstein polynomials of degree n at t."""
+    ups, downs = [jnp.ones_like(t)], [jnp.ones_like(t)]
+    for _ in range(n):
+        ups.append(ups[-1] * t)
+        downs.append(downs[-1] * (1 - t))
+    return [math.comb(n, k) * ups[k] * downs[n - k] for k in range(n + 1)]

@@ -1,0 +1,112 @@
+"""What the splines share: the box they act in, bins by softmax, and the bin that holds a value."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from pushforward.errors import InputError
+
+
+def check_box(bins: int, bound: float, min_bin: float, least: int = 2) -> None:
+    """Raises `InputError` where a spline's number of bins, box or smallest bin make no sense."""
+    if bins < least:
+        raise InputError(f"bins={bins}: the spline needs at least {least} bins")
+    if not bound > 0:
+        raise InputError(f"bound={bound}: the half-width of the spline's box must be positive")
+    check_share("min_bin", min_bin)
+
+
+def check_share(name: str, value: float) -> None:
+    """Raises `InputError` for a value outside (0, 1)."""
+    if not 0 < value < 1:
+        raise InputError(f"{name}={value}: a number between 0 and 1 was expected")
+
+
+def boxed(
+    spline: Callable[[Array], tuple[Array, Array]], value: Array, bound: float
+) -> tuple[Array, Array]:
+    """The spline's value and log-slope in the box `[-bound, bound]`, the identity outside.
+
+    Values are clipped into the box before the spline and selected after it, so that tails never produce NaN in value
+    or gradient.
+    """
+    inside = jnp.abs(value) < bound
+    out, log_slope = spline(jnp.clip(value, -bound, bound))
+    return jnp.where(inside, out, value), jnp.where(inside, log_slope, 0.0)
+
+
+class Sides(NamedTuple):
+    """Sides of bins by softmax, in two halves, `least + scale * e`: what is wanted is summed over `e` and scaled
+    afterwards, which halves the time of the gradient against picking from finished sides.
+
+    Attributes:
+        e: `(kinds, bins, *shape)`; kinds are widths, heights, or both.
+        scale: `(kinds, *shape)`.
+        least: the smallest side.
+    """
+
+    e: Array
+    scale: Array
+    least: float
+
+    def finished(self, kind: int) -> Array:
+        """All sides of a kind, `(bins, *shape)`."""
+        return self.least + self.scale[kind] * self.e[kind]
+
+    def picked(self, here: Array, bins: slice = slice(None)) -> Array:
+        """The sides, `(kinds, *shape)`, of the bin where the mask is True; the mask may stand for some bins only."""
+        return self.least + self.scale * jnp.where(here, self.e[:, bins], 0.0).sum(1)
+
+    def before(self, left: Array) -> Array:
+        """The sums, `(kinds, *shape)`, of the sides of all bins where the mask is True."""
+        count = left.sum(0, dtype=self.e.dtype)
+        return self.least * count + self.scale * jnp.where(left, self.e, 0.0).sum(1)
+
+
+def softmax_sides(raw: Array, bound: float, min_bin: float) -> Sides:
+    """Positive sides that fill the box, from raw ones `(kinds, bins, *shape)`; even where those are equal.
+
+    Arguments:
+        raw: any real numbers.
+        bound: half the side of the box.
+        min_bin: smallest side as a share of an even one.
+    """
+    e = jnp.exp(raw - jax.lax.stop_gradient(raw.max(1, keepdims=True)))
+    side = 2 * bound
+    return Sides(e, side * (1 - min_bin) / e.sum(1), side * min_bin / raw.shape[1])
+
+
+def locate(value: Array, sides: Array, bound: float) -> tuple[Array, Array]:
+    """Masks `(bins, *shape)`: the bins left of the one that holds the value, and that one.
+
+    Bins are picked by masks and sums, not by gathering: the reverse of a gather is a scatter, an order of magnitude
+    slower. No gradient passes through where a value lies.
+    """
+    sides, k = jax.lax.stop_gradient(sides), sides.shape[0]
+    # Inner knots as a product with a triangle of ones: a product is computed once, where a running sum would be
+    # computed again in every sum below that it is fused into.
+    triangle = jnp.tril(jnp.ones((k - 1, k), sides.dtype))
+    return masks(value >= jnp.tensordot(triangle, sides, 1, precision="highest") - bound)
+
+
+def masks(passed: Array) -> tuple[Array, Array]:
+    """The masks of `locate` from which inner knots the value has passed, `(bins - 1, *shape)`."""
+    first = jnp.ones((1, *passed.shape[1:]), bool)
+    left = jnp.concatenate([passed, ~first])
+    return left, jnp.concatenate([first, passed]) & ~left
+
+
+def picked(here: Array, values: Array) -> Array:
+    """The entry of `values` where the mask is True, 0 where it is nowhere."""
+    return jnp.where(here, values, 0.0).sum(0)
+
+
+def unit(t: Array) -> Array:
+    """The position in a bin, moved back into [0, 1] where rounding has left it, with the gradient of `t` itself.
+
+    Beside a steep bin a hair outside is enough for a negative slope, whose logarithm is NaN.
+    """
+    return t + jax.lax.stop_gradient(jnp.clip(t, 0.0, 1.0) - t)

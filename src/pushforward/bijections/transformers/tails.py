@@ -1,0 +1,36 @@
+"""One tail policy for the transformers that are bent in a box only."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+STEEPEST = 7.0
+"""Largest |log-slope| of a tail: at 1e30 a steeper one would overflow."""
+
+
+def linear_tails(
+    function: Callable[[Array], tuple[Array, Array]], x: Array, bound: float
+) -> tuple[Array, Array]:
+    """A scalar map on `[-bound, bound]`, continued outside by straight lines of the slope that it ends with.
+
+    Arguments:
+        function: from x to the value and the log-slope; never called outside the box.
+        x: values of any shape.
+        bound: half the side of the box.
+
+    Returns value and log-slope at x. Onto all of R, continuously differentiable where the end slope is within
+    `exp(+-STEEPEST)`.
+    """
+    clipped = jnp.clip(x, -bound, bound)
+    value, log_slope = function(clipped)
+    beyond = x - clipped
+    # `where` twice: what is not taken must not overflow either.
+    tail = jnp.clip(log_slope, -STEEPEST, STEEPEST)
+    log_slope = jnp.where(beyond == 0, log_slope, tail)
+    return value + beyond * jnp.exp(tail), log_slope
+
+
+def bounded(raw: Array, most: float) -> Array:
+    """The parameter itself near 0, never beyond +-most: a conditioner fed 1e30 must not make a map overflow."""
+    return most * jnp.tanh(raw / most)
