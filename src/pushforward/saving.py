@@ -129,10 +129,10 @@ def _is_of(value: Any, hint: Any) -> bool:
     if origin in (Union, UnionType):
         return any(_is_of(value, part) for part in inner)
     if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
         kinds = inner[:1] * len(value) if inner[-1] is ... else inner
-        return (
-            isinstance(value, tuple) and len(value) == len(kinds) and all(map(_is_of, value, kinds))
-        )
+        return len(value) == len(kinds) and all(map(_is_of, value, kinds))
     if hint is float:
         return type(value) in (int, float)
     return type(value) is (NoneType if hint is None else hint)

@@ -53,6 +53,7 @@ class CircularNSF:
     bins: int = 8
     residual: bool = False
     dropout: float = 0.0
+    angles: ClassVar[bool] = True
     reference: ClassVar[str] = "Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428"
 
     def build(

@@ -27,7 +27,7 @@ class MADE:
     Arguments:
         width, depth: units and number of hidden layers of the masked network; default 256 and 2.
         components: Gaussians of each conditional; default 1.
-        order: the order in which coordinates are drawn, a permutation of 0, ..., d - 1; None (default) for as they are.
+        order: the order in which coordinates are drawn, a permutation of 0, ..., d - 1; default empty, as they are.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
 
@@ -46,7 +46,7 @@ class MADE:
     width: int = 256
     depth: int = 2
     components: int = 1
-    order: tuple[int, ...] | None = None
+    order: tuple[int, ...] = ()
     residual: bool = False
     dropout: float = 0.0
     reference: ClassVar[str] = "Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509"
@@ -66,7 +66,7 @@ class MADE:
             dropout=self.dropout,
             key=key,
         )
-        if self.order is None:
+        if not self.order:
             return Flow(Normal(d), made)
         if sorted(self.order) != list(range(d)):
             raise InputError(f"order={self.order}: a permutation of 0 to {d - 1} was expected")

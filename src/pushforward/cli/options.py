@@ -85,10 +85,19 @@ def architecture_defaults(kind: type[Any]) -> dict[str, str]:
 
 def shown(value: object) -> str:
     """A value as `--set` takes it."""
+    if isinstance(value, tuple):
+        return ",".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(setting: str, text: str, kind: Any) -> bool | int | float | str:
+def _value(setting: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...]:
+    if typing.get_origin(kind) is tuple:
+        try:
+            return tuple(int(part) for part in text.split(",") if text != "none")
+        except ValueError:
+            raise InputError(
+                f"--set {setting}: whole numbers with commas between are expected, such as 2,0,1"
+            ) from None
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in words:

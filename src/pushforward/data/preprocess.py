@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -136,6 +136,27 @@ class Preprocessing:
         if modelled:
             _refuse_copies(pre, values)
         return pre
+
+    def of_angles(self) -> Preprocessing:
+        """The same columns as angles in radians, moved to ``[-pi, pi]`` and not rescaled.
+
+        A column within ``[0, 2 pi]`` is moved by half a turn, one within ``[-pi, pi]`` stays.
+
+        Raises:
+            InputError: a column goes beyond both.
+        """
+        turn, rounding = math.pi, 1e-6
+        for name, low, high in zip(self.names, self.lower, self.upper, strict=True):
+            if not (low >= -turn - rounding and high <= turn + rounding) and not (
+                low >= -rounding and high <= 2 * turn + rounding
+            ):
+                raise InputError(
+                    f"column '{name}' goes from {low:g} to {high:g}, but the model takes angles in radians, "
+                    "within [-pi, pi] or [0, 2 pi]; convert degrees by * pi / 180"
+                )
+        center = tuple(0.0 if high <= turn + rounding else turn for high in self.upper)
+        ones, zeros = (1.0,) * len(center), (0.0,) * len(center)
+        return replace(self, center=center, scale=ones, grid=zeros, offset=zeros)
 
     @property
     def log_det(self) -> float:

@@ -27,9 +27,18 @@ FIRST_ROWS = 4096
 RACE_TIME = 30.0
 
 
+def of_angles(architecture: str | Architecture) -> bool:
+    """Whether an architecture, or the one of that name, models angles."""
+    kind = ARCHITECTURES.get(architecture) if isinstance(architecture, str) else type(architecture)
+    return getattr(kind, "angles", False)
+
+
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
-    """The architecture's flow for encoded rows: far outliers compressed before the model sees them."""
+    """The architecture's flow for encoded rows: far outliers compressed before the model sees them (angles
+    have none)."""
     flow = architecture.build((d,), condition, key=key)
+    if of_angles(architecture):
+        return flow
     return Flow(flow.base, Chain([flow.bijection, SoftTails(d)]))
 
 
@@ -69,6 +78,8 @@ def fit_table(
     """
     values = np.asarray(values, np.float64)
     columns = Preprocessing.fit(values, names)
+    if of_angles(architecture):
+        columns = columns.of_angles()
     given_columns = None
     if given is not None:
         given = np.asarray(given, np.float64)

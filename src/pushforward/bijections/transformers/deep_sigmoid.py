@@ -8,7 +8,7 @@ from jaxtyping import Array
 from pushforward.bijections.numeric import solved
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.bijections.transformers.tails import bounded, linear_tails
+from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
 from pushforward.errors import InputError
 
 
@@ -55,7 +55,8 @@ class DeepSigmoid(AbstractTransformer):
         shifts = bounded(shifts, FARTHEST) - along(spread(self.units, REACH), shifts)
 
         def evaluate(x: Array) -> tuple[Array, Array]:
-            return logit_of_mixture(log_weights, log_slopes, jnp.exp(log_slopes) * x + shifts)
+            u = jnp.exp(log_slopes) * x + shifts
+            return floored(*logit_of_mixture(log_weights, log_slopes, u), x)
 
         return linear_tails(evaluate, x, self.bound)
 

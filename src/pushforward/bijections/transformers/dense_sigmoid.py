@@ -16,7 +16,7 @@ from pushforward.bijections.transformers.deep_sigmoid import (
     check_units,
 )
 from pushforward.bijections.transformers.mixtures import along, log_sum, spread
-from pushforward.bijections.transformers.tails import bounded, linear_tails
+from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
 
 
 class DenseSigmoid(AbstractTransformer):
@@ -81,7 +81,7 @@ class DenseSigmoid(AbstractTransformer):
             log_a, pre = self._affine(second, (jnp.exp(u2) * h).sum(1))
             into = log_a + log_sum(jnp.moveaxis(u2 + log_slope, 1, 0))
             h, log_slope = _mix(w2, pre, into)
-            return h[0], log_slope[0]
+            return floored(h[0], log_slope[0], x)
 
         return linear_tails(evaluate, x, self.bound)
 

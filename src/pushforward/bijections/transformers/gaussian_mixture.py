@@ -21,8 +21,10 @@ class GaussianMixtureCDF(AbstractTransformer):
 
     Over a normal base the density of x is the mixture's: within an autoregressive structure, the conditionals are
     mixtures of Gaussians. Both tails are kept in log space; beyond `bound` the map goes on straight. One component is
-    affine. Components start spread so that together they are nearly the standard normal. Cost: inverse `components`
-    normal integrals, forward a numeric search.
+    affine. Several start spread so that together they are nearly the standard normal; a fixed one of weight 1e-4 and
+    deviation 4 stands beside them, so that the map has an inverse in floating point wherever they go.
+
+    Cost: inverse `components` normal integrals, forward a numeric search.
 
     MADE with mixture conditionals (Germain et al. 2015, arXiv 1502.03509; Papamakarios et al. 2017, arXiv
     1705.07057); Gaussianization flows (Meng et al. 2020, arXiv 2003.01941).
@@ -62,9 +64,17 @@ class GaussianMixtureCDF(AbstractTransformer):
         starts = spread(k, REACH)
         start = 0.5 * math.log(1 - sum(m * m for m in starts) / k)
         log_scales = start + bounded(scales, LARGEST)
-        if k > 1:
-            means = bounded(means, self.bound) + along(starts, means)
-        return jax.nn.log_softmax(weights, axis=0), means, log_scales
+        if k == 1:
+            return weights, means, log_scales
+        means = bounded(means, self.bound) + along(starts, means)
+        log_weights = math.log1p(-BROAD) + jax.nn.log_softmax(weights, axis=0)
+        # Narrow components far apart leave a stretch between them that is flat to the last digit and has no inverse.
+        broad = jnp.zeros_like(means[:1])
+        return (
+            jnp.concatenate([log_weights, broad + math.log(BROAD)]),
+            jnp.concatenate([means, broad]),
+            jnp.concatenate([log_scales, broad + math.log(BREADTH)]),
+        )
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         log_weights, means, log_scales = self._parts(params)
@@ -83,5 +93,7 @@ class GaussianMixtureCDF(AbstractTransformer):
         return solved(self.inverse, z, params)
 
 
+# Weight and deviation of the fixed component that keeps the map invertible.
+BROAD, BREADTH = 1e-4, 4.0
 # Largest |log-scale| of a component, and where components start.
 LARGEST, REACH = 4.0, 1.0

@@ -9,7 +9,7 @@ from pushforward.bijections.numeric import solved
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.deep_sigmoid import check_units
 from pushforward.bijections.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.bijections.transformers.tails import bounded, linear_tails
+from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
 
 
 class LogisticMixtureCDF(AbstractTransformer):
@@ -59,7 +59,7 @@ class LogisticMixtureCDF(AbstractTransformer):
 
         def evaluate(x: Array) -> tuple[Array, Array]:
             u = (x - means) * jnp.exp(log_slopes)
-            value, log_slope = logit_of_mixture(log_weights, log_slopes, u)
+            value, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), x)
             return jnp.exp(log_outer) * value + params[0], log_slope + log_outer
 
         return linear_tails(evaluate, x, self.bound)

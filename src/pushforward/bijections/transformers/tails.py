@@ -1,5 +1,6 @@
 """One tail policy for the transformers that are bent in a box only."""
 
+import math
 from collections.abc import Callable
 
 import jax.numpy as jnp
@@ -34,3 +35,12 @@ def linear_tails(
 def bounded(raw: Array, most: float) -> Array:
     """The parameter itself near 0, never beyond +-most: a conditioner fed 1e30 must not make a map overflow."""
     return most * jnp.tanh(raw / most)
+
+
+def floored(value: Array, log_slope: Array, x: Array) -> tuple[Array, Array]:
+    """The map plus `FLOOR * x`: steep sigmoids far apart leave stretches between them that are flat to the last digit,
+    which would have no inverse."""
+    return value + FLOOR * x, jnp.logaddexp(log_slope, math.log(FLOOR))
+
+
+FLOOR = 1e-3
