@@ -4,7 +4,7 @@ import json
 import os
 from dataclasses import MISSING, fields
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import jax
 
@@ -128,6 +128,8 @@ def _is_of(value: Any, hint: Any) -> bool:
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_is_of(value, part) for part in inner)
+    if origin is Literal:
+        return value in inner
     if origin is tuple:
         if not isinstance(value, tuple):
             return False

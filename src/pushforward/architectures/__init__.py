@@ -7,11 +7,14 @@ from typing import Any, ClassVar, Protocol
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.bernstein import Bernstein
+from pushforward.architectures.bnaf import BNAF
 from pushforward.architectures.circular_nsf import CircularNSF
 from pushforward.architectures.cubic_spline import CubicSpline
 from pushforward.architectures.flow_plus_plus import FlowPlusPlus
+from pushforward.architectures.gaussianization import Gaussianization
 from pushforward.architectures.glow import Glow
 from pushforward.architectures.iaf import IAF
+from pushforward.architectures.iresnet import IResNet
 from pushforward.architectures.linear_spline import LinearSpline
 from pushforward.architectures.made import MADE
 from pushforward.architectures.maf import MAF
@@ -19,9 +22,13 @@ from pushforward.architectures.maf_mog import MAFMoG
 from pushforward.architectures.naf import NAF
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.nsf import NSF
+from pushforward.architectures.planar import Planar
 from pushforward.architectures.quadratic_spline import QuadraticSpline
+from pushforward.architectures.radial import Radial
 from pushforward.architectures.realnvp import RealNVP
+from pushforward.architectures.residual_flow import ResidualFlow
 from pushforward.architectures.sos import SOS
+from pushforward.architectures.sylvester import Sylvester
 from pushforward.architectures.tan import TAN
 from pushforward.architectures.umnn import UMNN
 from pushforward.distributions import Flow
@@ -59,11 +66,19 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "tan": TAN,
         "bernstein": Bernstein,
         "flow_plus_plus": FlowPlusPlus,
+        "planar": Planar,
+        "radial": Radial,
+        "sylvester": Sylvester,
+        "bnaf": BNAF,
+        "gaussianization": Gaussianization,
+        "iresnet": IResNet,
+        "residual_flow": ResidualFlow,
     }
 )
 
 __all__ = [
     "ARCHITECTURES",
+    "BNAF",
     "IAF",
     "MADE",
     "MAF",
@@ -78,9 +93,15 @@ __all__ = [
     "CircularNSF",
     "CubicSpline",
     "FlowPlusPlus",
+    "Gaussianization",
     "Glow",
+    "IResNet",
     "LinearSpline",
     "MAFMoG",
+    "Planar",
     "QuadraticSpline",
+    "Radial",
     "RealNVP",
+    "ResidualFlow",
+    "Sylvester",
 ]

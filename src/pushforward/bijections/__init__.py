@@ -4,16 +4,22 @@ from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
+from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
 from pushforward.bijections.numeric import increasing_root
+from pushforward.bijections.orthogonal import Householder, QRLinear
 from pushforward.bijections.permutation import Permutation, Reverse
+from pushforward.bijections.planar import Planar
+from pushforward.bijections.radial import Radial
 from pushforward.bijections.recurrent import Recurrent
+from pushforward.bijections.residual import Residual
 from pushforward.bijections.soft_tails import SoftTails
 from pushforward.bijections.squash import Power, Sigmoid, Softplus
+from pushforward.bijections.sylvester import Sylvester
 from pushforward.bijections.transformers import (
     TRANSFORMERS,
     AbstractTransformer,
@@ -44,6 +50,7 @@ __all__ = [
     "Autoregressive",
     "BatchNorm",
     "Bernstein",
+    "BlockAutoregressive",
     "Chain",
     "CircularSpline",
     "Coupling",
@@ -53,22 +60,28 @@ __all__ = [
     "Elementwise",
     "Gated",
     "GaussianMixtureCDF",
+    "Householder",
     "Integral",
     "Invert",
     "LULinear",
     "LinearSpline",
     "LogisticMixtureCDF",
     "Permutation",
+    "Planar",
     "Power",
+    "QRLinear",
     "QuadraticSpline",
+    "Radial",
     "RationalQuadratic",
     "Recurrent",
+    "Residual",
     "Reverse",
     "Sigmoid",
     "SoftTails",
     "Softplus",
     "Stack",
     "SumOfSquares",
+    "Sylvester",
     "has_statistics",
     "increasing_root",
     "initialised",

@@ -53,7 +53,11 @@ def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
 
     ```
     """
-    x, residual = _root(function, target, params)
+    return certified(*_root(function, target, params), target)
+
+
+def certified(x: Array, residual: Array, target: Array) -> Array:
+    """The solution of a search that leaves NaN where it fails; outside of `jit` that raises `ConvergenceError`."""
     if not isinstance(x, jax.core.Tracer):
         lost = np.isnan(np.asarray(x)) & np.isfinite(np.asarray(target))
         if lost.any():
@@ -138,8 +142,8 @@ def _root(function: ScalarMap, target: Array, params: Any) -> tuple[Array, Array
     low, high, best, residual, allowed = (end[i] for i in (2, 3, 5, 6, 7))
     # Either the residual is rounding, or the function passes the target between neighbouring numbers.
     between = high - low <= 4 * eps * jnp.abs(best) + tiny
-    certified = (residual <= SLACK * allowed) | between
-    found = jnp.where(certified, best, jnp.nan)
+    reached = (residual <= SLACK * allowed) | between
+    found = jnp.where(reached, best, jnp.nan)
     return jnp.where(known, found, target), residual
 
 

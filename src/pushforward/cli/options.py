@@ -116,6 +116,11 @@ def _value(setting: str, text: str, kind: Any) -> bool | int | float | str | tup
         if not math.isfinite(number):
             raise InputError(f"--set {setting}: a number is expected")
         return number
+    if typing.get_origin(kind) is typing.Literal:
+        if text not in typing.get_args(kind):
+            known = ", ".join(typing.get_args(kind))
+            raise InputError(f"--set {setting}: known are {known}")
+        return text
     if kind is str:
         return text
     raise InputError(f"--set {setting}: cannot be set from the command line ({kind})")

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import fields, replace
+from typing import get_args, get_type_hints
 
 import jax
 import numpy as np
@@ -10,7 +11,7 @@ from pushforward import bijections as b
 from pushforward.architectures import ARCHITECTURES, MAF, Architecture
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import BASES, Uniform
-from pushforward.networks import MLP, MaskedMLP
+from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
 from pushforward.testing.subjects import Subject, bijection_subject
 
 TINY = {
@@ -37,6 +38,9 @@ def example_bijections() -> dict[str, Subject]:
         bijection_subject("Autoregressive", made),
         bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
         bijection_subject("BatchNorm", b.BatchNorm(2)),
+        bijection_subject(
+            "BlockAutoregressive", b.BlockAutoregressive(3, 4, condition_shape=(2,), key=key)
+        ),
         bijection_subject("Chain", b.Chain([b.Elementwise(affine, 2), b.LULinear(2)])),
         bijection_subject(
             "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
@@ -48,17 +52,30 @@ def example_bijections() -> dict[str, Subject]:
                 affine, 2, network=MLP(2, (2, 2), width=8, depth=1, key=key), condition_shape=(2,)
             ),
         ),
+        bijection_subject("Householder", b.Householder(3, key=key), volume_preserving=True),
         bijection_subject("Invert", b.Invert(made)),
         bijection_subject("LULinear", b.LULinear(3)),
         bijection_subject(
             "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
         ),
+        bijection_subject("Planar", b.Planar(2, (2,), key=key)),
         bijection_subject("Power", b.Power(2)),
+        bijection_subject("QRLinear", b.QRLinear(3, key=key)),
+        bijection_subject("Radial", b.Radial(3, (2,), key=key)),
         bijection_subject("Recurrent", b.Recurrent(3, 8, (2,), key=key)),
+        bijection_subject(
+            "Residual",
+            b.Residual(
+                LipschitzMLP(2, 2, width=8, depth=2, condition=2, key=key), condition_shape=(2,)
+            ),
+        ),
         bijection_subject("Reverse", b.Reverse(2), volume_preserving=True),
         bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
         bijection_subject("Softplus", b.Softplus(2)),
         bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
+        bijection_subject("Sylvester", b.Sylvester(3, 2, condition_shape=(2,), key=key)),
+        bijection_subject("Sylvester householder", b.Sylvester(2, 2, "householder", 2, key=key)),
+        bijection_subject("Sylvester triangular", b.Sylvester(3, 2, "triangular", key=key)),
         bijection_subject("Stack", b.Stack(lambda k: b.ActNorm(2), 3, key=key)),
     ]
     return {subject.name: subject for subject in subjects}
@@ -100,12 +117,16 @@ NETWORK_FIELDS = {"residual"}
 
 
 def variants(architecture: type[Architecture]) -> Iterator[tuple[str, Architecture]]:
-    """The tiny configuration with each of its yes-or-no fields turned round, one at a time."""
-    start = tiny(architecture)
+    """The tiny configuration with each of its yes-or-no fields turned round, and each other word of a field that takes
+    one of several, one at a time."""
+    start, hints = tiny(architecture), get_type_hints(architecture)
     for field in fields(architecture):
         value = getattr(start, field.name)
         if isinstance(value, bool) and (field.name not in NETWORK_FIELDS or architecture is MAF):
             yield f"{field.name}={not value}", replace(start, **{field.name: not value})
+        for word in get_args(hints[field.name]):
+            if isinstance(value, str) and word != value:
+                yield f"{field.name}={word}", replace(start, **{field.name: word})
 
 
 def architecture_subject(

@@ -1,6 +1,7 @@
 """Entries of parameters that a module never reads by design, so that no gradient is expected there."""
 
 from collections.abc import Callable
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
@@ -9,7 +10,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from pushforward.bijections import BatchNorm, LULinear, Recurrent
+from pushforward.bijections import (
+    BatchNorm,
+    BlockAutoregressive,
+    Householder,
+    LULinear,
+    QRLinear,
+    Recurrent,
+    Sylvester,
+)
 from pushforward.networks import MaskedMLP
 
 
@@ -49,13 +58,48 @@ def _recurrent(module: Recurrent) -> dict[str, np.ndarray]:
     }
 
 
+def _qr_linear(module: QRLinear) -> dict[str, np.ndarray]:
+    above = np.triu(np.ones(module.upper.shape[-2:], bool), 1)
+    return {"upper": above, **_householder(module)}
+
+
+def _householder(module: Householder | QRLinear) -> dict[str, np.ndarray]:
+    # In one dimension all reflections are the same.
+    return {"vectors": np.full(module.vectors.shape[-2:], module.event_shape[0] > 1)}
+
+
+def _sylvester(module: Sylvester) -> dict[str, np.ndarray]:
+    above = np.triu(np.ones(module.r.shape[-2:], bool), 1)
+    # In one dimension there is one direction.
+    several = np.full(module.factor.shape[-2:], module.event_shape[0] > 1)
+    return {"r": above, "s": above, "factor": several}
+
+
+def _block_autoregressive(module: BlockAutoregressive) -> dict[str, np.ndarray]:
+    d = module.event_shape[0]
+    earlier = np.tril(np.ones((d, d), bool), -1)
+    blocks = [np.ones(b.shape[-2:], bool) for b in module.log_blocks]
+    return {f"lower.{i}": np.kron(earlier, block) for i, block in enumerate(blocks)}
+
+
 MASKS: dict[type, Callable[[Any], dict[str, np.ndarray]]] = {
     MaskedMLP: _masked_mlp,
     LULinear: _lu_linear,
+    QRLinear: _qr_linear,
+    Householder: _householder,
+    Sylvester: _sylvester,
+    BlockAutoregressive: _block_autoregressive,
     BatchNorm: _batch_norm,
     Recurrent: _recurrent,
 }
-"""Module type -> from a module to its masked arrays: field name -> True where the entry is read."""
+"""Module type -> from a module to its masked arrays: field name (and index) -> True where the entry is read."""
+
+
+def _entry(name: str, module):
+    """The array of a module by its field name, or by field name and index: `"lower.0"`."""
+    field, _, index = name.partition(".")
+    found = getattr(module, field)
+    return found[int(index)] if index else found
 
 
 def read_entries(model):
@@ -66,8 +110,9 @@ def read_entries(model):
             return np.ones(np.shape(node), bool) if eqx.is_inexact_array(node) else node
         filled = jax.tree.map(of, node, is_leaf=lambda leaf: leaf is not node)
         for name, mask in MASKS[type(node)](node).items():
-            full = np.broadcast_to(mask, getattr(node, name).shape)
-            filled = eqx.tree_at(attrgetter(name), filled, full)
+            entries = partial(_entry, name)
+            full = np.broadcast_to(mask, entries(node).shape)
+            filled = eqx.tree_at(entries, filled, full)
         return filled
 
     return jax.tree.map(of, model, is_leaf=lambda node: type(node) in MASKS)

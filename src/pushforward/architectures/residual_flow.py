@@ -1,0 +1,69 @@
+"""Residual flows."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.architectures.parts import condition_size, stacked_flow, vector_event
+from pushforward.bijections import ActNorm, Chain, Residual
+from pushforward.distributions import Flow
+from pushforward.networks import LipschitzMLP
+from pushforward.rows import Shape, as_shape
+
+
+@dataclass(frozen=True)
+class ResidualFlow:
+    """Residual maps with contractive networks (LipSwish), each with an activation normalisation behind it, trained
+    on a log-det without bias.
+
+    Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
+    Training: exact up to 8 coordinates, else a random number of terms without bias. Sampling: a fixed-point search a
+    layer.
+
+    Arguments:
+        layers: maps; default 12.
+        width, depth: units and number of hidden layers of each network; default 64 and 3.
+        lipschitz: Lipschitz constant of each network, below 1; default 0.95.
+        base: name of the base distribution; default "normal".
+
+    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> architecture = pf.architectures.ResidualFlow(layers=2, width=8, depth=1)
+    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
+    (4,)
+
+    ```
+    """
+
+    layers: int = 12
+    width: int = 64
+    depth: int = 3
+    lipschitz: float = 0.95
+    base: str = "normal"
+    reference: ClassVar[str] = "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735"
+
+    def build(
+        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
+        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+        d, context = vector_event(event, "ResidualFlow"), as_shape(condition, "condition")
+
+        def layer(key: PRNGKeyArray) -> Chain:
+            network = LipschitzMLP(
+                d,
+                d,
+                width=self.width,
+                depth=self.depth,
+                condition=condition_size(context),
+                lipschitz=self.lipschitz,
+                activation="lipswish",
+                key=key,
+            )
+            residual = Residual(network, condition_shape=context)
+            return Chain([residual, ActNorm(d)])
+
+        return stacked_flow(layer, self.layers, (d,), self.base, key)

@@ -1,0 +1,263 @@
+"""The residual map."""
+
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.bijections.autoregressive import as_columns
+from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.numeric import certified
+from pushforward.errors import InputError
+from pushforward.networks.lipschitz import LipschitzMLP, series_tail
+from pushforward.rows import Shape
+
+METHODS = ("auto", "exact", "truncated", "roulette")
+
+
+class Residual(AbstractBijection):
+    """The identity plus a contraction, `z = x + g(x)` with `Lip(g) < 1`.
+
+        log |det dz/dx| = log det(I + J) = sum_k (-1)^(k+1) tr(J^k) / k,    J = dg/dx
+
+    In evaluation (without a key) the log-det is the exact determinant, J by d tangents, up to `EXACT` coordinates;
+    beyond, the first `TERMS` terms of the series with fixed noise, whose bound `log_det_with_bound` gives. While
+    training it is by the method:
+
+    - `"exact"`: the determinant. d passes and `d^3` operations a row.
+    - `"truncated"`: the first `terms` terms, traces by Hutchinson's estimator. Biased.
+    - `"roulette"`: `terms` terms and a random number more, weighted so that value and gradient have no bias.
+    - `"auto"` (default): exact up to `EXACT_TRAINING` coordinates, roulette beyond.
+
+    Gradients of the series come from the Neumann series, `d log det = E[(sum_k (-1)^k (J^T)^k v)^T dJ v]`, whose sum is
+    formed without being differentiated: memory does not grow with the terms. Cost: a network pass for each term.
+
+    Forward (sampling): Banach's fixed point, `x <- z - g(x)`, until its a-posteriori bound `L / (1 - L) |step|` is
+    rounding; gradients by the implicit function theorem, of any order.
+
+    i-ResNet (Behrmann et al. 2019, arXiv 1811.00995), Residual flows (Chen et al. 2019, arXiv 1906.02735).
+
+    Arguments:
+        network: the contraction, from `(d + condition)` to d features.
+        log_det: the method while training; default "auto".
+        terms: of "truncated", and of "roulette" before it becomes random; default 10 and 2.
+        probes: noise vectors of the estimator; default 1.
+        condition_shape: the shape of a condition; None for none.
+
+    Raises `InputError` for an unknown method, or fewer than 1 term or probe.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> from pushforward.networks import LipschitzMLP
+    >>> network = LipschitzMLP(3, 3, width=8, depth=1, key=jax.random.key(0))
+    >>> layer = pf.bijections.Residual(network)
+    >>> log_det, bound = layer.log_det_with_bound(jax.numpy.ones((5, 3)), terms=5)
+    >>> log_det.shape, round(float(bound), 2)
+    ((5,), 1.95)
+
+    ```
+    """
+
+    network: LipschitzMLP
+    log_det: str = eqx.field(static=True)
+    terms: int = eqx.field(static=True)
+    probes: int = eqx.field(static=True)
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        network: LipschitzMLP,
+        *,
+        log_det: str = "auto",
+        terms: int | None = None,
+        probes: int = 1,
+        condition_shape: Shape | None = None,
+    ):
+        if log_det not in METHODS:
+            raise InputError(f"log_det={log_det!r} is unknown; known: {', '.join(METHODS)}")
+        terms = (10 if log_det == "truncated" else 2) if terms is None else terms
+        if terms < 1 or probes < 1:
+            raise InputError(f"terms={terms}, probes={probes}: at least 1 of each is needed")
+        self.network, self.log_det, self.terms, self.probes = network, log_det, terms, probes
+        self.event_shape, self.condition_shape = (network.last.shape[0],), condition_shape
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        g, columns = self._contraction(condition), x.T
+        return (columns + g(columns)).T, self._log_det(g, columns, key)
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        arrays, static = eqx.partition(self.network, eqx.is_array)
+        x, residual = _fixed_point(static, arrays, z.T, as_columns(condition))
+        x = certified(x, residual, z.T)
+        return x.T, -self._log_det(self._contraction(condition), x, key)
+
+    def log_det_with_bound(
+        self, x: Float[Array, "n d"], condition: Array | None = None, terms: int | None = None
+    ) -> tuple[Float[Array, " n"], Array]:
+        """The log-det of dz/dx and what the terms left out may add to it, at most: 0 where it is exact.
+
+        The bound is `d sum_{k > terms} L^k / k` with the network's certified Lipschitz constant L.
+
+        Arguments:
+            x: `(n, d)` rows.
+            condition: `(n, *condition)`, if the map takes one.
+            terms: of the series; None (default) for what evaluation uses, the exact determinant up to `EXACT`
+                coordinates.
+        """
+        g, columns, d = self._contraction(condition), x.T, x.shape[1]
+        if terms is None and d <= EXACT:
+            return exact_log_det(g, columns), jnp.zeros((), x.dtype)
+        terms = TERMS if terms is None else terms
+        bound = d * series_tail(self.network.lipschitz, terms)
+        return fixed_log_det(g, columns, terms, self.probes), jnp.asarray(bound, x.dtype)
+
+    def _contraction(self, condition: Array | None):
+        weights, columns = self.network.weights(), as_columns(condition)
+        return lambda x: self.network.apply(weights, x, columns)
+
+    def _log_det(self, g, x: Array, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        d, method = x.shape[0], self.log_det
+        if method == "auto":
+            method = "exact" if d <= EXACT_TRAINING else "roulette"
+        if key is None:
+            method = "exact" if d <= EXACT else "fixed"
+        if method == "exact":
+            return exact_log_det(g, x)
+        if key is None:
+            return fixed_log_det(g, x, TERMS, self.probes)
+        noise_key, count_key = jax.random.split(key)
+        noise = jax.random.normal(noise_key, (self.probes, *x.shape), x.dtype)
+        terms = jnp.asarray(self.terms)
+        if method == "roulette":
+            # Fair coins until the first tail: P(more >= m) = 2^-m.
+            terms = terms + jax.random.geometric(count_key, 0.5) - 1
+        return series_log_det(g, x, noise, terms, self.terms)
+
+
+EXACT_TRAINING, EXACT, TERMS = 8, 64, 200
+
+
+def fixed_log_det(g, x: Float[Array, "d n"], terms: int, probes: int) -> Float[Array, " n"]:
+    """The first terms of the series with noise that is the same in every call, and for every row: a row's density must
+    not depend on where it stands."""
+    noise = jax.random.rademacher(jax.random.key(0), (probes, x.shape[0], 1), x.dtype)
+    noise = jnp.broadcast_to(noise, (probes, *x.shape))
+    return series_log_det(g, x, noise, jnp.asarray(terms), terms)
+
+
+def exact_log_det(g, x: Float[Array, "d n"]) -> Float[Array, " n"]:
+    """`log det(I + J)` of each row, J by d tangents."""
+    d = x.shape[0]
+
+    def along(direction):
+        return jax.jvp(g, (x,), (jnp.broadcast_to(direction[:, None], x.shape),))[1]
+
+    jacobian = jnp.moveaxis(jax.vmap(along)(jnp.eye(d, dtype=x.dtype)), 2, 0)
+    return jnp.linalg.slogdet(jnp.eye(d, dtype=x.dtype) + jacobian)[1]
+
+
+def series_log_det(
+    g, x: Float[Array, "d n"], noise: Float[Array, "probes d n"], terms: Array, certain: int
+) -> Float[Array, " n"]:
+    """`sum_{k <= terms} (-1)^(k+1) w_k v^T J^k v / k`, the mean over probes, with the Neumann-series gradient.
+
+    Terms up to `certain` weigh 1, later ones `1 / P(N >= k - certain) = 2^(k - certain)`.
+    """
+
+    def of_probe(v):
+        _, transposed = jax.vjp(g, x)
+
+        def term(k, state):
+            power, value, neumann = state
+            # `power` is (-J^T)^(k-1) v, the k-th term of both series needs one product more or none.
+            weight = 2.0 ** jnp.maximum(k - certain, 0).astype(x.dtype)
+            neumann = neumann + weight * power
+            power = -transposed(power)[0]
+            return power, value - weight / k * (power * v).sum(0), neumann
+
+        start = (v, jnp.zeros(x.shape[1], x.dtype), jnp.zeros_like(v))
+        _, value, neumann = jax.lax.fori_loop(1, terms + 1, term, start)
+        return jax.lax.stop_gradient((value, neumann))
+
+    value, neumann = jax.lax.map(of_probe, jax.lax.stop_gradient(noise))
+    surrogate = jax.vmap(lambda v, w: (w * jax.jvp(g, (x,), (v,))[1]).sum(0))(noise, neumann)
+    return (surrogate + jax.lax.stop_gradient(value - surrogate)).mean(0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _fixed_point(static: Any, arrays: Any, z: Array, condition: Array | None):
+    """The x with `x + g(x) = z`, NaN in columns that do not converge, and the residual."""
+    network = eqx.combine(arrays, static)
+    weights = network.weights()
+    eps, ratio = jnp.finfo(z.dtype).eps, network.lipschitz / (1 - network.lipschitz)
+
+    def error(step, x):
+        """The a-posteriori bound of each column's error, in roundings of its largest entry."""
+        return ratio * jnp.abs(step).max(0) / (eps * jnp.maximum(jnp.abs(x).max(0), 1.0))
+
+    def improve(state):
+        i, x, best, waited, frozen = state
+        new = z - network.apply(weights, x, condition)
+        found = error(new - x, new)
+        waited = jnp.where(found < best, 0, waited + 1)
+        x = jnp.where(frozen, x, new)
+        best = jnp.where(frozen, best, jnp.minimum(best, found))
+        # A step of rounding's size does not get shorter.
+        done = (best <= ROUNDINGS) | ((best <= SLACK) & (waited >= 3))
+        return i + 1, x, best, waited, frozen | done
+
+    known = jnp.isfinite(z).all(0)
+    n = z.shape[1]
+    start = (
+        *(jnp.zeros((), jnp.int32), jnp.where(known, z, 0.0), jnp.full(n, jnp.inf, z.dtype)),
+        *(jnp.zeros(n, jnp.int32), ~known),
+    )
+    state = jax.lax.while_loop(lambda s: (s[0] < STEPS) & ~s[4].all(), improve, start)
+    x = state[1]
+    residual = jnp.abs(x + network.apply(weights, x, condition) - z)
+    x = jnp.where(known & (state[2] <= SLACK), x, jnp.nan)
+    return jnp.where(known, x, z), residual
+
+
+# Error bounds in roundings: at which the search ends, and the largest that counts as converged once it stalls.
+ROUNDINGS, SLACK, STEPS = 4.0, 1000.0, 10_000
+
+
+@_fixed_point.defjvp
+def _fixed_point_jvp(static, primals, tangents):
+    arrays, z, condition = primals
+    arrays_dot, z_dot, condition_dot = tangents
+    x, residual = _fixed_point(static, arrays, z, condition)
+
+    def g(arrays, x, condition):
+        return eqx.combine(arrays, static)(x, condition)
+
+    _, by_others = jax.jvp(
+        lambda a, c: g(a, x, c), (arrays, condition), (arrays_dot, condition_dot)
+    )
+    _, product = jax.linearize(lambda x: g(arrays, x, condition), x)
+
+    def solve(times, right):
+        """Neumann's iteration for `(I + J) w = right`, a contraction."""
+
+        def improve(state):
+            i, w, _ = state
+            new = right - (times(w) - w)
+            return i + 1, new, jnp.abs(new - w).max(initial=0.0)
+
+        small = jnp.finfo(x.dtype).eps * jnp.maximum(jnp.abs(right).max(initial=0.0), 1e-30)
+        start = (0, right, jnp.asarray(jnp.inf, x.dtype))
+        return jax.lax.while_loop(lambda s: (s[0] < STEPS) & (s[2] > small), improve, start)[1]
+
+    x_dot = jax.lax.custom_linear_solve(
+        lambda w: w + product(w), z_dot - by_others, solve, transpose_solve=solve
+    )
+    return (x, residual), (x_dot, jnp.zeros_like(residual))

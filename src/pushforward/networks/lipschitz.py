@@ -1,0 +1,147 @@
+"""The perceptron with a certified Lipschitz constant."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.errors import InputError
+from pushforward.networks.layers import activation_named, check_network, uniform_weights
+
+NORMS = ("spectral", "one", "inf")
+
+
+class LipschitzMLP(eqx.Module):
+    """A perceptron on columns, `(inputs, n)` to `(outputs, n)`, whose Lipschitz constant in its inputs is at most
+    `lipschitz`.
+
+    Every weight matrix is divided by what its norm exceeds its share of the constant, the same for every layer. The
+    spectral norm is bounded from above by Gram iteration, so that the bound holds at every step; power iteration, the
+    usual way, approaches it from below. Activations have slopes of at most 1. Condition features enter the first layer
+    freely: they do not count for the constant.
+
+    Cost: a perceptron's, and for each matrix `squarings` products of its smaller side cubed, once a call.
+
+    Arguments:
+        inputs, outputs: number of features.
+        width: units of a hidden layer.
+        depth: number of hidden layers, at least 1.
+        condition: number of condition features; 0 for none.
+        lipschitz: the constant, within (0, 1); default 0.9.
+        norm: `"spectral"`, or the induced norms `"one"` and `"inf"`, which are cheaper and tighter; default "spectral".
+        activation: `"lipswish"` (default), `"elu"` or `"tanh"`.
+
+    Raises `InputError` for a width or depth below 1, or an unknown norm or activation, or a constant outside (0, 1).
+
+    Sources: Behrmann et al. 2019, arXiv 1811.00995 (normalisation); Chen et al. 2019, arXiv 1906.02735 (LipSwish,
+    induced norms); Delattre et al. 2023, arXiv 2305.16173 (Gram iteration).
+
+    ```python
+    >>> import jax
+    >>> from pushforward.networks import LipschitzMLP
+    >>> network = LipschitzMLP(3, 3, width=8, depth=1, key=jax.random.key(0))
+    >>> network(jax.numpy.ones((3, 5))).shape
+    (3, 5)
+
+    ```
+    """
+
+    first: Float[Array, "width inputs"]
+    first_condition: Float[Array, "width condition"]
+    first_bias: Float[Array, " width"]
+    hidden: Float[Array, "layers width width"]
+    hidden_bias: Float[Array, "layers width"]
+    last: Float[Array, "outputs width"]
+    last_bias: Float[Array, " outputs"]
+    beta: Float[Array, " activations"]
+    lipschitz: float = eqx.field(static=True)
+    norm: str = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        width: int,
+        depth: int,
+        condition: int = 0,
+        lipschitz: float = 0.9,
+        norm: str = "spectral",
+        activation: str = "lipswish",
+        key: PRNGKeyArray,
+    ):
+        check_network(width, depth, "relu", 0.0)
+        if not 0 < lipschitz < 1:
+            raise InputError(f"lipschitz={lipschitz}: a constant above 0 and below 1 was expected")
+        if norm not in NORMS:
+            raise InputError(f"norm={norm!r} is unknown; known: {', '.join(NORMS)}")
+        if activation not in ("lipswish", "elu", "tanh"):
+            raise InputError(f"activation={activation!r}: known are lipswish, elu and tanh")
+        keys = jax.random.split(key, 5)
+        self.first = uniform_weights(keys[0], (width, inputs), inputs)
+        self.first_condition = uniform_weights(keys[1], (width, condition), condition)
+        self.first_bias = uniform_weights(keys[2], (width,), 1)
+        self.hidden = uniform_weights(keys[3], (depth - 1, width, width), width)
+        self.hidden_bias = jnp.zeros((depth - 1, width))
+        self.last = 0.1 * uniform_weights(keys[4], (outputs, width), width)
+        self.last_bias = jnp.zeros(outputs)
+        self.beta = jnp.zeros(depth if activation == "lipswish" else 0)
+        self.lipschitz, self.norm, self.activation = lipschitz, norm, activation
+
+    def weights(self) -> list[Array]:
+        """The matrices as they are applied, each within its share of the Lipschitz constant."""
+        matrices = [self.first, *self.hidden, self.last]
+        share = self.lipschitz ** (1 / len(matrices))
+        return [w / jnp.maximum(norm_bound(w, self.norm) / share, 1.0) for w in matrices]
+
+    def __call__(
+        self,
+        x: Float[Array, "inputs n"],
+        condition: Float[Array, "condition n"] | None = None,
+    ) -> Float[Array, "outputs n"]:
+        return self.apply(self.weights(), x, condition)
+
+    def apply(self, weights: list[Array], x: Array, condition: Array | None) -> Array:
+        """The network with matrices that `weights` has given: they are made once for many calls."""
+        h = weights[0] @ x + self.first_bias[:, None]
+        if condition is not None:
+            h = h + self.first_condition @ condition
+        for i, w in enumerate(weights[1:-1]):
+            h = w @ self._act(i, h) + self.hidden_bias[i][:, None]
+        return weights[-1] @ self._act(len(weights) - 2, h) + self.last_bias[:, None]
+
+    def _act(self, i: int, h: Array) -> Array:
+        if self.activation == "lipswish":
+            return h * jax.nn.sigmoid(jax.nn.softplus(self.beta[i] + 0.5) * h) / 1.1
+        return activation_named(self.activation)(h)
+
+
+SQUARINGS = 6
+
+
+def norm_bound(w: Float[Array, "a b"], norm: str = "spectral") -> Array:
+    """An upper bound of a matrix's operator norm: exact for `"one"` and `"inf"`, within 2 % for `"spectral"`.
+
+    Gram iteration: `|W|^2 <= |G^m|_F^(1/m)` with `G = W W^T` (or `W^T W`, if smaller) and `m = 2^SQUARINGS`. Raising to
+    the power m by squaring closes the gap to `k^(1/4m)` for k equal singular values.
+    """
+    if norm == "one":
+        return jnp.abs(w).sum(0).max()
+    if norm == "inf":
+        return jnp.abs(w).sum(1).max()
+    gram = w @ w.T if w.shape[0] <= w.shape[1] else w.T @ w
+    log_scale, tiny = jnp.zeros((), w.dtype), jnp.finfo(w.dtype).tiny
+    for _ in range(SQUARINGS):
+        size = jnp.sqrt((gram * gram).sum() + tiny)
+        gram = gram / size
+        gram, log_scale = gram @ gram, 2 * (log_scale + jnp.log(size))
+    total = log_scale + 0.5 * jnp.log((gram * gram).sum() + tiny)
+    return jnp.exp(total / 2 ** (SQUARINGS + 1)) * (1 + 8 * float(jnp.finfo(w.dtype).eps))
+
+
+def series_tail(lipschitz: float, terms: int) -> float:
+    """`sum_{k > terms} L^k / k`, what is left of `-log(1 - L)` after so many terms."""
+    return max(-math.log1p(-lipschitz) - sum(lipschitz**k / k for k in range(1, terms + 1)), 0.0)
