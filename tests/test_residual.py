@@ -12,7 +12,7 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.bijections import Residual
-from pushforward.bijections.residual import exact_log_det, series_log_det
+from pushforward.bijections.residual import SURVIVAL, exact_log_det, series_log_det
 from pushforward.errors import InputError
 from pushforward.networks import LipschitzMLP
 from pushforward.networks.lipschitz import norm_bound, series_tail
@@ -25,6 +25,17 @@ SIGMAS = stats.norm.isf(1e-6 / 2)
 def network(d=3, width=16, **options):
     made = LipschitzMLP(d, d, width=width, depth=2, key=KEY, **options)
     return perturbed(made, jax.random.key(1), 4.0)
+
+
+def strong():
+    """A contraction that uses its constant up: J is near 0.6 I at the origin, so that late terms count."""
+    g = LipschitzMLP(3, 3, width=3, depth=2, lipschitz=0.6, activation="tanh", key=KEY)
+    turned = 5 * jnp.eye(3)
+    return eqx.tree_at(
+        lambda g: (g.first, g.hidden, g.last, g.first_bias),
+        g,
+        (turned, turned[None], turned, jnp.zeros(3)),
+    )
 
 
 def lipschitz_ratio(function, d=3, n=4000):
@@ -82,22 +93,22 @@ def test_every_norm_and_activation_is_a_contraction(norm, activation):
         norms = np.linalg.norm(np.asarray(jacobian), order, axis=(1, 2))
     assert norms.max() <= 0.9
     # Close enough to be worth it: the bound is not met by making everything flat.
-    assert norms.max() > 0.02
+    assert norms.max() > 0.005
 
 
 def draws(method, certain, weigh=True, n=4000):
     """Log-dets of one row by many independent draws, and their gradient by a weight, float64."""
     with jax.enable_x64(True):
         g = jax.tree.map(
-            lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, network()
+            lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, strong()
         )
-        x = jnp.asarray([[0.3], [-0.5], [1.0]])
+        x = jnp.asarray([[0.1], [-0.2], [0.3]])
 
         def estimate(bias, key):
             moved = eqx.tree_at(lambda g: g.first_bias, g, g.first_bias + bias)
             noise_key, count_key = jax.random.split(key)
             noise = jax.random.normal(noise_key, (1, 3, 1), jnp.float64)
-            more = jax.random.geometric(count_key, 0.5) - 1 if method == "roulette" else 0
+            more = jax.random.geometric(count_key, 1 - SURVIVAL) - 1 if method == "roulette" else 0
             terms = jnp.asarray(certain + more)
             return series_log_det(moved, x, noise, terms, certain if weigh else 10_000)[0]
 

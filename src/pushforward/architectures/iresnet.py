@@ -14,8 +14,8 @@ from pushforward.rows import Shape, as_shape
 
 @dataclass(frozen=True)
 class IResNet:
-    """Residual maps with contractive networks (ELU), each with an activation normalisation behind it, trained on a power
-    series of fixed length for the log-det.
+    """Residual maps with contractive networks (ELU), each with an activation normalisation behind it, trained on a
+    power series of fixed length for the log-det.
 
     Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
     Training: 10 terms, whose bias has a bound (`Residual.log_det_with_bound`). Sampling: a fixed-point search a layer.
