@@ -96,7 +96,7 @@ def test_every_norm_and_activation_is_a_contraction(norm, activation):
     assert norms.max() > 0.005
 
 
-def draws(method, certain, weigh=True, n=4000):
+def draws(method, certain, weigh=True, n=60_000):
     """Log-dets of one row by many independent draws, and their gradient by a weight, float64."""
     with jax.enable_x64(True):
         g = jax.tree.map(
