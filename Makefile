@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fix bench docs clean
+.PHONY: help demo test check fix bench bench-zoo docs clean
 
 help:  ## what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -41,6 +41,9 @@ fix: $(VENV)/.dev  ## format and mend what the linter can mend
 
 bench: $(VENV)/.bench  ## the tables of benchmarks/RESULTS.md, peers beside
 	$(BIN)/python benchmarks/run.py
+
+bench-zoo: $(VENV)/.bench  ## every architecture on every data set; resumes where it stopped
+	$(BIN)/python benchmarks/zoo.py
 
 docs: $(VENV)/.docs  ## build the site into site/
 	$(BIN)/python docs/generate.py && $(BIN)/mkdocs build --strict --quiet

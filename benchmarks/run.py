@@ -17,6 +17,8 @@ BENCHMARKS = (
     "nats",
     "training_step",
     "maf_sampling",
+    "cached_inverse",
+    "remat",
     "compile_time",
     "import_time",
     "score_rows",
