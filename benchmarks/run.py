@@ -16,6 +16,7 @@ import harness
 BENCHMARKS = (
     "nats",
     "training_step",
+    "peer_steps",
     "maf_sampling",
     "cached_inverse",
     "remat",

@@ -187,8 +187,9 @@ def main() -> None:
         "compilation and trust report included\n"
         "- nats per row on held-out rows; bold: within 0.05 of the best in the column\n"
         "- round trip: largest |f(f^-1(x)) - x| over 1,000 held-out rows in standardised units, float32, "
-        "the worst of the row's data sets\n- mass: largest |integral - 1| of the fitted density, by the midpoint rule on 400 x 400 "
-        "points, the worst of the toys\n" + harness.provenance()
+        "the worst of the row's data sets\n"
+        "- mass: largest |integral - 1| of the fitted density, by the midpoint rule on 400 x 400 points, the worst "
+        "of the toys\n" + harness.provenance()
     )
     text = "\n\n".join(parts) + "\n"
     print(text)

@@ -191,7 +191,7 @@ CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
         (lambda: Stack(lambda key: Reverse(2), 0, key=KEY), "layers=0: at least 1"),
         (lambda: Permutation(np.array([0, 0])), r"a permutation of 0\.\.1"),
         (lambda: Affine(bound=0.0), r"bound=0\.0"),
-        (lambda: RationalQuadratic(bins=1), "bins=1: a spline needs at least 2"),
+        (lambda: RationalQuadratic(bins=1), "bins=1: the spline needs at least 2"),
         (lambda: RationalQuadratic(bound=-1.0), r"bound=-1\.0"),
         (lambda: RealNVP().build((2, 2), key=KEY), "RealNVP models vectors"),
     ],

@@ -58,6 +58,8 @@ def subject_named():
     def get(name):
         if name not in held:
             held.clear()
+            # Thousands of compiled programs in one process run into the system's limit on memory maps.
+            jax.clear_caches()
             held[name] = SUBJECTS[name][1]()
         return held[name]
 
@@ -130,15 +132,21 @@ def test_transformers_increase(name, data):
     run_check(TRANSFORMER_CHECKS, "round trip", subject)
 
 
+# Their forward is a search through their inverse; 131,000 of them take a minute in unoptimised programs.
+SEARCHED = {"sum_of_squares", "bernstein", "deep_sigmoid", "dense_sigmoid", "gaussian_mixture"}
+SEARCHED |= {"logistic_mixture"}
+
+
 @pytest.mark.parametrize("name", TRANSFORMERS)
 def test_large_batches(name):
     """A compiled map of many values gives what it gives for few: XLA's reductions over wide arrays have been wrong."""
-    transformer, key, n = TRANSFORMERS[name](), jax.random.key(0), 2**18
+    transformer, key, n = TRANSFORMERS[name](), jax.random.key(0), 2**17
     values = jax.random.normal(key, (n,))
     params = jnp.broadcast_to(
         0.5 * jax.random.normal(key, (transformer.size, 1)), (transformer.size, n)
     )
-    for method in (jax.jit(transformer.inverse), jax.jit(transformer.forward)):
-        many, few = method(values, params), method(values[:100], params[:, :100])
+    for method in [transformer.inverse, *[transformer.forward] * (name not in SEARCHED)]:
+        many = jax.jit(method)(values, params)
+        few = jax.jit(method)(values[:100], params[:, :100])
         for i in (0, 1):
             np.testing.assert_allclose(many[i][:100], few[i], atol=1e-4)

@@ -17,7 +17,7 @@ from pushforward.testing.perturb import cast, perturbed
 
 ROWS = 30
 """Rows of most checks: 2 x 3 x 5, so that odd leading axes are a reshape away."""
-DRAWS = 2**17
+DRAWS = 2**14
 BLOCK = 2**13
 """Rows of one call of the float64 density, so that the grid and the few rows share a compiled program."""
 
