@@ -164,3 +164,12 @@ def test_large_batches(name):
         few = jax.jit(method)(values[:100], params[:, :100])
         for i in (0, 1):
             np.testing.assert_allclose(many[i][:100], few[i], atol=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(set(TRANSFORMERS) - SEARCHED))
+def test_log_slopes_of_the_way_back(name):
+    """In single precision too, the way back has the negative log-slope, for every one of 16,384 values."""
+    transformer, keys, n = TRANSFORMERS[name](), jax.random.split(jax.random.key(0)), 2**14
+    params = 0.7 * jax.random.normal(keys[1], (transformer.size, n))
+    x, log_slope = jax.jit(transformer.forward)(1.5 * jax.random.normal(keys[0], (n,)), params)
+    np.testing.assert_allclose(jax.jit(transformer.inverse)(x, params)[1], -log_slope, atol=1e-3)

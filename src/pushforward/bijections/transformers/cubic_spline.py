@@ -120,11 +120,14 @@ def _root(y: Array, p: Array, q: Array) -> Array:
     t = jnp.clip(y, 0.0, 1.0)
     for _ in range(STEPS):
         residual = _cubic(t, p, q) - y
-        low, high = jnp.where(residual <= 0, t, low), jnp.where(residual >= 0, t, high)
+        below = residual <= 0
+        low, high = jnp.where(below, t, low), jnp.where(below, high, t)
         slope = _slope(t, p, q)
         bend = 2 * (3 - 2 * p - q) + 6 * (p + q - 2) * t
         square = jnp.maximum(slope * slope - 2 * bend * residual, 0.0)
         parabola = t - 2 * residual / (slope + jnp.sqrt(square))
+        # A step of rounding's size may point back over `t`, which is an end of the bracket: not a reason to bisect.
+        parabola = jnp.where(below, jnp.maximum(parabola, t), jnp.minimum(parabola, t))
         inside = (parabola >= low) & (parabola <= high)
         t = jnp.where(inside, parabola, 0.5 * (low + high))
     return t
