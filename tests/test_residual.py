@@ -110,11 +110,12 @@ def draws(method, certain, weigh=True, n=60_000):
             noise = jax.random.normal(noise_key, (1, 3, 1), jnp.float64)
             more = jax.random.geometric(count_key, 1 - SURVIVAL) - 1 if method == "roulette" else 0
             terms = jnp.asarray(certain + more)
-            return series_log_det(moved, x, noise, terms, certain if weigh else 10_000)[0]
+            jacobian = moved.linearised(moved.weights(), x, None)[1]
+            return series_log_det(jacobian, noise, terms, certain if weigh else 10_000)[0]
 
         def exact(bias):
             moved = eqx.tree_at(lambda g: g.first_bias, g, g.first_bias + bias)
-            return exact_log_det(moved, x)[0]
+            return exact_log_det(moved.linearised(moved.weights(), x, None)[1])[0]
 
         keys = jax.random.split(KEY, n)
         found = jax.jit(jax.vmap(jax.value_and_grad(estimate), (None, 0)))(0.0, keys)

@@ -18,7 +18,8 @@ class IResNet:
     power series of fixed length for the log-det.
 
     Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
-    Training: 10 terms, whose bias has a bound (`Residual.log_det_with_bound`). Sampling: a fixed-point search a layer.
+    Training: exact up to 10 coordinates; beyond, 10 terms, whose bias has a bound (`Residual.log_det_with_bound`).
+    Sampling: a fixed-point search a layer.
 
     Arguments:
         layers: maps; default 12.
@@ -64,7 +65,9 @@ class IResNet:
                 activation="elu",
                 key=key,
             )
-            residual = Residual(network, log_det="truncated", terms=10, condition_shape=context)
+            # Up to as many coordinates as the series has terms, the determinant is no dearer, and exact.
+            how = "exact" if d <= 10 else "truncated"
+            residual = Residual(network, log_det=how, terms=10, condition_shape=context)
             return Chain([residual, ActNorm(d)])
 
         return stacked_flow(layer, self.layers, (d,), self.base, key)

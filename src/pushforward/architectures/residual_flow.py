@@ -18,7 +18,7 @@ class ResidualFlow:
     on a log-det without bias.
 
     Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
-    Training: exact up to 8 coordinates, else a random number of terms without bias. Sampling: a fixed-point search a
+    Training: exact up to 3 coordinates, else a random number of terms without bias. Sampling: a fixed-point search a
     layer.
 
     Arguments:

@@ -1,6 +1,7 @@
 """The perceptron with a certified Lipschitz constant."""
 
 import math
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import InputError
-from pushforward.networks.layers import activation_named, check_network, uniform_weights
+from pushforward.networks.layers import check_network, uniform_weights
 
 NORMS = ("spectral", "one", "inf")
 
@@ -106,17 +107,65 @@ class LipschitzMLP(eqx.Module):
 
     def apply(self, weights: list[Array], x: Array, condition: Array | None) -> Array:
         """The network with matrices that `weights` has given: they are made once for many calls."""
+        return self.linearised(weights, x, condition)[0]
+
+    def linearised(
+        self, weights: list[Array], x: Array, condition: Array | None
+    ) -> tuple[Array, "NetworkJacobian"]:
+        """The network's value at `x`, and its Jacobian there as a linear map."""
         h = weights[0] @ x + self.first_bias[:, None]
         if condition is not None:
             h = h + self.first_condition @ condition
-        for i, w in enumerate(weights[1:-1]):
-            h = w @ self._act(i, h) + self.hidden_bias[i][:, None]
-        return weights[-1] @ self._act(len(weights) - 2, h) + self.last_bias[:, None]
+        slopes = []
+        for i, w in enumerate(weights[1:]):
+            h, slope = self._act(i, h)
+            slopes.append(slope)
+            last = i == len(weights) - 2
+            h = w @ h + (self.last_bias if last else self.hidden_bias[i])[:, None]
+        return h, NetworkJacobian(weights, slopes)
 
-    def _act(self, i: int, h: Array) -> Array:
-        if self.activation == "lipswish":
-            return h * jax.nn.sigmoid(jax.nn.softplus(self.beta[i] + 0.5) * h) / 1.1
-        return activation_named(self.activation)(h)
+    def _act(self, i: int, h: Array) -> tuple[Array, Array]:
+        """An activation and its slope, which share what is dear."""
+        if self.activation == "tanh":
+            a = jnp.tanh(h)
+            return a, 1 - a * a
+        if self.activation == "elu":
+            below = jnp.exp(jnp.minimum(h, 0.0))
+            return jnp.where(h > 0, h, below - 1), below
+        scaled = jax.nn.softplus(self.beta[i] + 0.5) * h
+        s = jax.nn.sigmoid(scaled)
+        return h * s / 1.1, s * (1 + scaled * (1 - s)) / 1.1
+
+
+class NetworkJacobian(NamedTuple):
+    """The Jacobian of a perceptron at `n` columns: a product of its matrices and the slopes between them.
+
+    Products with vectors cost the network's matrix products and none of its activations.
+    """
+
+    weights: list[Float[Array, "a b"]]
+    slopes: list[Float[Array, "width n"]]
+
+    def matrix(self) -> Float[Array, "outputs inputs n"]:
+        """All of it, by one tangent for each input, which stand beside each other in every matrix product."""
+        tangents = self.weights[0][:, :, None]
+        for w, slope in zip(self.weights[1:], self.slopes, strict=True):
+            moved = slope[:, None] * tangents
+            tangents = (w @ moved.reshape(len(moved), -1)).reshape(len(w), *moved.shape[1:])
+        return tangents
+
+    def times(self, v: Float[Array, "inputs n"]) -> Float[Array, "outputs n"]:
+        """`J v`."""
+        v = self.weights[0] @ v
+        for w, slope in zip(self.weights[1:], self.slopes, strict=True):
+            v = w @ (slope * v)
+        return v
+
+    def transposed(self, v: Float[Array, "outputs n"]) -> Float[Array, "inputs n"]:
+        """`J^T v`."""
+        for w, slope in zip(self.weights[:0:-1], self.slopes[::-1], strict=True):
+            v = slope * (w.T @ v)
+        return self.weights[0].T @ v
 
 
 SQUARINGS = 6
