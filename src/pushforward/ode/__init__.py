@@ -1,0 +1,18 @@
+"""Initial-value problems: explicit Runge-Kutta methods, step control, and gradients through the solution."""
+
+from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
+from pushforward.ode.solve import Solution, Stats, solve
+from pushforward.ode.tableaus import METHODS, Tableau
+
+__all__ = [
+    "ADJOINTS",
+    "METHODS",
+    "Backsolve",
+    "Checkpoint",
+    "Direct",
+    "Reversible",
+    "Solution",
+    "Stats",
+    "Tableau",
+    "solve",
+]

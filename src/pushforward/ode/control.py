@@ -1,0 +1,90 @@
+"""How long a step may be: error norms, the next step's size, the first step's."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from pushforward.ode.step import Slope, State, moved
+from pushforward.ode.tableaus import Tableau
+
+SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+
+
+@dataclass(frozen=True)
+class Control:
+    """What decides the steps: a number of equal ones, or an error per step below `atol + rtol |y|`.
+
+    Arguments:
+        tableau: the method.
+        rtol, atol: tolerances of the error of one step, as a root mean square over the state (or a row).
+        steps: a fixed number of equal steps; None for adaptive ones.
+        per_row: whether each row has steps of its own.
+        max_steps: most tries of a step, accepted or not.
+    """
+
+    tableau: Tableau
+    rtol: float
+    atol: float
+    steps: int | None
+    per_row: bool
+    max_steps: int
+
+
+def rms(leaves: list[Array], per_row: bool) -> Array:
+    """Root mean square of a state, over everything or of each row."""
+
+    def total(x: Array) -> Array:
+        squares = jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+        return squares.reshape(len(x), -1).sum(1) if per_row else squares.sum()
+
+    size = sum(x.size // (x.shape[0] if per_row and x.shape[0] else 1) for x in leaves)
+    return jnp.sqrt(sum((total(x) for x in leaves), jnp.zeros(())) / max(size, 1))
+
+
+def error_ratio(error: State, before: State, after: State, control: Control) -> Array:
+    """The estimated error in units of what is allowed: the step is good up to 1."""
+    scaled = [
+        e / (control.atol + control.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
+        for e, a, b in zip(*map(jax.tree.leaves, (error, before, after)), strict=True)
+    ]
+    return rms(scaled, control.per_row)
+
+
+def next_size(h: Array, ratio: Array, order: int) -> Array:
+    """The step that would have just been good, with some reserve, within bounds of the last one."""
+    factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-1.0 / order)
+    factor = jnp.where(jnp.isfinite(ratio), jnp.clip(factor, SHRINK, GROW), SHRINK)
+    return h * factor
+
+
+def counted(state: State, ignored: int) -> State:
+    """The parts of a state that count for the error."""
+    return state[: len(state) - ignored] if ignored else state
+
+
+def first_size(
+    slope: Slope, y: State, k: State, control: Control, n: int | None, ignored: int
+) -> Array:
+    """The first step, from the sizes of state, slope and change of slope (Hairer, Norsett & Wanner 1993, II.4)."""
+    order, per_row = control.tableau.order, control.per_row
+    leaves = jax.tree.leaves(counted(y, ignored))
+    scales = [control.atol + control.rtol * jnp.abs(leaf) for leaf in leaves]
+
+    def size(state: State) -> Array:
+        found = jax.tree.leaves(counted(state, ignored))
+        return rms([v / s for v, s in zip(found, scales, strict=True)], per_row)
+
+    start = jnp.zeros(() if n is None else (n,), scales[0].dtype)
+    d0, d1 = size(y), size(k)
+    small = (d0 < 1e-5) | (d1 < 1e-5)
+    h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1.0, d1))
+    h0 = jnp.minimum(h0, 1.0).astype(start.dtype)
+    after = slope(start + h0, moved(y, h0, [k], [1.0]))
+    d2 = size(jax.tree.map(jnp.subtract, after, k)) / h0
+    most = jnp.maximum(d1, d2)
+    h1 = jnp.where(most <= 1e-15, jnp.maximum(1e-6, 1e-3 * h0), (0.01 / most) ** (1 / (order + 1)))
+    # A slope that is nothing (an interval of length nothing): one step does it.
+    h = jnp.where((d1 == 0) & (d2 == 0), 1.0, jnp.minimum(100 * h0, h1))
+    return jnp.where(jnp.isfinite(h), jnp.clip(h, 1e-8, 1.0), 1e-3).astype(start.dtype)

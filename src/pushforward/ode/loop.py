@@ -1,0 +1,211 @@
+"""The loop over steps: it knows a method's step and a control, no adjoint and no public argument."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from pushforward.ode.control import Control, counted, error_ratio, first_size, next_size
+from pushforward.ode.step import Slope, State, increment, moved, stages, where
+
+RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
+"""Status codes: still running, reached the end, too many steps, step too short, field not finite."""
+
+
+class Record(NamedTuple):
+    """The steps that were taken, for whoever has to take them again.
+
+    Step `i < count` began at `starts[i]` and was `sizes[i]` long; a row that did not move in it has size 0. State
+    number `j` of `states` stood before step `j * stride`.
+    """
+
+    count: Int[Array, ""]
+    starts: Array
+    sizes: Array
+    states: State
+    stride: Int[Array, ""]
+
+
+class Walk(NamedTuple):
+    """Where a solve stands: `s` of the way is done, in units of the interval."""
+
+    s: Array
+    h: Array
+    y: State
+    twin: State
+    slope: State
+    tries: Int[Array, ""]
+    calls: Int[Array, ""]
+    accepted: Array
+    rejected: Array
+    status: Array
+    record: Record
+
+
+def walk(
+    slope: Slope,
+    y: State,
+    control: Control,
+    h: Array,
+    *,
+    coupling: float | None = None,
+    slots: int = 0,
+    keep_times: bool = False,
+    ignored: int = 0,
+) -> Walk:
+    """Go from 0 to 1.
+
+    Arguments:
+        slope: the derivative by the fraction of the interval.
+        y: the state at 0.
+        control: the steps' lengths.
+        h: the first step; NaN to find one.
+        coupling: of the reversible pair of states; None for the plain method.
+        slots: how many states to keep; when they are full, every second one is dropped.
+        keep_times: whether to keep where steps began and how long they were.
+        ignored: how many of the last parts of the state (a tuple, then) do not count for the error.
+    """
+    per_row = control.per_row
+    n = jax.tree.leaves(y)[0].shape[0] if per_row else None
+    dtype = jnp.result_type(*jax.tree.leaves(y))
+    shape = (n,) if per_row else ()
+    fixed, tableau = control.steps, control.tableau
+    most = control.max_steps if fixed is None else fixed
+    zero = jnp.zeros(shape, dtype)
+    if fixed is None or (tableau.reuses_last and coupling is None):
+        k, calls = slope(zero, y), 1
+    else:
+        k, calls = None, 0
+    if fixed is None:
+        known = jnp.broadcast_to(h, shape).astype(dtype)
+        found = first_size(slope, y, k, control, n, ignored)
+        h = jnp.where(jnp.isfinite(known), jnp.minimum(known, 1.0), found)
+        calls += 1
+    else:
+        h = zero + 1.0 / fixed
+    times = most if keep_times or slots else 0
+    record = Record(
+        jnp.zeros((), jnp.int32),
+        *(jnp.zeros((times, *shape), dtype) for _ in range(2)),
+        # The last place is for states that are not kept.
+        jax.tree.map(lambda leaf: jnp.zeros((slots + 1, *leaf.shape), leaf.dtype), y)
+        if slots
+        else None,
+        jnp.ones((), jnp.int32),
+    )
+    reuse = k if tableau.reuses_last and coupling is None else None
+    start = Walk(
+        *(zero, h, y, None if coupling is None else y, reuse),
+        *(jnp.zeros((), jnp.int32), jnp.asarray(calls, jnp.int32)),
+        *(jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.int32)),
+        *(jnp.full(shape, RUNNING, jnp.int32), record),
+    )
+
+    def running(at: Walk) -> Array:
+        return (at.status == RUNNING).any()
+
+    def again(at: Walk) -> Walk:
+        return _try_step(slope, at, control, coupling, slots, most, ignored)
+
+    if not slots:
+        return jax.lax.while_loop(running, again, start)
+
+    def fill(at: Walk) -> Walk:
+        at = jax.lax.while_loop(
+            lambda w: running(w) & (w.record.count < slots * w.record.stride), again, at
+        )
+        thin, record = running(at), at.record
+        states = jax.lax.cond(thin, _thinned, lambda kept: kept, record.states)
+        stride = jnp.where(thin, 2 * record.stride, record.stride)
+        return at._replace(record=record._replace(states=states, stride=stride))
+
+    if most <= slots:
+        return jax.lax.while_loop(running, again, start)
+    return jax.lax.while_loop(running, fill, start)
+
+
+def _thinned(states: State) -> State:
+    """Every second state, moved to the front."""
+
+    def leaf(x: Array) -> Array:
+        half = (x.shape[0] - 1) // 2
+        return x.at[:half].set(x[0 : 2 * half : 2])
+
+    return jax.tree.map(leaf, states)
+
+
+def _try_step(
+    slope: Slope,
+    at: Walk,
+    control: Control,
+    coupling: float | None,
+    slots: int,
+    most: int,
+    ignored: int,
+) -> Walk:
+    """Take one step, or, where its error is too large, only shorten the next."""
+    tableau, fixed = control.tableau, control.steps
+    active = at.status == RUNNING
+    left = 1.0 - at.s
+    # A rest of rounding's size is not worth a step of its own.
+    last = (at.h >= left * (1 - 1e-6)) if fixed is None else (at.tries + 1 >= fixed)
+    h = jnp.where(active, jnp.where(last, left, at.h), 0.0)
+    y, twin = at.y, at.twin
+    if coupling is None:
+        slopes = stages(slope, tableau, at.s, h, y, at.slope)
+        after, error_at = moved(y, h, slopes, tableau.b), y
+        per_try = len(tableau.a) - (at.slope is not None)
+    else:
+        slopes = stages(slope, tableau, at.s, h, twin)
+        change = moved(jax.tree.map(jnp.zeros_like, twin), h, slopes, tableau.b)
+        mixed = jax.tree.map(lambda y, z: coupling * y + (1 - coupling) * z, y, twin)
+        after = jax.tree.map(jnp.add, mixed, change)
+        back = increment(slope, tableau, at.s + h, -h, after)
+        twin_after, error_at = jax.tree.map(jnp.subtract, twin, back), twin
+        per_try = 2 * len(tableau.a)
+    if fixed is None:
+        nothing = jax.tree.map(jnp.zeros_like, y)
+        error = moved(nothing, h, slopes, tableau.error or ())
+        ratio = error_ratio(*(counted(v, ignored) for v in (error, error_at, after)), control)
+        good = ratio <= 1.0
+        new_h = next_size(h, ratio, tableau.order)
+    else:
+        ratio, good, new_h = jnp.zeros_like(h), jnp.ones_like(active), h
+    good = good & active
+    rejected = active & ~good
+    record, count = at.record, at.record.count
+    if record.starts.shape[0]:
+        starts = record.starts.at[count].set(at.s)
+        sizes = record.sizes.at[count].set(jnp.where(good, h, 0.0))
+        record = record._replace(starts=starts, sizes=sizes)
+    if slots:
+        kept = count % record.stride == 0
+        place = jnp.where(kept, count // record.stride, slots)
+        states = jax.tree.map(lambda to, leaf: to.at[place].set(leaf), record.states, y)
+        record = record._replace(states=states)
+    record = record._replace(count=count + good.any())
+    s = jnp.where(good, jnp.where(last, 1.0, at.s + h), at.s)
+    tries = at.tries + 1
+    status = jnp.where(good & (last | (s >= 1.0)), REACHED, at.status)
+    short = rejected & (new_h < 4 * jnp.finfo(h.dtype).eps)
+    status = jnp.where(short, jnp.where(jnp.isfinite(ratio), UNDERFLOW, NOT_FINITE), status)
+    status = jnp.where((status == RUNNING) & (tries >= most), TOO_MANY, status)
+    reuse = None if at.slope is None else where(good, slopes[-1], at.slope)
+    return Walk(
+        s=s,
+        h=jnp.where(active & ~(good & last & (new_h < at.h)), new_h, at.h),
+        y=where(good, after, y),
+        twin=None if coupling is None else where(good, twin_after, twin),
+        slope=reuse,
+        tries=tries,
+        calls=at.calls + per_try,
+        accepted=at.accepted + good,
+        rejected=at.rejected + rejected,
+        status=status,
+        record=record,
+    )
+
+
+def failed(status: Array) -> Any:
+    return status > REACHED

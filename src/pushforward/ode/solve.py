@@ -1,0 +1,368 @@
+"""Initial-value problems."""
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from pushforward.errors import InputError, SolveError
+from pushforward.ode.adjoints import ADJOINTS, Adjoint, Advanced, Backsolve, Reversible, advance
+from pushforward.ode.control import Control
+from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
+from pushforward.ode.step import State, along_rows
+from pushforward.ode.tableaus import METHODS, Tableau
+
+CONTROLS = ("shared", "per_row")
+
+
+class Stats(NamedTuple):
+    """What a solve cost.
+
+    Attributes:
+        evaluations: calls of the field, forwards; a call serves all rows.
+        backward_evaluations: calls with derivative that the gradient makes, if it is asked for; None where only the
+            backward solve itself knows ("backsolve": see `ode.backsolve`).
+        accepted, rejected: steps, of the batch or of each row.
+    """
+
+    evaluations: Array
+    backward_evaluations: Array | None
+    accepted: Array
+    rejected: Array
+
+
+class Solution(NamedTuple):
+    """The solution of an initial-value problem.
+
+    Attributes:
+        y1: the state at `t1`.
+        ys: the states at the times `at`, stacked on a leading axis; None without `at`.
+        stats: calls of the field and steps.
+        status: 0 where the end was reached; 1 too many steps, 2 steps too short, 3 a field that is not finite. One
+            number, or one a row with `control="per_row"`. Where it is not 0 the states are NaN.
+    """
+
+    y1: State
+    ys: State | None
+    stats: Stats
+    status: Array
+
+
+def solve(
+    field: Callable[[Array, State], State],
+    y0: State,
+    t0: ArrayLike,
+    t1: ArrayLike,
+    *,
+    at: ArrayLike | None = None,
+    method: str | Tableau | Any = "dopri5",
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    steps: int | None = None,
+    control: str = "shared",
+    adjoint: str | Adjoint = "checkpoint",
+    max_steps: int = 4096,
+) -> Solution:
+    """Solve `dy/dt = field(t, y)`, `y(t0) = y0` up to `t1`, in either direction of time.
+
+    Differentiable in reverse mode by the state, the arrays that the field holds or closes over, `t0`, `t1` and `at`
+    (`adjoint="direct"`: in forward mode and any order too). Cost: a field call for each stage of each try of a step;
+    memory by the adjoint.
+
+    Arguments:
+        field: any function or module of time and state, giving what the state is, a pytree of arrays of the same
+            shapes. The batch stays inside the state. Time is a number; with times of rows or `control="per_row"` it is
+            an array `(n, 1, ..., 1)` of the (first) state array's rank, one time a row.
+        y0: the state at `t0`, a pytree of floating-point arrays.
+        t0, t1: the interval, numbers, or arrays `(n,)` with an interval for each row.
+        at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times of each row.
+            The solver steps to each of them.
+        method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff).
+        rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; defaults 1e-5 and 1e-6.
+        steps: a number of equal steps between two times in place of tolerances; default None.
+        control: `"shared"`: the batch has one step size, its error is the batch's; `"per_row"`: each row (of the
+            leading axis) has steps of its own, so that its solution does not depend on the others.
+        adjoint: `"checkpoint"` (default), `"direct"`, `"backsolve"`, `"reversible"`, or one of the records of
+            these names, with options.
+        max_steps: most tries of a step between two times; default 4096.
+
+    A field that draws new noise at every call is not a function: no step is small enough for it. Fix the noise outside.
+
+    Raises `InputError` for unknown names, a field that gives other shapes than the state's, times out of order,
+    tolerances that are not positive; `SolveError`, outside of `jit`, where the end is not reached. Under `jit` the
+    states are NaN there, and `status` tells. Warns about tolerances below what the dtype can do.
+
+    ```python
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> solution = pf.ode.solve(lambda t, y: -y, jnp.ones(2), 0.0, 1.0)
+    >>> solution.y1.round(4).tolist(), int(solution.stats.evaluations)
+    ([0.36789998412132263, 0.36789998412132263], 26)
+
+    ```
+    """
+    y0 = jax.tree.map(_floating, y0)
+    leaves = jax.tree.leaves(y0)
+    if not leaves:
+        raise InputError("y0 has no arrays: a pytree of floating-point arrays was expected")
+    dtype = jnp.result_type(*leaves)
+    chosen, kind = _method(method), _adjoint(adjoint)
+    tableau = chosen if isinstance(chosen, Tableau) else METHODS["euler"]
+    settings = Control(tableau, rtol, atol, steps, control == "per_row", max_steps)
+    _check(settings, control, chosen, leaves, dtype)
+    ends = (_time(t0, "t0", leaves, dtype), _time(t1, "t1", leaves, dtype))
+    stops = None if at is None else _stops(at, ends, leaves, dtype)
+    by_row = any(t.ndim for t in ends) or (stops is not None and stops.ndim == 2)
+    rows = leaves[0].shape[:1] if settings.per_row or by_row else ()
+    _check_field(field, along_rows(jnp.zeros(rows, dtype), leaves[0]), y0)
+    if not isinstance(chosen, Tableau):
+        from pushforward.ode.bridge import solve_by_diffrax
+
+        return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
+    found = _solve(field, y0, ends, stops, settings, kind)
+    _raise_if_failed(found, settings)
+    return Solution(found.y1, found.ys, found.stats, found.status)
+
+
+class _Found(NamedTuple):
+    y1: State
+    ys: State | None
+    stats: Stats
+    status: Array
+    time: Array
+    size: Array
+
+
+@eqx.filter_jit
+def _solve(
+    field: Any,
+    y0: State,
+    ends: tuple[Array, Array],
+    stops: Array | None,
+    control: Control,
+    adjoint: Adjoint,
+) -> _Found:
+    t0, t1 = ends
+    rows = jax.tree.leaves(y0)[0].shape[:1]
+    if control.per_row or t0.ndim or t1.ndim or (stops is not None and stops.ndim == 2):
+        t0, t1 = (jnp.broadcast_to(t, rows) for t in (t0, t1))
+        stops = None if stops is None else jnp.broadcast_to(stops, (*rows, stops.shape[-1])).T
+    if not isinstance(field, eqx.Module):
+        # What a function closes over becomes its leaves, so that gradients reach it.
+        field = eqx.filter_closure_convert(field, along_rows(t0, jax.tree.leaves(y0)[0]), y0)
+    shape = rows if control.per_row else ()
+
+    def interval(at: _Found, times: tuple[Array, Array]) -> tuple[_Found, State]:
+        """Solve from one time to the next; steps go on with the length they had, in units of time."""
+        a, b = times
+        length = jnp.abs(b - a) if control.per_row else jnp.abs(b - a).max()
+        some = length > 0
+        h = jnp.where(some, at.size / jnp.where(some, length, 1.0), jnp.nan)
+        part = advance(adjoint, field, times, at.y1, control, jax.lax.stop_gradient(h))
+        going = at.status == REACHED
+        found = _Found(
+            y1=part.y,
+            ys=None,
+            stats=jax.tree.map(jnp.add, at.stats, _stats(part, control, adjoint)),
+            status=jnp.where(going, part.status, at.status),
+            time=jnp.where(going, a + part.reached * (b - a), at.time),
+            size=jax.lax.stop_gradient(jnp.where(some, part.h * length, at.size)),
+        )
+        return found, part.y
+
+    zero, zeros = jnp.zeros((), jnp.int32), jnp.zeros(shape, jnp.int32)
+    backward = None if isinstance(adjoint, Backsolve) else zero
+    start = _Found(
+        *(y0, None, Stats(zero, backward, zeros, zeros), jnp.full(shape, REACHED, jnp.int32)),
+        time=jnp.broadcast_to(t0, jnp.broadcast_shapes(t0.shape, shape)),
+        size=jnp.full(shape, jnp.nan, t0.dtype),
+    )
+    if stops is None:
+        return _marked(interval(start, (t0, t1))[0])
+    times = jnp.concatenate([t0[None], stops, t1[None]])
+    end, ys = jax.lax.scan(interval, start, (times[:-1], times[1:]))
+    return _marked(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys)))
+
+
+def _marked(found: _Found) -> _Found:
+    """States that are not a solution become NaN."""
+    bad = found.status > REACHED
+
+    def mark(leaf: Array) -> Array:
+        return jnp.where(along_rows(bad, leaf), jnp.nan, leaf)
+
+    marked = found._replace(y1=jax.tree.map(mark, found.y1))
+    if found.ys is None:
+        return marked
+    return marked._replace(ys=jax.vmap(lambda state: jax.tree.map(mark, state))(found.ys))
+
+
+def _stats(part: Advanced, control: Control, adjoint: Adjoint) -> Stats:
+    """The counts of one interval."""
+    stages = len(control.tableau.a)
+    backward = None
+    if not isinstance(adjoint, Backsolve):
+        backward = (
+            part.accepted.max(initial=0) * stages * (2 if isinstance(adjoint, Reversible) else 1)
+        )
+    return Stats(part.calls, backward, part.accepted, part.rejected)
+
+
+def _raise_if_failed(found: _Found, control: Control) -> None:
+    """The error of a solve outside of `jit` that did not reach its end."""
+    if isinstance(found.status, jax.core.Tracer):
+        return
+    status = np.asarray(found.status).ravel()
+    bad = np.flatnonzero(status > REACHED)
+    if not len(bad):
+        return
+    i, many = bad[0], len(status)
+    time = float(
+        np.broadcast_to(np.asarray(found.time).ravel(), (max(many, np.size(found.time)),))[i]
+    )
+    size = float(np.asarray(found.size).ravel()[i])
+    who = f"row {i}, one of {len(bad)} rows of {many}" if many > 1 else "the solve"
+    reason, advice = {
+        TOO_MANY: (
+            f"max_steps={control.max_steps} tries of a step were not enough",
+            "raise max_steps or the tolerances; a stiff field wants an implicit diffrax solver as method",
+        ),
+        UNDERFLOW: (
+            "the step became too short for the dtype",
+            "raise the tolerances, use float64, or look for a singularity or for noise in the field",
+        ),
+        NOT_FINITE: (
+            "the field is not finite there",
+            "look at what the field gives at this time, and at the size of the state",
+        ),
+    }[int(status[i])]
+    raise SolveError(
+        f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}",
+        time,
+        size,
+    )
+
+
+def _floating(leaf: ArrayLike) -> Array:
+    array = jnp.asarray(leaf)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise InputError(f"y0 has an array of type {array.dtype}: real numbers were expected")
+        array = array.astype(jnp.zeros(()).dtype)
+    return array
+
+
+def _method(method: Any) -> Any:
+    if isinstance(method, str):
+        if method not in METHODS:
+            known = ", ".join(METHODS)
+            raise InputError(f"method={method!r} is unknown; known: {known}, or a diffrax solver")
+        return METHODS[method]
+    if isinstance(method, Tableau) or type(method).__module__.startswith("diffrax"):
+        return method
+    raise InputError(
+        f"method={method!r}: a name, a Tableau or a diffrax solver object was expected"
+    )
+
+
+def _adjoint(adjoint: str | Adjoint) -> Adjoint:
+    if isinstance(adjoint, str):
+        if adjoint not in ADJOINTS:
+            raise InputError(f"adjoint={adjoint!r} is unknown; known: {', '.join(ADJOINTS)}")
+        return ADJOINTS[adjoint]
+    if not isinstance(adjoint, tuple(type(a) for a in ADJOINTS.values())):
+        raise InputError(f"adjoint={adjoint!r}: a name or one of the records in ode was expected")
+    return adjoint
+
+
+def _check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype: Any) -> None:
+    """Raises `InputError` for settings that make no sense."""
+    if name not in CONTROLS:
+        raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
+    if control.steps is not None:
+        if control.steps < 1:
+            raise InputError(f"steps={control.steps}: at least 1 step is needed")
+    else:
+        if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
+            raise InputError(
+                f"rtol={control.rtol}, atol={control.atol}: tolerances must be positive "
+                "(one of them may be 0)"
+            )
+        least = 10 * float(jnp.finfo(dtype).eps)
+        if control.rtol < least:
+            warnings.warn(
+                f"rtol={control.rtol:g} is below what {dtype} can do: about {least:.1g} is achievable",
+                stacklevel=4,
+            )
+        if isinstance(tableau, Tableau) and tableau.error is None:
+            raise InputError(
+                "this method has no error estimate: give steps=N, or take one of "
+                + ", ".join(k for k, v in METHODS.items() if v.error is not None)
+            )
+    if control.max_steps < 1:
+        raise InputError(f"max_steps={control.max_steps}: at least 1 is needed")
+    if control.per_row:
+        sizes = {leaf.shape[:1] for leaf in leaves}
+        if len(sizes) > 1 or () in sizes:
+            shapes = ", ".join(str(leaf.shape) for leaf in leaves)
+            raise InputError(
+                "control='per_row' needs one leading axis of rows in all of the state, "
+                f"but its shapes are {shapes}"
+            )
+
+
+def _time(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Array:
+    time = jnp.asarray(value).astype(dtype)
+    if time.ndim > 1 or (time.ndim and any(leaf.shape[:1] != time.shape for leaf in leaves)):
+        raise InputError(
+            f"{name} has shape {time.shape}: a number, or one for each row, was expected"
+        )
+    if not isinstance(time, jax.core.Tracer) and not np.isfinite(np.asarray(time)).all():
+        raise InputError(f"{name}={value} is not finite")
+    return time
+
+
+def _stops(at: ArrayLike, ends: tuple[Array, Array], leaves: list[Array], dtype: Any) -> Array:
+    stops = jnp.asarray(at).astype(dtype)
+    by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
+    if stops.ndim != 1 and not by_row:
+        raise InputError(f"at has shape {stops.shape}: (k,), or (rows, k), was expected")
+    if any(isinstance(t, jax.core.Tracer) for t in (stops, *ends)):
+        return stops
+    t0, t1 = (np.asarray(t)[..., None] for t in ends)
+    times = np.concatenate(
+        [np.broadcast_to(t, (*stops.shape[:-1], 1)) if t.ndim < 2 else t for t in (t0,)]
+        + [np.asarray(stops)]
+        + [np.broadcast_to(t1, (*stops.shape[:-1], 1)) if t1.ndim < 2 else t1],
+        -1,
+    )
+    way = np.where((t1 >= t0)[..., 0], 1.0, -1.0)[..., None]
+    wrong = np.argwhere(np.diff(times) * way < 0)
+    if len(wrong):
+        *row, i = wrong[0]
+        values = times[tuple(row)]
+        raise InputError(
+            f"times must go from t0 to t1 in order, but {values[i]:.6g} comes before {values[i + 1]:.6g}"
+        )
+    return stops
+
+
+def _check_field(field: Any, t: Array, y0: State) -> None:
+    """Raises `InputError` if the field does not give what the state is."""
+    given = eqx.filter_eval_shape(field, t, y0)
+    want, got = jax.tree.structure(y0), jax.tree.structure(given)
+    if want != got:
+        raise InputError(f"the field gives {got}, but the state is {want}")
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(y0), jax.tree.leaves(given), strict=True
+    ):
+        if a.shape != b.shape:
+            where = jax.tree_util.keystr(path)
+            raise InputError(
+                f"the field gives an array of shape {b.shape}{' at ' + where if where else ''}, "
+                f"expected {a.shape}, the state's"
+            )
