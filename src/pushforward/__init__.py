@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import architectures, bijections, distributions
+    from pushforward import architectures, bijections, distributions, ode
     from pushforward.errors import InputError
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
     from pushforward.training import Checkpoint, Training, fit
@@ -21,6 +21,7 @@ __all__ = [
     "distributions",
     "fit",
     "load",
+    "ode",
 ]
 
 # Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users

@@ -1,4 +1,4 @@
-"""The two exceptions: a user's mistake, and a search that did not converge."""
+"""The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end."""
 
 
 class InputError(ValueError):
@@ -34,3 +34,24 @@ class ConvergenceError(ArithmeticError):
     def __init__(self, message: str, residual: float):
         super().__init__(message)
         self.residual = residual
+
+
+class SolveError(ArithmeticError):
+    """An initial-value problem whose solution could not be followed to the end.
+
+    Attributes:
+        time: where it stopped.
+        step: the length of the step that was tried there.
+
+    ```python
+    >>> raise SolveError("...", time=0.5, step=1e-9)
+    Traceback (most recent call last):
+    ...
+    pushforward.errors.SolveError: ...
+
+    ```
+    """
+
+    def __init__(self, message: str, time: float, step: float):
+        super().__init__(message)
+        self.time, self.step = time, step

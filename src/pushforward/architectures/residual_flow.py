@@ -22,8 +22,8 @@ class ResidualFlow:
     layer.
 
     Arguments:
-        layers: maps; default 12.
-        width, depth: units and number of hidden layers of each network; default 64 and 3.
+        layers: maps; default 16.
+        width, depth: units and number of hidden layers of each network; default 32 and 1.
         lipschitz: Lipschitz constant of each network, below 1; default 0.95.
         base: name of the base distribution; default "normal".
 
@@ -39,9 +39,9 @@ class ResidualFlow:
     ```
     """
 
-    layers: int = 12
-    width: int = 64
-    depth: int = 3
+    layers: int = 16
+    width: int = 32
+    depth: int = 1
     lipschitz: float = 0.95
     base: str = "normal"
     reference: ClassVar[str] = "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735"
