@@ -17,6 +17,8 @@ ORDER = [
     "model_file",
     "rows",
     "networks",
+    "ode",
+    "fields",
     "bijections",
     "distributions",
     "architectures",

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import architectures, bijections, distributions, ode
+    from pushforward import architectures, bijections, distributions, fields, ode
     from pushforward.errors import InputError
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
     from pushforward.training import Checkpoint, Training, fit
@@ -19,6 +19,7 @@ __all__ = [
     "architectures",
     "bijections",
     "distributions",
+    "fields",
     "fit",
     "load",
     "ode",

@@ -10,6 +10,7 @@ from pushforward.architectures.bernstein import Bernstein
 from pushforward.architectures.bnaf import BNAF
 from pushforward.architectures.circular_nsf import CircularNSF
 from pushforward.architectures.cubic_spline import CubicSpline
+from pushforward.architectures.ffjord import FFJORD
 from pushforward.architectures.flow_plus_plus import FlowPlusPlus
 from pushforward.architectures.gaussianization import Gaussianization
 from pushforward.architectures.glow import Glow
@@ -22,11 +23,14 @@ from pushforward.architectures.maf_mog import MAFMoG
 from pushforward.architectures.naf import NAF
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.nsf import NSF
+from pushforward.architectures.ot_flow import OTFlow
 from pushforward.architectures.planar import Planar
+from pushforward.architectures.planar_cnf import PlanarCNF
 from pushforward.architectures.quadratic_spline import QuadraticSpline
 from pushforward.architectures.radial import Radial
 from pushforward.architectures.realnvp import RealNVP
 from pushforward.architectures.residual_flow import ResidualFlow
+from pushforward.architectures.rnode import RNODE
 from pushforward.architectures.sos import SOS
 from pushforward.architectures.sylvester import Sylvester
 from pushforward.architectures.tan import TAN
@@ -73,18 +77,24 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "gaussianization": Gaussianization,
         "iresnet": IResNet,
         "residual_flow": ResidualFlow,
+        "planar_cnf": PlanarCNF,
+        "ffjord": FFJORD,
+        "rnode": RNODE,
+        "ot_flow": OTFlow,
     }
 )
 
 __all__ = [
     "ARCHITECTURES",
     "BNAF",
+    "FFJORD",
     "IAF",
     "MADE",
     "MAF",
     "NAF",
     "NICE",
     "NSF",
+    "RNODE",
     "SOS",
     "TAN",
     "UMNN",
@@ -98,7 +108,9 @@ __all__ = [
     "IResNet",
     "LinearSpline",
     "MAFMoG",
+    "OTFlow",
     "Planar",
+    "PlanarCNF",
     "QuadraticSpline",
     "Radial",
     "RealNVP",

@@ -6,6 +6,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
+from pushforward.bijections.continuous import Continuous, Solver, with_solver
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
@@ -53,6 +54,7 @@ __all__ = [
     "BlockAutoregressive",
     "Chain",
     "CircularSpline",
+    "Continuous",
     "Coupling",
     "CubicSpline",
     "DeepSigmoid",
@@ -79,6 +81,7 @@ __all__ = [
     "Sigmoid",
     "SoftTails",
     "Softplus",
+    "Solver",
     "Stack",
     "SumOfSquares",
     "Sylvester",
@@ -86,5 +89,6 @@ __all__ = [
     "increasing_root",
     "initialised",
     "with_remat",
+    "with_solver",
     "with_statistics",
 ]

@@ -1,0 +1,252 @@
+"""The flow of an ordinary differential equation."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.bijections.base import AbstractBijection
+from pushforward.errors import InputError
+from pushforward.fields import AbstractField, divergence
+from pushforward.ode import solve
+from pushforward.rows import Shape
+
+EXACT, EXACT_TRAINING = 64, 8
+"""Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
+
+
+@dataclass(frozen=True)
+class Solver:
+    """How a continuous map is solved; see `ode.solve`.
+
+    Arguments:
+        method: name of the method; default "dopri5".
+        rtol, atol: tolerances; default 1e-5 each.
+        steps: a number of equal steps in place of tolerances; default None.
+        adjoint: of the gradient; default "checkpoint".
+        max_steps: most tries of a step; default 1000.
+    """
+
+    method: str = "dopri5"
+    rtol: float = 1e-5
+    atol: float = 1e-5
+    steps: int | None = None
+    adjoint: str = "checkpoint"
+    max_steps: int = 1000
+
+
+class Continuous(AbstractBijection):
+    """The flow of `dx/dt = f(t, x)` from time 0 (latent) to T (data).
+
+        log |det dx/dz| = int_0^T tr(df/dx) dt
+
+    Without a key (evaluation) every row has steps of its own, so that its density does not depend on the rows beside
+    it, and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
+    beyond, it is Hutchinson's estimate with noise that never changes. With a key (training) the batch shares its steps,
+    fields without closed form draw a probe from 9 coordinates on, and the log-det is less what the regularisers ask
+    for.
+
+    Cost: the field's, for each stage of each step, either way.
+
+    Arguments:
+        field: `AbstractField`, or any module or function `f(t, x)`, `f(t, x, condition)` on rows.
+        event_shape: `(d,)`; default the field's.
+        condition_shape: of a condition; default the field's, or None.
+        time: T; default 1.
+        trained_time: whether T is a parameter, that starts at `time`; default False.
+        solver: how to solve; default `Solver()`.
+        kinetic: weight of `int |f|^2 dt` while training; default 0 (RNODE's, OT-Flow's).
+        jacobian: weight of `int |df/dx v|^2 dt`, v the probe, whose expectation is the Frobenius norm; default 0.
+        steer: while training T is drawn from `[T - steer, T + steer]`; default 0.
+
+    Raises `InputError` for a time or weights out of range.
+
+    Sources: Chen et al. 2018, arXiv 1806.07366; Grathwohl et al. 2019, arXiv 1810.01367 (FFJORD); Finlay et al. 2020,
+    arXiv 2002.02798 (RNODE); Ghosh et al. 2020, arXiv 2006.10711 (STEER).
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> from pushforward.fields import MLPField
+    >>> flow = pf.bijections.Continuous(MLPField(2, width=8, key=jax.random.key(0)))
+    >>> z, log_det = flow.inverse(jax.numpy.ones((5, 2)))
+    >>> z.shape, log_det.shape
+    ((5, 2), (5,))
+
+    ```
+    """
+
+    field: Any
+    log_time: Float[Array, ""] | None
+    time: float = eqx.field(static=True)
+    solver: Solver = eqx.field(static=True)
+    kinetic: float = eqx.field(static=True)
+    jacobian: float = eqx.field(static=True)
+    steer: float = eqx.field(static=True)
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        field: Any,
+        *,
+        event_shape: Shape | None = None,
+        condition_shape: Shape | None = None,
+        time: float = 1.0,
+        trained_time: bool = False,
+        solver: Solver | None = None,
+        kinetic: float = 0.0,
+        jacobian: float = 0.0,
+        steer: float = 0.0,
+    ):
+        if isinstance(field, AbstractField):
+            event_shape, condition_shape = field.event_shape, field.condition_shape
+        if event_shape is None or len(event_shape) != 1:
+            raise InputError(f"event_shape={event_shape}: the shape (d,) of a vector was expected")
+        if not time > 0 or not 0 <= steer < time:
+            raise InputError(f"time={time}, steer={steer}: 0 <= steer < time was expected")
+        if kinetic < 0 or jacobian < 0:
+            raise InputError(f"kinetic={kinetic}, jacobian={jacobian}: weights of at least 0 are")
+        self.field, self.time, self.solver = field, float(time), solver or Solver()
+        self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
+        self.kinetic, self.jacobian, self.steer = kinetic, jacobian, steer
+        self.event_shape, self.condition_shape = event_shape, condition_shape
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self._solved(z, condition, key, ahead=True)
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self._solved(x, condition, key, ahead=False)
+
+    def _solved(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None, *, ahead: bool
+    ) -> tuple[Array, Float[Array, " n"]]:
+        if not len(x):
+            return x, jnp.zeros(0, x.dtype)
+        end = jnp.asarray(self.time if self.log_time is None else jnp.exp(self.log_time), x.dtype)
+        noise = None
+        if key is not None:
+            steer_key, key = jax.random.split(key)
+            if self.steer:
+                end = end + self.steer * jax.random.uniform(steer_key, (), x.dtype, -1.0, 1.0)
+        d = x.shape[1]
+        if key is not None and (self.jacobian or (d > EXACT_TRAINING and not self._closed(x))):
+            noise = jax.random.rademacher(key, x.shape, x.dtype)
+        elif key is None and d > EXACT and not self._closed(x):
+            noise = jnp.broadcast_to(
+                jax.random.rademacher(jax.random.key(0), (d,), x.dtype), x.shape
+            )
+        weights = (0.0, 0.0) if key is None else (self.kinetic, self.jacobian)
+        moving = _Moving(self.field, condition, noise, *weights)
+        nothing = jnp.zeros_like(end)
+        interval = (nothing, end) if ahead else (end, nothing)
+        return _integrated(moving, x, interval, self.solver, key is None)
+
+    def _closed(self, x: Array) -> bool:
+        """Whether the field knows its divergence."""
+        if not isinstance(self.field, AbstractField):
+            return False
+        condition = None
+        if self.condition_shape is not None:
+            condition = jnp.zeros((len(x), *self.condition_shape), x.dtype)
+        found = eqx.filter_eval_shape(self.field.with_divergence, jnp.zeros(()), x, condition)
+        return found[1] is not None
+
+
+class _Moving(eqx.Module):
+    """Rows, their log-det and the regularisers' integral, as one field."""
+
+    field: Any
+    condition: Array | None
+    noise: Array | None
+    kinetic: float = eqx.field(static=True)
+    jacobian: float = eqx.field(static=True)
+
+    def __call__(self, t: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
+        x, *_ = state
+        if self.jacobian and self.noise is not None:
+            arguments = () if self.condition is None else (self.condition,)
+            value, moved = jax.jvp(lambda x: self.field(t, x, *arguments), (x,), (self.noise,))
+            trace = (moved * self.noise).sum(1)
+            penalty = self.jacobian * jnp.square(moved).sum(1)
+        else:
+            value, trace = divergence(self.field, t, x, self.noise, condition=self.condition)
+            penalty = jnp.zeros(len(x), x.dtype)
+        if not self.kinetic and not self.jacobian:
+            return value, trace
+        return value, trace, penalty + self.kinetic * jnp.square(value).sum(1)
+
+
+@eqx.filter_jit
+def _integrated(
+    moving: _Moving, x: Array, interval: tuple[Array, Array], solver: Solver, per_row: bool
+) -> tuple[Array, Array]:
+    parts = 2 if moving.kinetic or moving.jacobian else 1
+    state = (x, *(jnp.zeros(len(x), x.dtype) for _ in range(parts)))
+    solution = solve(
+        moving,
+        state,
+        *interval,
+        method=solver.method,
+        rtol=solver.rtol,
+        atol=solver.atol,
+        steps=solver.steps,
+        control="per_row" if per_row and solver.steps is None else "shared",
+        adjoint=solver.adjoint,
+        max_steps=solver.max_steps,
+    )
+    value, log_det, *penalty = solution.y1
+    return value, log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
+
+
+def with_solver(model: Any, **changes: Any) -> Any:
+    """The same model, its continuous maps solved in another way.
+
+    Arguments:
+        model: a bijection, a flow, or anything that holds continuous maps.
+        changes: fields of `Solver`: `rtol`, `atol`, `method`, `steps`, `adjoint`, `max_steps`.
+
+    Raises `InputError` for other names, or a model without a continuous map.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> flow = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(0))
+    >>> coarse = pf.bijections.with_solver(flow, method="rk4", steps=4)
+    >>> coarse.log_prob(jax.numpy.zeros((3, 2))).shape
+    (3,)
+
+    ```
+    """
+    unknown = sorted(set(changes) - set(Solver.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(Solver.__dataclass_fields__)
+        raise InputError(f"{unknown[0]!r} is no field of Solver; known: {known}")
+    found = []
+
+    def change(node: Any) -> Any:
+        if not isinstance(node, Continuous):
+            return node
+        found.append(node)
+        made = Continuous(
+            node.field,
+            event_shape=node.event_shape,
+            condition_shape=node.condition_shape,
+            time=node.time,
+            solver=replace(node.solver, **changes),
+            kinetic=node.kinetic,
+            jacobian=node.jacobian,
+            steer=node.steer,
+        )
+        none = {"is_leaf": lambda leaf: leaf is None}
+        return eqx.tree_at(lambda c: c.log_time, made, node.log_time, **none)
+
+    changed = jax.tree.map(change, model, is_leaf=lambda node: isinstance(node, Continuous))
+    if not found:
+        raise InputError("the model holds no continuous map")
+    return changed

@@ -1,0 +1,9 @@
+"""Vector fields on rows and their divergence."""
+
+from pushforward.fields.base import AbstractField
+from pushforward.fields.divergence import divergence
+from pushforward.fields.planar import PlanarField
+from pushforward.fields.potential import PotentialField
+from pushforward.fields.timed_mlp import MLPField
+
+__all__ = ["AbstractField", "MLPField", "PlanarField", "PotentialField", "divergence"]

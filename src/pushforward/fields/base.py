@@ -1,0 +1,40 @@
+"""The interface of vector fields that know their divergence."""
+
+from abc import abstractmethod
+
+import equinox as eqx
+from jaxtyping import Array, Float
+
+from pushforward.rows import Shape
+
+
+class AbstractField(eqx.Module):
+    """A vector field `f(t, x)` on rows, with its divergence in closed form.
+
+    Any module or function `f(t, x)` or `f(t, x, condition)` on rows serves as a field; what derives from this class
+    gives its divergence besides, for next to nothing.
+
+    Attributes:
+        event_shape: the shape of one event, `(d,)`.
+        condition_shape: the shape of one condition, or None where none is taken.
+    """
+
+    event_shape: eqx.AbstractVar[Shape]
+    condition_shape: eqx.AbstractVar[Shape | None]
+
+    @abstractmethod
+    def with_divergence(
+        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
+        """The field and its exact divergence; None for the latter where there is no closed form.
+
+        Arguments:
+            t: a number, or `(n, 1)`, one time a row.
+            x: `(n, d)` rows.
+            condition: `(n, *condition)`, if the field takes one.
+        """
+
+    def __call__(
+        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+    ) -> Float[Array, "n d"]:
+        return self.with_divergence(t, x, condition)[0]
