@@ -205,6 +205,12 @@ def _integrated(
     return value, log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
 
 
+def holds_continuous(model: Any) -> bool:
+    """Whether a model has a continuous map anywhere."""
+    leaves = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Continuous))
+    return any(isinstance(leaf, Continuous) for leaf in leaves)
+
+
 def with_solver(model: Any, **changes: Any) -> Any:
     """The same model, its continuous maps solved in another way.
 
@@ -227,12 +233,12 @@ def with_solver(model: Any, **changes: Any) -> Any:
     if unknown:
         known = ", ".join(Solver.__dataclass_fields__)
         raise InputError(f"{unknown[0]!r} is no field of Solver; known: {known}")
-    found = []
+    if not holds_continuous(model):
+        raise InputError("the model holds no continuous map")
 
     def change(node: Any) -> Any:
         if not isinstance(node, Continuous):
             return node
-        found.append(node)
         made = Continuous(
             node.field,
             event_shape=node.event_shape,
@@ -246,7 +252,4 @@ def with_solver(model: Any, **changes: Any) -> Any:
         none = {"is_leaf": lambda leaf: leaf is None}
         return eqx.tree_at(lambda c: c.log_time, made, node.log_time, **none)
 
-    changed = jax.tree.map(change, model, is_leaf=lambda node: isinstance(node, Continuous))
-    if not found:
-        raise InputError("the model holds no continuous map")
-    return changed
+    return jax.tree.map(change, model, is_leaf=lambda node: isinstance(node, Continuous))

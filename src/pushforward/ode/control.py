@@ -36,11 +36,11 @@ def rms(leaves: list[Array], per_row: bool) -> Array:
     """Root mean square of a state, over everything or of each row."""
 
     def total(x: Array) -> Array:
-        squares = jnp.square(x.astype(jnp.promote_types(x.dtype, jnp.float32)))
+        squares = jnp.square(x)
         return squares.reshape(len(x), -1).sum(1) if per_row else squares.sum()
 
     size = sum(x.size // (x.shape[0] if per_row and x.shape[0] else 1) for x in leaves)
-    return jnp.sqrt(sum((total(x) for x in leaves), jnp.zeros(())) / max(size, 1))
+    return jnp.sqrt(sum(total(x) for x in leaves) / max(size, 1))
 
 
 def error_ratio(error: State, before: State, after: State, control: Control) -> Array:

@@ -168,6 +168,7 @@ def _try_step(
         nothing = jax.tree.map(jnp.zeros_like, y)
         error = moved(nothing, h, slopes, tableau.error or ())
         ratio = error_ratio(*(counted(v, ignored) for v in (error, error_at, after)), control)
+        ratio = ratio.astype(at.h.dtype)
         good = ratio <= 1.0
         new_h = next_size(h, ratio, tableau.order)
     else:

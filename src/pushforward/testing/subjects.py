@@ -10,7 +10,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections import AbstractBijection
+from pushforward.bijections import AbstractBijection, with_solver
+from pushforward.bijections.continuous import holds_continuous
 from pushforward.distributions import AbstractDistribution, Flow, Normal
 from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
@@ -156,10 +157,13 @@ class Subject:
         return np.concatenate(blocks)
 
     def pull(self, direction: str, value: np.ndarray) -> Pulled:
-        """A direction of the map with its Jacobian, float64."""
+        """A direction of the map with its Jacobian, float64; continuous maps solved to its last digits."""
         with jax.enable_x64(True):
             condition = None if self.condition is None else cast(self.condition, jnp.float64)
-            return pull(self.flow64, direction, jnp.asarray(value), condition, self.mode)
+            flow, mode = self.flow64, self.mode
+            if holds_continuous(flow):
+                flow, mode = with_solver(flow, method="dopri8", rtol=1e-11, atol=1e-11), "reverse"
+            return pull(flow, direction, jnp.asarray(value), condition, mode)
 
 
 def bijection_subject(name: str, bijection: AbstractBijection, **options) -> Subject:
