@@ -1,5 +1,6 @@
 """Initial-value problems: explicit Runge-Kutta methods, step control, and gradients through the solution."""
 
+from pushforward.errors import SolveError
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
 from pushforward.ode.solve import Solution, Stats, solve
 from pushforward.ode.tableaus import METHODS, Tableau
@@ -12,6 +13,7 @@ __all__ = [
     "Direct",
     "Reversible",
     "Solution",
+    "SolveError",
     "Stats",
     "Tableau",
     "solve",

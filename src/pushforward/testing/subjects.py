@@ -162,7 +162,7 @@ class Subject:
             condition = None if self.condition is None else cast(self.condition, jnp.float64)
             flow, mode = self.flow64, self.mode
             if holds_continuous(flow):
-                flow, mode = with_solver(flow, method="dopri8", rtol=1e-11, atol=1e-11), "reverse"
+                flow, mode = with_solver(flow, rtol=1e-10, atol=1e-10), "reverse"
             return pull(flow, direction, jnp.asarray(value), condition, mode)
 
 

@@ -1,0 +1,229 @@
+"""Fields, their divergences, continuous flows: beside autodiff, beside each other, and what goes wrong."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+import pushforward as pf
+from pushforward.bijections import Continuous, Solver, with_solver
+from pushforward.errors import InputError
+from pushforward.fields import MLPField, PlanarField, PotentialField, divergence
+from pushforward.networks import MLP
+from pushforward.testing import perturbed
+
+KEY = jax.random.key(0)
+
+
+def every_field():
+    options = {"width": 8, "condition": 2, "key": KEY}
+    for time in ("concat", "squash", "hyper"):
+        for depth in (1, 2, 3):
+            yield f"{time} {depth}", MLPField(3, time=time, depth=depth, **options)
+    for activation in ("softplus", "silu"):
+        yield activation, MLPField(3, activation=activation, **options)
+    yield "planar", PlanarField(3, **options)
+    yield "potential", PotentialField(3, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "field"), every_field(), ids=lambda v: v if isinstance(v, str) else ""
+)
+def test_closed_divergences_are_autodiff(name, field):
+    """At one time and at times of rows; a function of the same values takes the way by tangents."""
+    with jax.enable_x64(True):
+        field = jax.tree.map(lambda a: a.astype(jnp.float64), perturbed(field, KEY, 0.3))
+        x = jax.random.normal(KEY, (5, 3), jnp.float64)
+        c = jax.random.normal(jax.random.key(1), (5, 2), jnp.float64)
+        for t in (0.3, jnp.linspace(0, 1, 5)[:, None]):
+            value, trace = divergence(field, t, x, condition=c)
+            plain, by_tangents = divergence(lambda t, x, c: field(t, x, c), t, x, condition=c)
+            jacobian = jax.vmap(
+                lambda x, c, t: jax.jacfwd(lambda v: field(t, v[None], c[None])[0])(x)
+            )(x, c, jnp.broadcast_to(t, (5, 1)))
+            np.testing.assert_allclose(value, plain, rtol=1e-12)
+            np.testing.assert_allclose(trace, jnp.trace(jacobian, axis1=1, axis2=2), rtol=1e-10)
+            np.testing.assert_allclose(by_tangents, trace, rtol=1e-10)
+            if name == "potential":
+                np.testing.assert_allclose(jacobian, jacobian.swapaxes(1, 2), atol=1e-12)
+
+
+def test_time_and_condition_matter():
+    x = jnp.ones((2, 3))
+    for name, field in every_field():
+        field = perturbed(field, KEY, 0.3)
+        values = [
+            field(t, x, c * jnp.ones((2, 2))) for t, c in ((0.1, 1.0), (0.9, 1.0), (0.1, 2.0))
+        ]
+        assert np.abs(values[0] - values[1]).max() > 1e-4, name
+        assert np.abs(values[0] - values[2]).max() > 1e-4, name
+
+
+@pytest.mark.parametrize("noise", ["rademacher", "gaussian"])
+def test_hutchinson_is_unbiased(noise):
+    """10,000 draws; false-alarm rate 1e-6, fixed seed. Probes twice as long are seen."""
+    draw = {"rademacher": jax.random.rademacher, "gaussian": jax.random.normal}[noise]
+    field = perturbed(MLPField(4, width=8, depth=3, key=KEY), KEY, 0.5)
+    x = jnp.broadcast_to(jnp.arange(4.0) / 4, (10_000, 4))
+    probes = draw(jax.random.key(2), x.shape, jnp.float32)
+    truth = float(divergence(field, 0.5, x[:1])[1][0])
+
+    def z(found):
+        return abs(found.mean() - truth) / (found.std() / len(found) ** 0.5)
+
+    assert z(np.asarray(divergence(field, 0.5, x, probes)[1])) < stats.norm.isf(1e-6 / 2)
+    assert z(np.asarray(divergence(field, 0.5, x, 2 * probes)[1])) > stats.norm.isf(1e-6 / 2)
+    several = divergence(field, 0.5, x[:10], jnp.stack([probes[:10], probes[10:20]]))[1]
+    one = [divergence(field, 0.5, x[:10], probes[i : i + 10])[1] for i in (0, 10)]
+    np.testing.assert_allclose(several, (one[0] + one[1]) / 2, rtol=1e-4, atol=1e-6)
+
+
+def example(**options):
+    field = perturbed(MLPField(2, width=8, key=KEY), jax.random.key(1), 0.5)
+    return Continuous(field, solver=Solver(rtol=2e-6, atol=1e-6), **options)
+
+
+def test_residual_steps_are_euler_steps():
+    """n residual maps `x + f(t, x) / n` approach the flow as 1 / n: Euler's order."""
+    flow = example()
+    z = jax.random.normal(KEY, (20, 2))
+    truth, log_det = flow.forward(z)
+    errors, log_errors = [], []
+    for n in (16, 32):
+        x, total = z, 0.0
+        for i in range(n):
+            step = lambda v, i=i, n=n: v + flow.field(i / n, v[None])[0] / n  # noqa: E731
+            total = total + jnp.linalg.slogdet(jax.vmap(jax.jacfwd(step))(x))[1]
+            x = jax.vmap(step)(x)
+        errors.append(float(jnp.abs(x - truth).max()))
+        log_errors.append(float(jnp.abs(total - log_det).max()))
+    assert np.log2(errors[0] / errors[1]) == pytest.approx(1, abs=0.2)
+    assert np.log2(log_errors[0] / log_errors[1]) == pytest.approx(1, abs=0.2)
+
+
+def test_the_score_by_autodiff_is_the_score_by_its_own_equation():
+    """Along a path `ds/dt = -J^T s - grad tr J`, from the base's score; and finite differences."""
+    flow = pf.distributions.Flow(pf.distributions.Normal(2), example())
+    x = jax.random.normal(KEY, (4, 2))
+    with jax.enable_x64(True):
+        flow = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, flow)
+        x = x.astype(jnp.float64)
+        by_autodiff = jax.grad(lambda x: flow.log_prob(x).sum())(x)
+        field = flow.bijection.field
+
+        def moving(t, state):
+            y, s = state
+            _, pull = jax.vjp(lambda y: divergence(field, t, y), y)
+            # d/dy of (f . s + tr J): J^T s + grad tr J.
+            (turned,) = pull((s, jnp.ones(len(y))))
+            return field(t, y), -turned
+
+        z, _ = flow.bijection.inverse(x)
+        ends = pf.ode.solve(moving, (z, -z), 0.0, 1.0, rtol=1e-8, atol=1e-8).y1
+        np.testing.assert_allclose(ends[1], by_autodiff, atol=1e-4)
+        h = 1e-4
+        for i in range(2):
+            e = h * jnp.eye(2)[i]
+            slope = (flow.log_prob(x + e) - flow.log_prob(x - e)) / (2 * h)
+            np.testing.assert_allclose(slope, by_autodiff[:, i], atol=1e-3)
+
+
+def test_regularisers_and_steer_are_for_training_only():
+    x = jax.random.normal(KEY, (50, 2))
+    plain, key = example(), jax.random.key(3)
+    for options in ({"kinetic": 0.1}, {"jacobian": 0.1}):
+        model = example(**options)
+        np.testing.assert_array_equal(model.inverse(x)[1], plain.inverse(x)[1])
+        less = plain.inverse(x, key=key)[1] - model.inverse(x, key=key)[1]
+        assert float(less.mean()) > 0
+    energy = example(kinetic=0.1).inverse(x, key=key)[1]
+    path = pf.ode.solve(plain.field, x, 1.0, 0.0, at=np.linspace(0.995, 0.005, 100)).ys
+    times = np.linspace(0.995, 0.005, 100)
+    speed = np.mean([(plain.field(t, y) ** 2).sum(1) for t, y in zip(times, path, strict=True)], 0)
+    np.testing.assert_allclose(plain.inverse(x, key=key)[1] - energy, 0.1 * speed, rtol=1e-3)
+    steered = example(steer=0.5)
+    np.testing.assert_array_equal(steered.inverse(x)[0], plain.inverse(x)[0])
+    assert np.abs(steered.inverse(x, key=key)[0] - plain.inverse(x)[0]).max() > 1e-3
+
+
+def test_the_end_time_can_be_trained():
+    model = example(trained_time=True)
+    x = jax.random.normal(KEY, (20, 2))
+    by_time = jax.grad(lambda m: m.inverse(x)[1].mean())(model).log_time
+    h = 1e-2
+
+    def at(t):
+        return example(time=float(np.exp(t))).inverse(x)[1].mean()
+
+    assert float(by_time) == pytest.approx(float(at(h) - at(-h)) / (2 * h), rel=2e-3)
+
+
+def test_another_solver_at_inference():
+    flow = pf.architectures.FFJORD(layers=2, width=8).build(2, key=KEY)
+    flow = perturbed(flow, KEY, 0.5)
+    x = jax.random.normal(KEY, (30, 2))
+    fine = flow.log_prob(x)
+    for changes in ({"method": "tsit5"}, {"method": "rk4", "steps": 20}, {"rtol": 1e-4}):
+        other = with_solver(flow, **changes).log_prob(x)
+        np.testing.assert_allclose(other, fine, atol=5e-3)
+        assert np.abs(other - fine).max() > 0
+    coarse = with_solver(flow, method="euler", steps=1).log_prob(x)
+    assert np.abs(coarse - fine).max() > np.abs(other - fine).max()
+    with pytest.raises(InputError, match="order"):
+        with_solver(flow, order=3)
+    with pytest.raises(InputError, match="no continuous map"):
+        with_solver(pf.architectures.MAF().build(2, key=KEY), steps=3)
+
+
+def test_any_function_or_module_is_a_field():
+    """Beyond 8 coordinates training draws a probe, evaluation is exact; a plain network has no time."""
+    network = MLP(12, (12,), width=8, depth=1, activation="tanh", last_scale=1.0, key=KEY)
+    model = Continuous(lambda t, x: network(x.T).T, event_shape=(12,))
+    x = jax.random.normal(KEY, (10, 12))
+    z, log_det = model.inverse(x)
+    jacobian = jax.vmap(jax.jacrev(lambda v: model.inverse(v)[0]))(x)
+    np.testing.assert_allclose(log_det, jnp.linalg.slogdet(jacobian)[1], atol=1e-4)
+    noisy = [model.inverse(x, key=jax.random.key(i))[1] for i in (1, 2)]
+    assert np.abs(noisy[0] - noisy[1]).max() > 1e-3
+    np.testing.assert_allclose(model.inverse(x, key=KEY)[0], z, atol=1e-3)
+
+
+def test_a_fit_of_every_continuous_architecture_improves():
+    from pushforward.data.toys import toy
+
+    x = toy("moons", 1500, seed=0).astype(np.float32)
+    for name in ("planar_cnf", "ffjord"):
+        model = pf.architectures.ARCHITECTURES[name](width=16, rtol=1e-3, atol=1e-3)
+        model = model.build(2, key=KEY)
+        settings = pf.Training(max_epochs=12, learning_rate=0.01)
+        fitted = pf.fit(model, x, key=KEY, settings=settings).model
+        assert fitted.log_prob(x).mean() > model.log_prob(x).mean() + 0.3
+
+
+def test_a_field_that_explodes_is_nan_or_an_error():
+    model = Continuous(lambda t, x: 50 * x**3, event_shape=(2,))
+    z = jnp.asarray([[0.01, 0.0], [3.0, 3.0]])
+    found = jax.jit(model.forward)(z)
+    assert np.isfinite(found[0][0]).all()
+    assert np.isnan(found[0][1]).all()
+    with pytest.raises(pf.ode.SolveError, match="row 1"):
+        model.forward(z)
+
+
+def test_what_makes_no_sense_is_refused():
+    field = MLPField(2, width=4, key=KEY)
+    for options, words in (
+        ({"time": 0.0}, "time=0"),
+        ({"steer": 1.0}, "steer=1"),
+        ({"kinetic": -1.0}, "kinetic=-1"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Continuous(field, **options)
+    with pytest.raises(InputError, match="event_shape"):
+        Continuous(lambda t, x: x)
+    for options, words in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
+        with pytest.raises(InputError, match=words):
+            MLPField(2, width=4, key=KEY, **options)
+    with pytest.raises(InputError, match="probes"):
+        divergence(field, 0.0, jnp.ones((3, 2)), jnp.ones((2, 2)))
