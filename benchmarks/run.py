@@ -20,6 +20,7 @@ BENCHMARKS = (
     "maf_sampling",
     "cached_inverse",
     "remat",
+    "cnf_step",
     "compile_time",
     "import_time",
     "score_rows",

@@ -107,7 +107,7 @@ class MLPField(AbstractField):
         h = x @ self.first
         if condition is not None and self.condition_shape is not None:
             h = h + condition.reshape(len(condition), -1) @ self.first_condition
-        slopes = []
+        slopes: list[Array] = []
         for i in range(depth):
             h = h @ self.hidden[i - 1] if i else h
             value, slope = act(scales[i] * (h + self.bias[i]) + shifts[i])

@@ -215,10 +215,10 @@ def _replayed(
     if most <= slots:
 
         def one(i: Array, carry: Any) -> Any:
-            n = record.count - 1 - i
+            n = record.taken - 1 - i
             return back(n, kept(n), carry)
 
-        cotangent, total = jax.lax.fori_loop(0, record.count, one, carry)
+        cotangent, total = jax.lax.fori_loop(0, record.taken, one, carry)
         return (*total, cotangent)
 
     longest = 2
@@ -228,10 +228,10 @@ def _replayed(
 
     def block(i: Array, carry: Any) -> Any:
         room, carry = carry
-        stretches = -(-record.count // record.stride)
+        stretches = -(-record.taken // record.stride)
         j = stretches - 1 - i
         first = j * record.stride
-        n = jnp.minimum(record.stride, record.count - first)
+        n = jnp.minimum(record.stride, record.taken - first)
 
         def put(room: Any, k: Array, y: State) -> Any:
             return jax.tree.map(lambda to, leaf: to.at[k].set(leaf), room, y)
@@ -250,7 +250,7 @@ def _replayed(
 
         return room, jax.lax.fori_loop(0, n, one, carry)
 
-    stretches = -(-record.count // record.stride)
+    stretches = -(-record.taken // record.stride)
     _, (cotangent, total) = jax.lax.fori_loop(0, stretches, block, (room, carry))
     return (*total, cotangent)
 
@@ -274,7 +274,7 @@ def _reversed(
 
     def one(i: Array, carry: Any) -> Any:
         y1, z1, y_bar, z_bar, total = carry
-        n = record.count - 1 - i
+        n = record.taken - 1 - i
         s, h = record.starts[n], record.sizes[n]
         here = h != 0
         # z1 = z0 - F(s + h, -h, y1)
@@ -298,7 +298,7 @@ def _reversed(
         return (*(where(here, new, old) for new, old in pairs), total)
 
     start = (end, twin, given, _zeros(given), _zeros((arrays, times)))
-    _, _, y_bar, z_bar, total = jax.lax.fori_loop(0, record.count, one, start)
+    _, _, y_bar, z_bar, total = jax.lax.fori_loop(0, record.taken, one, start)
     return (*total, _plus(y_bar, z_bar))
 
 
@@ -344,7 +344,7 @@ def _direct(
         return (where(here, after, y), k), None
 
     k = slope(jnp.zeros_like(found.s), y) if control.tableau.reuses_last else None
-    used = jnp.arange(record.starts.shape[0]) < record.count
+    used = jnp.arange(record.starts.shape[0]) < record.taken
     used = used.reshape(-1, *[1] * (record.starts.ndim - 1))
     sizes = jnp.where(used, record.sizes, 0.0)
     (y, _), _ = jax.lax.scan(one, (y, k), (record.starts, sizes))

@@ -16,11 +16,11 @@ RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
 class Record(NamedTuple):
     """The steps that were taken, for whoever has to take them again.
 
-    Step `i < count` began at `starts[i]` and was `sizes[i]` long; a row that did not move in it has size 0. State
+    Step `i < taken` began at `starts[i]` and was `sizes[i]` long; a row that did not move in it has size 0. State
     number `j` of `states` stood before step `j * stride`.
     """
 
-    count: Int[Array, ""]
+    taken: Int[Array, ""]
     starts: Array
     sizes: Array
     states: State
@@ -85,14 +85,16 @@ def walk(
     else:
         h = zero + 1.0 / fixed
     times = most if keep_times or slots else 0
-    record = Record(
-        jnp.zeros((), jnp.int32),
-        *(jnp.zeros((times, *shape), dtype) for _ in range(2)),
+    kept = None
+    if slots:
         # The last place is for states that are not kept.
-        jax.tree.map(lambda leaf: jnp.zeros((slots + 1, *leaf.shape), leaf.dtype), y)
-        if slots
-        else None,
-        jnp.ones((), jnp.int32),
+        kept = jax.tree.map(lambda leaf: jnp.zeros((slots + 1, *leaf.shape), leaf.dtype), y)
+    record = Record(
+        taken=jnp.zeros((), jnp.int32),
+        starts=jnp.zeros((times, *shape), dtype),
+        sizes=jnp.zeros((times, *shape), dtype),
+        states=kept,
+        stride=jnp.ones((), jnp.int32),
     )
     reuse = k if tableau.reuses_last and coupling is None else None
     start = Walk(
@@ -113,7 +115,7 @@ def walk(
 
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
-            lambda w: running(w) & (w.record.count < slots * w.record.stride), again, at
+            lambda w: running(w) & (w.record.taken < slots * w.record.stride), again, at
         )
         thin, record = running(at), at.record
         states = jax.lax.cond(thin, _thinned, lambda kept: kept, record.states)
@@ -167,7 +169,8 @@ def _try_step(
     if fixed is None:
         nothing = jax.tree.map(jnp.zeros_like, y)
         error = moved(nothing, h, slopes, tableau.error or ())
-        ratio = error_ratio(*(counted(v, ignored) for v in (error, error_at, after)), control)
+        error, before, then = (counted(v, ignored) for v in (error, error_at, after))
+        ratio = error_ratio(error, before, then, control)
         ratio = ratio.astype(at.h.dtype)
         good = ratio <= 1.0
         new_h = next_size(h, ratio, tableau.order)
@@ -175,7 +178,7 @@ def _try_step(
         ratio, good, new_h = jnp.zeros_like(h), jnp.ones_like(active), h
     good = good & active
     rejected = active & ~good
-    record, count = at.record, at.record.count
+    record, count = at.record, at.record.taken
     if record.starts.shape[0]:
         starts = record.starts.at[count].set(at.s)
         sizes = record.sizes.at[count].set(jnp.where(good, h, 0.0))
@@ -185,7 +188,7 @@ def _try_step(
         place = jnp.where(kept, count // record.stride, slots)
         states = jax.tree.map(lambda to, leaf: to.at[place].set(leaf), record.states, y)
         record = record._replace(states=states)
-    record = record._replace(count=count + good.any())
+    record = record._replace(taken=count + good.any())
     s = jnp.where(good, jnp.where(last, 1.0, at.s + h), at.s)
     tries = at.tries + 1
     status = jnp.where(good & (last | (s >= 1.0)), REACHED, at.status)

@@ -355,7 +355,7 @@ def _check_field(field: Any, t: Array, y0: State) -> None:
     """Raises `InputError` if the field does not give what the state is."""
     given = eqx.filter_eval_shape(field, t, y0)
     want, got = jax.tree.structure(y0), jax.tree.structure(given)
-    if want != got:
+    if str(want) != str(got):
         raise InputError(f"the field gives {got}, but the state is {want}")
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(y0), jax.tree.leaves(given), strict=True
