@@ -21,6 +21,8 @@ PACKAGES = [
     "architectures",
     "bijections",
     "distributions",
+    "ode",
+    "fields",
     "networks",
     "training",
     "saving",

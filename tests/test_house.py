@@ -96,8 +96,10 @@ def test_exported_names():
         "architectures",
         "bijections",
         "distributions",
+        "fields",
         "fit",
         "load",
+        "ode",
     ]
     for name in pf.__all__:
         assert getattr(pf, name) is not None
@@ -106,7 +108,8 @@ def test_exported_names():
 
 
 @pytest.mark.parametrize(
-    "package", ["architectures", "bijections", "distributions", "networks", "training"]
+    "package",
+    ["architectures", "bijections", "distributions", "fields", "networks", "ode", "training"],
 )
 def test_exported_names_are_documented(package: str):
     module = __import__(f"pushforward.{package}", fromlist=["__all__"])

@@ -30,7 +30,7 @@ class Tableau:
     @property
     def c(self) -> tuple[float, ...]:
         """The nodes: where in the step each stage is evaluated."""
-        return tuple(round(sum(row), 15) for row in self.a)
+        return tuple(round(float(sum(row)), 15) for row in self.a)
 
     @property
     def reuses_last(self) -> bool:
