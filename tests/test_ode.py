@@ -324,3 +324,26 @@ def test_a_module_is_a_field():
     network = pf.fields.MLPField(2, width=4, key=jax.random.key(0))
     by_field = eqx.filter_grad(lambda f: solve(f, jnp.ones((3, 2)), 0.0, 1.0).y1.sum())(network)
     assert all(np.abs(g).max() > 0 for g in (by_field.first, by_field.hidden, by_field.last))
+
+
+def test_the_backward_solve_by_itself_counts_what_it_costs():
+    """The same gradients as through `solve`; with the parameters in the error it takes more steps."""
+    network = pf.fields.MLPField(2, width=8, key=jax.random.key(0))
+    y = jnp.ones((3, 2))
+
+    def loss(f, y, t1):
+        return solve(f, y, 0.0, t1, adjoint="backsolve").y1.sum()
+
+    by_field, by_y, by_time = jax.grad(loss, (0, 1, 2))(network, y, 2.0)
+    end = solve(network, y, 0.0, 2.0).y1
+    found = pf.ode.backsolve(network, end, jnp.ones_like(end), 0.0, 2.0)
+    np.testing.assert_allclose(found.by_y0, by_y, rtol=1e-4)
+    np.testing.assert_allclose(found.by_field.last, by_field.last, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found.by_times[1], by_time, rtol=1e-4)
+    np.testing.assert_allclose(found.y0, y, atol=1e-4)
+    strict = {"rtol": 2e-6, "atol": 1e-7}
+    few, many = (
+        pf.ode.backsolve(network, end, jnp.ones_like(end), 0.0, 2.0, seminorm=semi, **strict)
+        for semi in (True, False)
+    )
+    assert int(few.stats.evaluations) <= int(many.stats.evaluations)

@@ -2,12 +2,13 @@
 
 from pushforward.errors import SolveError
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
-from pushforward.ode.solve import Solution, Stats, solve
+from pushforward.ode.solve import Adjoints, Solution, Stats, backsolve, solve
 from pushforward.ode.tableaus import METHODS, Tableau
 
 __all__ = [
     "ADJOINTS",
     "METHODS",
+    "Adjoints",
     "Backsolve",
     "Checkpoint",
     "Direct",
@@ -16,5 +17,6 @@ __all__ = [
     "SolveError",
     "Stats",
     "Tableau",
+    "backsolve",
     "solve",
 ]

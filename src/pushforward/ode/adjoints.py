@@ -176,7 +176,7 @@ def _solved_backward(
         is_leaf=lambda g: g is None,
     )
     if isinstance(adjoint, Backsolve):
-        return _backsolved(adjoint, inputs, rest, control, end, given)[0]
+        return backsolved(adjoint, inputs, rest, control, end, given)[0]
     if isinstance(adjoint, Reversible):
         return _reversed(adjoint, inputs, rest, control, record, end, twin, given)
     return _replayed(adjoint, inputs, rest, control, record, given)
@@ -302,7 +302,7 @@ def _reversed(
     return (*total, _plus(y_bar, z_bar))
 
 
-def _backsolved(
+def backsolved(
     adjoint: Backsolve, inputs: Inputs, rest: Any, control: Control, end: State, given: State
 ) -> tuple[Inputs, Walk]:
     """State, adjoint and the integrals of parameters and times, from 1 to 0."""

@@ -11,7 +11,15 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from pushforward.errors import InputError, SolveError
-from pushforward.ode.adjoints import ADJOINTS, Adjoint, Advanced, Backsolve, Reversible, advance
+from pushforward.ode.adjoints import (
+    ADJOINTS,
+    Adjoint,
+    Advanced,
+    Backsolve,
+    Reversible,
+    advance,
+    backsolved,
+)
 from pushforward.ode.control import Control
 from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
 from pushforward.ode.step import State, along_rows
@@ -126,6 +134,84 @@ def solve(
     found = _solve(field, y0, ends, stops, settings, kind)
     _raise_if_failed(found, settings)
     return Solution(found.y1, found.ys, found.stats, found.status)
+
+
+class Adjoints(NamedTuple):
+    """What a backward solve finds.
+
+    Attributes:
+        y0: the state at `t0`, as recomputed.
+        by_y0: the loss's gradient by it.
+        by_field: by the field's arrays, in the field's shape.
+        by_times: by `t0` and `t1`.
+        stats: what the backward solve cost.
+        status: as a `Solution`'s.
+    """
+
+    y0: State
+    by_y0: State
+    by_field: Any
+    by_times: tuple[Array, Array]
+    stats: Stats
+    status: Array
+
+
+def backsolve(
+    field: Any,
+    y1: State,
+    cotangent: State,
+    t0: ArrayLike,
+    t1: ArrayLike,
+    *,
+    method: str | Tableau = "dopri5",
+    rtol: float = 1e-5,
+    atol: float = 1e-6,
+    steps: int | None = None,
+    seminorm: bool = True,
+    max_steps: int = 4096,
+) -> Adjoints:
+    """The adjoint sensitivity method by itself: from a solve's end and the loss's gradient there back to its start.
+
+    With `a = dL/dy`: `da/dt = -a df/dy`, `dL/dtheta = int a df/dtheta dt`, the state recomputed beside them. It is
+    what `adjoint="backsolve"` does, with its counts. Cost: a solve of state, adjoint and parameters.
+
+    Arguments:
+        field: a module; its arrays are the parameters.
+        y1: the state at `t1`.
+        cotangent: the loss's gradient by `y1`.
+        t0, t1: the interval.
+        method, rtol, atol, steps, max_steps: as of `solve`.
+        seminorm: leave the parameters' integral out of the step's error; default True.
+
+    Raises `InputError` as `solve` does. Where the end is not reached gradients are NaN and `status` tells.
+
+    Source: Chen et al. 2018, arXiv 1806.07366.
+
+    ```python
+    >>> import jax, jax.numpy as jnp, pushforward as pf
+    >>> field = pf.fields.MLPField(2, width=4, key=jax.random.key(0))
+    >>> end = pf.ode.solve(field, jnp.ones((3, 2)), 0.0, 1.0).y1
+    >>> found = pf.ode.backsolve(field, end, jnp.ones((3, 2)), 0.0, 1.0)
+    >>> found.by_y0.shape, bool(found.stats.evaluations > 0)
+    ((3, 2), True)
+
+    ```
+    """
+    y1, cotangent = jax.tree.map(_floating, (y1, cotangent))
+    leaves = jax.tree.leaves(y1)
+    dtype = jnp.result_type(*leaves)
+    tableau = _method(method)
+    if not isinstance(tableau, Tableau):
+        raise InputError("backsolve needs a method of ours, not a diffrax solver")
+    settings = Control(tableau, rtol, atol, steps, False, max_steps)
+    _check(settings, "shared", tableau, leaves, dtype)
+    times = (_time(t0, "t0", leaves, dtype), _time(t1, "t1", leaves, dtype))
+    arrays, rest = eqx.partition(field, eqx.is_inexact_array)
+    (by_field, by_times, by_y), at = backsolved(
+        Backsolve(seminorm), (arrays, times, y1), rest, settings, y1, cotangent
+    )
+    stats = Stats(at.calls, None, at.accepted, at.rejected)
+    return Adjoints(at.y[0], by_y, by_field, by_times, stats, at.status)
 
 
 class _Found(NamedTuple):

@@ -1,9 +1,6 @@
 """The integral of a positive network."""
 
-import math
-
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
@@ -16,7 +13,8 @@ from pushforward.errors import InputError
 class Integral(AbstractTransformer):
     """The integral of a positive network, on `[-bound, bound]` with straight tails.
 
-        z = b + int_0^x g(t) dt,    g = floor + softplus(c + sum_k a_k tanh(s_k t + e_k))
+        z = b + int_0^x g(t) dt,    g = floor + (1 - floor) s(c + sum_k a_k tanh(s_k t + e_k)),
+        s(r) = (r + sqrt(r^2 + 4)) / 2
 
     The parameters are the network's weights. It is evaluated at fixed nodes and interpolated linearly between them;
     the quadrature is part of the map, so value, log-slope and inverse are those of that interpolant, which is positive
@@ -66,15 +64,11 @@ class Integral(AbstractTransformer):
 
         def evaluate(x: Array) -> tuple[Array, Array]:
             # The interpolant is a sum of hats; `risen` is the integral of each from the left.
-            away = [jnp.clip((x - t) / width, -1.0, 1.0) for t in self._places]
-            hats = jnp.stack([1 - jnp.abs(s) for s in away])
-            risen = jnp.stack(
-                [
-                    _risen(s) - float(_risen(np.clip(-t / width, -1, 1)))
-                    for s, t in zip(away, self._places, strict=True)
-                ]
-            )
-            return params[0] + width * (g * risen).sum(0), jnp.log((g * hats).sum(0))
+            places = jnp.asarray(self._places, x.dtype).reshape(-1, *[1] * x.ndim)
+            away = jnp.clip((x - places) / width, -1.0, 1.0)
+            risen = _risen(away) - _risen(jnp.clip(-places / width, -1.0, 1.0))
+            density = (g * (1 - jnp.abs(away))).sum(0)
+            return params[0] + width * (g * risen).sum(0), jnp.log(density)
 
         return linear_tails(evaluate, x, self.bound)
 
@@ -122,13 +116,14 @@ class Integral(AbstractTransformer):
         raw = params[1]
         for i in range(k):
             raw = raw + a[i] * jnp.tanh((1.0 + s[i]) * at + (e[i] - float(starts[i])))
-        return FLOOR + jax.nn.softplus(raw + math.log(math.expm1(1 - FLOOR)))
+        # A conditioner fed 1e30 must not overflow the square.
+        raw = jnp.clip(raw, -1e6, 1e6)
+        return FLOOR + (1 - FLOOR) * 0.5 * (raw + jnp.sqrt(raw * raw + 4))
 
 
 FLOOR = 1e-3
 
 
-def _risen(s):
-    """The integral of the unit hat from -1 to s."""
-    where = np.where if isinstance(s, np.ndarray | np.floating | float) else jnp.where
-    return where(s < 0, 0.5 * (1 + s) ** 2, 1 - 0.5 * (1 - s) ** 2)
+def _risen(s: Array) -> Array:
+    """The integral of the unit hat from -1 to s, for s within [-1, 1]."""
+    return 0.5 + s - 0.5 * s * jnp.abs(s)
