@@ -1,6 +1,8 @@
 """How all tests run: on the CPU, with compiled programs kept between runs, and the same examples every time."""
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 # In the environment, so that processes which tests start compile under the same conditions.
@@ -9,6 +11,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
+import pytest
 from hypothesis import settings
 
 # Again for this process, where a plugin may have imported jax already.
@@ -22,3 +25,20 @@ jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 # No deadline: the first example of a test compiles. Derandomised: a run is a function of the code alone.
 settings.register_profile("contract", deadline=None, max_examples=30, derandomize=True)
 settings.load_profile("contract")
+
+MAPS = Path("/proc/self/maps")
+MOST_MAPS = 25_000
+"""Linux allows a process 65,530 memory maps, and every compiled program takes some: beyond, compiling ends in a
+segmentation fault."""
+_done = 0
+
+
+@pytest.fixture(autouse=True)
+def few_programs() -> Iterator[None]:
+    """Let compiled programs go before there are too many."""
+    global _done
+    yield
+    _done += 1
+    if _done % 5 == 0 and MAPS.is_file() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
+        jax.clear_caches()
+        gc.collect()

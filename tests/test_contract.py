@@ -71,15 +71,11 @@ SUBJECTS = {
 @pytest.fixture(scope="module")
 def subject_named():
     """The subject last asked for: its checks share what is computed from it, and then it is let go."""
-    held, seen = {}, []
+    held = {}
 
     def get(name):
         if name not in held:
             held.clear()
-            seen.append(name)
-            if len(seen) % 8 == 0:
-                # Thousands of compiled programs in one process run into the system's limit on memory maps.
-                jax.clear_caches()
             held[name] = SUBJECTS[name][1]()
         return held[name]
 
