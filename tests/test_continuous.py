@@ -28,7 +28,7 @@ def every_field():
 
 
 @pytest.mark.parametrize(
-    ("name", "field"), every_field(), ids=lambda v: v if isinstance(v, str) else ""
+    ("name", "field"), list(every_field()), ids=lambda v: v if isinstance(v, str) else ""
 )
 def test_closed_divergences_are_autodiff(name, field):
     """At one time and at times of rows; a function of the same values takes the way by tangents."""

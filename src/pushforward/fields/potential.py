@@ -14,7 +14,7 @@ from pushforward.rows import Shape, as_shape
 class PotentialField(AbstractField):
     """Minus the gradient of a potential, a residual network of two layers and a quadratic form; s = (x, t, condition).
 
-        phi(s) = w . u_1 + |A s|^2 / 2 + b . s,    u_0 = act(s K_0 + b_0),    u_1 = u_0 + act(u_0 K_1 + b_1)
+        phi(s) = w . u_1 + |A s|^2 / 2 + b . x,    u_0 = act(s K_0 + b_0),    u_1 = u_0 + act(u_0 K_1 + b_1)
 
     with `act(v) = log(2 cosh v)`, whose slope is tanh. Field and divergence (minus the Laplacian in x) in closed form;
     the latter costs d products of hidden sizes.
@@ -45,7 +45,7 @@ class PotentialField(AbstractField):
     middle_bias: Float[Array, " width"]
     weights: Float[Array, " width"]
     quadratic: Float[Array, "inputs rank"]
-    linear: Float[Array, " inputs"]
+    linear: Float[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
@@ -72,7 +72,7 @@ class PotentialField(AbstractField):
         self.middle_bias = uniform_weights(keys[3], (width,), width)
         self.weights = uniform_weights(keys[4], (width,), width)
         self.quadratic = 0.1 * uniform_weights(keys[5], (inputs, min(rank, d + 1)), inputs)
-        self.linear = jnp.zeros(inputs)
+        self.linear = jnp.zeros(d)
 
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
@@ -90,7 +90,7 @@ class PotentialField(AbstractField):
         back = self.weights + (second * self.weights) @ self.middle.T
         enter = self.enter[:d]
         gradient = (first * back) @ enter.T
-        gradient = gradient + (s @ self.quadratic) @ self.quadratic[:d].T + self.linear[:d]
+        gradient = gradient + (s @ self.quadratic) @ self.quadratic[:d].T + self.linear
         outer = ((1 - first * first) * back) @ jnp.square(enter).sum(0)
         # The slopes of the second layer's inputs by each coordinate, side by side: (n, d, width).
         spread = (first[:, None, :] * enter) @ self.middle
