@@ -40,12 +40,15 @@ FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs",
 FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 
 
-# Fields in the same map as ffjord's: fewer coordinates change their densities only.
-CONTINUOUS = ("planar_cnf", "rnode", "ot_flow")
+# Fields in the same map as ffjord's: fewer coordinates change their densities only, and rnode's field is ffjord's too.
+CONTINUOUS = ("planar_cnf", "ot_flow")
+FFJORD_FIELD = ("rnode",)
 
 
 def table_for(name, event):
     names = {1: FOR_ONE, 2: FOR_TWO}.get(event, tuple(ARCHITECTURE_TABLE))
+    if name in FFJORD_FIELD and event < 3:
+        names = ()
     if name in CONTINUOUS and event < 3:
         names = ("integral", "samples") if event == 2 else ("integral",)
     return {name: ARCHITECTURE_TABLE[name] for name in names}

@@ -11,7 +11,7 @@ from pushforward.testing.contract import Check
 from pushforward.testing.evidence import log_prob_by_row, score
 from pushforward.testing.masks import read_entries
 from pushforward.testing.numbers import differ
-from pushforward.testing.quadrature import Grid
+from pushforward.testing.quadrature import grid_of
 from pushforward.testing.subjects import ROWS, Subject, leaves_with_names
 
 SINGLE = 1e-3
@@ -144,7 +144,7 @@ def integral(subject: Subject) -> str | None:
     """A 1-D or 2-D density integrates to 1 +- 1e-3."""
     if subject.size > 2:
         return None
-    mass = Grid(subject).masses.sum()
+    mass = grid_of(subject).masses.sum()
     return None if abs(mass - 1) <= 1e-3 else f"the density integrates to {mass:.6f}"
 
 
@@ -152,7 +152,7 @@ def samples(subject: Subject) -> str | None:
     """Draws of a 1-D or 2-D density follow it: chi-squared over cells, false-alarm rate 1e-6."""
     if subject.size > 2:
         return None
-    p = Grid(subject).p_value()
+    p = grid_of(subject).p_value()
     n = len(subject.draws[0])
     return None if p >= FALSE_ALARM else f"{n} draws do not follow the density: p = {p:.2g}"
 

@@ -1,7 +1,7 @@
 """Densities on a grid: what they integrate to, and how much of it falls into each cell."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import stats
@@ -77,3 +77,9 @@ class Grid:
         found = np.append(counts[large], counts[~large].sum())
         statistic = ((found - expected) ** 2 / expected).sum()
         return float(stats.chi2.sf(statistic, large.sum()))
+
+
+@lru_cache(maxsize=1)
+def grid_of(subject: Subject) -> Grid:
+    """The grid of a subject; the last one is kept, since more than one check looks at it."""
+    return Grid(subject)
