@@ -29,7 +29,7 @@ demo: $(VENV)/.demo  ## fit, score and sample a real table; writes demo/
 	$(BIN)/python examples/flights.py --out demo
 
 test: $(VENV)/.dev  ## all tests
-	$(BIN)/python -m pytest -n 2 --dist loadgroup
+	$(BIN)/python -m pytest -n 2
 
 check: $(VENV)/.dev  ## format, lint, types, fast tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy

@@ -13,6 +13,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 import jax
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 # Again for this process, where a plugin may have imported jax already.
 jax.config.update("jax_platforms", "cpu")
@@ -42,3 +43,15 @@ def few_programs() -> Iterator[None]:
     if _done % 5 == 0 and MAPS.is_file() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+class BySubject(LoadScopeScheduling):
+    """One worker for all checks of a subject of the contract, so that its programs are compiled once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid.rsplit("-", 1)[0] if "::test_contract[" in nodeid else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySubject:
+    # Not marks and `--dist loadgroup`: with pytest 9.2 xdist 3.8 lets every test go where it may, and says nothing.
+    return BySubject(config, log)

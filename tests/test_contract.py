@@ -85,14 +85,10 @@ def subject_named():
     return get
 
 
-# One worker for one subject (`--dist loadgroup`), so that its programs are compiled once.
+# One worker for one subject (`conftest.BySubject`), so that its programs are compiled once.
 @pytest.mark.parametrize(
     ("subject", "check"),
-    [
-        pytest.param(name, check, marks=pytest.mark.xdist_group(name))
-        for name, (table, _) in SUBJECTS.items()
-        for check in table
-    ],
+    [(name, check) for name, (table, _) in SUBJECTS.items() for check in table],
 )
 def test_contract(subject, check, subject_named):
     if (subject, check) in EXCUSED:

@@ -107,6 +107,12 @@ class BentTransformer(AbstractTransformer):
         return self.inverses(*self.inner.inverse(x, params))
 
 
+class Listed(Bent):
+    """A sound map that keeps something in a list."""
+
+    kept: list = eqx.field(default_factory=list)
+
+
 class SelfSeeing(MaskedMLP):
     """A masked network whose coordinates see themselves: the mask is one too generous."""
 
@@ -312,6 +318,12 @@ FAULTS: dict[str, tuple[dict, str, Callable, Callable]] = {
         "condition everywhere",
         lambda: flow(condition=2, layers=1),
         lambda: flow(Reverse(2), condition=2),
+    ),
+    "a list among what is no array": (
+        ARCHITECTURE_TABLE,
+        "hashable",
+        lambda: flow(Listed(Reverse(2))),
+        lambda: flow(Reverse(2)),
     ),
     "a float64 constant in a map": (
         BIJECTION_TABLE,

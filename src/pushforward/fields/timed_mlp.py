@@ -54,7 +54,7 @@ class MLPField(AbstractField):
     bias: Float[Array, "depth width"]
     last: Float[Array, "width d"]
     last_bias: Float[Array, " d"]
-    clock: list[Array]
+    clock: tuple[Array, ...]
     time: str = eqx.field(static=True)
     activation: str = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
@@ -93,10 +93,10 @@ class MLPField(AbstractField):
             shapes = [(1, depth * width), (1, depth * width), (0, depth * width)]
         else:
             shapes = [(1, HYPER), (0, HYPER), (HYPER, 2 * depth * width)]
-        self.clock = [
+        self.clock = tuple(
             uniform_weights(k, shape, max(shape[0], 1)) if shape[0] else jnp.zeros(shape[1:])
             for k, shape in zip(jax.random.split(keys[5], len(shapes)), shapes, strict=True)
-        ]
+        )
         self.time, self.activation = time, activation
 
     def with_divergence(

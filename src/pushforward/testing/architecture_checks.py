@@ -1,5 +1,6 @@
 """The promises of every architecture, beyond those of its density and its map."""
 
+import equinox as eqx
 import numpy as np
 
 from pushforward.testing.contract import Check
@@ -40,9 +41,20 @@ def condition_everywhere(subject: Subject) -> str | None:
     return f"latent coordinate {i} does not depend on condition feature {j}"
 
 
+def hashable(subject: Subject) -> str | None:
+    """What is no array has a hash, so that a program compiled for one model serves the next of the same form."""
+    static = eqx.partition(subject.initial, eqx.is_array)[1]
+    try:
+        hash(static)
+    except TypeError as error:
+        return f"the model without its arrays has no hash: {error}"
+    return None
+
+
 ARCHITECTURE_CHECKS: dict[str, Check[Subject]] = {
     "no copies": no_copies,
     "interaction": interaction,
     "condition everywhere": condition_everywhere,
+    "hashable": hashable,
 }
 """The checks of every architecture, by name; those of a density and of a bijection come on top."""
