@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from pushforward.architectures import IAF, MAF
+from pushforward.architectures import IAF, MAF, NSF
 from pushforward.bijections import Affine, Elementwise, Reverse
 from pushforward.distributions import (
     BASES,
@@ -79,6 +79,20 @@ def test_bases_take_any_event(name, event):
     x, log_prob = base.sample_and_log_prob(KEY, (4, 5))
     assert (x.shape, log_prob.shape) == ((4, 5, *event), (4, 5))
     close(base.log_prob(x), log_prob)
+
+
+def test_scores_are_slopes_of_log_densities():
+    """By central differences in 64 bits, with a condition that broadcasts."""
+    with jax.enable_x64(True):
+        flow = NSF(layers=2, width=8).build(2, 1, key=jax.random.key(0))
+        flow = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, flow)
+        x = jax.random.normal(jax.random.key(1), (3, 4, 2), jnp.float64)
+        c = jnp.array([0.5])
+        score = flow.score(x, c)
+        assert score.shape == x.shape
+        for i, e in enumerate(1e-5 * jnp.eye(2)):
+            slope = (flow.log_prob(x + e, c) - flow.log_prob(x - e, c)) / 2e-5
+            np.testing.assert_allclose(score[..., i], slope, atol=1e-6)
 
 
 def test_flow_is_a_change_of_variables():

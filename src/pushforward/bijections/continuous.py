@@ -1,18 +1,18 @@
 """The flow of an ordinary differential equation."""
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.errors import InputError
 from pushforward.fields import AbstractField, divergence
 from pushforward.ode import solve
-from pushforward.rows import Shape
+from pushforward.rows import Shape, broadcast_rows
 
 EXACT, EXACT_TRAINING = 64, 8
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
@@ -36,6 +36,11 @@ class Solver:
     steps: int | None = None
     adjoint: str = "checkpoint"
     max_steps: int = 1000
+
+    def options(self, per_row: bool) -> dict[str, Any]:
+        """The arguments of `ode.solve`; tolerances are each row's or the batch's."""
+        shared = self.steps is not None or not per_row
+        return {**asdict(self), "control": "shared" if shared else "per_row"}
 
 
 class Continuous(AbstractBijection):
@@ -129,7 +134,7 @@ class Continuous(AbstractBijection):
     ) -> tuple[Array, Float[Array, " n"]]:
         if not len(x):
             return x, jnp.zeros(0, x.dtype)
-        end = jnp.asarray(self.time if self.log_time is None else jnp.exp(self.log_time), x.dtype)
+        end = self._end(x)
         noise = None
         if key is not None:
             steer_key, key = jax.random.split(key)
@@ -147,6 +152,52 @@ class Continuous(AbstractBijection):
         nothing = jnp.zeros_like(end)
         interval = (nothing, end) if ahead else (end, nothing)
         return _integrated(moving, x, interval, self.solver, key is None)
+
+    def push_score(
+        self, z: ArrayLike, score: ArrayLike, condition: ArrayLike | None = None
+    ) -> tuple[Array, Array]:
+        """Latent events and the score of their density to data and the score there, in one solve.
+
+            ds/dt = -(df/dx)^T s - grad_x tr(df/dx)
+
+        It equals `Flow.score`, which differentiates the solve of the log-density; here nothing is stored. Cost: a solve
+        with a product by the transposed Jacobian at each call of the field.
+
+        Arguments:
+            z: `(*batch, d)`.
+            score: the gradient of the latent log-density at z, `(*batch, d)`; `-z` of a standard normal.
+            condition: `(*batch, *condition)`, broadcast against the batch of z.
+
+        Returns x and the score at x, `(*batch, d)` each. Raises `InputError` where a shape does not fit, `SolveError`
+        where the solver does not get there.
+
+        ```python
+        >>> import jax, jax.numpy as jnp, pushforward as pf
+        >>> flow = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(0))
+        >>> z = jnp.array([[1.0, -1.0]])
+        >>> x, score = flow.bijection.push_score(z, -z)
+        >>> score.shape
+        (1, 2)
+
+        ```
+        """
+        rows, conditions, batch = broadcast_rows(
+            z, self.event_shape, condition, self.condition_shape, "z"
+        )
+        scores = broadcast_rows(score, self.event_shape, None, None, "score")[0]
+        if scores.shape != rows.shape:
+            raise InputError(
+                f"score has shape {jnp.shape(score)}: that of z was expected, {jnp.shape(z)}"
+            )
+        moving = _WithScore(self.field, conditions)
+        found = solve(
+            moving, (rows, scores), 0.0, self._end(rows), **self.solver.options(per_row=True)
+        )
+        return tuple(part.reshape(*batch, *self.event_shape) for part in found.y1)
+
+    def _end(self, x: Array) -> Array:
+        """T."""
+        return jnp.asarray(self.time if self.log_time is None else jnp.exp(self.log_time), x.dtype)
 
     def _closed(self, x: Array) -> bool:
         """Whether the field knows its divergence."""
@@ -183,24 +234,28 @@ class _Moving(eqx.Module):
         return value, trace, penalty + self.kinetic * jnp.square(value).sum(1)
 
 
+class _WithScore(eqx.Module):
+    """Rows and the score of their density, as one field."""
+
+    field: Any
+    condition: Array | None
+
+    def __call__(self, t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
+        x, score = state
+        (value, trace), pull = jax.vjp(
+            lambda x: divergence(self.field, t, x, condition=self.condition), x
+        )
+        (turned,) = pull((score, jnp.ones_like(trace)))
+        return value, -turned
+
+
 @eqx.filter_jit
 def _integrated(
     moving: _Moving, x: Array, interval: tuple[Array, Array], solver: Solver, per_row: bool
 ) -> tuple[Array, Array]:
     parts = 2 if moving.kinetic or moving.jacobian else 1
     state = (x, *(jnp.zeros(len(x), x.dtype) for _ in range(parts)))
-    solution = solve(
-        moving,
-        state,
-        *interval,
-        method=solver.method,
-        rtol=solver.rtol,
-        atol=solver.atol,
-        steps=solver.steps,
-        control="per_row" if per_row and solver.steps is None else "shared",
-        adjoint=solver.adjoint,
-        max_steps=solver.max_steps,
-    )
+    solution = solve(moving, state, *interval, **solver.options(per_row))
     value, log_det, *penalty = solution.y1
     return value, log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
 

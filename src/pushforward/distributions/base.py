@@ -4,6 +4,7 @@ import math
 from abc import abstractmethod
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.rows import Shape, broadcast_rows, condition_rows, settled
@@ -13,7 +14,8 @@ class AbstractDistribution(eqx.Module):
     """A density that can be evaluated and sampled.
 
     A leaf declares its two shapes and writes two methods on rows with exactly one batch axis: `log_prob_rows` and
-    `sample_rows`. Callers use `log_prob`, `sample` and `sample_and_log_prob`, which take any leading axes.
+    `sample_rows`. Callers use `log_prob`, `score`, `sample` and `sample_and_log_prob`, which take any
+    leading axes.
 
     Attributes:
         event_shape: the shape of one event.
@@ -51,6 +53,34 @@ class AbstractDistribution(eqx.Module):
             x, self.event_shape, condition, self.condition_shape, "x"
         )
         return settled(lambda: (self.log_prob_rows(rows, conditions, key),), rows)[0].reshape(batch)
+
+    def score(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """The gradient of the log-density by the event, in nats per unit of x, `(*batch, *event)`.
+
+        By automatic differentiation: about three times `log_prob`. A continuous flow's is also the solution of an
+        equation of its own, `Continuous.push_score`.
+
+        Arguments:
+            x: `(*batch, *event)`.
+            condition: `(*batch, *condition)`, broadcast against the batch of x.
+
+        Raises `InputError` where a shape does not fit.
+
+        ```python
+        >>> import jax.numpy as jnp, pushforward as pf
+        >>> pf.distributions.Normal(2).score(jnp.array([1.0, -2.0])).tolist()
+        [-1.0, 2.0]
+
+        ```
+        """
+        rows, conditions, batch = broadcast_rows(
+            x, self.event_shape, condition, self.condition_shape, "x"
+        )
+
+        def total(rows: Array) -> Array:
+            return self.log_prob_rows(rows, conditions, None).sum()
+
+        return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
 
     def sample(
         self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
