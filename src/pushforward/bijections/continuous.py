@@ -173,9 +173,9 @@ class Continuous(AbstractBijection):
 
         ```python
         >>> import jax, jax.numpy as jnp, pushforward as pf
-        >>> flow = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(0))
+        >>> field = pf.fields.MLPField(2, width=8, key=jax.random.key(0))
         >>> z = jnp.array([[1.0, -1.0]])
-        >>> x, score = flow.bijection.push_score(z, -z)
+        >>> x, score = pf.bijections.Continuous(field).push_score(z, -z)
         >>> score.shape
         (1, 2)
 
