@@ -1,8 +1,9 @@
-"""The pictures of docs/choosing.md: learned densities of the zoo, and RealNVP layer by layer.
+"""The pictures of the docs: learned densities of the zoo, RealNVP layer by layer, a continuous flow through time.
 
 Run: python benchmarks/zoo.py --data moons checkerboard --folder out/zoo     fits the models
      python docs/figures.py zoo out/zoo                                      draws their densities
      python docs/figures.py layers                                           fits a RealNVP and draws its layers
+     python docs/figures.py lines                                            fits an FFJORD and draws its flow lines
 """
 
 from __future__ import annotations
@@ -86,16 +87,57 @@ def layers() -> None:
     figure.savefig(IMAGES / "realnvp_layers.png", dpi=110)
 
 
+def lines() -> None:
+    """A continuous flow of one coordinate: its paths over the density at every time, and the density at some times."""
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(-1.5, 0.3, 4000), rng.normal(1, 0.5, 6000)])[:, None]
+    flow = pf.architectures.FFJORD(width=32).build(1, key=jax.random.key(0))
+    settings = pf.Training(max_steps=2000)
+    data = jnp.asarray(x, jnp.float32)
+    flow = pf.fit(flow, data, key=jax.random.key(1), settings=settings).model
+    (moving,) = flow.bijection.unstack()
+    times = np.linspace(0, 1, 101)[1:-1]
+
+    def rows(t: Any, state: Any) -> Any:
+        value, trace = pf.fields.divergence(moving.field, t, state[0])
+        return value, -trace
+
+    z = jnp.linspace(-3.5, 3.5, 400)[:, None]
+    start = (z, flow.base.log_prob(z))
+    found = pf.ode.solve(rows, start, 0.0, 1.0, at=times, rtol=1e-5, atol=1e-5)
+    paths = np.concatenate([z[None], found.ys[0], found.y1[0][None]])[..., 0]
+    logs = np.concatenate([start[1][None], found.ys[1], found.y1[1][None]])
+    at = np.linspace(-3.5, 3.5, 300)
+    slices = [np.interp(at, path, np.exp(log)) for path, log in zip(paths, logs, strict=True)]
+    picture = np.stack(slices, 1)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.2))
+    left.imshow(picture, origin="lower", extent=(0, 1, -3.5, 3.5), aspect="auto", cmap="magma")
+    drawn = np.linspace(0, 1, len(paths))
+    some = np.searchsorted(np.asarray(z)[:, 0], np.linspace(-2.4, 2.4, 17))
+    left.plot(drawn, paths[:, some], color="white", lw=0.6)
+    left.set_xlabel("t")
+    left.set_ylabel("x")
+    for t, colour in zip((0, 25, 50, 75, 100), plt.cm.viridis(np.linspace(0, 0.9, 5)), strict=True):
+        right.plot(paths[t], np.exp(logs[t]), color=colour, label=f"t = {t / 100:g}")
+    right.hist(x[:, 0], 80, density=True, color="0.85", label="data")
+    right.set_xlim(-3.5, 3.5)
+    right.set_xlabel("x")
+    right.set_ylabel("density")
+    right.legend(frameon=False, fontsize=8)
+    figure.tight_layout(pad=0.5)
+    figure.savefig(IMAGES / "flow_lines.png", dpi=110)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["zoo", "layers"])
+    parser.add_argument("what", choices=["zoo", "layers", "lines"])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("out/zoo"))
     options = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     if options.what == "zoo":
         zoo(options.folder)
     else:
-        layers()
+        {"layers": layers, "lines": lines}[options.what]()
 
 
 if __name__ == "__main__":
