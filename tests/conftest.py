@@ -11,6 +11,7 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import jax
+import numpy as np
 import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
@@ -43,6 +44,12 @@ def few_programs() -> Iterator[None]:
     if _done % 5 == 0 and MAPS.is_file() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A test's own random numbers: one generator for a module would make them depend on the tests run before."""
+    return np.random.default_rng(11)
 
 
 class BySubject(LoadScopeScheduling):

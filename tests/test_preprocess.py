@@ -12,8 +12,6 @@ from hypothesis.extra.numpy import arrays
 from pushforward.data.preprocess import Preprocessing
 from pushforward.errors import InputError
 
-RNG = np.random.default_rng(11)
-
 
 def line(call, *args):
     with pytest.raises(InputError) as caught:
@@ -27,25 +25,25 @@ def one(column):
 
 
 class TestScale:
-    def test_of_a_normal_column_is_its_deviation(self):
-        pre = one(RNG.normal(3, 2, 20_000))
+    def test_of_a_normal_column_is_its_deviation(self, rng):
+        pre = one(rng.normal(3, 2, 20_000))
         assert pre.center[0] == pytest.approx(3, abs=0.05)
         assert pre.scale[0] == pytest.approx(2, rel=0.03)
 
-    def test_survives_outliers(self):
-        clean = RNG.normal(size=1000)
+    def test_survives_outliers(self, rng):
+        clean = rng.normal(size=1000)
         dirty = np.append(clean, [1e12, -1e9, 3e14])
         assert one(dirty).scale[0] == pytest.approx(one(clean).scale[0], rel=0.05)
 
     @pytest.mark.parametrize("zeros", [600, 800, 930, 985, 998, 999])
-    def test_of_columns_that_are_mostly_zero(self, zeros):
-        column = np.concatenate([np.zeros(zeros), RNG.exponential(5, 1000 - zeros)])
+    def test_of_columns_that_are_mostly_zero(self, zeros, rng):
+        column = np.concatenate([np.zeros(zeros), rng.exponential(5, 1000 - zeros)])
         pre = one(column)
         assert 0.05 < pre.scale[0] < 20
         assert np.abs(pre.encode(column[:, None])).max() < 1e3
 
-    def test_rounding_noise_is_no_spread(self):
-        column = np.concatenate([0.3 + 5e-17 * RNG.integers(0, 3, 900), RNG.normal(size=100)])
+    def test_rounding_noise_is_no_spread(self, rng):
+        column = np.concatenate([0.3 + 5e-17 * rng.integers(0, 3, 900), rng.normal(size=100)])
         assert one(column).scale[0] > 1e-3
 
     @pytest.mark.parametrize("size", [1e300, 4e307, 1e-300, 1e-310])
@@ -58,15 +56,15 @@ class TestScale:
         np.testing.assert_allclose(pre.decode(u)[:, 0], column, rtol=1e-12)
         assert math.isfinite(pre.log_det)
 
-    def test_timestamps_keep_their_digits(self):
-        column = 1.7e9 + RNG.uniform(0, 1e-3, 500)
+    def test_timestamps_keep_their_digits(self, rng):
+        column = 1.7e9 + rng.uniform(0, 1e-3, 500)
         pre = one(column)
         assert 1e-4 < pre.scale[0] < 1e-3
         exact = (column - 1.7e9) - (pre.center[0] - 1.7e9)
         np.testing.assert_array_equal(pre.encode(column[:, None])[:, 0] * 1.0, exact / pre.scale[0])
 
-    def test_log_det_is_the_density_of_a_change_of_units(self):
-        values = RNG.normal(size=(100, 2))
+    def test_log_det_is_the_density_of_a_change_of_units(self, rng):
+        values = rng.normal(size=(100, 2))
         in_metres = Preprocessing.fit(values)
         in_millimetres = Preprocessing.fit(values * [1000, 1])
         assert in_millimetres.log_det == pytest.approx(in_metres.log_det - math.log(1000))
@@ -94,11 +92,11 @@ class TestLattice:
         assert (pre.grid[0], pre.offset[0]) == (grid, offset)
         assert pre.lattice == (grid > 0,)
 
-    def test_decode_rounds_to_the_lattice(self):
-        values = np.column_stack([RNG.integers(-4, 9, 200) * 5 + 2, RNG.normal(size=200)])
+    def test_decode_rounds_to_the_lattice(self, rng):
+        values = np.column_stack([rng.integers(-4, 9, 200) * 5 + 2, rng.normal(size=200)])
         pre = Preprocessing.fit(values, ["n", "x"])
         u = pre.encode(values)
-        noise = RNG.uniform(-0.499, 0.499, values.shape)
+        noise = rng.uniform(-0.499, 0.499, values.shape)
         decoded = pre.decode(u + pre.jitter * noise)
         np.testing.assert_array_equal(decoded[:, 0], values[:, 0])
         np.testing.assert_allclose(decoded[:, 1], values[:, 1], rtol=1e-12, atol=1e-14)
@@ -138,14 +136,14 @@ class TestRoundTrip:
 
 
 class TestMistakes:
-    def test_shapes(self):
+    def test_shapes(self, rng):
         assert line(one, [1.0]) == "1 row given; at least 2 are needed to fit"
         assert "0 rows given" in line(Preprocessing.fit, np.empty((0, 2)))
         assert "given shape (3,)" in line(Preprocessing.fit, np.zeros(3))
         assert "1 names for 2 columns" in line(Preprocessing.fit, np.eye(2), ["a"])
         assert "must differ" in line(Preprocessing.fit, np.eye(2), ["a", "a"])
         assert "row 2, column 'x'" in line(one, [1, np.nan])
-        pre = Preprocessing.fit(RNG.normal(size=(5, 2)), ["a", "b"])
+        pre = Preprocessing.fit(rng.normal(size=(5, 2)), ["a", "b"])
         for call in (pre.encode, pre.decode):
             assert "2 columns ('a', 'b') are expected; given shape (4, 3)" in line(
                 call, np.zeros((4, 3))
@@ -156,40 +154,40 @@ class TestMistakes:
         assert "columns 'a', 'c' are constant" in line(Preprocessing.fit, values, ["a", "b", "c"])
         assert "column 'x' is constant" in line(one, [2, 2])
 
-    def test_equal_columns(self):
-        x = RNG.normal(size=(50, 3))
+    def test_equal_columns(self, rng):
+        x = rng.normal(size=(50, 3))
         values = np.column_stack([x, x[:, 1]])
         assert "columns 'b' and 'd' are equal" in line(Preprocessing.fit, values, list("abcd"))
 
     @pytest.mark.parametrize(
         ("a", "b"), [(1.8, 32), (-1, 1), (1e-9, 0), (1 / 3, 1e3), (1, 1.7e9), (-1e200, 7)]
     )
-    def test_affine_copies(self, a, b):
-        x = RNG.normal(size=5000)
-        values = np.column_stack([RNG.normal(size=5000), x, a * x + b])
+    def test_affine_copies(self, a, b, rng):
+        x = rng.normal(size=5000)
+        values = np.column_stack([rng.normal(size=5000), x, a * x + b])
         message = line(Preprocessing.fit, values, ["n", "celsius", "fahrenheit"])
         assert "'celsius' and 'fahrenheit' are the same up to shift and scale" in message
 
-    def test_close_columns_are_no_copies(self):
-        x = RNG.normal(size=5000)
+    def test_close_columns_are_no_copies(self, rng):
+        x = rng.normal(size=5000)
         x[0] = 1e6
-        Preprocessing.fit(np.column_stack([x, x + 1e-6 * RNG.normal(size=5000)]))
+        Preprocessing.fit(np.column_stack([x, x + 1e-6 * rng.normal(size=5000)]))
         late = x.copy()
         late[-2] += 0.5
         Preprocessing.fit(np.column_stack([x, late]))
         Preprocessing.fit(np.array([[0.0, 5.0], [1.0, 9.0]]))
-        ticks = 1.7e9 + RNG.integers(0, 9, (500, 2)) * 2.4e-7
+        ticks = 1.7e9 + rng.integers(0, 9, (500, 2)) * 2.4e-7
         Preprocessing.fit(ticks)
 
-    def test_beyond_arithmetic(self):
-        column = RNG.normal(size=50)
+    def test_beyond_arithmetic(self, rng):
+        column = rng.normal(size=50)
         column[20] = 1e300
         assert "column 'x' holds 1e+300 in row 21" in line(one, column)
         assert "rescale it" in line(one, [1e308, -1e308])
 
 
 class TestMatch:
-    pre = Preprocessing.fit(RNG.normal(size=(9, 2)), ["height", "weight"])
+    pre = Preprocessing.fit(np.random.default_rng(11).normal(size=(9, 2)), ["height", "weight"])
 
     def test_by_name(self):
         assert self.pre.match(["weight", "age", "height"]).tolist() == [2, 0]

@@ -66,9 +66,9 @@ class TestRoundTrip:
         assert table.named == (suffix != ".npy")
         assert os.listdir(tmp_path) == [path.name]
 
-    def test_float32(self, tmp_path, suffix):
+    def test_float32(self, tmp_path, suffix, rng):
         path = tmp_path / f"t{suffix}"
-        values = RNG.normal(size=(50, 2)).astype(np.float32)
+        values = rng.normal(size=(50, 2)).astype(np.float32)
         write_table(path, ["a", "b"], values)
         read = read_table(path).values
         # Text holds the digits float32 needs, not those of the same number as float64.
@@ -81,11 +81,11 @@ class TestRoundTrip:
         assert read_table(path).integer == ((False, False) if suffix == ".npy" else (True, False))
 
     @pytest.mark.parametrize("block_rows", [1, 7, 100, 333, 10_000])
-    def test_blocks(self, tmp_path, suffix, block_rows, small_chunks, monkeypatch):
+    def test_blocks(self, tmp_path, suffix, block_rows, small_chunks, monkeypatch, rng):
         monkeypatch.setattr("pushforward.data.arrays.CELLS_AT_ONCE", 150)
         monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 150)
         path = tmp_path / f"t{suffix}"
-        values = RNG.normal(size=(333, 3))
+        values = rng.normal(size=(333, 3))
         with open_writer(path, ["a", "b", "c"]) as writer:
             for block in np.array_split(values, [5, 5, 100, 101]):
                 writer.write(block)
@@ -259,8 +259,8 @@ class TestStandardStreams:
     def give(self, monkeypatch, content):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
 
-    def test_read(self, monkeypatch, small_chunks):
-        values = RNG.normal(size=(200, 2))
+    def test_read(self, monkeypatch, small_chunks, rng):
+        values = rng.normal(size=(200, 2))
         rows = "".join(f"{a!r},{b!r}\n" for a, b in values.tolist())
         self.give(monkeypatch, f"a,b\n{rows}".encode())
         reader = open_blocks("-", block_rows=9)

@@ -21,9 +21,8 @@ from pushforward.estimators.trust import format_trust, trust_report
 from pushforward.rows import Shape
 from pushforward.testing import tiny
 
-RNG = np.random.default_rng(5)
 TINY = MAF(layers=1, width=4, depth=1)
-ROWS = RNG.normal(size=(400, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + 3
+ROWS = np.random.default_rng(5).normal(size=(400, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + 3
 TRAIN, HELD = ROWS[:300], ROWS[300:]
 
 
@@ -98,23 +97,23 @@ class TestNumbers:
         logs = -0.5 * away**2 - np.log(deviation) - 0.5 * np.log(2 * np.pi)
         assert report["gaussian_nats"] == pytest.approx(logs.mean(), abs=1e-4)
 
-    def test_whole_numbers_fill_their_cells(self):
-        counts = RNG.poisson(3, (500, 1)).astype(float)
+    def test_whole_numbers_fill_their_cells(self, rng):
+        counts = rng.poisson(3, (500, 1)).astype(float)
         report = trust_report(model_of(counts), counts[400:], counts[:400])
         gaussian = multivariate_normal(counts[:400].mean(), counts[:400].var() + 1 / 12)
         assert report["gaussian_nats"] == pytest.approx(gaussian.logpdf(counts[400:]).mean())
         assert report["integer_columns"] == ["x0"]
         assert any("x0" in text and "whole number" in text for text in format_trust(report))
 
-    def test_tails(self):
-        values = np.append(RNG.normal(size=998), [1e5, -1e7])[:, None]
+    def test_tails(self, rng):
+        values = np.append(rng.normal(size=998), [1e5, -1e7])[:, None]
         report = trust_report(model_of(values), values, values)
         assert report["tail_start"] == 10
         assert report["tail_rows"] == pytest.approx(0.002)
         assert report["round_trip"] < 1e-4
 
-    def test_latent_share(self):
-        values = RNG.normal(size=(8000, 2))
+    def test_latent_share(self, rng):
+        values = rng.normal(size=(8000, 2))
         model = replace(model_of(values), flow=scaled(error=-0.1))
         # Standard rows halved: none lies beyond.
         assert trust_report(model, values, values)["latent_beyond"] == 0
@@ -129,8 +128,8 @@ class TestNumbers:
         assert report["round_trip"] < 1e-12
         assert report["log_det"] < 1e-12
 
-    def test_wide_and_degenerate_tables(self):
-        wide = RNG.normal(size=(40, 130))
+    def test_wide_and_degenerate_tables(self, rng):
+        wide = rng.normal(size=(40, 130))
         report = trust_report(model_of(wide, flow=scaled(130)), wide[30:], wide[:30])
         assert (report["log_det"], report["log_det_rows"]) == (None, 0)
         assert np.isfinite(report["gaussian_nats"])
@@ -160,9 +159,9 @@ class TestWarnings:
         assert len(self.warnings(scaled(error=float("nan"), slip=float("nan")))) == 3
 
 
-def test_no_warning_for_a_good_model():
+def test_no_warning_for_a_good_model(rng):
     # A Gaussian cannot follow two clusters; a mixture base with its components there can.
-    values = np.concatenate([RNG.normal(-3, 0.1, (200, 1)), RNG.normal(3, 0.1, (200, 1))])
+    values = np.concatenate([rng.normal(-3, 0.1, (200, 1)), rng.normal(3, 0.1, (200, 1))])
     model = model_of(values)
     base = MAF(layers=1, width=4, depth=1, base="mixture").build(1, key=jax.random.key(0)).base
     encoded = model.columns.encode(np.array([[-3.0], [3.0]]))
