@@ -2,9 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Scripts of examples/ that end in a figure and a table for the docs.
+EXPERIMENTS := $(basename $(notdir $(filter-out examples/flights.py examples/experiment.py,$(wildcard examples/*.py))))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo test check fix bench bench-zoo docs clean
+.PHONY: help demo examples test check fix bench bench-zoo docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +29,9 @@ $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 demo: $(VENV)/.demo  ## fit, score and sample a real table; writes demo/
 	$(BIN)/python examples/flights.py --out demo
+
+examples: $(VENV)/.dev  ## every experiment in full; writes docs/experiments/
+	for name in $(EXPERIMENTS); do $(BIN)/python examples/$$name.py --out docs/experiments || exit 1; done
 
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest -n 2

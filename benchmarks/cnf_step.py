@@ -52,7 +52,7 @@ def ours(adjoint: str = "checkpoint") -> Callable[..., Any]:
                 [jnp.concatenate([w["c1"], w["c2"]])[None]],
             ),
         )
-        solver = pf.bijections.Solver(rtol=tol, atol=tol, adjoint=adjoint)
+        solver = pf.ode.Solver(rtol=tol, atol=tol, adjoint=adjoint)
         flow = pf.distributions.Flow(
             pf.distributions.Normal(d), pf.bijections.Continuous(field, solver=solver)
         )

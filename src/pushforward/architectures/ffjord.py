@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import stacked_flow, vector_event
-from pushforward.bijections import Continuous, Solver
+from pushforward.bijections import Continuous
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
+from pushforward.ode import Solver
 from pushforward.rows import Shape, as_shape
 
 

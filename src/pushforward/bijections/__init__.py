@@ -6,7 +6,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
-from pushforward.bijections.continuous import Continuous, Solver, with_solver
+from pushforward.bijections.continuous import Continuous, with_solver
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
@@ -81,7 +81,6 @@ __all__ = [
     "Sigmoid",
     "SoftTails",
     "Softplus",
-    "Solver",
     "Stack",
     "SumOfSquares",
     "Sylvester",

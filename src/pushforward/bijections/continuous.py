@@ -1,6 +1,6 @@
 """The flow of an ordinary differential equation."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -11,36 +11,11 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.errors import InputError
 from pushforward.fields import AbstractField, divergence
-from pushforward.ode import solve
+from pushforward.ode import Solver, solve
 from pushforward.rows import Shape, broadcast_rows
 
 EXACT, EXACT_TRAINING = 64, 8
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
-
-
-@dataclass(frozen=True)
-class Solver:
-    """How a continuous map is solved; see `ode.solve`.
-
-    Arguments:
-        method: name of the method; default "dopri5".
-        rtol, atol: tolerances; default 1e-5 each.
-        steps: a number of equal steps in place of tolerances; default None.
-        adjoint: of the gradient; default "checkpoint".
-        max_steps: most tries of a step; default 1000.
-    """
-
-    method: str = "dopri5"
-    rtol: float = 1e-5
-    atol: float = 1e-5
-    steps: int | None = None
-    adjoint: str = "checkpoint"
-    max_steps: int = 1000
-
-    def options(self, per_row: bool) -> dict[str, Any]:
-        """The arguments of `ode.solve`; tolerances are each row's or the batch's."""
-        shared = self.steps is not None or not per_row
-        return {**asdict(self), "control": "shared" if shared else "per_row"}
 
 
 class Continuous(AbstractBijection):

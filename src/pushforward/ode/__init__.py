@@ -3,6 +3,7 @@
 from pushforward.errors import SolveError
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
 from pushforward.ode.solve import Adjoints, Solution, Stats, backsolve, solve
+from pushforward.ode.solver import Solver
 from pushforward.ode.tableaus import METHODS, Tableau
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "Reversible",
     "Solution",
     "SolveError",
+    "Solver",
     "Stats",
     "Tableau",
     "backsolve",
