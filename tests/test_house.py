@@ -102,6 +102,7 @@ def test_exported_names():
         "fit",
         "load",
         "ode",
+        "paths",
     ]
     for name in pf.__all__:
         assert getattr(pf, name) is not None
@@ -111,7 +112,16 @@ def test_exported_names():
 
 @pytest.mark.parametrize(
     "package",
-    ["architectures", "bijections", "distributions", "fields", "networks", "ode", "training"],
+    [
+        "architectures",
+        "bijections",
+        "distributions",
+        "fields",
+        "networks",
+        "ode",
+        "paths",
+        "training",
+    ],
 )
 def test_exported_names_are_documented(package: str):
     module = __import__(f"pushforward.{package}", fromlist=["__all__"])

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import architectures, bijections, distributions, fields, ode
+    from pushforward import architectures, bijections, distributions, fields, ode, paths
     from pushforward.errors import InputError
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
     from pushforward.training import Checkpoint, Training, fit
@@ -23,6 +23,7 @@ __all__ = [
     "fit",
     "load",
     "ode",
+    "paths",
 ]
 
 # Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users

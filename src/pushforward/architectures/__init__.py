@@ -11,6 +11,7 @@ from pushforward.architectures.bnaf import BNAF
 from pushforward.architectures.circular_nsf import CircularNSF
 from pushforward.architectures.cubic_spline import CubicSpline
 from pushforward.architectures.ffjord import FFJORD
+from pushforward.architectures.flow_matching import FlowMatching
 from pushforward.architectures.flow_plus_plus import FlowPlusPlus
 from pushforward.architectures.gaussianization import Gaussianization
 from pushforward.architectures.glow import Glow
@@ -81,6 +82,7 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "ffjord": FFJORD,
         "rnode": RNODE,
         "ot_flow": OTFlow,
+        "flow_matching": FlowMatching,
     }
 )
 
@@ -102,6 +104,7 @@ __all__ = [
     "Bernstein",
     "CircularNSF",
     "CubicSpline",
+    "FlowMatching",
     "FlowPlusPlus",
     "Gaussianization",
     "Glow",

@@ -36,10 +36,12 @@ class Watch:
             left = until if left is None else min(left, until)
         if epoch.note:
             self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
+        # A likelihood is shown as such; any other loss as what is minimised.
+        unit, sign = ("nats", -1.0) if epoch.likelihood else ("loss", 1.0)
         self._meter.update(
             share,
-            f"epoch {epoch.epoch}/{epoch.epochs}  nats: train {-epoch.train_loss:.3f}, "
-            f"valid {-epoch.validation_loss:.3f}, best {-epoch.best_loss:.3f}"
+            f"epoch {epoch.epoch}/{epoch.epochs}  {unit}: train {sign * epoch.train_loss:.3f}, "
+            f"valid {sign * epoch.validation_loss:.3f}, best {sign * epoch.best_loss:.3f}"
             + ("" if left is None else f"  {clock(left)} left"),
         )
         return self._interrupt.requested

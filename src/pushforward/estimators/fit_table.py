@@ -20,6 +20,7 @@ from pushforward.estimators.trust import trust_report
 from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
 from pushforward.training.loop import Pair, holdout
+from pushforward.training.loss import Loss, negative_log_prob
 
 # Rows of the data pass that sets data-dependent layers (Glow's actnorm).
 FIRST_ROWS = 4096
@@ -31,6 +32,11 @@ def of_angles(architecture: str | Architecture) -> bool:
     """Whether an architecture, or the one of that name, models angles."""
     kind = ARCHITECTURES.get(architecture) if isinstance(architecture, str) else type(architecture)
     return getattr(kind, "angles", False)
+
+
+def loss_of(architecture: Architecture) -> Loss:
+    """What a fit of an architecture minimises: a loss of its own, or the negative log-density."""
+    return getattr(architecture, "loss", negative_log_prob)
 
 
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
@@ -108,8 +114,8 @@ def fit_table(
             first = x[:FIRST_ROWS], None if c is None else c[:FIRST_ROWS]
             flow = Flow(flow.base, initialised(flow.bijection, *first))
             return fit(
-                flow, *rows, key=keys[2], settings=settings, validation=judge_rows,
-                jitter=columns.jitter if any(columns.lattice) else None,
+                flow, *rows, key=keys[2], loss=loss_of(entrant), settings=settings,
+                validation=judge_rows, jitter=columns.jitter if any(columns.lattice) else None,
                 report=report, checkpoint=checkpoint,
             )  # fmt: skip
 
@@ -130,7 +136,7 @@ def fit_table(
             settings = replace(settings, max_time=max(left, 1.0))
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
         fitted = run(chosen, settings, _in_units(report, columns.log_det), kept)
-    summary = _summary(fitted, train[0], columns)
+    summary = _summary(fitted, train[0], columns, loss_of(chosen))
     if tried:
         nats = {type(e).__name__: columns.log_det - loss for e, loss in tried.items()}
         summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats}
@@ -157,26 +163,31 @@ def _encoded(
 def _in_units(
     report: Callable[[Epoch], bool | None] | None, log_det: float
 ) -> Callable[[Epoch], bool | None] | None:
-    """The same report, told of losses in nats of the table's units."""
+    """The same report, told of likelihoods in nats of the table's units."""
     if report is None:
         return None
 
     def told(epoch: Epoch) -> bool | None:
-        losses = ("train_loss", "validation_loss", "best_loss")
+        losses = ("train_loss", "validation_loss", "best_loss") if epoch.likelihood else ()
         return report(replace(epoch, **{name: getattr(epoch, name) - log_det for name in losses}))
 
     return told
 
 
-def _summary(fitted: Fitted, train: np.ndarray, columns: Preprocessing) -> dict[str, Any]:
+def _summary(
+    fitted: Fitted, train: np.ndarray, columns: Preprocessing, loss: Loss
+) -> dict[str, Any]:
     """What the training did, for the file."""
     last = fitted.history[-1] if fitted.history else None
+    best = {"validation_loss": fitted.best_loss}
+    if loss is negative_log_prob:
+        best = {"validation_nats": columns.log_det - fitted.best_loss}
     return {
         "rows": len(train),
         "epochs": len(fitted.history),
         "of_epochs": 0 if last is None else last.epochs,
         "stopped": fitted.stopped,
-        "validation_nats": columns.log_det - fitted.best_loss,
+        **best,
         "notes": [f"epoch {e.epoch}: {e.note}" for e in fitted.history if e.note],
     }
 

@@ -2,8 +2,17 @@
 
 from pushforward.fields.base import AbstractField
 from pushforward.fields.divergence import divergence
+from pushforward.fields.guided import GuidedField, with_guidance
 from pushforward.fields.planar import PlanarField
 from pushforward.fields.potential import PotentialField
 from pushforward.fields.timed_mlp import MLPField
 
-__all__ = ["AbstractField", "MLPField", "PlanarField", "PotentialField", "divergence"]
+__all__ = [
+    "AbstractField",
+    "GuidedField",
+    "MLPField",
+    "PlanarField",
+    "PotentialField",
+    "divergence",
+    "with_guidance",
+]

@@ -311,7 +311,8 @@ def _fit(
             best, at.best_loss, at.since_best = judged, value, 0
         seconds = time.perf_counter() - began
         record = Epoch(
-            at.epoch + 1, epochs, at.total / steps, value, at.best_loss, seconds, at.note
+            *(at.epoch + 1, epochs, at.total / steps, value, at.best_loss, seconds, at.note),
+            likelihood=loss is negative_log_prob,
         )
         at.history.append(record)
         at.epoch, at.step, at.total, at.note = at.epoch + 1, 0, 0.0, ""

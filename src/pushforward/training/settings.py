@@ -107,7 +107,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did: losses are means over rows, in nats for `negative_log_prob`."""
+    """What one epoch did: losses are means over rows, in nats where `likelihood` says that the loss is one."""
 
     epoch: int
     epochs: int
@@ -116,3 +116,4 @@ class Epoch:
     best_loss: float
     seconds: float
     note: str = ""
+    likelihood: bool = True
