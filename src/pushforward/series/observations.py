@@ -1,0 +1,157 @@
+"""Irregular series with gaps, as arrays."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from pushforward.errors import InputError
+
+
+class Observations(NamedTuple):
+    """Series of different lengths, each at times of its own, with gaps; shorter ones are padded.
+
+    Attributes:
+        times: `(n, k)` float64, increasing; padding repeats a series' last time.
+        values: `(n, k, d)` float64; 0 where nothing was seen.
+        seen: `(n, k, d)`, whether a value was observed; False in the padding.
+        lengths: `(n,)` rows of each series without padding.
+
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.series import pack
+    >>> observed = pack([[0.0, 1.0, 3.0], [0.0, 2.0]], [np.ones((3, 2)), np.full((2, 2), np.nan)])
+    >>> observed.times.tolist(), observed.seen.sum((1, 2)).tolist()
+    ([[0.0, 1.0, 3.0], [0.0, 2.0, 2.0]], [6, 0])
+
+    ```
+    """
+
+    times: Float[np.ndarray, "n k"]
+    values: Float[np.ndarray, "n k d"]
+    seen: Bool[np.ndarray, "n k d"]
+    lengths: np.ndarray
+
+
+def pack(times: Any, series: Any, columns: int | None = None) -> Observations:
+    """Series as arrays, checked.
+
+    Arguments:
+        times: `(k,)` of one series, or a list of such for several; finite, increasing.
+        series: `(k, d)`, or a list of such; NaN where nothing was observed. A series of one column may be `(k,)`.
+        columns: the number of columns that is expected; default None for any.
+
+    Raises `InputError` for empty input, times that are not finite, repeat or go back, infinite values, lengths of times
+    and values that differ, or numbers of columns that differ.
+
+    ```python
+    >>> from pushforward.series import pack
+    >>> pack([0.0, 2.0, 1.0], [[1.0], [2.0], [3.0]])
+    Traceback (most recent call last):
+    ...
+    pushforward.errors.InputError: the times go back from 2 to 1 at place 2: sort times and values together
+
+    ```
+    """
+    pairs = _paired(times, series)
+    rows = [_checked(t, y, f" of series {i}" if len(pairs) > 1 else "") for i, (t, y) in pairs]
+    widths = [y.shape[1] for _, y in rows]
+    expected = widths[0] if columns is None else columns
+    for i, width in enumerate(widths):
+        if width != expected:
+            source = "series 0 has" if columns is None else "the model has"
+            raise InputError(f"series {i} has {width} columns, but {source} {expected}")
+    lengths = np.array([len(t) for t, _ in rows])
+    n, k = len(rows), int(lengths.max())
+    packed = Observations(
+        np.empty((n, k)), np.zeros((n, k, expected)), np.zeros((n, k, expected), bool), lengths
+    )
+    for i, (t, y) in enumerate(rows):
+        packed.times[i] = t[-1]
+        packed.times[i, : len(t)] = t
+        packed.seen[i, : len(t)] = ~np.isnan(y)
+        packed.values[i, : len(t)] = np.nan_to_num(y)
+    return packed
+
+
+def is_several(times: Any) -> bool:
+    """Whether times are a list of arrays, one a series, rather than the times of one series."""
+    try:
+        if isinstance(times, np.ndarray) and times.dtype != object:
+            return times.ndim > 1
+        return len(times) > 0 and np.ndim(times[0]) > 0
+    except (TypeError, KeyError, IndexError):
+        return False
+
+
+def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
+    """Times of one series as float64, if they are finite and increase.
+
+    Arguments:
+        times: `(k,)`, at least one.
+        where: what to add to "the times" in messages.
+    """
+    try:
+        t = np.asarray(times, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"the times{where} are not numbers: an array (k,) was expected") from None
+    if t.ndim != 1:
+        raise InputError(f"the times{where} have shape {t.shape}: (k,) was expected")
+    if not len(t):
+        raise InputError(f"the times{where} are empty: at least one is needed")
+    if not np.isfinite(t).all():
+        at = int(np.flatnonzero(~np.isfinite(t))[0])
+        raise InputError(
+            f"the times{where} have {t[at]} at place {at}: drop rows whose time is unknown"
+        )
+    wrong = np.flatnonzero(np.diff(t) <= 0)
+    if len(wrong):
+        at = int(wrong[0]) + 1
+        if t[at] == t[at - 1]:
+            raise InputError(
+                f"the times{where} repeat {t[at]:.6g} at place {at}: merge rows of equal time"
+            )
+        raise InputError(
+            f"the times{where} go back from {t[at - 1]:.6g} to {t[at]:.6g} at place {at}: "
+            "sort times and values together"
+        )
+    return t
+
+
+def _paired(times: Any, series: Any) -> list[tuple[int, tuple[Any, Any]]]:
+    for name, given in (("times", times), ("series", series)):
+        if not hasattr(given, "__len__"):
+            raise InputError(f"{name} is {given!r}: an array, or a list of arrays, was expected")
+        if not len(given):
+            raise InputError(f"{name} is empty: at least one series is needed")
+    if not is_several(times):
+        return [(0, (times, series))]
+    if len(times) != len(series):
+        raise InputError(f"{len(times)} arrays of times, but {len(series)} series: one each")
+    return list(enumerate(zip(times, series, strict=True)))
+
+
+def _checked(
+    times: Any, values: Sequence[Any], where: str
+) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k d"]]:
+    t = checked_times(times, where)
+    try:
+        y = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            f"the values{where} are not a table of numbers: (k, d) was expected"
+        ) from None
+    y = y[:, None] if y.ndim == 1 else y
+    if y.ndim != 2 or len(y) != len(t) or not y.shape[1]:
+        raise InputError(
+            f"the values{where} have shape {y.shape}: ({len(t)}, columns) was expected, as there "
+            f"are {len(t)} times"
+        )
+    if np.isinf(y).any():
+        row, column = np.argwhere(np.isinf(y))[0]
+        raise InputError(
+            f"the values{where} have {y[row, column]} in row {row}, column {column}: "
+            "missing values are NaN"
+        )
+    return t, y
