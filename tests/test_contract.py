@@ -40,9 +40,10 @@ FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs",
 FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 
 
-# Fields in the same map as ffjord's: fewer coordinates change their densities only, and rnode's field is ffjord's too.
+# Fields in the same map as ffjord's: fewer coordinates change their densities only, and the fields of rnode
+# and flow_matching are ffjord's too.
 CONTINUOUS = ("planar_cnf", "ot_flow")
-FFJORD_FIELD = ("rnode",)
+FFJORD_FIELD = ("rnode", "flow_matching")
 
 
 def table_for(name, event):

@@ -24,7 +24,7 @@ class FlowMatching:
     training minimises.
 
     Arguments:
-        width, depth: units and number of hidden layers; default 128 and 2.
+        width, depth: units and number of hidden layers; default 128 and 3.
         time: how layers know the time, "concat", "squash" or "hyper"; default "hyper".
         activation: "tanh", "softplus" or "silu" (default).
         path: "linear" (default) or "vp", see `paths.PATHS`.
@@ -46,7 +46,7 @@ class FlowMatching:
     """
 
     width: int = 128
-    depth: int = 2
+    depth: int = 3
     time: str = "hyper"
     activation: str = "silu"
     path: str = "linear"

@@ -25,7 +25,7 @@ class FlowMatching:
     field and its gradient. The times of a batch are spread evenly, `(u + i/n) mod 1`, each of them uniform.
 
     Any `Flow` with one continuous map serves; maps between it and the data (those of a table's flow) are applied
-    without being trained. A validation loss (no key) pairs independently and uses noise that never changes.
+    without being trained. A validation loss (no key) uses noise that never changes.
 
     Arguments:
         path: a name in `PATHS`: "linear" (default; the "OT path") or "vp".
@@ -80,8 +80,7 @@ class FlowMatching:
         for bijection in outer[::-1]:
             x, _ = jax.lax.stop_gradient(bijection.inverse_rows(x, condition, None))
         z = jax.lax.stop_gradient(model.base.sample_rows(keys[0], n, None)[0]).astype(x.dtype)
-        if training:
-            z = z[partners(self.coupling, z, x, condition, keys[1])]
+        z = z[partners(self.coupling, z, x, condition, keys[1])]
         t = jax.random.uniform(keys[2], (), x.dtype) + jnp.arange(n, dtype=x.dtype) / n
         t = t % 1.0
         between, velocity = PATHS[self.path].at(t, z, x)

@@ -59,7 +59,10 @@ class State(eqx.Module):
 
 
 class _Rows(eqx.Module):
-    """Rows padded to a round number, so that data of about one size shares one compiled program."""
+    """Rows padded to a round number, so that data of about one size shares one compiled program.
+
+    The padding repeats the rows: a loss that looks at a block as a whole sees nothing but data.
+    """
 
     x: Array
     condition: Array | None
@@ -73,7 +76,7 @@ class _Rows(eqx.Module):
         extra = -n % unit
 
         def padded(a: np.ndarray) -> Array:
-            return jnp.asarray(np.concatenate([a, np.zeros((extra, *a.shape[1:]), a.dtype)]))
+            return jnp.asarray(np.concatenate([a, a[np.arange(extra) % n]]))
 
         return _Rows(padded(x), None if condition is None else padded(condition), jnp.asarray(n))
 
