@@ -307,3 +307,22 @@ def test_guided_field_needs_room_for_the_flag():
     inner = MLPField(2, width=4, condition=2, key=jax.random.key(0))
     field = GuidedField(inner, (1,), weight=1.0)
     assert field(jnp.zeros(()), jnp.ones((3, 2)), jnp.ones((3, 1))).shape == (3, 2)
+
+
+def test_a_label_that_training_never_had(rng):
+    labels = rng.integers(0, 3, 200).astype(float)[:, None]
+    model = fit_table(
+        rng.normal(size=(200, 1)),
+        labels,
+        given_names=["digit"],
+        architecture=Architecture(width=8, depth=1),
+        settings=pf.Training(max_steps=10),
+        trust=False,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.log_prob(np.zeros((3, 1)), labels[:3])
+    with pytest.warns(UserWarning, match=r"'digit' holds 7, .* \(it had 0, 1, 2\)"):
+        model.log_prob(np.zeros((2, 1)), np.array([[1.0], [7.0]]))
+    with pytest.warns(UserWarning, match="'digit' holds 7"):
+        model.sample(3, 0, np.array([[7.0]]))

@@ -15,6 +15,7 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, candidates
+from pushforward.estimators.labels import labels_of
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
 from pushforward.rows import Shape
@@ -137,6 +138,8 @@ def fit_table(
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
         fitted = run(chosen, settings, _in_units(report, columns.log_det), kept)
     summary = _summary(fitted, train[0], columns, loss_of(chosen))
+    if given is not None and given_columns is not None:
+        summary["labels"] = labels_of(given, given_columns.names)
     if tried:
         nats = {type(e).__name__: columns.log_det - loss for e, loss in tried.items()}
         summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats}

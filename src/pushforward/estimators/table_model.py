@@ -14,6 +14,7 @@ from pushforward.architectures import Architecture
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
+from pushforward.estimators.labels import warn_of_new_labels
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
@@ -123,6 +124,8 @@ class TableModel:
         encoded = _encode(self.given, given)
         if len(encoded) != rows:
             raise InputError(f"{rows} rows, but {len(encoded)} rows of the condition ({names})")
+        values = np.asarray(given, np.float64)
+        warn_of_new_labels(self.summary.get("labels", {}), values, self.given.names)
         return encoded
 
 

@@ -1,0 +1,35 @@
+"""Conditions that are labels: a model knows nothing of a label that training never had, and says so."""
+
+import warnings
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+MOST = 20
+"""Different whole numbers up to which a column of the condition counts as labels."""
+
+
+def labels_of(given: Float[np.ndarray, "n c"], names: Sequence[str]) -> dict[str, list[float]]:
+    """The labels of every column of a condition that holds nothing but a few whole numbers."""
+    found = {}
+    for name, column in zip(names, given.T, strict=True):
+        values = np.unique(column)
+        if len(values) <= MOST and (values == np.rint(values)).all():
+            found[name] = values.tolist()
+    return found
+
+
+def warn_of_new_labels(
+    labels: Mapping[str, Sequence[float]], given: Float[np.ndarray, "n c"], names: Sequence[str]
+) -> None:
+    """One warning for each column that holds a label of which training had no row."""
+    for name, column in zip(names, given.T, strict=True):
+        new = np.setdiff1d(column, labels[name]) if name in labels else ()
+        if len(new):
+            known = ", ".join(f"{value:g}" for value in labels[name])
+            warnings.warn(
+                f"condition {name!r} holds {new[0]:g}, of which training had no row (it had {known}): densities and "
+                "samples under it are guesses",
+                stacklevel=4,
+            )
