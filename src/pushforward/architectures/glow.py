@@ -60,4 +60,4 @@ class Glow:
             )
             return Chain([coupling, Reverse(d), LULinear(d), ActNorm(d)])
 
-        return stacked_flow(step, self.layers, (d,), self.base, key)
+        return stacked_flow(step, self.layers, (d,), self.base, key, soft=True)

@@ -67,4 +67,4 @@ class IAF:
             )
             return Chain([Invert(made), Reverse(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)

@@ -61,6 +61,6 @@ class NICE:
             )
             return Chain([coupling, next_turn(d)])
 
-        flow = stacked_flow(layer, self.layers, (d,), self.base, key)
+        flow = stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
         scale = Elementwise(Affine(), d, jnp.zeros((2, d)))
         return Flow(flow.base, Chain([scale, flow.bijection]))

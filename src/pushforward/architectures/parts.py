@@ -17,9 +17,10 @@ from pushforward.bijections import (
     LULinear,
     Permutation,
     Reverse,
+    SoftTails,
     Stack,
 )
-from pushforward.distributions import Flow, base_named
+from pushforward.distributions import Flow, Normal, base_named
 from pushforward.errors import InputError
 from pushforward.networks import MLP, MaskedMLP
 from pushforward.rows import Shape, as_shape
@@ -116,9 +117,10 @@ def transformer_flow(
     condition: int | Shape | None,
     key: PRNGKeyArray,
     autoregressive: bool = True,
+    soft: bool = False,
 ) -> Flow:
     """The plan that most published models share: layers of a transformer, autoregressive or coupling, each with the
-    order of coordinates reversed and a learned linear map (LU) behind it."""
+    order of coordinates reversed and a learned linear map (LU) behind it; `soft` as in `stacked_flow`."""
     name = type(architecture).__name__
     d, context = vector_event(event, name), as_shape(condition, "condition")
     make = autoregressive_layer if autoregressive else coupling_layer
@@ -136,7 +138,7 @@ def transformer_flow(
         )
         return Chain([transformed, Reverse(d), LULinear(d)])
 
-    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key)
+    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft)
 
 
 def stacked_flow(
@@ -145,7 +147,20 @@ def stacked_flow(
     event: Shape,
     base: str,
     key: PRNGKeyArray,
+    soft: bool = False,
 ) -> Flow:
-    """A flow of `layers` equal layers over the base distribution of that name."""
+    """A flow of `layers` equal layers over the base distribution of that name.
+
+    `soft` is for layers that scale what lies beyond the data by factors without a small bound: a row far from the data
+    is thrown further by each, and the mean log-density of thousands is then this one's. The normal base gets
+    logarithmic tails where it has no mass that 32 bits could draw, beyond `SOFT`.
+    """
     base_key, layer_key = jax.random.split(key)
-    return Flow(base_named(base, event, base_key), Stack(make, layers, key=layer_key))
+    start = base_named(base, event, base_key)
+    if soft and isinstance(start, Normal):
+        start = Flow(start, SoftTails(event[0], SOFT))
+    return Flow(start, Stack(make, layers, key=layer_key))
+
+
+SOFT = 6.0
+"""Where the tails of a soft normal base begin, in standard deviations."""

@@ -60,4 +60,4 @@ class RealNVP:
             )
             return Chain([coupling, next_turn(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)

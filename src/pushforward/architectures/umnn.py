@@ -56,4 +56,4 @@ class UMNN:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         transformer = bijections.Integral(self.units, self.nodes, self.bound)
-        return transformer_flow(self, transformer, event, condition, key)
+        return transformer_flow(self, transformer, event, condition, key, soft=True)

@@ -2,9 +2,10 @@
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import solved
+from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.tails import bounded, linear_tails
 from pushforward.errors import InputError
@@ -13,11 +14,16 @@ from pushforward.errors import InputError
 class SumOfSquares(AbstractTransformer):
     """The integral of a sum of squared polynomials, on `[-bound, bound]` with straight tails.
 
-        z = b + e x + B int_0^{x/B} sum_r p_r(u)^2 du,    p_r(u) = sum_l a_rl u^l,    B = bound
+        z = b + exp(s) B (-1 + int_{-1}^{x/B} q(u) du),    B = bound,
+        q = e + (1 - e) sum_r p_r(u)^2 / c,    p_r(u) = sum_l a_rl P_l(u)
 
-    The floor `e` keeps the slope positive where all polynomials vanish. Parameters are b and the coefficients, as
-    offsets from `p_0 = 1` and small different starts of the others (a polynomial that is 0 has no gradient). Cost:
-    inverse `polynomials * degree^2` multiply-adds, forward a numeric search.
+    `P_l` are Legendre's polynomials, of norm 1, and `c` is the mean of the sum over the box: the integral takes the
+    box onto itself, whatever the coefficients, and a scale and a shift follow. (Monomials with free coefficients, as
+    in the original, are the same family; but their slopes at the ends of the box grow without bound, and a row beyond
+    it is thrown further by every layer.) The floor `e` keeps the slope positive where all polynomials vanish.
+    Parameters are b, s and the coefficients, as offsets from `p_0 = 1` and small different starts of the others (a
+    polynomial that is 0 has no gradient). Cost: inverse `polynomials * degree^2 / 2` multiply-adds and a product
+    with a matrix `(2 degree + 1, degree^2 / 2)`, forward a numeric search of `2 degree` multiply-adds a step.
 
     Sum-of-squares polynomial flow (Jaini, Selby & Yu 2019, arXiv 1905.02325).
 
@@ -32,9 +38,9 @@ class SumOfSquares(AbstractTransformer):
     >>> import jax.numpy as jnp
     >>> from pushforward.bijections import SumOfSquares
     >>> family = SumOfSquares(polynomials=1)
-    >>> z, _ = family.inverse(jnp.array([2.0]), jnp.zeros((family.size, 1)))
-    >>> round(float(z[0]), 3)
-    2.0
+    >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
+    >>> [round(float(v), 3) for v in z]
+    [2.0, 9.0]
 
     ```
     """
@@ -53,39 +59,69 @@ class SumOfSquares(AbstractTransformer):
 
     @property
     def size(self) -> int:
-        return 1 + self.polynomials * (self.degree + 1)
+        return 2 + self.polynomials * (self.degree + 1)
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        shape = (self.polynomials, self.degree + 1, *x.shape)
-        raw = bounded(params[1:].reshape(shape), LARGEST)
-        squares: list[Array | float] = [0.0] * (2 * self.degree + 1)
-        for r in range(self.polynomials):
-            # p_0 starts at the constant 1, p_r at 0.2 u^r.
-            start = [
-                (FIRST if r == 0 else 0.2) * (j == r % (self.degree + 1)) for j in range(shape[1])
-            ]
-            a = [raw[r, j] + start[j] for j in range(shape[1])]
-            for j in range(shape[1]):
-                for k in range(j, shape[1]):
-                    squares[j + k] = squares[j + k] + (1 if j == k else 2) * a[j] * a[k]
-
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            u = x / self.bound
-            value, slope = jnp.zeros_like(u), jnp.zeros_like(u)
-            for s in reversed(range(len(squares))):
-                value = value * u + squares[s] / (s + 1)
-                slope = slope * u + squares[s]
-            # The sum of squares is positive, but Horner's rule may round it below 0.
-            floored = FLOOR + jnp.maximum(slope, 0.0)
-            return params[0] + FLOOR * x + x * value, jnp.log(floored)
-
-        return linear_tails(evaluate, x, self.bound)
+        return self._map(x, self._density(params))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        return solved(self.inverse, z, params)
+        density = self._density(params)
+        x = increasing_root(self._map, z, density)
+        return x, -self._map(x, density)[1]
+
+    def _density(self, params: Array) -> tuple[Array, Array, Array]:
+        """The shift, the log-scale, and q's coefficients in Legendre's polynomials, `(2 degree + 1, *shape)`."""
+        k, shape = self.degree + 1, params.shape[1:]
+        # p_0 starts at the constant 1, p_r with 0.2 P_r.
+        start = np.zeros((self.polynomials, k))
+        for r in range(self.polynomials):
+            start[r, r % k] = 0.2 if r else 1.0
+        raw = bounded(params[2:], LARGEST).reshape(self.polynomials, k, *shape)
+        a = raw + jnp.asarray(start, raw.dtype).reshape(self.polynomials, k, *[1] * len(shape))
+        pairs = [(a[:, i] * a[:, j]).sum(0) for i in range(k) for j in range(i, k)]
+        squares = jnp.tensordot(
+            jnp.asarray(_products(self.degree), raw.dtype), jnp.stack(pairs), 1, precision="highest"
+        )
+        # The first coefficient is the mean; 0 only where all coefficients are.
+        mean = squares[:1] + jnp.finfo(raw.dtype).tiny
+        density = (1 - FLOOR) * squares / mean
+        return params[0], bounded(params[1], STRETCH), density.at[0].add(FLOOR)
+
+    def _map(self, x: Array, density: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+        shift, log_scale, q = density
+
+        def box(x: Array) -> tuple[Array, Array]:
+            u = x / self.bound
+            # Of P_0, P_1, ...: (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 but for k = 0.
+            before, now = jnp.ones_like(u), u
+            value, slope = q[0] * u, q[0]
+            for k in range(1, q.shape[0]):
+                after = ((2 * k + 1) * u * now - k * before) / (k + 1)
+                slope = slope + q[k] * now
+                value = value + q[k] * (after - before) / (2 * k + 1)
+                before, now = now, after
+            # The sum of squares is positive, but may be rounded below 0.
+            return self.bound * value, jnp.log(jnp.maximum(slope, FLOOR))
+
+        value, log_slope = linear_tails(box, x, self.bound, steepest=END)
+        return shift + jnp.exp(log_scale) * value, log_scale + log_slope
 
 
-# Largest coefficient.
-LARGEST = 10.0
+def _products(degree: int) -> np.ndarray:
+    """The coefficients in P_0, P_1, ... of the products of normed polynomials, `(2 degree + 1, pairs)`; what stands
+    off the diagonal counts twice."""
+    at, weights = np.polynomial.legendre.leggauss(2 * degree + 1)
+    values = np.polynomial.legendre.legvander(at, 2 * degree)
+    dual = (values * weights[:, None] * (2 * np.arange(2 * degree + 1) + 1) / 2).T
+    normed = values[:, : degree + 1] * np.sqrt(2 * np.arange(degree + 1) + 1)
+    columns = [
+        dual @ (normed[:, i] * normed[:, j]) * (1 if i == j else 2)
+        for i in range(degree + 1)
+        for j in range(i, degree + 1)
+    ]
+    return np.stack(columns, 1)
+
+
+# Largest coefficient, |log-scale| and |log-slope| of a tail.
+LARGEST, STRETCH, END = 10.0, 5.0, 1.0
 FLOOR = 0.01
-FIRST = (1 - FLOOR) ** 0.5

@@ -11,7 +11,10 @@ STEEPEST = 7.0
 
 
 def linear_tails(
-    function: Callable[[Array], tuple[Array, Array]], x: Array, bound: float
+    function: Callable[[Array], tuple[Array, Array]],
+    x: Array,
+    bound: float,
+    steepest: float = STEEPEST,
 ) -> tuple[Array, Array]:
     """A scalar map on `[-bound, bound]`, continued outside by straight lines of the slope that it ends with.
 
@@ -19,15 +22,16 @@ def linear_tails(
         function: from x to the value and the log-slope; never called outside the box.
         x: values of any shape.
         bound: half the side of the box.
+        steepest: largest |log-slope| of a tail; default `STEEPEST`.
 
     Returns value and log-slope at x. Onto all of R, continuously differentiable where the end slope is within
-    `exp(+-STEEPEST)`.
+    `exp(+-steepest)`.
     """
     clipped = jnp.clip(x, -bound, bound)
     value, log_slope = function(clipped)
     beyond = x - clipped
     # `where` twice: what is not taken must not overflow either.
-    tail = jnp.clip(log_slope, -STEEPEST, STEEPEST)
+    tail = jnp.clip(log_slope, -steepest, steepest)
     log_slope = jnp.where(beyond == 0, log_slope, tail)
     return value + beyond * jnp.exp(tail), log_slope
 
