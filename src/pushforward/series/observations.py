@@ -1,37 +1,64 @@
 """Irregular series with gaps, as arrays."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from pushforward.errors import InputError
 
 
-class Observations(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Observations:
     """Series of different lengths, each at times of its own, with gaps; shorter ones are padded.
 
-    Attributes:
-        times: `(n, k)` float64, increasing; padding repeats a series' last time.
-        values: `(n, k, d)` float64; 0 where nothing was seen.
-        seen: `(n, k, d)`, whether a value was observed; False in the padding.
-        lengths: `(n,)` rows of each series without padding.
+    Arguments:
+        times: `(n, k)`, not decreasing; padding repeats a series' last time.
+        values: `(n, k, d)`; what was not seen is set to 0.
+        seen: `(n, k, d)`, whether a value was observed, False in the padding; default all that is not NaN.
+
+    Raises `InputError` where shapes do not fit.
 
     ```python
     >>> import numpy as np
-    >>> from pushforward.series import pack
+    >>> from pushforward.series import Observations, pack
     >>> observed = pack([[0.0, 1.0, 3.0], [0.0, 2.0]], [np.ones((3, 2)), np.full((2, 2), np.nan)])
-    >>> observed.times.tolist(), observed.seen.sum((1, 2)).tolist()
-    ([[0.0, 1.0, 3.0], [0.0, 2.0, 2.0]], [6, 0])
+    >>> observed.times.tolist(), observed.seen.sum((1, 2)).tolist(), observed.lengths.tolist()
+    ([[0.0, 1.0, 3.0], [0.0, 2.0, 2.0]], [6, 0], [3, 2])
+    >>> bool(Observations(np.arange(4.0).reshape(2, 2), np.ones((2, 2, 1))).seen.all())
+    True
 
     ```
     """
 
     times: Float[np.ndarray, "n k"]
     values: Float[np.ndarray, "n k d"]
-    seen: Bool[np.ndarray, "n k d"]
-    lengths: np.ndarray
+    seen: Bool[np.ndarray, "n k d"] = None  # type: ignore[assignment]
+
+    def __post_init__(self):
+        times, values = np.asarray(self.times), np.asarray(self.values)
+        seen = ~np.isnan(values) if self.seen is None else np.asarray(self.seen, bool)
+        if times.ndim != 2 or values.ndim != 3 or values.shape[:2] != times.shape:
+            raise InputError(
+                f"times and values have shapes {times.shape} and {values.shape}: "
+                "(n, k) and (n, k, d) were expected"
+            )
+        if seen.shape != values.shape:
+            raise InputError(f"seen has shape {seen.shape}, but values have {values.shape}")
+        # A frozen record is completed this way.
+        for name, array in (
+            ("times", times),
+            ("values", np.where(seen, values, 0)),
+            ("seen", seen),
+        ):
+            object.__setattr__(self, name, array)
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " n"]:
+        """The number of rows of each series, without padding."""
+        return 1 + (np.diff(self.times) > 0).sum(1)
 
 
 def pack(times: Any, series: Any, columns: int | None = None) -> Observations:
@@ -62,17 +89,13 @@ def pack(times: Any, series: Any, columns: int | None = None) -> Observations:
         if width != expected:
             source = "series 0 has" if columns is None else "the model has"
             raise InputError(f"series {i} has {width} columns, but {source} {expected}")
-    lengths = np.array([len(t) for t, _ in rows])
-    n, k = len(rows), int(lengths.max())
-    packed = Observations(
-        np.empty((n, k)), np.zeros((n, k, expected)), np.zeros((n, k, expected), bool), lengths
-    )
+    n, k = len(rows), max(len(t) for t, _ in rows)
+    all_times, all_values = np.empty((n, k)), np.full((n, k, expected), np.nan)
     for i, (t, y) in enumerate(rows):
-        packed.times[i] = t[-1]
-        packed.times[i, : len(t)] = t
-        packed.seen[i, : len(t)] = ~np.isnan(y)
-        packed.values[i, : len(t)] = np.nan_to_num(y)
-    return packed
+        all_times[i] = t[-1]
+        all_times[i, : len(t)] = t
+        all_values[i, : len(t)] = y
+    return Observations(all_times, all_values)
 
 
 def is_several(times: Any) -> bool:

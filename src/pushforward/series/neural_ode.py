@@ -1,0 +1,207 @@
+"""Right-hand sides of series in standard units, learned or known, and their trajectories."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.errors import InputError, SolveError
+from pushforward.fields import MLPField
+from pushforward.ode import Solver, solve
+from pushforward.series.observations import Observations
+
+SHORTEST = 1 / 50
+"""The least unit of time, as a share of the longest series: noise must not pass for speed."""
+
+
+class Units(eqx.Module):
+    """Units in which values and rates of change are of order one.
+
+        u = (y - center) / scale,    tau = (t - origin) / length
+
+    The length is the time in which a column moves by its standard deviation, on average.
+
+    Attributes:
+        center, scale: `(d,)`.
+        origin, length: of time.
+    """
+
+    center: Float[np.ndarray, " d"]
+    scale: Float[np.ndarray, " d"]
+    origin: float = eqx.field(static=True)
+    length: float = eqx.field(static=True)
+
+    @staticmethod
+    def of(observed: Observations) -> "Units":
+        """Units of observations, by what was seen. Raises `InputError` for a column that was never seen."""
+        seen = observed.seen
+        counts = seen.sum((0, 1))
+        if not counts.all():
+            raise InputError(
+                f"column {int(np.argmin(counts))} was never observed: leave it out of the series"
+            )
+        center = np.where(seen, observed.values, 0.0).sum((0, 1)) / counts
+        scale = np.sqrt(
+            np.where(seen, observed.values - center, 0.0).__pow__(2).sum((0, 1)) / counts
+        )
+        scale = np.where(scale > 0, scale, 1.0)
+        moved, passed = 0.0, 0.0
+        for t, y, here in zip(observed.times, observed.values / scale, seen, strict=True):
+            for column in range(y.shape[1]):
+                at = here[:, column]
+                moved += np.abs(np.diff(y[at, column])).sum()
+                passed += np.ptp(t[at]) if at.any() else 0.0
+        longest = np.ptp(observed.times, axis=1).max()
+        length = passed / moved if moved > 0 else longest
+        return Units(
+            center,
+            scale,
+            float(observed.times.min()),
+            float(np.clip(length, SHORTEST * longest, longest)),
+        )
+
+    def times(self, t: Any) -> Float[np.ndarray, "..."]:
+        """Times in these units."""
+        return (np.asarray(t, np.float64) - self.origin) / self.length
+
+    def values(self, y: Any) -> Float[np.ndarray, "*rows d"]:
+        """Values in these units."""
+        return (np.asarray(y, np.float64) - self.center) / self.scale
+
+    def restored(self, u: Any) -> Float[np.ndarray, "*rows d"]:
+        """Values of these units in the data's own."""
+        return self.center + self.scale * np.asarray(u, np.float64)
+
+
+class LearnedField(eqx.Module):
+    """`du/dtau = f(u)`, or `f(tau, u)`, by a perceptron in standard units.
+
+    Arguments:
+        d: number of columns.
+        width, depth: of the perceptron.
+        autonomous: whether time stays out of it.
+    """
+
+    network: MLPField
+    autonomous: bool = eqx.field(static=True)
+
+    def __init__(self, d: int, width: int, depth: int, autonomous: bool, *, key: PRNGKeyArray):
+        kind = "concat" if autonomous else "squash"
+        self.network = MLPField(d, width=width, depth=depth, time=kind, key=key)
+        self.autonomous = autonomous
+
+    def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return self.network(jnp.zeros_like(t) if self.autonomous else t, u)
+
+
+class KnownField(eqx.Module):
+    """`dy/dt = f(t, y, params)`, a function with unknown parameters, in standard units.
+
+    A parameter is `start + size * change` with `size = |start|`, or 1 where that is 0, and the change is what is
+    trained: parameters of any magnitude move by like shares.
+
+    Arguments:
+        function: `f(t, y, params)` of a time, a state `(d,)` and the parameters; gives `(d,)`, or d numbers.
+        params: where the parameters start, a pytree of numbers and arrays.
+        units: of the data.
+
+    Raises `InputError` for parameters that are not finite numbers, or a function that does not give d numbers.
+    """
+
+    function: Callable[[Array, Array, Any], Any] = eqx.field(static=True)
+    start: Any
+    change: Any
+    center: Float[Array, " d"]
+    scale: Float[Array, " d"]
+    origin: float = eqx.field(static=True)
+    length: float = eqx.field(static=True)
+
+    def __init__(self, function: Callable[[Array, Array, Any], Any], params: Any, units: Units):
+        try:
+            self.start = jax.tree.map(lambda p: jnp.asarray(p, jnp.zeros(()).dtype), params)
+        except (TypeError, ValueError):
+            raise InputError(f"params={params!r}: a pytree of numbers was expected") from None
+        leaves = jax.tree.leaves(self.start)
+        if not leaves or not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
+            raise InputError(
+                f"params={params!r}: finite numbers were expected, where the search is to begin"
+            )
+        self.change = jax.tree.map(jnp.zeros_like, self.start)
+        self.function, self.origin, self.length = function, units.origin, units.length
+        self.center, self.scale = jnp.asarray(units.center), jnp.asarray(units.scale)
+        d = len(units.center)
+        given = eqx.filter_eval_shape(self._rate, jnp.zeros(()), jnp.zeros(d), self.start)
+        if given.shape != (d,):
+            raise InputError(
+                f"field(t, y, params) gives shape {given.shape} for a state of {d} columns: ({d},) was expected"
+            )
+
+    @property
+    def params(self) -> Any:
+        """The parameters where they are now."""
+        return jax.tree.map(
+            lambda p, change: p + jnp.where(p == 0, 1.0, jnp.abs(p)) * change,
+            jax.lax.stop_gradient(self.start),
+            self.change,
+        )
+
+    def _rate(self, t: Array, y: Array, params: Any) -> Array:
+        rate = self.function(t, y, params)
+        return jnp.stack(list(rate)) if isinstance(rate, (tuple, list)) else jnp.asarray(rate)
+
+    def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        center, scale = jax.lax.stop_gradient((self.center, self.scale))
+        times = self.origin + self.length * jnp.broadcast_to(jnp.ravel(t), u.shape[:1])
+        rates = jax.vmap(self._rate, (0, 0, None))(times, center + scale * u, self.params)
+        return self.length * rates / scale
+
+
+SeriesField = LearnedField | KnownField
+
+
+def trajectories(
+    field: SeriesField,
+    starts: Float[Array, "n d"],
+    times: Float[Array, "n k"],
+    solver: Solver,
+    per_row: bool = False,
+) -> Float[Array, "n k d"]:
+    """The solutions through `starts` at `times[:, 0]`, at all times; in either direction of time.
+
+    Arguments:
+        field: in standard units, as all here.
+        starts: `(n, d)`.
+        times: `(n, k)`, in order; repeated times repeat the state.
+        solver: how to solve.
+        per_row: whether each row has step sizes of its own, so that its solution does not depend on the others.
+    """
+    if times.shape[1] == 1:
+        return starts[:, None]
+    found = solve(
+        field, starts, times[:, 0], times[:, -1], at=times[:, 1:], **solver.options(per_row)
+    )
+    return jnp.concatenate([starts[:, None], jnp.moveaxis(jnp.asarray(found.ys), 0, 1)], 1)
+
+
+def followed(
+    field: SeriesField, starts: np.ndarray, times: np.ndarray, solver: Solver, units: Units
+) -> Float[np.ndarray, "n k d"]:
+    """Trajectories from states and at times in the data's own units, each row by itself.
+
+    Raises `SolveError`, with the time in the data's units, where a trajectory cannot be followed.
+    """
+    u, tau = jnp.asarray(units.values(starts)), jnp.asarray(units.times(times))
+    try:
+        return units.restored(trajectories(field, u, tau, solver, per_row=True))
+    except SolveError as error:
+        time, step = units.origin + units.length * error.time, units.length * error.step
+        raise SolveError(
+            f"the trajectory cannot be followed beyond time {time:.6g}: the fitted equation blows up or is stiff "
+            "there; ask for earlier times, or raise the tolerances or max_steps of the solver",
+            time,
+            step,
+        ) from error
