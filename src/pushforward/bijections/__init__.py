@@ -6,7 +6,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
-from pushforward.bijections.continuous import Continuous, with_solver
+from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
@@ -40,6 +40,7 @@ from pushforward.bijections.transformers import (
     RationalQuadratic,
     SumOfSquares,
 )
+from pushforward.ode import with_solver
 
 __all__ = [
     "TRANSFORMERS",

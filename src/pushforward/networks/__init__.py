@@ -1,8 +1,18 @@
 """Networks that turn what is known into parameters. Features stand on the leading axis, rows on the last."""
 
+from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, squeeze
 from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
 from pushforward.networks.periodic import PeriodicMLP
 
-__all__ = ["MLP", "LipschitzMLP", "MaskedMLP", "PeriodicMLP"]
+__all__ = [
+    "MLP",
+    "Conv",
+    "ConvBlock",
+    "GroupNorm",
+    "LipschitzMLP",
+    "MaskedMLP",
+    "PeriodicMLP",
+    "squeeze",
+]

@@ -2,8 +2,9 @@
 
 from pushforward.errors import SolveError
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
+from pushforward.ode.layer import ODELayer
 from pushforward.ode.solve import Adjoints, Solution, Stats, backsolve, solve
-from pushforward.ode.solver import Solver
+from pushforward.ode.solver import Solver, with_solver
 from pushforward.ode.tableaus import METHODS, Tableau
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "Backsolve",
     "Checkpoint",
     "Direct",
+    "ODELayer",
     "Reversible",
     "Solution",
     "SolveError",
@@ -21,4 +23,5 @@ __all__ = [
     "Tableau",
     "backsolve",
     "solve",
+    "with_solver",
 ]

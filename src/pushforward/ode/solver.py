@@ -1,7 +1,12 @@
 """How an equation that a model holds is solved."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
+
+import equinox as eqx
+import jax
+
+from pushforward.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -27,3 +32,52 @@ class Solver:
         """The arguments of `ode.solve`; tolerances are each row's or the batch's."""
         shared = self.steps is not None or not per_row
         return {**asdict(self), "control": "shared" if shared else "per_row"}
+
+
+def with_solver(model: Any, **changes: Any) -> Any:
+    """The same model, its equations solved in another way: continuous maps, ODE layers, all that has a `Solver`.
+
+    Arguments:
+        model: a module, a pytree of modules: whatever holds modules with a field `solver` of type `Solver`.
+        changes: fields of `Solver`: `rtol`, `atol`, `method`, `steps`, `adjoint`, `max_steps`.
+
+    Raises `InputError` for other names, or a model that solves no equation.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> flow = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(0))
+    >>> coarse = pf.ode.with_solver(flow, method="rk4", steps=4)
+    >>> coarse.bijection.layer.solver.steps
+    4
+
+    ```
+    """
+    known = [field.name for field in fields(Solver)]
+    unknown = sorted(set(changes) - set(known))
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no field of Solver; known: {', '.join(known)}")
+    if not any(map(_solves, jax.tree.leaves(model, is_leaf=_solves))):
+        raise InputError("the model holds no continuous map, no ODE layer, nothing with a solver")
+
+    def changed(node: Any) -> Any:
+        if not _solves(node):
+            return node
+        # As a pytree is put together again: nothing that a constructor would compute anew.
+        made = object.__new__(type(node))
+        for field in fields(node):
+            value = getattr(node, field.name)
+            if field.name == "solver":
+                value = replace(value, **changes)
+            elif not field.metadata.get("static", False):
+                value = below(value)
+            object.__setattr__(made, field.name, value)
+        return made
+
+    def below(tree: Any) -> Any:
+        return jax.tree.map(changed, tree, is_leaf=_solves)
+
+    return below(model)
+
+
+def _solves(node: Any) -> bool:
+    return isinstance(node, eqx.Module) and isinstance(getattr(node, "solver", None), Solver)

@@ -1,0 +1,235 @@
+"""Convolutions on a batch of images, channels last."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from pushforward.errors import InputError
+from pushforward.networks.layers import activation_named, uniform_weights
+
+EPS = 1e-5
+
+
+def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
+    """Two by two pixels as one pixel of four times the channels.
+
+    A convolution behind it is one of stride 2 with a kernel twice as large.
+
+    Raises `InputError` for an odd height or width.
+
+    ```python
+    >>> import jax.numpy as jnp
+    >>> from pushforward.networks import squeeze
+    >>> squeeze(jnp.arange(4.0).reshape(1, 2, 2, 1)).ravel().tolist()
+    [0.0, 1.0, 2.0, 3.0]
+
+    ```
+    """
+    n, h, w, c = x.shape
+    if h % 2 or w % 2:
+        raise InputError(f"images of {h} x {w} pixels: even numbers were expected")
+    blocks = x.reshape(n, h // 2, 2, w // 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(n, h // 2, w // 2, 4 * c)
+
+
+@jax.custom_vjp
+def convolved(x: Array, kernel: Array) -> Array:
+    """`x` `(n, h, w, c)` convolved with a kernel `(size, size, c, out)` of odd size, zeros around it.
+
+    XLA's own reverse of a convolution falls back to plain loops on the CPU, which costs some 20 times this one: the
+    input's gradient is a convolution again, with the turned kernel, and the kernel's is a matrix product for each of
+    its pixels. Reverse mode only.
+    """
+    return jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
+    return convolved(x, kernel), (x, kernel)
+
+
+def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
+    x, kernel = kept
+    size, _, c, out = kernel.shape
+    by_x = convolved(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
+    _, h, w, _ = x.shape
+    padded = jnp.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
+    columns = cotangent.reshape(-1, out)
+    products = [
+        padded[:, i : i + h, j : j + w].reshape(-1, c).T @ columns
+        for i in range(size)
+        for j in range(size)
+    ]
+    return by_x, jnp.stack(products).reshape(kernel.shape)
+
+
+convolved.defvjp(_forward, _backward)
+
+
+class Conv(eqx.Module):
+    """A convolution that keeps the size of images: `(n, h, w, inputs)` to `(n, h, w, out)`.
+
+    With `time` the time is one more channel, the same in every pixel. Cost: `2 size^2 inputs out` operations a pixel;
+    the gradient twice that.
+
+    Arguments:
+        inputs, out: channels.
+        size: of the kernel, odd; default 3.
+        time: whether it sees a time; default False.
+        scale: initial weights, relative to the usual ones; default 1.
+
+    Raises `InputError` for an even size or channels below 1.
+
+    ```python
+    >>> import jax, jax.numpy as jnp
+    >>> from pushforward.networks import Conv
+    >>> Conv(1, 4, key=jax.random.key(0))(jnp.ones((5, 28, 28, 1))).shape
+    (5, 28, 28, 4)
+
+    ```
+    """
+
+    kernel: Float[Array, "size size inputs out"]
+    bias: Float[Array, " out"]
+    clock: Float[Array, "size size 1 out"] | None
+
+    def __init__(
+        self,
+        inputs: int,
+        out: int,
+        *,
+        size: int = 3,
+        time: bool = False,
+        scale: float = 1.0,
+        key: PRNGKeyArray,
+    ):
+        if size < 1 or size % 2 == 0:
+            raise InputError(f"size={size}: an odd number of pixels was expected")
+        if inputs < 1 or out < 1:
+            raise InputError(f"inputs={inputs}, out={out}: at least one channel each is needed")
+        kernel_key, clock_key = jax.random.split(key)
+        fan_in = size * size * (inputs + time)
+        self.kernel = scale * uniform_weights(kernel_key, (size, size, inputs, out), fan_in)
+        self.bias = jnp.zeros(out)
+        self.clock = None
+        if time:
+            self.clock = scale * uniform_weights(clock_key, (size, size, 1, out), fan_in)
+
+    def __call__(
+        self, x: Float[Array, "n h w inputs"], t: ArrayLike | None = None
+    ) -> Float[Array, "n h w out"]:
+        """Convolve; `t` is a number, or `(n, 1, 1, 1)` for a time of each image."""
+        y = convolved(x, self.kernel.astype(x.dtype)) + self.bias.astype(x.dtype)
+        if self.clock is None:
+            return y
+        if t is None:
+            raise InputError("this convolution sees the time: a time t was expected")
+        # The channel of time is t times an image of ones: its part is computed once for all images.
+        ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
+        return y + jnp.asarray(t, x.dtype) * convolved(ones, self.clock.astype(x.dtype))
+
+
+class GroupNorm(eqx.Module):
+    """Each image's groups of channels shifted and scaled to mean 0 and variance 1, then by trained numbers.
+
+    An image's result does not depend on the images beside it.
+
+    Arguments:
+        channels: of the images `(n, h, w, channels)`.
+        groups: how many groups they make; default 8.
+
+    Raises `InputError` where the groups do not divide the channels.
+
+    Source: Wu & He 2018, arXiv 1803.08494.
+
+    ```python
+    >>> import jax
+    >>> from pushforward.networks import GroupNorm
+    >>> y = GroupNorm(4, groups=2)(jax.random.normal(jax.random.key(0), (3, 7, 7, 4)) * 5 + 2)
+    >>> abs(float(y[0, ..., :2].mean())) < 1e-6, round(float(y[0, ..., :2].std()), 3)
+    (True, 1.0)
+
+    ```
+    """
+
+    scale: Float[Array, " channels"]
+    shift: Float[Array, " channels"]
+    groups: int = eqx.field(static=True)
+
+    def __init__(self, channels: int, *, groups: int = 8):
+        if groups < 1 or channels < 1 or channels % groups:
+            raise InputError(f"groups={groups} do not divide channels={channels}")
+        self.scale, self.shift, self.groups = jnp.ones(channels), jnp.zeros(channels), groups
+
+    def __call__(self, x: Float[Array, "n h w channels"]) -> Float[Array, "n h w channels"]:
+        n, c = x.shape[0], x.shape[-1]
+
+        def of_group(v: Array) -> Array:
+            # Over pixels first, along the channels: the short axis of a group is left to few numbers.
+            sums = v.mean((1, 2)).reshape(n, self.groups, -1).mean(2)
+            return jnp.repeat(sums, c // self.groups, 1)[:, None, None]
+
+        centred = x - of_group(x)
+        scale = self.scale.astype(x.dtype) * jax.lax.rsqrt(of_group(jnp.square(centred)) + EPS)
+        return centred * scale + self.shift.astype(x.dtype)
+
+
+class ConvBlock(eqx.Module):
+    """What a residual block adds to images, or, with `time`, the field of an ODE on images.
+
+        f(t, x) = conv(act(norm(conv(act(norm(x))))))
+
+    Both convolutions see the time where the block does. `x + block(0, x)` is a residual block, and one Euler step.
+
+    Arguments:
+        channels: of the images `(n, h, w, channels)`.
+        groups: of both norms; default 8.
+        time: whether it sees the time; default False.
+        activation: default "relu".
+        last_scale: initial weights of the last convolution, relative to the usual ones; default 1.
+
+    Raises `InputError` for groups that do not divide the channels, or an unknown activation.
+
+    Sources: He et al. 2016, arXiv 1603.05027 (activation before weights); Chen et al. 2018, arXiv 1806.07366.
+
+    ```python
+    >>> import jax, jax.numpy as jnp
+    >>> from pushforward.networks import ConvBlock
+    >>> block = ConvBlock(8, time=True, key=jax.random.key(0))
+    >>> block(0.5, jnp.ones((5, 7, 7, 8))).shape
+    (5, 7, 7, 8)
+
+    ```
+    """
+
+    norms: tuple[GroupNorm, GroupNorm]
+    convs: tuple[Conv, Conv]
+    activation: str = eqx.field(static=True)
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        groups: int = 8,
+        time: bool = False,
+        activation: str = "relu",
+        last_scale: float = 1.0,
+        key: PRNGKeyArray,
+    ):
+        activation_named(activation)
+        first, last = jax.random.split(key)
+        self.norms = (GroupNorm(channels, groups=groups), GroupNorm(channels, groups=groups))
+        self.convs = (
+            Conv(channels, channels, time=time, key=first),
+            Conv(channels, channels, time=time, scale=last_scale, key=last),
+        )
+        self.activation = activation
+
+    def __call__(self, t: ArrayLike, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        """The block's value; `t` is a number, or `(n, 1, 1, 1)`; without `time` it is not looked at."""
+        act = activation_named(self.activation)
+        for norm, conv in zip(self.norms, self.convs, strict=True):
+            x = conv(act(norm(x)), t)
+        return x
