@@ -19,10 +19,10 @@ class NAF:
     one density pass, each coordinate by a numeric search.
 
     Arguments:
-        layers: layers; default 5.
+        layers: layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        units: hidden units of each monotone network; default 8.
-        dense: two dense layers (DDSF) or one (DSF); default False.
+        units: hidden units of each monotone network; default 16.
+        dense: two dense layers, whose matrices all values share (DDSF), or one layer (DSF); default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -39,10 +39,10 @@ class NAF:
     ```
     """
 
-    layers: int = 5
+    layers: int = 3
     width: int = 128
     depth: int = 2
-    units: int = 8
+    units: int = 16
     dense: bool = False
     residual: bool = False
     dropout: float = 0.0

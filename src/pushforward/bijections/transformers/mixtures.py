@@ -40,7 +40,11 @@ def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[A
 
 def normal_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
     """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope; arguments as in `logit_of_mixture`."""
-    log_below, log_above = log_sum(log_weights + log_ndtr(u)), log_sum(log_weights + log_ndtr(-u))
+    # One of the two integrals from the other: `log_ndtr` is by far the dearest part.
+    lesser = log_ndtr(-jnp.abs(u))
+    greater = jnp.log1p(-jnp.exp(lesser))
+    log_below = log_sum(log_weights + jnp.where(u < 0, lesser, greater))
+    log_above = log_sum(log_weights + jnp.where(u < 0, greater, lesser))
     log_density = log_sum(log_weights + log_slopes - 0.5 * u * u) - HALF_LOG_TAU
     lower = log_below < log_above
     tail = log_ndtri(jnp.minimum(log_below, log_above))
