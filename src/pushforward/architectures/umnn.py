@@ -15,13 +15,13 @@ from pushforward.rows import Shape
 class UMNN:
     """Integrals of positive networks in autoregressive layers, a learned linear map (LU) before each.
 
-    Density: `layers` network passes, and `nodes` evaluations of a small network a coordinate. Sampling: sequential in
+    Density: `layers` network passes, and a network of one hidden layer at `nodes` places a coordinate. Sampling: sequential in
     the coordinates, about the arithmetic of one density pass.
 
     Arguments:
         layers: layers; default 5.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        units: hidden units of each integrand; default 8.
+        units: hidden units of each layer's integrand; default 16.
         nodes: panels of the quadrature, an even number; default 32.
         bound: half-width of the box in which maps bend, in standard deviations; default 5.
         residual: whether hidden layers add their input; default False.
@@ -43,7 +43,7 @@ class UMNN:
     layers: int = 5
     width: int = 128
     depth: int = 2
-    units: int = 8
+    units: int = 16
     nodes: int = 32
     bound: float = 5.0
     residual: bool = False

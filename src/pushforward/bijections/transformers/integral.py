@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.tails import linear_tails
@@ -16,17 +16,19 @@ class Integral(AbstractTransformer):
         z = b + int_0^x g(t) dt,    g = floor + (1 - floor) s(c + sum_k a_k tanh(s_k t + e_k)),
         s(r) = (r + sqrt(r^2 + 4)) / 2
 
-    The parameters are the network's weights. It is evaluated at fixed nodes and interpolated linearly between them;
-    the quadrature is part of the map, so value, log-slope and inverse are those of that interpolant, which is positive
-    whatever the weights. (The Clenshaw-Curtis rule of the original integrates a polynomial interpolant, which can
-    turn negative: the log of the integrand is then not the log-slope of the computed map.)
+    The network's hidden layer, s and e, belongs to the family and is trained; the weights a of the units, c and b are
+    each value's own. The network is evaluated at fixed nodes and interpolated linearly between them; the quadrature
+    is part of the map, so value, log-slope and inverse are those of that interpolant, which is positive whatever the
+    weights. (The Clenshaw-Curtis rule of the original integrates a polynomial interpolant, which can turn negative:
+    the log of the integrand is then not the log-slope of the computed map.)
 
-    Cost: `nodes * units` multiply-adds and hyperbolic tangents either way; forward solves one quadratic equation.
+    Cost: a product with a matrix `(nodes, units)` and `nodes` square roots either way; forward solves one quadratic
+    equation.
 
     Unconstrained monotonic neural networks (Wehenkel & Louppe 2019, arXiv 1908.05164).
 
     Arguments:
-        units: hidden units of the network; default 8.
+        units: hidden units of the network; default 16.
         nodes: panels between nodes, an even number; default 32.
         bound: half the side of the box; default 5.
 
@@ -43,21 +45,29 @@ class Integral(AbstractTransformer):
     ```
     """
 
-    units: int = eqx.field(static=True, default=8)
-    nodes: int = eqx.field(static=True, default=32)
-    bound: float = eqx.field(static=True, default=5.0)
+    slopes: Float[Array, " units"]
+    shifts: Float[Array, " units"]
+    units: int = eqx.field(static=True)
+    nodes: int = eqx.field(static=True)
+    bound: float = eqx.field(static=True)
 
-    def __check_init__(self):
-        if self.units < 1:
-            raise InputError(f"units={self.units}: at least 1 unit is needed")
-        if self.nodes < 2 or self.nodes % 2:
-            raise InputError(f"nodes={self.nodes}: an even number of at least 2 was expected")
-        if not self.bound > 0:
-            raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
+    def __init__(self, units: int = 16, nodes: int = 32, bound: float = 5.0):
+        if units < 1:
+            raise InputError(f"units={units}: at least 1 unit is needed")
+        if nodes < 2 or nodes % 2:
+            raise InputError(f"nodes={nodes}: an even number of at least 2 was expected")
+        if not bound > 0:
+            raise InputError(f"bound={bound}: the half-width of the box must be positive")
+        self.units, self.nodes, self.bound = units, nodes, bound
+        # Spread over the box, each as steep as reaches its neighbours.
+        steep = units / (2 * bound)
+        places = np.linspace(-bound, bound, 2 * units + 1)[1::2]
+        self.slopes = jnp.full(units, steep)
+        self.shifts = jnp.asarray(-steep * places, jnp.zeros(()).dtype)
 
     @property
     def size(self) -> int:
-        return 2 + 3 * self.units
+        return 2 + self.units
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         g, width = self._integrand(params), 2 * self.bound / self.nodes
@@ -106,16 +116,10 @@ class Integral(AbstractTransformer):
 
     def _integrand(self, params: Array) -> Array:
         """The network at the nodes, `(nodes + 1, *shape)`."""
-        k, ones = self.units, [1] * (params.ndim - 1)
-        a, s, e = params[2 : 2 + k], params[2 + k : 2 + 2 * k], params[2 + 2 * k :]
-        # Hidden units start spread over the box.
-        starts = np.linspace(-1, 1, 2 * k + 1)[1::2] * self.bound
-        at = jnp.asarray(self._places, params.dtype).reshape(-1, *ones)
-        # A sum written out: as a reduction over an inner axis, XLA on CPU (JAX 0.10) gives wrong values under `jit`
-        # from about 100,000 columns on.
-        raw = params[1]
-        for i in range(k):
-            raw = raw + a[i] * jnp.tanh((1.0 + s[i]) * at + (e[i] - float(starts[i])))
+        places = jnp.asarray(self._places, params.dtype)[:, None]
+        hidden = jnp.tanh(places * self.slopes + self.shifts)
+        weights = jnp.clip(params[2:], -1e6, 1e6)
+        raw = params[1] + jnp.tensordot(hidden, weights, 1, precision="highest")
         # A conditioner fed 1e30 must not overflow the square.
         raw = jnp.clip(raw, -1e6, 1e6)
         return FLOOR + (1 - FLOOR) * 0.5 * (raw + jnp.sqrt(raw * raw + 4))
