@@ -1,0 +1,100 @@
+"""The loss of latent series models."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.errors import InputError
+from pushforward.series.latent_ode import LatentODE, check_order
+from pushforward.series.observations import Observations
+
+
+@dataclass(frozen=True)
+class NegativeELBO:
+    """The negative evidence lower bound of a latent ODE, in nats a series, of the values that were seen.
+
+        loss = KL(q(z_0 | series) || N(0, 1)) * kl - mean over draws of sum_i log N(x_i; decode(z(t_i)), noise^2)
+
+    With `kl=1` it is at least `-log p(series)`, with equality where q is the posterior. Rows are those of `as_rows`.
+    A validation loss (no key) uses draws that never change, and hides nothing.
+
+    Arguments:
+        kl: weight of the divergence; default 1. Small at first and 1 in a second fit is a warm-up.
+        samples: draws of the latent state a series and step; default 1.
+        hide: share of the values seen that are kept from the recognition network, drawn anew each step, while all are
+            scored; default 0. The bound holds as before: it trains for the interpolation of what was not seen.
+
+    Raises `InputError` for values out of range; when called, for a model of another kind.
+
+    Source: Kingma & Welling 2014, arXiv 1312.6114.
+
+    ```python
+    >>> from pushforward.series import NegativeELBO
+    >>> NegativeELBO(kl=0.1, hide=0.3)
+    NegativeELBO(kl=0.1, samples=1, hide=0.3)
+
+    ```
+    """
+
+    kl: float = 1.0
+    samples: int = 1
+    hide: float = 0.0
+
+    def __post_init__(self):
+        if not 0 <= self.kl < float("inf"):
+            raise InputError(f"kl={self.kl}: a finite weight of at least 0 was expected")
+        if self.samples < 1:
+            raise InputError(f"samples={self.samples}: at least 1 is needed")
+        if not 0 <= self.hide < 1:
+            raise InputError(f"hide={self.hide}: a share at least 0 and below 1 was expected")
+
+    def __call__(
+        self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> Float[Array, " n"]:
+        """The loss of each series; `x (n, k, d)`, `condition (n, k, 1 + d)`: times, and 1 where a value was seen."""
+        if not isinstance(model, LatentODE):
+            raise InputError(f"this loss trains a LatentODE, not a {type(model).__name__}")
+        if condition is None or condition.shape != (*x.shape[:2], 1 + model.d):
+            given = None if condition is None else condition.shape
+            raise InputError(
+                f"the condition has shape {given}, expected {(*x.shape[:2], 1 + model.d)}: give the rows of as_rows"
+            )
+        times, seen = condition[..., 0], condition[..., 1:] > 0.5
+        draw_key, hide_key = jax.random.split(jax.random.key(0) if key is None else key)
+        shown = seen
+        if self.hide and key is not None:
+            shown = seen & jax.random.bernoulli(hide_key, 1 - self.hide, seen.shape)
+        mean, scale = model.encode_rows(times, x, shown)
+        n, m = len(x), self.samples
+        noise = jax.random.normal(draw_key, (m, *mean.shape), mean.dtype)
+        z0 = (mean + scale * noise).reshape(m * n, -1)
+        expected = model.decode(model.path(z0, jnp.tile(times, (m, 1)))).reshape(m, *x.shape)
+        spread = model.noise.astype(x.dtype)
+        terms = jnp.square((x - expected) / spread) + jnp.log(2 * jnp.pi * jnp.square(spread))
+        misfit = 0.5 * jnp.where(seen, terms, 0.0).sum((2, 3)).mean(0)
+        divergence = 0.5 * (jnp.square(mean) + jnp.square(scale) - 1) - jnp.log(scale)
+        return misfit + self.kl * divergence.sum(1)
+
+
+def as_rows(observations: Observations) -> tuple[Float[Array, "n k d"], Float[Array, "n k 1+d"]]:
+    """Series as `fit` takes them: values (0 where not seen), and times and what was seen side by side.
+
+    Raises `InputError` where a series has no observation, or times that repeat or go back.
+
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.series import Observations, as_rows
+    >>> x, condition = as_rows(Observations(np.array([[0.0, 0.5]]), np.array([[[1.0], [np.nan]]])))
+    >>> x.tolist(), condition.tolist()
+    ([[[1.0], [0.0]]], [[[0.0, 1.0], [0.5, 0.0]]])
+
+    ```
+    """
+    check_order(observations)
+    x = jnp.asarray(observations.values)
+    clock = np.concatenate([observations.times[..., None], observations.seen], -1)
+    return x, jnp.asarray(clock, x.dtype)

@@ -1,0 +1,290 @@
+"""The latent neural ODE: a series is a noisy view of a path that nobody sees."""
+
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+
+from pushforward import ode
+from pushforward.errors import InputError
+from pushforward.networks import MLP
+from pushforward.networks.recurrent import Recurrent
+from pushforward.series.observations import Observations, checked_times
+
+LEAST_SCALE = 1e-4
+
+
+class LatentODE(eqx.Module):
+    """A latent path with learned dynamics, decoded with Gaussian noise; its start is inferred from what was seen.
+
+        z_0 ~ N(0, 1),   dz/dt = f(z),   x_i ~ N(decode(z(t_i)), noise^2)
+        q(z_0 | series) = N(mean, scale^2),  from a recurrent network that runs backwards in time
+
+    The recognition network sees values, what was seen, the times and the gaps between them. The equation is solved once
+    for all series, over knots common to them, and read between the knots by the cubic that fits states and slopes: the
+    cost does not grow with the observations, and each series has its times. `knots` intervals of a path of curvature
+    like a sine of period P leave an error of about `4 (span / (P knots))^4`.
+
+    Values should be of order one, `span` the times that the model is trained on. The latent state stands at its start.
+
+    Arguments:
+        d: coordinates of an observation.
+        latent: size of the latent state; default 4.
+        span: `(first, last)` time of training; default (0, 1).
+        width: hidden units of the dynamics (two layers) and the decoder (one); default 32.
+        memory: units of the recognition network; default 32.
+        noise: the standard deviation of observations, kept as it is; default None learns one for each coordinate.
+        knots: intervals of the span; default 20.
+        solver: an `ode.Solver`; default one Runge-Kutta step of order 4 between two knots.
+
+    Raises `InputError` for sizes below 1, a span that does not go forwards, noise that is not positive.
+
+    Sources: Chen et al. 2018, arXiv 1806.07366; Rubanova et al. 2019, arXiv 1907.03907.
+
+    ```python
+    >>> import jax, jax.numpy as jnp, pushforward as pf
+    >>> from pushforward.series import LatentODE, NegativeELBO, Observations, as_rows
+    >>> times = jnp.sort(jax.random.uniform(jax.random.key(0), (40, 6)))
+    >>> seen = Observations(times, jnp.sin(6 * times)[..., None])
+    >>> model = LatentODE(1, latent=2, width=8, memory=8, key=jax.random.key(1))
+    >>> fitted = pf.fit(model, *as_rows(seen), key=jax.random.key(2), loss=NegativeELBO(),
+    ...                 settings=pf.Training(max_epochs=1))
+    >>> fitted.model.predict(seen, jnp.linspace(0, 1, 5)).shape
+    (40, 5, 1)
+
+    ```
+    """
+
+    recognition: Recurrent
+    posterior: MLP
+    dynamics: Callable[[Array], Array]
+    decoder: Callable[[Array], Array]
+    log_noise: Float[Array, " d"] | None
+    fixed_noise: float | None = eqx.field(static=True)
+    d: int = eqx.field(static=True)
+    latent: int = eqx.field(static=True)
+    span: tuple[float, float] = eqx.field(static=True)
+    knots: int = eqx.field(static=True)
+    solver: ode.Solver = eqx.field(static=True)
+
+    def __init__(
+        self,
+        d: int,
+        *,
+        latent: int = 4,
+        span: tuple[float, float] = (0.0, 1.0),
+        width: int = 32,
+        memory: int = 32,
+        noise: float | None = None,
+        knots: int = 20,
+        solver: ode.Solver | None = None,
+        key: PRNGKeyArray,
+    ):
+        for name, value in (("d", d), ("latent", latent), ("memory", memory), ("knots", knots)):
+            if value < 1:
+                raise InputError(f"{name}={value}: at least 1 is needed")
+        first, last = (float(t) for t in span)
+        if not (math.isfinite(first) and math.isfinite(last) and first < last):
+            raise InputError(f"span={span}: two finite times, the earlier first, were expected")
+        if noise is not None and not (math.isfinite(noise) and noise > 0):
+            raise InputError(f"noise={noise}: a positive standard deviation was expected")
+        keys = jax.random.split(key, 4)
+        cell = eqx.nn.GRUCell(2 * d + 2, memory, key=keys[0])
+        self.recognition = Recurrent(cell, memory, reverse=True)
+        self.posterior = MLP(
+            memory, (2 * latent,), width=memory, depth=1, activation="tanh", last_scale=1.0,
+            key=keys[1],
+        )  # fmt: skip
+        self.dynamics = MLP(
+            latent, (latent,), width=width, depth=2, activation="elu", last_scale=1.0, key=keys[2]
+        )
+        self.decoder = MLP(latent, (d,), width=width, depth=1, last_scale=1.0, key=keys[3])
+        self.log_noise = jnp.zeros(d) - 1.0 if noise is None else None
+        self.fixed_noise, self.d, self.latent = noise, d, latent
+        self.span, self.knots = (first, last), knots
+        self.solver = ode.Solver(method="rk4", steps=1) if solver is None else solver
+
+    @property
+    def noise(self) -> Float[Array, " d"]:
+        """The standard deviation of an observation, `(d,)`."""
+        if self.log_noise is not None:
+            return jnp.exp(self.log_noise)
+        assert self.fixed_noise is not None
+        return jnp.full(self.d, self.fixed_noise)
+
+    def encode(
+        self, observations: Observations
+    ) -> tuple[Float[Array, "n latent"], Float[Array, "n latent"]]:
+        """Mean and standard deviation of the latent state at the start of the span, given what was seen.
+
+        Arguments:
+            observations: `n` series; one observation of a series is enough.
+
+        Raises `InputError` where the series do not fit the model; warns where they leave the span.
+        """
+        return _encode(self, self._checked(observations))
+
+    def encode_rows(
+        self,
+        times: Float[Array, "n k"],
+        values: Float[Array, "n k d"],
+        seen: Bool[Array, "n k d"],
+    ) -> tuple[Float[Array, "n latent"], Float[Array, "n latent"]]:
+        """What `encode` does, of arrays and without checks; values that were not seen must be finite."""
+        first, last = self.span
+        counts = seen.any(-1)
+        # Backwards, the gap is to the next time that counts.
+        due = jnp.where(counts, times, jnp.inf)
+        later = jax.lax.cummin(due, axis=1, reverse=True)
+        later = jnp.concatenate([later[:, 1:], jnp.full_like(later[:, :1], jnp.inf)], 1)
+        gaps = jnp.where(jnp.isfinite(later), later - times, 0.0)
+        clock = jnp.stack([times - first, gaps], -1) / (last - first)
+        inputs = jnp.concatenate(
+            [jnp.where(seen, values, 0.0), seen.astype(values.dtype), clock], -1
+        )
+        memory, _ = self.recognition(inputs, counts)
+        found = self.posterior(memory.T).T
+        return found[:, : self.latent], jax.nn.softplus(found[:, self.latent :]) + LEAST_SCALE
+
+    def decode(self, z: Float[Array, "*batch latent"]) -> Float[Array, "*batch d"]:
+        """The expected observation at latent states."""
+        flat = z.reshape(-1, self.latent)
+        return self.decoder(flat.T).T.reshape(*z.shape[:-1], self.d)
+
+    def path(
+        self,
+        z0: Float[Array, "n latent"],
+        times: Float[Array, "n k"],
+        beyond: tuple[int, int] = (0, 0),
+    ) -> Float[Array, "n k latent"]:
+        """The latent states at times; NaN at times outside of the knots.
+
+        Arguments:
+            z0: `(n, latent)` at the start of the span.
+            times: `(n, k)`, in any order.
+            beyond: knots before and after the span; default none.
+        """
+        first, last = self.span
+        length = (last - first) / self.knots
+        before, after = beyond
+        field = _Field(self.dynamics)
+        options: dict[str, Any] = self.solver.options(False)
+
+        def walked(count: int, way: float) -> Array:
+            stops = first + way * length * jnp.arange(1, count + 1, dtype=z0.dtype)
+            found: Array = ode.solve(field, z0.T, first, stops[-1], at=stops, **options).ys
+            return found
+
+        parts = [z0.T[None], walked(self.knots + after, 1.0)]
+        if before:
+            parts.insert(0, walked(before, -1.0)[::-1])
+        states = jnp.concatenate(parts)
+        columns = jnp.moveaxis(states, 1, 0).reshape(self.latent, -1)
+        slopes = jnp.moveaxis(self.dynamics(columns).reshape(self.latent, *states.shape[::2]), 0, 1)
+        at = (times - first) / length + before
+        # Each knot's two cubics, nothing beyond its neighbours. Sums, as the reverse of a gather is slow.
+        u = at[..., None] - jnp.arange(len(states), dtype=z0.dtype)
+        hat = jnp.square(jnp.maximum(1 - jnp.abs(u), 0.0))
+        weights = jnp.stack([hat * (1 + 2 * jnp.abs(u)), length * hat * u], -2)
+        found = jnp.einsum("nkaj,jaln->nkl", weights, jnp.stack([states, slopes], 1))
+        inside = (at >= -1e-3) & (at <= len(states) - 1 + 1e-3)
+        return jnp.where(inside[..., None], found, jnp.nan)
+
+    def predict(
+        self,
+        observations: Observations,
+        times: ArrayLike,
+        *,
+        key: PRNGKeyArray | None = None,
+        extrapolate: bool = False,
+    ) -> Float[Array, "n q d"]:
+        """The expected values at any times, inside of what was seen or beyond.
+
+        Arguments:
+            observations: `n` series.
+            times: `(q,)`, or `(n, q)` for times of each series; in any order.
+            key: draws the latent state from its posterior; default None takes the posterior's mean.
+            extrapolate: whether times outside of `span` are meant; default False warns of them.
+
+        Raises `InputError` where series or times do not fit the model.
+        """
+        arrays = self._checked(observations)
+        asked = np.asarray(times, float)
+        n = len(arrays[0])
+        if asked.ndim not in (1, 2) or (asked.ndim == 2 and len(asked) != n) or not asked.size:
+            raise InputError(f"times have shape {asked.shape}: (q,) or ({n}, q) was expected")
+        if not np.isfinite(asked).all():
+            raise InputError("times to predict at must be finite")
+        if not extrapolate:
+            self._flag(asked, "times to predict at")
+        first, last = self.span
+        length = (last - first) / self.knots
+        beyond = (
+            max(math.ceil((first - asked.min()) / length - 1e-4), 0),
+            max(math.ceil((asked.max() - last) / length - 1e-4), 0),
+        )
+        asked = np.broadcast_to(asked, (n, asked.shape[-1]))
+        return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
+
+    def _checked(self, observations: Observations) -> tuple[Array, Array, Array]:
+        """The arrays of series that fit the model."""
+        times, values, seen = (
+            jnp.asarray(a) for a in (observations.times, observations.values, observations.seen)
+        )
+        if values.ndim != 3 or values.shape[-1] != self.d:
+            raise InputError(f"values have shape {values.shape}: (n, k, {self.d}) was expected")
+        check_order(observations)
+        self._flag(observations.times[observations.seen.any(-1)], "observations")
+        return times, jnp.where(seen, values, 0.0), seen
+
+    def _flag(self, times: np.ndarray, what: str) -> None:
+        first, last = self.span
+        slack = 1e-4 * (last - first)
+        if times.min() < first - slack or times.max() > last + slack:
+            warnings.warn(
+                f"{what} go from {times.min():.6g} to {times.max():.6g}, outside of the span "
+                f"({first:g}, {last:g}) of training: this is extrapolation",
+                stacklevel=3,
+            )
+
+
+def check_order(observations: Observations) -> None:
+    """Raises `InputError` unless each series has observations, at times that are finite and increase."""
+    counts = np.any(observations.seen, axis=-1)
+    for i, (t, count) in enumerate(zip(observations.times, counts, strict=True)):
+        if not count.any():
+            raise InputError(f"series {i} has no observation: leave it out")
+        checked_times(t[count], f" of series {i}")
+
+
+class _Field(eqx.Module):
+    """The dynamics as a field of columns: time does not enter."""
+
+    dynamics: Callable[[Array], Array]
+
+    def __call__(self, t: Array, z: Array) -> Array:
+        return self.dynamics(z)
+
+
+@eqx.filter_jit
+def _encode(model: LatentODE, arrays: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    return model.encode_rows(*arrays)
+
+
+@eqx.filter_jit
+def _predict(
+    model: LatentODE,
+    arrays: tuple[Array, Array, Array],
+    times: Array,
+    beyond: tuple[int, int],
+    key: PRNGKeyArray | None,
+) -> Array:
+    mean, scale = model.encode_rows(*arrays)
+    z0 = mean if key is None else mean + scale * jax.random.normal(key, mean.shape, mean.dtype)
+    return model.decode(model.path(z0, times, beyond))
