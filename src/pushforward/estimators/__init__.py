@@ -1,7 +1,7 @@
-"""Densities for tables: fitting functions, the fitted model, and scikit-learn estimators.
+"""Densities for tables and equations for series: fitting, the fitted models, and scikit-learn estimators.
 
 scikit-learn takes longer to import than the rest together, and the command line needs none of it:
-only the two estimators import it, when they are first asked for.
+only the estimators import it, when they are first asked for.
 """
 
 from importlib import import_module
@@ -14,10 +14,22 @@ from pushforward.estimators.table_model import TableModel
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
+    from pushforward.estimators.neural_ode import NeuralODERegressor
 
-_ESTIMATORS = {"ConditionalFlowDensity": "conditional", "FlowDensity": "density"}
+_ESTIMATORS = {
+    "ConditionalFlowDensity": "conditional",
+    "FlowDensity": "density",
+    "NeuralODERegressor": "neural_ode",
+}
 
-__all__ = ["ConditionalFlowDensity", "FlowDensity", "TableModel", "fit_table", "load"]
+__all__ = [
+    "ConditionalFlowDensity",
+    "FlowDensity",
+    "NeuralODERegressor",
+    "TableModel",
+    "fit_table",
+    "load",
+]
 
 
 def load(path: str | PathLike[str]) -> "FlowDensity | ConditionalFlowDensity":

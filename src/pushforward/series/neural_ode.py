@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.errors import InputError, SolveError
+from pushforward.errors import InputError
 from pushforward.fields import MLPField
 from pushforward.ode import Solver, solve
 from pushforward.series.observations import Observations
@@ -185,23 +185,3 @@ def trajectories(
         field, starts, times[:, 0], times[:, -1], at=times[:, 1:], **solver.options(per_row)
     )
     return jnp.concatenate([starts[:, None], jnp.moveaxis(jnp.asarray(found.ys), 0, 1)], 1)
-
-
-def followed(
-    field: SeriesField, starts: np.ndarray, times: np.ndarray, solver: Solver, units: Units
-) -> Float[np.ndarray, "n k d"]:
-    """Trajectories from states and at times in the data's own units, each row by itself.
-
-    Raises `SolveError`, with the time in the data's units, where a trajectory cannot be followed.
-    """
-    u, tau = jnp.asarray(units.values(starts)), jnp.asarray(units.times(times))
-    try:
-        return units.restored(trajectories(field, u, tau, solver, per_row=True))
-    except SolveError as error:
-        time, step = units.origin + units.length * error.time, units.length * error.step
-        raise SolveError(
-            f"the trajectory cannot be followed beyond time {time:.6g}: the fitted equation blows up or is stiff "
-            "there; ask for earlier times, or raise the tolerances or max_steps of the solver",
-            time,
-            step,
-        ) from error

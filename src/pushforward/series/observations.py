@@ -142,6 +142,29 @@ def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
     return t
 
 
+def check_enough(observed: Observations) -> None:
+    """Raises `InputError` for a series with fewer than two observed rows."""
+    rows = observed.seen.any(2).sum(1)
+    if (rows < 2).any():
+        i = int(np.argmax(rows < 2))
+        raise InputError(
+            f"series {i} has {'one observation' if rows[i] else 'no observation'}: at least two, at "
+            "different times, are needed to see a change"
+        )
+
+
+def gap_between(observed: Observations) -> str | None:
+    """In words, the first stretch of time that no series covers though some lie before it and some behind."""
+    spans = sorted((t[0], t[-1], i) for i, t in enumerate(observed.times))
+    _, until, who = spans[0]
+    for first, last, i in spans:
+        if first > until:
+            return f"series {who} ends at {until:.6g}, series {i} begins at {first:.6g}"
+        if last > until:
+            until, who = last, i
+    return None
+
+
 def _paired(times: Any, series: Any) -> list[tuple[int, tuple[Any, Any]]]:
     for name, given in (("times", times), ("series", series)):
         if not hasattr(given, "__len__"):

@@ -18,6 +18,9 @@ from pushforward.training import Epoch, Training, fit
 FEWEST = 2
 """Intervals of a segment, at least: one interval alone shows a speed, but no change of it."""
 
+LITTLE = 16_384
+"""Values in the pieces of a fit, up to which all its stages have one shape."""
+
 
 class Segments(eqx.Module):
     """Pieces of series in standard units; where one ends the next begins, with the same observation.
@@ -38,10 +41,18 @@ class Segments(eqx.Module):
 
 @dataclass(frozen=True)
 class Cuts:
-    """Where pieces lie: the series `(m,)` of each, and the rows `(m, h)` of the series in it."""
+    """Where pieces lie: the series `(m,)` of each, and the rows `(m, h)` of the series in it.
+
+    Rows that only fill up repeat the one before; a piece of one row is empty.
+    """
 
     owner: Int[np.ndarray, " m"]
     rows: Int[np.ndarray, "m h"]
+
+    @property
+    def used(self) -> Bool[np.ndarray, " m"]:
+        """Which pieces are not empty."""
+        return self.rows[:, -1] > self.rows[:, 0]
 
 
 def cut(observed: Observations, pieces: int) -> Cuts:
@@ -58,13 +69,26 @@ def cut(observed: Observations, pieces: int) -> Cuts:
 
 
 def stages(observed: Observations, pieces: Sequence[int]) -> list[Cuts]:
-    """The cuts of all stages, without those that would repeat the one before."""
+    """The cuts of all stages, without those that would repeat the one before.
+
+    Where there is little data all stages get one shape, filled up with empty pieces: compiling a stage would take
+    longer than what the filling costs.
+    """
     cuts: list[Cuts] = []
     for number in pieces:
         following = cut(observed, number)
         if not cuts or cuts[-1].rows.shape != following.rows.shape:
             cuts.append(following)
-    return cuts
+    m, h = (max(sizes) for sizes in zip(*(c.rows.shape for c in cuts), strict=True))
+    if m * h * observed.values.shape[2] > LITTLE:
+        return cuts
+    return [_filled_up(c, m, h) for c in cuts]
+
+
+def _filled_up(cuts: Cuts, m: int, h: int) -> Cuts:
+    few = m - len(cuts.owner)
+    rows = np.pad(cuts.rows, ((0, 0), (0, h - cuts.rows.shape[1])), mode="edge")
+    return Cuts(np.pad(cuts.owner, (0, few)), np.pad(rows, ((0, few), (0, 0))))
 
 
 def filled(observed: Observations) -> Float[np.ndarray, "n k d"]:
@@ -82,8 +106,10 @@ def segments(observed: Observations, cuts: Cuts, weights: Float[np.ndarray, "n k
     owner, rows = cuts.owner[:, None], cuts.rows
     # What only fills up a piece repeats its last row.
     real = np.diff(rows, axis=1, prepend=-1) > 0
+    real &= cuts.used[:, None]
     number = np.arange(len(rows))
-    goes_on = np.append(cuts.owner[1:] == cuts.owner[:-1], False)
+    # The next piece of the series, or the first again or an empty one where there is none.
+    goes_on = np.append((cuts.owner[1:] == cuts.owner[:-1]) & (rows[1:, 0] > 0), False)
     return Segments(
         jnp.asarray(observed.times[owner, rows]),
         jnp.asarray(observed.values[owner, rows]),
@@ -108,7 +134,7 @@ class Shooting(eqx.Module):
 class ShootingLoss(eqx.Module):
     """Squared distance of trajectories from what was seen, and of the end of a piece from the start of the next.
 
-        loss_i = sum_j w_ij |u_i(tau_ij) - u_ij|^2 / mean count + continuity |u_i(end) - start_(i + 1)|^2 / d
+        mean_ij w_ij (u_i(tau_ij) - u_ij)^2 + continuity mean_i (u_i(end) - start_(i + 1))^2
 
     Rows are numbers of pieces, so that the pieces lie on the device once. In validation the loss is that of the judge's
     trajectories, if there is a judge: other series, whose starts are not trained.
@@ -141,15 +167,17 @@ class ShootingLoss(eqx.Module):
     def _of(
         self, field: SeriesField, pieces: Segments, starts: Array, chosen: Array, training: bool
     ) -> Float[Array, " n"]:
-        per_piece = pieces.seen.sum() / len(pieces.seen)
+        m = len(pieces.seen)
+        gaps = pieces.following != jnp.arange(m)
         taken = jax.tree.map(lambda a: a[chosen], pieces)
         followed = trajectories(field, starts[chosen], taken.times, self.solver)
         far = jnp.where(taken.seen, jnp.square(followed - taken.values), 0.0)
-        loss = (taken.weights[..., None] * far).sum((1, 2)) / per_piece
+        loss = (taken.weights[..., None] * far).sum((1, 2)) * (m / pieces.seen.sum())
         if self.judge is not None and not training:
             return loss
         gap = jnp.square(followed[:, -1] - starts[taken.following]).mean(-1)
-        return loss + self.continuity * jnp.where(taken.following != chosen, gap, 0.0)
+        share = self.continuity * m / jnp.maximum(gaps.sum(), 1)
+        return loss + share * jnp.where(gaps[chosen], gap, 0.0)
 
 
 @dataclass(frozen=True)
@@ -171,10 +199,20 @@ class Plan:
 
 @dataclass(frozen=True)
 class Member:
-    """A fitted field with the starts of the last stage's pieces, and the epochs of each stage."""
+    """A fitted field and its trajectories through the training series.
+
+    Attributes:
+        model: the field, and the starts of the last stage's pieces.
+        cuts: where those pieces lie.
+        begins: `(m,)` the times of the starts, in the data's units.
+        history: the epochs of each stage.
+        loss: that chose the weights.
+        stopped: why the last stage ended, as of `training.Fitted`.
+    """
 
     model: Shooting
     cuts: Cuts
+    begins: Float[np.ndarray, " m"]
     history: tuple[tuple[Epoch, ...], ...]
     loss: float
     stopped: str
@@ -238,11 +276,12 @@ def fit_series(
         )
         model, field = fitted.model, fitted.model.field
         passed = np.asarray(trajectories(field, model.starts, pieces.times, plan.solver))
-        states[cuts.owner[:, None], cuts.rows] = passed
-        # The row at which two pieces meet belongs to the later one.
-        states[cuts.owner, first] = np.asarray(model.starts)
+        for i in np.flatnonzero(cuts.used):
+            # The row at which two pieces meet belongs to the later one.
+            states[cuts.owner[i], cuts.rows[i]] = passed[i]
         history.append(fitted.history)
-    return Member(model, cuts, tuple(history), fitted.best_loss, fitted.stopped)
+    begins = observed.times[cuts.owner, cuts.rows[:, 0]]
+    return Member(model, cuts, begins, tuple(history), fitted.best_loss, fitted.stopped)
 
 
 def _in_units(observed: Observations, units: Units) -> Observations:

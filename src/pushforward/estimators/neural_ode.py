@@ -1,0 +1,341 @@
+"""Differential equations fitted to series, as a scikit-learn estimator."""
+
+import numbers
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Self
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+from sklearn.base import BaseEstimator
+from sklearn.utils.validation import check_is_fitted
+
+from pushforward.errors import InputError
+from pushforward.estimators.shared import seed_from
+from pushforward.ode import Solver
+from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
+from pushforward.series.observations import (
+    check_enough,
+    checked_times,
+    gap_between,
+    is_several,
+    pack,
+)
+from pushforward.series.prediction import along, followed
+from pushforward.series.shooting import Plan, filled, fit_series
+from pushforward.training import Training
+
+
+class NeuralODERegressor(BaseEstimator):
+    """A differential equation fitted to series at irregular times, with gaps.
+
+        dy/dt = f(y),    or f(t, y),    or a known f(t, y, params) with unknown parameters
+
+    Series are fitted by multiple shooting: cut into short pieces, each with a start of its own, and then into fewer
+    and longer ones, so that a fit does not stall where whole trajectories would. The distance is the mean square over
+    what was observed, in units of each column's standard deviation.
+
+    Cost: of a step, the solve of all pieces of a batch and its gradient; the longest piece sets the time. Several
+    members are fitted one after the other.
+
+    Arguments:
+        field: "mlp" (default) learns the right-hand side; or a function `f(t, y, params)` of a time, a state `(d,)`
+            and parameters, in JAX's operations, that gives the d rates of change.
+        params: of a function: where the search for its parameters begins, a pytree of numbers and arrays.
+        width, depth: of the perceptron; default 32 and 2.
+        autonomous: whether the perceptron leaves time out; default True.
+        segments: numbers of pieces that the longest series is cut into, stage by stage; default `(16, 4, 1)`. With
+            `(1,)` whole trajectories are fitted from the start; for chaotic series the last number is above 1.
+        continuity: weight of the squared gaps between pieces; default 1.
+        ensemble: number of members; default 1. Members differ in their initial weights and in random weights of the
+            observations (the Bayesian bootstrap); the spread of their trajectories is the uncertainty.
+        solver: an `ode.Solver`; default tolerances of 1e-4.
+        training: how to train, of each stage; default `Training()`.
+        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+
+    Attributes:
+        members_: the fitted members, each with its `history`, an epoch's `Epoch` for each stage.
+        params_: of a function: the members' mean parameters.
+        member_params_: of a function: each member's parameters.
+        noise_: `(d,)` root mean square of what the members' mean leaves of the observations, in the data's units.
+        range_: first and last time of training.
+        units_: centre and scale of the columns, and the unit of time.
+        n_features_in_: number of columns.
+
+    Raises `InputError`, a `ValueError`, for empty input, series of one observation, times that are not finite, repeat
+    or go back, infinite values, different numbers of columns, a column that was never observed, parameters that make no
+    sense. Warns of times beyond those of training, and where a field of time sees series that do not overlap.
+
+    Sources: Chen et al. 2018, arXiv 1806.07366; Bock and Plitt 1984 (multiple shooting); Turan and Jäschke 2022, arXiv
+    2109.06786 (the same for neural equations); Rubin 1981 (the Bayesian bootstrap).
+
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.estimators import NeuralODERegressor
+    >>> times = np.array([0.0, 0.3, 1.0, 1.8, 2.5, 4.0])
+    >>> series = np.exp(-0.5 * times)[:, None]
+    >>> model = NeuralODERegressor(
+    ...     lambda t, y, rate: -rate * y, params=1.0, segments=(1,), random_state=0
+    ... ).fit(times, series)
+    >>> round(float(model.params_), 2), model.predict([1.0, 2.0]).round(2).tolist()
+    (0.5, [[0.61], [0.37]])
+
+    ```
+    """
+
+    def __init__(
+        self,
+        field: str | Callable[[Array, Array, Any], Any] = "mlp",
+        *,
+        params: Any = None,
+        width: int = 32,
+        depth: int = 2,
+        autonomous: bool = True,
+        segments: Sequence[int] = (16, 4, 1),
+        continuity: float = 1.0,
+        ensemble: int = 1,
+        solver: Solver | None = None,
+        training: Training | None = None,
+        random_state: int | np.random.RandomState | None = None,
+    ):
+        self.field = field
+        self.params = params
+        self.width = width
+        self.depth = depth
+        self.autonomous = autonomous
+        self.segments = segments
+        self.continuity = continuity
+        self.ensemble = ensemble
+        self.solver = solver
+        self.training = training
+        self.random_state = random_state
+
+    def fit(self, times: Any, series: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
+        """Fit the equation to one series or several.
+
+        Arguments:
+            times: `(k,)` of one series, or a list of such for several.
+            series: `(k, d)`, or a list of such; NaN where nothing was observed.
+            validation: times and series to judge by, followed from their first observations, which choose the best
+                weights and when to stop; default None judges by the training loss.
+
+        Returns the estimator. Raises `InputError` (see the class).
+        """
+        plan = self._plan()
+        observed = pack(times, series)
+        check_enough(observed)
+        columns = observed.values.shape[2]
+        judged = None if validation is None else pack(*validation, columns)
+        gap = gap_between(observed) if self._knows_time else None
+        if gap is not None:
+            warnings.warn(
+                f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
+                "between",
+                stacklevel=2,
+            )
+        self.units_ = Units.of(observed)
+        self.several_ = is_several(times)
+        self.n_features_in_ = columns
+        self.range_ = float(observed.times.min()), float(observed.times.max())
+        self.longest_ = float(np.ptp(observed.times, axis=1).max())
+        rng = np.random.default_rng(seed := seed_from(self.random_state))
+        members = []
+        for key in jax.random.split(jax.random.key(seed), self.ensemble):
+            field_key, fit_key = jax.random.split(key)
+            weights = np.ones(observed.times.shape)
+            if self.ensemble > 1:
+                weights = rng.exponential(size=weights.shape)
+            member = fit_series(
+                *(self._field(field_key), observed, judged, self.units_, plan),
+                key=fit_key,
+                weights=weights,
+            )
+            if member.stopped == "diverged":
+                warnings.warn(
+                    "the fit diverged and kept its best weights: take a lower learning_rate or more segments",
+                    stacklevel=2,
+                )
+            members.append(member)
+        self.members_, self.begins_ = members, observed.times[:, 0]
+        fields = [member.model.field for member in members]
+        if isinstance(fields[0], KnownField):
+            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
+            self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
+        every = self._along([t[:k] for t, k in zip(observed.times, observed.lengths, strict=True)])
+        far = np.zeros_like(observed.values)
+        for i, of_series in enumerate(zip(*every, strict=True)):
+            far[i, : observed.lengths[i]] = np.mean(of_series, 0)
+        far = np.where(observed.seen, far - observed.values, 0.0)
+        self.noise_ = np.sqrt(np.square(far).sum((0, 1)) / observed.seen.sum((0, 1)))
+        return self
+
+    def predict(self, times: Any, initial: Any = None, *, return_std: bool = False) -> Any:
+        """Values at any times: of the training series, or from a state that is given.
+
+        Within a training series the trajectory is the fitted one; beyond its end it goes on from there.
+
+        Arguments:
+            times: `(k,)`, increasing; for several training series also a list with the times of each.
+            initial: the state `(d,)` at the first time, or `(n, d)` of several; default None follows the training
+                series.
+            return_std: whether to return the members' standard deviation too; default False.
+
+        Returns `(k, d)`; `(n, k, d)` for n states; a list of arrays for several training series. With `return_std` a
+        pair of such. Raises `InputError` for times out of order or shapes that do not fit, `SolveError` where a
+        trajectory cannot be followed, `NotFittedError` before `fit`. Warns of extrapolation.
+        """
+        check_is_fitted(self)
+        if initial is not None:
+            paths = self.simulate(initial, times, members=True)
+            return (paths.mean(0), paths.std(0)) if return_std else paths.mean(0)
+        n = len(self.begins_)
+        if is_several(times):
+            if len(times) != n:
+                raise InputError(f"{len(times)} arrays of times, but {n} training series: one each")
+            asked = [checked_times(t, f" of series {i}") for i, t in enumerate(times)]
+        else:
+            asked = [checked_times(times)] * n
+        self._flag(min(t[0] for t in asked), max(t[-1] for t in asked))
+        every = self._along(asked)
+        means = [np.mean(paths, 0) for paths in zip(*every, strict=True)]
+        stds = [np.std(paths, 0) for paths in zip(*every, strict=True)]
+        if not self.several_:
+            return (means[0], stds[0]) if return_std else means[0]
+        return (means, stds) if return_std else means
+
+    def simulate(self, initial: Any, times: Any, *, members: bool = False) -> np.ndarray:
+        """The trajectory from any state.
+
+        Arguments:
+            initial: `(d,)`, the state at the first time; or `(n, d)`, several.
+            times: `(k,)`, increasing.
+            members: whether to return each member's trajectory in place of their mean; default False.
+
+        Returns `(k, d)`, or `(n, k, d)` for n states; with `members` a leading axis of members. Raises as `predict`
+        does, and for a state that is not finite.
+        """
+        check_is_fitted(self)
+        t = checked_times(times)
+        state = _as_state(initial, self.n_features_in_)
+        starts = np.atleast_2d(state)
+        if self._knows_time:
+            self._flag(t[0], t[-1])
+        elif np.ptp(t) > self.longest_ * (1 + 1e-6):
+            warnings.warn(
+                f"a trajectory over {np.ptp(t):.6g} is longer than the longest of training, over "
+                f"{self.longest_:.6g}: this is extrapolation",
+                stacklevel=2,
+            )
+        grid = np.broadcast_to(t, (len(starts), len(t)))
+        every = np.stack(
+            [
+                followed(member.model.field, starts, grid, self._plan().solver, self.units_)
+                for member in self.members_
+            ]
+        )
+        every = every if members else every.mean(0)
+        return every if state.ndim == 2 else every[..., 0, :, :]
+
+    def score(self, times: Any, series: Any) -> float:
+        """R^2 of forecasts of whole series from their first observations, the mean over columns; 1 is best.
+
+        Arguments:
+            times, series: as of `fit`. What the first row lacks is taken from the next observation of its column.
+
+        Raises as `fit` and `predict` do.
+        """
+        check_is_fitted(self)
+        observed = pack(times, series, self.n_features_in_)
+        check_enough(observed)
+        later = observed.seen.copy()
+        later[:, 0] = False
+        if not later.any((0, 1)).all():
+            raise InputError(
+                f"column {int(np.argmin(later.any((0, 1))))} has no observation after the first row"
+            )
+        starts = filled(observed)[:, 0]
+        with_gaps = np.maximum.accumulate(observed.times, axis=1)
+        every = [
+            followed(member.model.field, starts, with_gaps, self._plan().solver, self.units_)
+            for member in self.members_
+        ]
+        count = later.sum((0, 1))
+        mean = np.where(later, observed.values, 0.0).sum((0, 1)) / count
+        left = np.where(later, np.mean(every, 0) - observed.values, 0.0)
+        whole = np.where(later, observed.values - mean, 0.0)
+        of_column = 1 - np.square(left).sum((0, 1)) / np.square(whole).sum((0, 1))
+        return float(of_column.mean())
+
+    @property
+    def _knows_time(self) -> bool:
+        return callable(self.field) or not self.autonomous
+
+    def _plan(self) -> Plan:
+        """The settings, checked."""
+        for name in ("width", "depth", "ensemble"):
+            _check_count(name, getattr(self, name))
+        numbers_of = self.segments
+        if isinstance(numbers_of, str) or not isinstance(numbers_of, Sequence) or not numbers_of:
+            raise InputError(
+                f"segments={numbers_of!r}: numbers of pieces such as (16, 4, 1) are expected"
+            )
+        for number in numbers_of:
+            _check_count("segments", number)
+        if not self.continuity >= 0:
+            raise InputError(f"continuity={self.continuity!r}: must not be negative")
+        for name, kind in (("solver", Solver), ("training", Training)):
+            given = getattr(self, name)
+            if not (given is None or isinstance(given, kind)):
+                raise InputError(f"{name}={given!r}: a pushforward {kind.__name__} is expected")
+        return Plan(
+            tuple(numbers_of),
+            float(self.continuity),
+            self.solver or Solver(rtol=1e-4, atol=1e-4),
+            self.training or Training(),
+        )
+
+    def _field(self, key: Array) -> SeriesField:
+        if callable(self.field):
+            return KnownField(self.field, self.params, self.units_)
+        if self.field != "mlp":
+            raise InputError(
+                f"field={self.field!r}: 'mlp' or a function f(t, y, params) is expected"
+            )
+        if self.params is not None:
+            raise InputError("params are those of a function: give one as field, or leave them out")
+        return LearnedField(self.n_features_in_, self.width, self.depth, self.autonomous, key=key)
+
+    def _along(self, asked: list[np.ndarray]) -> list[list[np.ndarray]]:
+        """Each member's trajectories through the training series."""
+        solver = self._plan().solver
+        return [along(member, asked, solver, self.units_) for member in self.members_]
+
+    def _flag(self, first: float, last: float) -> None:
+        """Warn of times that training did not see."""
+        begin, end = self.range_
+        if first < begin or last > end:
+            warnings.warn(
+                f"times go from {first:.6g} to {last:.6g}, beyond the training range from {begin:.6g} to {end:.6g}: "
+                "this is extrapolation",
+                stacklevel=3,
+            )
+
+
+def _as_state(initial: Any, d: int) -> np.ndarray:
+    try:
+        state = np.asarray(initial, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"initial={initial!r}: a state ({d},) was expected") from None
+    if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
+        raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
+    if not np.isfinite(state).all():
+        raise InputError("initial has values that are not finite: a whole state is needed to start")
+    return state
+
+
+def _check_count(name: str, value: Any) -> None:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:
+        raise InputError(f"{name}={value!r}: a whole number of at least 1 is needed")

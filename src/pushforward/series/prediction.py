@@ -1,0 +1,73 @@
+"""Where a fitted field leads: from states that are given, and along the series it was fitted to."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from pushforward.errors import SolveError
+from pushforward.ode import Solver
+from pushforward.series.neural_ode import SeriesField, Units, trajectories
+from pushforward.series.shooting import Member
+
+
+def followed(
+    field: SeriesField, starts: np.ndarray, times: np.ndarray, solver: Solver, units: Units
+) -> Float[np.ndarray, "n k d"]:
+    """Trajectories from states and at times in the data's own units, each row by itself.
+
+    Arguments:
+        field: in standard units.
+        starts: `(n, d)`, the states at the first times.
+        times: `(n, k)`, in order, in either direction; repeated times repeat the state.
+        solver: how to solve.
+        units: standard units.
+
+    Raises `SolveError`, with the time in the data's units, where a trajectory cannot be followed.
+    """
+    u, tau = jnp.asarray(units.values(starts)), jnp.asarray(units.times(times))
+    try:
+        return units.restored(trajectories(field, u, tau, solver, per_row=True))
+    except SolveError as error:
+        time, step = units.origin + units.length * error.time, units.length * error.step
+        raise SolveError(
+            f"the trajectory cannot be followed beyond time {time:.6g}: the fitted equation blows up or is stiff "
+            "there; ask for times before, or raise max_steps or the tolerances of the solver",
+            time,
+            step,
+        ) from error
+
+
+def along(
+    member: Member, asked: list[np.ndarray], solver: Solver, units: Units
+) -> list[Float[np.ndarray, "k d"]]:
+    """The training series as a member sees them, at any times.
+
+    Each time is reached from the start of its piece; times beyond a series from its last piece, times before it
+    backwards from its first.
+
+    Arguments:
+        member: a fit.
+        asked: times of each series, increasing.
+        solver, units: as above.
+    """
+    starts = units.restored(member.model.starts)
+    runs: list[tuple[int, np.ndarray, int, np.ndarray]] = []
+    for i, times in enumerate(asked):
+        pieces = np.flatnonzero((member.cuts.owner == i) & member.cuts.used)
+        begins = member.begins[pieces]
+        piece = np.maximum(np.searchsorted(begins, times, side="right") - 1, 0)
+        for j in np.unique(piece):
+            after = (piece == j) & (times >= begins[j])
+            before = (piece == j) & (times < begins[j])
+            for places in (np.flatnonzero(after), np.flatnonzero(before)[::-1]):
+                if len(places):
+                    runs.append((i, places, pieces[j], np.append(begins[j], times[places])))
+    longest = max(len(times) for *_, times in runs)
+    grid = np.stack([np.pad(times, (0, longest - len(times)), mode="edge") for *_, times in runs])
+    found = followed(
+        member.model.field, starts[[piece for _, _, piece, _ in runs]], grid, solver, units
+    )
+    out = [np.empty((len(times), starts.shape[1])) for times in asked]
+    for (i, places, _, times), path in zip(runs, found, strict=True):
+        out[i][places] = path[1 : len(times)]
+    return out
