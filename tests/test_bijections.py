@@ -12,6 +12,7 @@ from pushforward.bijections import (
     Affine,
     Autoregressive,
     Chain,
+    DenseSigmoid,
     Elementwise,
     Invert,
     LULinear,
@@ -20,8 +21,10 @@ from pushforward.bijections import (
     Reverse,
     SoftTails,
     Stack,
+    SumOfSquares,
     initialised,
 )
+from pushforward.distributions import Normal
 from pushforward.errors import InputError
 from pushforward.networks import MaskedMLP
 from pushforward.testing import perturbed
@@ -200,3 +203,45 @@ def test_mistakes_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_far_row_does_not_rule_a_mean():
+    """Layers that scale may throw a row to 1e9; its log-density stays within what a few thousand others outweigh."""
+    flow = RealNVP(layers=3, width=8, depth=1).build(2, key=KEY)
+    steep = eqx.tree_at(
+        lambda f: f.bijection.layer.bijections[0].network.last_bias,
+        flow,
+        jnp.full((3, 2), -20.0),
+    )
+    x = jnp.array([[30.0, -30.0]])
+    assert float(jnp.abs(steep.inverse(x)[0]).max()) > 1e5
+    assert float(steep.log_prob(x)[0]) > -1000
+    # What is not far is not touched.
+    near = jnp.array([[5.9, -5.9], [0.1, 2.0]])
+    close([flow.base.log_prob(near)], [Normal(2).log_prob(near)])
+
+
+def test_a_sum_of_squares_takes_its_box_onto_itself():
+    """Whatever the coefficients; beyond the box it goes on at no more than e times the scale."""
+    family = SumOfSquares(polynomials=2, degree=3, bound=2.0)
+    params = 3 * jax.random.normal(KEY, (family.size, 200))
+    shift, scale = params[0], jnp.exp(5 * jnp.tanh(params[1] / 5))
+    for x in (-2.0, 2.0):
+        z, _ = family.inverse(jnp.full(200, x), params)
+        close([(z - shift) / scale], [np.full(200, x)], 2e-4)
+    far, log_slope = family.inverse(jnp.full(200, 1e6), params)
+    assert float(((far - shift) / scale).max()) < 1e6 * np.e + 2
+    assert float((log_slope - jnp.log(scale)).max()) <= 1 + 1e-4
+
+
+def test_shared_matrices_are_trained_through_the_search():
+    """The way back of the dense sigmoid has the gradient of the implicit function by its matrices too."""
+    family, z = DenseSigmoid(3), jnp.array([0.7])
+    params = jax.random.normal(KEY, (family.size, 1))
+    x, log_slope = family.forward(z, params)
+    back = jax.grad(lambda f: f.forward(z, params)[0].sum())(family)
+    direct = jax.grad(lambda f: f.inverse(x, params)[0].sum())(family)
+    for name in ("mixing", "feeding"):
+        found, expected = getattr(back, name), -getattr(direct, name) * jnp.exp(log_slope)
+        assert float(jnp.abs(expected).max()) > 1e-3
+        close([found], [expected], 1e-4)

@@ -19,10 +19,10 @@ class QuadraticSpline:
     arithmetic of one density pass, for autoregressive layers.
 
     Arguments:
-        layers: layers; default 5.
+        layers: layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        bins: bins of each spline; default 8.
-        bound: half-width of the box in which splines act, in standard deviations; default 5.
+        bins: bins of each spline; default 16.
+        bound: half-width of the box in which splines act, in standard deviations; default 3.
         autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
@@ -40,11 +40,11 @@ class QuadraticSpline:
     ```
     """
 
-    layers: int = 5
+    layers: int = 3
     width: int = 128
     depth: int = 2
-    bins: int = 8
-    bound: float = 5.0
+    bins: int = 16
+    bound: float = 3.0
     autoregressive: bool = True
     residual: bool = False
     dropout: float = 0.0

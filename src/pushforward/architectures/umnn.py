@@ -19,11 +19,11 @@ class UMNN:
     the coordinates, about the arithmetic of one density pass.
 
     Arguments:
-        layers: layers; default 5.
+        layers: layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         units: hidden units of each layer's integrand; default 16.
         nodes: panels of the quadrature, an even number; default 32.
-        bound: half-width of the box in which maps bend, in standard deviations; default 5.
+        bound: half-width of the box in which maps bend, in standard deviations; default 3.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -40,12 +40,12 @@ class UMNN:
     ```
     """
 
-    layers: int = 5
+    layers: int = 3
     width: int = 128
     depth: int = 2
     units: int = 16
     nodes: int = 32
-    bound: float = 5.0
+    bound: float = 3.0
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"

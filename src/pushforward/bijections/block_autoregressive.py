@@ -12,6 +12,7 @@ from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.planar import condition_size
+from pushforward.bijections.transformers.tails import bounded
 from pushforward.errors import InputError
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
@@ -23,7 +24,8 @@ class BlockAutoregressive(AbstractBijection):
 
         z = g x + (1 - g) f(x),    log dz_i/dx_i from products of the positive diagonal blocks, in log space
 
-    The activation `a x + (1 - a) tanh(x)` reaches all of R; tanh alone would leave latents without data. Cost: inverse
+    The activation `a x + (1 - a) tanh(x)` reaches all of R; tanh alone would leave latents without data. Every hidden
+    unit has a scale for all that it is fed, bias included, so that it can become steep without moving. Cost: inverse
     one pass of the network, `(depth - 1) (d units)^2` multiply-adds. Forward: coordinate by coordinate; what comes from
     the coordinates before is computed once, and the search runs through the coordinate's own `units` only.
 
@@ -50,6 +52,7 @@ class BlockAutoregressive(AbstractBijection):
     lower: tuple[Float[Array, "out in"], ...]
     log_blocks: tuple[Float[Array, "d a b"], ...]
     biases: tuple[Float[Array, " out"], ...]
+    log_scales: tuple[Float[Array, " out"], ...]
     of_condition: Float[Array, "out condition"]
     gate: Float[Array, " d"]
     units: int = eqx.field(static=True)
@@ -76,6 +79,7 @@ class BlockAutoregressive(AbstractBijection):
             log_blocks.append(0.1 * jax.random.normal(keys[3 * i + 1], (d, a, b)) - math.log(b))
             biases.append(jax.random.uniform(keys[3 * i + 2], (d * a,), minval=-1.0) * (a > 1))
         self.lower, self.log_blocks, self.biases = tuple(lower), tuple(log_blocks), tuple(biases)
+        self.log_scales = tuple(jnp.zeros(d * units) for _ in range(depth))
         size = condition_size(condition_shape)
         self.of_condition = uniform_weights(keys[-1], (d * units, size), size)
         self.gate = jnp.zeros(d)
@@ -107,9 +111,10 @@ class BlockAutoregressive(AbstractBijection):
             own = jnp.einsum("dab,dbn->dan", jnp.exp(blocks), h.reshape(d, b, n))
             h = lower @ h + own.reshape(d * a, n) + added[i]
             log_slope = _log_product(blocks, log_slope)
-            if i + 1 < len(self.lower):
-                log_slope = log_slope + _log_activation_slope(h).reshape(d, a, n)
-                h = _activation(h)
+            if i < len(self.log_scales):
+                scale = bounded(self.log_scales[i], LARGEST)[:, None]
+                h, log_bent = _activated(jnp.exp(scale) * h)
+                log_slope = log_slope + (scale + log_bent).reshape(d, a, n)
         z, log_slope = _gated(x.T, h, log_slope[:, 0], self.gate[:, None])
         return z.T, log_slope.sum(0)
 
@@ -123,11 +128,12 @@ class BlockAutoregressive(AbstractBijection):
         context = self._context(condition)
         context = context.reshape(d, self.units, context.shape[1])
         added = [context, *(b.reshape(d, -1, 1) for b in self.biases[1:])]
+        scales = [bounded(s, LARGEST).reshape(d, -1, 1) for s in self.log_scales]
 
         def reveal(known, i):
             # Of every layer what is known; coordinates from i on are still 0.
             fed = [w[i] @ h + add[i] for w, h, add in zip(lower, known, added, strict=True)]
-            params = ([blocks[i] for blocks in self.log_blocks], fed, self.gate[i])
+            params = ([b[i] for b in self.log_blocks], fed, [s[i] for s in scales], self.gate[i])
             x_i = increasing_root(_one_coordinate, z[:, i], params)
             _, log_slope, layers = _own_network(x_i, params)
             new = [
@@ -141,16 +147,14 @@ class BlockAutoregressive(AbstractBijection):
         return x.T, -log_slope.sum(0)
 
 
-# Slope of the activation far out.
-SLOPE = 0.2
+# Slope of the activation far out, and the largest |log-scale| of a unit.
+SLOPE, LARGEST = 0.2, 4.0
 
 
-def _activation(h: Array) -> Array:
-    return SLOPE * h + (1 - SLOPE) * jnp.tanh(h)
-
-
-def _log_activation_slope(h: Array) -> Array:
-    return jnp.log(SLOPE + (1 - SLOPE) * (1 - jnp.tanh(h) ** 2))
+def _activated(h: Array) -> tuple[Array, Array]:
+    """The activation and its log-slope."""
+    bent = jnp.tanh(h)
+    return SLOPE * h + (1 - SLOPE) * bent, jnp.log(SLOPE + (1 - SLOPE) * (1 - bent * bent))
 
 
 def _log_product(log_blocks: Array, log_slope: Array) -> Array:
@@ -168,15 +172,15 @@ def _gated(x: Array, f: Array, log_slope: Array, gate: Array) -> tuple[Array, Ar
 
 def _own_network(x: Array, params) -> tuple[Array, Array, list[Array]]:
     """One coordinate's network at `x`, `(n,)`: value, log-slope and what every layer is fed, `(b, n)` each."""
-    log_blocks, fed, gate = params
+    log_blocks, fed, scales, gate = params
     h, log_slope, layers = x[None], jnp.zeros((1, *x.shape), x.dtype), []
     for i, (blocks, add) in enumerate(zip(log_blocks, fed, strict=True)):
         layers.append(h)
         h = jnp.exp(blocks) @ h + add
         log_slope = _log_product(blocks[None], log_slope[None])[0]
-        if i + 1 < len(fed):
-            log_slope = log_slope + _log_activation_slope(h)
-            h = _activation(h)
+        if i < len(scales):
+            h, log_bent = _activated(jnp.exp(scales[i]) * h)
+            log_slope = log_slope + scales[i] + log_bent
     value, log_slope = _gated(x, h[0], log_slope[0], gate)
     return value, log_slope, layers
 

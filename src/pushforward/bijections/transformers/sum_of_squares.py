@@ -22,8 +22,8 @@ class SumOfSquares(AbstractTransformer):
     in the original, are the same family; but their slopes at the ends of the box grow without bound, and a row beyond
     it is thrown further by every layer.) The floor `e` keeps the slope positive where all polynomials vanish.
     Parameters are b, s and the coefficients, as offsets from `p_0 = 1` and small different starts of the others (a
-    polynomial that is 0 has no gradient). Cost: inverse `polynomials * degree^2 / 2` multiply-adds and a product
-    with a matrix `(2 degree + 1, degree^2 / 2)`, forward a numeric search of `2 degree` multiply-adds a step.
+    polynomial that is 0 has no gradient). Cost: inverse `polynomials * degree^2` multiply-adds and a product with
+    a matrix `(2 degree + 1, degree^2)`, forward a numeric search of `2 degree` multiply-adds a step.
 
     Sum-of-squares polynomial flow (Jaini, Selby & Yu 2019, arXiv 1905.02325).
 
@@ -78,10 +78,9 @@ class SumOfSquares(AbstractTransformer):
             start[r, r % k] = 0.2 if r else 1.0
         raw = bounded(params[2:], LARGEST).reshape(self.polynomials, k, *shape)
         a = raw + jnp.asarray(start, raw.dtype).reshape(self.polynomials, k, *[1] * len(shape))
-        pairs = [(a[:, i] * a[:, j]).sum(0) for i in range(k) for j in range(i, k)]
-        squares = jnp.tensordot(
-            jnp.asarray(_products(self.degree), raw.dtype), jnp.stack(pairs), 1, precision="highest"
-        )
+        pairs = (a[:, :, None] * a[:, None]).sum(0).reshape(k * k, *shape)
+        table = jnp.asarray(_products(self.degree), raw.dtype)
+        squares = jnp.tensordot(table, pairs, 1, precision="highest")
         # The first coefficient is the mean; 0 only where all coefficients are.
         mean = squares[:1] + jnp.finfo(raw.dtype).tiny
         density = (1 - FLOOR) * squares / mean
@@ -108,18 +107,13 @@ class SumOfSquares(AbstractTransformer):
 
 
 def _products(degree: int) -> np.ndarray:
-    """The coefficients in P_0, P_1, ... of the products of normed polynomials, `(2 degree + 1, pairs)`; what stands
-    off the diagonal counts twice."""
+    """The coefficients in P_0, P_1, ... of the products of two normed polynomials, `(2 degree + 1, (degree + 1)^2)`."""
+    orders = np.arange(2 * degree + 1)
     at, weights = np.polynomial.legendre.leggauss(2 * degree + 1)
     values = np.polynomial.legendre.legvander(at, 2 * degree)
-    dual = (values * weights[:, None] * (2 * np.arange(2 * degree + 1) + 1) / 2).T
-    normed = values[:, : degree + 1] * np.sqrt(2 * np.arange(degree + 1) + 1)
-    columns = [
-        dual @ (normed[:, i] * normed[:, j]) * (1 if i == j else 2)
-        for i in range(degree + 1)
-        for j in range(i, degree + 1)
-    ]
-    return np.stack(columns, 1)
+    normed = (values * np.sqrt(2 * orders + 1))[:, : degree + 1]
+    products = (normed[:, :, None] * normed[:, None]).reshape(len(at), -1)
+    return (values * weights[:, None] * (2 * orders + 1) / 2).T @ products
 
 
 # Largest coefficient, |log-scale| and |log-slope| of a tail.
