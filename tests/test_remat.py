@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.bijections import Affine, Chain, Elementwise, LULinear, Permutation, with_remat
+from pushforward.bijections import (
+    AbstractBijection,
+    Affine,
+    Chain,
+    Elementwise,
+    LULinear,
+    Permutation,
+    Stack,
+    with_remat,
+)
 from pushforward.errors import InputError
 from pushforward.testing import perturbed
 
@@ -89,3 +98,27 @@ def test_what_cannot_be_recomputed_is_refused():
     flow = pf.architectures.MAF(layers=2, width=8, dropout=0.1).build(3, key=KEY)
     with pytest.raises(InputError, match="dropout in autoregressive layers"):
         with_remat(flow, "invertible").log_prob(X, key=KEY)
+
+
+def test_a_stack_outside_of_jit_is_compiled_once():
+    traced = []
+
+    class Doubling(AbstractBijection):
+        factor: jax.Array
+        event_shape: tuple[int, ...] = eqx.field(static=True, default=(2,))
+        condition_shape: None = eqx.field(static=True, default=None)
+
+        def forward_rows(self, z, condition, key):
+            traced.append(z.shape)
+            return z * self.factor, jnp.full(len(z), 2 * jnp.log(self.factor))
+
+        def inverse_rows(self, x, condition, key):
+            return x / self.factor, jnp.full(len(x), -2 * jnp.log(self.factor))
+
+    stack = Stack(lambda key: Doubling(jnp.asarray(2.0)), 3, key=jax.random.key(0))
+    rows = jnp.ones((5, 2))
+    first = stack.forward(rows)[0]
+    once = len(traced)
+    np.testing.assert_array_equal(stack.forward(rows)[0], first)
+    assert len(traced) == once
+    np.testing.assert_allclose(first, 8.0)

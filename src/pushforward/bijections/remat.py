@@ -67,7 +67,7 @@ def run_stack(
     to first."""
     arrays, static = eqx.partition(layer, eqx.is_array)
     keys = None if key is None else jax.random.split(key, layers)
-    run = _scan
+    run = _scan_compiled
     if remat == "invertible":
         _check_noise(layer, key)
         run = _scan_invertibly
@@ -111,6 +111,10 @@ def _scan(how, arrays, value, condition, keys):
     start = (value, jnp.zeros(value.shape[0], value.dtype))
     backwards = method == "inverse_rows"
     return jax.lax.scan(step, start, (arrays, keys), reverse=backwards)[0]
+
+
+# Outside of `jit` a scan would be traced and compiled anew at every call.
+_scan_compiled = eqx.filter_jit(_scan)
 
 
 def _keep(run, how, arrays, value, condition, keys):
