@@ -20,9 +20,10 @@ $(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]' && touch $@ $(VENV)/.demo
 
-# torch by itself first: the pinned version has a CPU build where one is at hand.
+# torch by itself first: the pinned version has a CPU build where one is at hand. torchcfm without what its training
+# scripts want: its matchers need torch and POT only.
 $(VENV)/.bench: pyproject.toml constraints.txt | $(VENV)/bin/python
-	$(PIP) torch && $(PIP) -e '.[bench]' && touch $@
+	$(PIP) torch && $(PIP) -e '.[bench]' && $(PIP) --no-deps torchcfm && touch $@
 
 $(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[docs,dev]' && touch $@

@@ -21,6 +21,7 @@ BENCHMARKS = (
     "cached_inverse",
     "remat",
     "cnf_step",
+    "flow_matching_step",
     "compile_time",
     "import_time",
     "score_rows",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
     from pushforward.training import Checkpoint, Training, fit
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 __all__ = [
     "Checkpoint",
     "ConditionalFlowDensity",
