@@ -54,4 +54,4 @@ class Bernstein:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         transformer = bijections.Bernstein(self.degree, self.bound)
-        return transformer_flow(self, transformer, event, condition, key, soft=True)
+        return transformer_flow(self, transformer, event, condition, key)

@@ -117,10 +117,10 @@ def transformer_flow(
     condition: int | Shape | None,
     key: PRNGKeyArray,
     autoregressive: bool = True,
-    soft: bool = False,
 ) -> Flow:
     """The plan that most published models share: layers of a transformer, autoregressive or coupling, each with the
-    order of coordinates reversed and a learned linear map (LU) behind it; `soft` as in `stacked_flow`."""
+    order of coordinates reversed and a learned linear map (LU) behind it, over a base that is soft as in
+    `stacked_flow`."""
     name = type(architecture).__name__
     d, context = vector_event(event, name), as_shape(condition, "condition")
     make = autoregressive_layer if autoregressive else coupling_layer
@@ -138,7 +138,7 @@ def transformer_flow(
         )
         return Chain([transformed, Reverse(d), LULinear(d)])
 
-    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft)
+    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft=True)
 
 
 def stacked_flow(

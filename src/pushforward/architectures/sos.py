@@ -56,4 +56,4 @@ class SOS:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         transformer = bijections.SumOfSquares(self.polynomials, self.degree, self.bound)
-        return transformer_flow(self, transformer, event, condition, key, soft=True)
+        return transformer_flow(self, transformer, event, condition, key)

@@ -15,8 +15,8 @@ from pushforward.rows import Shape
 class UMNN:
     """Integrals of positive networks in autoregressive layers, a learned linear map (LU) before each.
 
-    Density: `layers` network passes, and a network of one hidden layer at `nodes` places a coordinate. Sampling: sequential in
-    the coordinates, about the arithmetic of one density pass.
+    Density: `layers` network passes, and a network of one hidden layer at `nodes` places a coordinate. Sampling:
+    sequential in the coordinates, about the arithmetic of one density pass.
 
     Arguments:
         layers: layers; default 3.
@@ -56,4 +56,4 @@ class UMNN:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         transformer = bijections.Integral(self.units, self.nodes, self.bound)
-        return transformer_flow(self, transformer, event, condition, key, soft=True)
+        return transformer_flow(self, transformer, event, condition, key)

@@ -6,15 +6,14 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.tails import linear_tails
+from pushforward.bijections.transformers.tails import bounded, linear_tails
 from pushforward.errors import InputError
 
 
 class Integral(AbstractTransformer):
     """The integral of a positive network, on `[-bound, bound]` with straight tails.
 
-        z = b + int_0^x g(t) dt,    g = floor + (1 - floor) s(c + sum_k a_k tanh(s_k t + e_k)),
-        s(r) = (r + sqrt(r^2 + 4)) / 2
+        z = b + int_0^x g(t) dt,    g = exp(m tanh(r / m)),    r = c + sum_k a_k tanh(s_k t + e_k)
 
     The network's hidden layer, s and e, belongs to the family and is trained; the weights a of the units, c and b are
     each value's own. The network is evaluated at fixed nodes and interpolated linearly between them; the quadrature
@@ -22,7 +21,7 @@ class Integral(AbstractTransformer):
     weights. (The Clenshaw-Curtis rule of the original integrates a polynomial interpolant, which can turn negative:
     the log of the integrand is then not the log-slope of the computed map.)
 
-    Cost: a product with a matrix `(nodes, units)` and `nodes` square roots either way; forward solves one quadratic
+    Cost: a product with a matrix `(nodes, units)` and `nodes` exponentials either way; forward solves one quadratic
     equation.
 
     Unconstrained monotonic neural networks (Wehenkel & Louppe 2019, arXiv 1908.05164).
@@ -92,19 +91,24 @@ class Integral(AbstractTransformer):
         passed = clipped >= knots[1:-1]
         first = jnp.ones((1, *z.shape), bool)
         here = jnp.concatenate([first, passed]) & ~jnp.concatenate([passed, ~first])
-        left, g0, g1, edge = (
+        left, right, g0, g1, edge = (
             jnp.where(here, v, 0.0).sum(0)
             for v in (
                 knots[:-1],
+                knots[1:],
                 g[:-1],
                 g[1:],
                 jnp.asarray(self._places[:-1], z.dtype).reshape(-1, *[1] * z.ndim),
             )
         )
-        # (g1 - g0) t^2 / 2 + g0 t = (z - left) / width, in the form of its root that does not cancel.
-        rise = (clipped - left) / width
-        slope = jnp.sqrt(jnp.maximum(g0 * g0 + 2 * (g1 - g0) * rise, jnp.finfo(z.dtype).tiny))
-        x = edge + width * 2 * rise / (g0 + slope)
+        # From the end where g is less, `(more - less) t^2 / 2 + less t = rise`, whose root then is a sum of positive
+        # terms; from the other it would cancel.
+        down = g1 < g0
+        less, more = jnp.minimum(g0, g1), jnp.maximum(g0, g1)
+        rise = jnp.where(down, right - clipped, clipped - left) / width
+        slope = jnp.sqrt(less * less + 2 * (more - less) * jnp.maximum(rise, 0.0))
+        step = width * 2 * rise / (less + slope)
+        x = edge + jnp.where(down, width - step, step)
         end = jnp.where(z < params[0], g[0], g[-1])
         edge_z = jnp.where(z < params[0], knots[0], knots[-1])
         beyond = jnp.sign(z - params[0]) * self.bound + jnp.where(inside, 0.0, z - edge_z) / end
@@ -118,14 +122,14 @@ class Integral(AbstractTransformer):
         """The network at the nodes, `(nodes + 1, *shape)`."""
         places = jnp.asarray(self._places, params.dtype)[:, None]
         hidden = jnp.tanh(places * self.slopes + self.shifts)
+        # A conditioner fed 1e30 must not overflow the sum.
         weights = jnp.clip(params[2:], -1e6, 1e6)
         raw = params[1] + jnp.tensordot(hidden, weights, 1, precision="highest")
-        # A conditioner fed 1e30 must not overflow the square.
-        raw = jnp.clip(raw, -1e6, 1e6)
-        return FLOOR + (1 - FLOOR) * 0.5 * (raw + jnp.sqrt(raw * raw + 4))
+        return jnp.exp(bounded(raw, LARGEST))
 
 
-FLOOR = 1e-3
+LARGEST = 5.0
+"""Largest |log| of the integrand."""
 
 
 def _risen(s: Array) -> Array:
