@@ -24,8 +24,8 @@ def list_() -> None:
 
     for name, kind in ARCHITECTURES.items():
         options = architecture_defaults(kind)
-        print(f"{name:<9}{kind.reference}")
+        print(f"{name:<17}{kind.reference}")
         print(paragraph((kind.__doc__ or "").strip().split("\n\n")[0]))
         print(paragraph("  ".join(f"{key}={value}" for key, value in options.items())))
         print()
-    print(f"{'base':<9}{', '.join(BASES)}")
+    print(f"{'base':<17}{', '.join(BASES)}")
