@@ -8,7 +8,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.errors import InputError
-from pushforward.networks import Conv, ConvBlock, GroupNorm, squeeze
+from pushforward.networks import Conv, ConvBlock, GroupNorm, ResidualBlocks, squeeze
 from pushforward.networks.convolutional import convolved
 from pushforward.ode import ODELayer, Solver, with_solver
 
@@ -173,6 +173,16 @@ def test_groups_are_normalised_by_themselves(images):
     np.testing.assert_array_equal(norm(images)[1], norm(images[1:2])[0])
 
 
+def test_residual_blocks_are_the_blocks_one_by_one(images):
+    model = ResidualBlocks(4, 2, groups=2, key=KEY)
+    expected = images
+    for i in range(2):
+        block = jax.tree.map(lambda leaf, i=i: leaf[i], model.blocks)
+        expected = expected + block(0.0, expected)
+    np.testing.assert_allclose(model(images), expected, atol=1e-5)
+    assert np.abs(model.blocks.convs[0].kernel[0] - model.blocks.convs[0].kernel[1]).max() > 0
+
+
 def test_squeezing_keeps_all_pixels_of_a_block_together(images):
     x = jnp.arange(32.0).reshape(1, 4, 4, 2)
     y = squeeze(x)
@@ -196,6 +206,7 @@ def test_squeezing_keeps_all_pixels_of_a_block_together(images):
         (lambda: Conv(1, 2, time=True, key=KEY)(jnp.ones((1, 4, 4, 1))), "a time t was expected"),
         (lambda: GroupNorm(6, groups=4), "groups=4 do not divide channels=6"),
         (lambda: ConvBlock(8, activation="magic", key=KEY), "known: relu"),
+        (lambda: ResidualBlocks(8, 0, key=KEY), "count=0"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(make, words):

@@ -1,6 +1,12 @@
 """Networks that turn what is known into parameters. Features stand on the leading axis, rows on the last."""
 
-from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, squeeze
+from pushforward.networks.convolutional import (
+    Conv,
+    ConvBlock,
+    GroupNorm,
+    ResidualBlocks,
+    squeeze,
+)
 from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
@@ -14,5 +20,6 @@ __all__ = [
     "LipschitzMLP",
     "MaskedMLP",
     "PeriodicMLP",
+    "ResidualBlocks",
     "squeeze",
 ]

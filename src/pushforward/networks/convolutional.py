@@ -235,3 +235,58 @@ class ConvBlock(eqx.Module):
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = conv(act(norm(x)), t)
         return x
+
+
+class ResidualBlocks(eqx.Module):
+    """Residual blocks one after the other, each with weights of its own: `x + block(x)`, again and again.
+
+    They are stacked and scanned, so that compile time does not grow with their number. Cost: each block's; the gradient
+    keeps the activations of all.
+
+    Arguments:
+        channels: of the images `(n, h, w, channels)`.
+        count: how many blocks.
+        groups, activation, last_scale: of each, as of `ConvBlock`.
+
+    Raises `InputError` for a count below 1, and all that `ConvBlock` raises.
+
+    Source: He et al. 2016, arXiv 1603.05027.
+
+    ```python
+    >>> import jax, jax.numpy as jnp
+    >>> from pushforward.networks import ResidualBlocks
+    >>> ResidualBlocks(8, 3, key=jax.random.key(0))(jnp.ones((5, 7, 7, 8))).shape
+    (5, 7, 7, 8)
+
+    ```
+    """
+
+    blocks: ConvBlock
+
+    def __init__(
+        self,
+        channels: int,
+        count: int,
+        *,
+        groups: int = 8,
+        activation: str = "relu",
+        last_scale: float = 1.0,
+        key: PRNGKeyArray,
+    ):
+        if count < 1:
+            raise InputError(f"count={count}: at least one block is needed")
+
+        def made(key: PRNGKeyArray) -> ConvBlock:
+            return ConvBlock(
+                channels, groups=groups, activation=activation, last_scale=last_scale, key=key
+            )
+
+        self.blocks = eqx.filter_vmap(made)(jax.random.split(key, count))
+
+    def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
+        arrays, rest = eqx.partition(self.blocks, eqx.is_array)
+
+        def add(x: Array, block: ConvBlock) -> tuple[Array, None]:
+            return x + eqx.combine(block, rest)(0.0, x), None
+
+        return jax.lax.scan(add, x, arrays)[0]
