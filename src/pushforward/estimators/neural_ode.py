@@ -3,6 +3,7 @@
 import numbers
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Self
 
 import jax
@@ -14,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.errors import InputError
 from pushforward.estimators.shared import seed_from
-from pushforward.ode import Solver
+from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
     check_enough,
@@ -51,7 +52,8 @@ class NeuralODERegressor(BaseEstimator):
         continuity: weight of the squared gaps between pieces; default 1.
         ensemble: number of members; default 1. Members differ in their initial weights and in random weights of the
             observations (the Bayesian bootstrap); the spread of their trajectories is the uncertainty.
-        solver: an `ode.Solver`; default tolerances of 1e-4.
+        solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
+            predictions, whose times may be far apart, are solved to its tolerances in any case.
         training: how to train, of each stage; default `Training()`.
         random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
 
@@ -118,8 +120,8 @@ class NeuralODERegressor(BaseEstimator):
         Arguments:
             times: `(k,)` of one series, or a list of such for several.
             series: `(k, d)`, or a list of such; NaN where nothing was observed.
-            validation: times and series to judge by, followed from their first observations, which choose the best
-                weights and when to stop; default None judges by the training loss.
+            validation: times and series to judge by, which choose the best weights and when to stop: followed from
+                their observations over pieces as long as those of the stage; default None judges by the training loss.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
@@ -231,7 +233,7 @@ class NeuralODERegressor(BaseEstimator):
         grid = np.broadcast_to(t, (len(starts), len(t)))
         every = np.stack(
             [
-                followed(member.model.field, starts, grid, self._plan().solver, self.units_)
+                followed(member.model.field, starts, grid, self._solver(), self.units_)
                 for member in self.members_
             ]
         )
@@ -258,7 +260,7 @@ class NeuralODERegressor(BaseEstimator):
         starts = filled(observed)[:, 0]
         with_gaps = np.maximum.accumulate(observed.times, axis=1)
         every = [
-            followed(member.model.field, starts, with_gaps, self._plan().solver, self.units_)
+            followed(member.model.field, starts, with_gaps, self._solver(), self.units_)
             for member in self.members_
         ]
         count = later.sum((0, 1))
@@ -289,12 +291,16 @@ class NeuralODERegressor(BaseEstimator):
             given = getattr(self, name)
             if not (given is None or isinstance(given, kind)):
                 raise InputError(f"{name}={given!r}: a pushforward {kind.__name__} is expected")
-        return Plan(
-            tuple(numbers_of),
-            float(self.continuity),
-            self.solver or Solver(rtol=1e-4, atol=1e-4),
-            self.training or Training(),
-        )
+        solver = self.solver or Solver(rtol=1e-4, atol=1e-4)
+        return Plan(tuple(numbers_of), float(self.continuity), solver, self.training or Training())
+
+    def _solver(self) -> Solver:
+        """To predict with: by tolerances, see the class."""
+        solver = self._plan().solver
+        if solver.steps is None:
+            return solver
+        estimates = METHODS[solver.method].error is not None
+        return replace(solver, steps=None, method=solver.method if estimates else "dopri5")
 
     def _field(self, key: Array) -> SeriesField:
         if callable(self.field):
@@ -309,7 +315,7 @@ class NeuralODERegressor(BaseEstimator):
 
     def _along(self, asked: list[np.ndarray]) -> list[list[np.ndarray]]:
         """Each member's trajectories through the training series."""
-        solver = self._plan().solver
+        solver = self._solver()
         return [along(member, asked, solver, self.units_) for member in self.members_]
 
     def _flag(self, first: float, last: float) -> None:

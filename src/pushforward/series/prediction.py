@@ -24,9 +24,13 @@ def followed(
 
     Raises `SolveError`, with the time in the data's units, where a trajectory cannot be followed.
     """
-    u, tau = jnp.asarray(units.values(starts)), jnp.asarray(units.times(times))
+    n, k = times.shape
+    # Each shape compiles anew: rows and times are padded to few sizes.
+    more = ((0, _round(n) - n), (0, _round(k) - k))
+    u = jnp.asarray(np.pad(units.values(starts), (more[0], (0, 0)), mode="edge"))
+    tau = jnp.asarray(np.pad(units.times(times), more, mode="edge"))
     try:
-        return units.restored(trajectories(field, u, tau, solver, per_row=True))
+        return units.restored(trajectories(field, u, tau, solver, per_row=True)[:n, :k])
     except SolveError as error:
         time, step = units.origin + units.length * error.time, units.length * error.step
         raise SolveError(
@@ -71,3 +75,8 @@ def along(
     for (i, places, _, times), path in zip(runs, found, strict=True):
         out[i][places] = path[1 : len(times)]
     return out
+
+
+def _round(size: int) -> int:
+    """The next power of two, at least 8."""
+    return max(8, 1 << (size - 1).bit_length())

@@ -55,31 +55,33 @@ class Cuts:
         return self.rows[:, -1] > self.rows[:, 0]
 
 
-def cut(observed: Observations, pieces: int) -> Cuts:
-    """Cut the longest series into so many pieces, the others into pieces of as many observations.
+def sizes(observed: Observations, pieces: Sequence[int]) -> list[int]:
+    """Intervals of a piece in each stage, by the pieces of the longest series; equal stages in a row are one."""
+    whole = int(observed.lengths.max()) - 1
+    each = [max(math.ceil(whole / number), min(FEWEST, whole)) for number in pieces]
+    return [size for i, size in enumerate(each) if not i or size != each[i - 1]]
 
-    A piece has at least two intervals, where its series has; the last one of a series may be shorter.
-    """
-    lengths = observed.lengths
-    size = max(math.ceil((lengths.max() - 1) / pieces), FEWEST)
-    begins = [(i, first) for i, k in enumerate(lengths) for first in range(0, max(k - 1, 1), size)]
+
+def cut(observed: Observations, size: int) -> Cuts:
+    """Cut series into pieces of so many intervals; the last piece of a series may be shorter."""
+    begins = [
+        (i, first)
+        for i, k in enumerate(observed.lengths)
+        for first in range(0, max(k - 1, 1), size)
+    ]
     owner, first = (np.array(column) for column in zip(*begins, strict=True))
-    rows = np.minimum(first[:, None] + np.arange(size + 1), lengths[owner, None] - 1)
+    rows = np.minimum(first[:, None] + np.arange(size + 1), observed.lengths[owner, None] - 1)
     return Cuts(owner, rows)
 
 
-def stages(observed: Observations, pieces: Sequence[int]) -> list[Cuts]:
-    """The cuts of all stages, without those that would repeat the one before.
+def stages(observed: Observations, sizes: Sequence[int]) -> list[Cuts]:
+    """The cuts of all stages.
 
     Where there is little data all stages get one shape, filled up with empty pieces: compiling a stage would take
     longer than what the filling costs.
     """
-    cuts: list[Cuts] = []
-    for number in pieces:
-        following = cut(observed, number)
-        if not cuts or cuts[-1].rows.shape != following.rows.shape:
-            cuts.append(following)
-    m, h = (max(sizes) for sizes in zip(*(c.rows.shape for c in cuts), strict=True))
+    cuts = [cut(observed, size) for size in sizes]
+    m, h = (max(axis) for axis in zip(*(c.rows.shape for c in cuts), strict=True))
     if m * h * observed.values.shape[2] > LITTLE:
         return cuts
     return [_filled_up(c, m, h) for c in cuts]
@@ -238,7 +240,8 @@ def fit_series(
     Arguments:
         field: in standard units.
         observed: the series, in the data's units.
-        judged: series to judge by, which choose the best weights; None judges by the training loss.
+        judged: series to judge by, which choose the best weights: followed over pieces as long as the stage's, from
+            their observations; None judges by the training loss.
         units: standard units.
         plan: how.
         key: of the fit.
@@ -248,22 +251,24 @@ def fit_series(
     ours = _in_units(observed, units)
     states = filled(ours)
     weights = np.ones(states.shape[:2]) if weights is None else weights
-    judge = None
-    if judged is not None:
-        theirs = _in_units(judged, units)
-        whole = cut(theirs, 1)
-        pieces = segments(theirs, whole, np.ones(theirs.times.shape))
-        judge = pieces, jnp.asarray(filled(theirs)[whole.owner, whole.rows[:, 0]])
+    intervals = sizes(observed, plan.pieces)
+    found = stages(observed, intervals)
+    theirs = None if judged is None else _in_units(judged, units)
+    judges = found if theirs is None else stages(theirs, intervals)
     history = []
-    for cuts, stage_key in zip(
-        found := stages(observed, plan.pieces), jax.random.split(key, len(found)), strict=True
+    for cuts, judging, stage_key in zip(
+        found, judges, jax.random.split(key, len(found)), strict=True
     ):
         first = cuts.rows[:, 0]
         model = Shooting(field, jnp.asarray(states[cuts.owner, first]))
         pieces = segments(ours, cuts, weights)
+        judge = None
+        if theirs is not None:
+            begins = filled(theirs)[judging.owner, judging.rows[:, 0]]
+            judge = segments(theirs, judging, np.ones(theirs.times.shape)), jnp.asarray(begins)
         loss = ShootingLoss(pieces, judge, plan.solver, plan.continuity)
         numbers = np.arange(len(first), dtype=np.float32)[:, None]
-        rows = np.arange(1 if judge is None else len(judge[1]), dtype=np.float32)[:, None]
+        judged_numbers = np.arange(len(judging.owner), dtype=np.float32)[:, None]
         fitted = fit(
             model,
             # A fit takes two rows at least.
@@ -271,7 +276,7 @@ def fit_series(
             key=stage_key,
             loss=loss,
             settings=plan.training,
-            validation=(numbers if judge is None else rows, None),
+            validation=(judged_numbers, None),
             report=report,
         )
         model, field = fitted.model, fitted.model.field
