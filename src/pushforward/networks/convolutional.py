@@ -37,13 +37,18 @@ def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
 def convolved(x: Array, kernel: Array) -> Array:
     """`x` `(n, h, w, c)` convolved with a kernel `(size, size, c, out)` of odd size, zeros around it.
 
-    XLA's own reverse of a convolution falls back to plain loops on the CPU, which costs some 20 times this one: the
-    input's gradient is a convolution again, with the turned kernel, and the kernel's is a matrix product for each of
-    its pixels. Reverse mode only.
+    Both gradients are written as convolutions of the same form: the input's with the turned kernel, the kernel's with
+    the cotangent as kernel and images in the place of channels. XLA's own reverse says the same by the order of axes,
+    which its CPU backend (JAX 0.10) computes by plain loops wherever it stands in a compiled loop, as all of training
+    and solving does: some 20 times slower. Reverse mode only.
     """
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+    return _convolution(x, kernel, kernel.shape[0] // 2)
+
+
+def _convolution(x: Array, kernel: Array, margin: int) -> Array:
+    margins = [(margin, margin)] * 2
+    axes = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), margins, dimension_numbers=axes)
 
 
 def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
@@ -52,17 +57,11 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 
 def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     x, kernel = kept
-    size, _, c, out = kernel.shape
     by_x = convolved(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-    _, h, w, _ = x.shape
-    padded = jnp.pad(x, ((0, 0), (size // 2, size // 2), (size // 2, size // 2), (0, 0)))
-    columns = cotangent.reshape(-1, out)
-    products = [
-        padded[:, i : i + h, j : j + w].reshape(-1, c).T @ columns
-        for i in range(size)
-        for j in range(size)
-    ]
-    return by_x, jnp.stack(products).reshape(kernel.shape)
+    by_kernel = _convolution(
+        x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), kernel.shape[0] // 2
+    )
+    return by_x, by_kernel.transpose(1, 2, 0, 3)
 
 
 convolved.defvjp(_forward, _backward)
