@@ -269,6 +269,10 @@ def series_of(times, columns=2):
             lambda m: m.encode(Observations(np.zeros((1, 1)), np.full((1, 1, 2), np.nan))),
             "series 0 has no observation",
         ),
+        (
+            lambda m: m.encode(Observations(np.zeros((1, 1)), np.full((1, 1, 2), np.inf))),
+            "must be finite",
+        ),
         (lambda m: as_rows(series_of([0.5, 0.2])), "go back"),
         (lambda m: m.predict(series_of([0.5]), np.zeros((3, 2))), r"\(q,\) or \(1, q\)"),
         (lambda m: m.predict(series_of([0.5]), [np.inf]), "must be finite"),

@@ -178,8 +178,9 @@ class LatentODE(eqx.Module):
 
         def walked(count: int, way: float) -> Array:
             stops = first + way * length * jnp.arange(1, count + 1, dtype=z0.dtype)
-            found: Array = ode.solve(field, z0.T, first, stops[-1], at=stops, **options).ys
-            return found
+            ys = ode.solve(field, z0.T, first, stops[-1], at=stops, **options).ys
+            assert ys is not None
+            return jnp.asarray(ys)
 
         parts = [z0.T[None], walked(self.knots + after, 1.0)]
         if before:
@@ -239,6 +240,8 @@ class LatentODE(eqx.Module):
         )
         if values.ndim != 3 or values.shape[-1] != self.d:
             raise InputError(f"values have shape {values.shape}: (n, k, {self.d}) was expected")
+        if not np.isfinite(observations.values).all():
+            raise InputError("values that were seen must be finite: leave others out as NaN")
         check_order(observations)
         self._flag(observations.times[observations.seen.any(-1)], "observations")
         return times, jnp.where(seen, values, 0.0), seen
