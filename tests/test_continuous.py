@@ -1,5 +1,6 @@
 """Fields, their divergences, continuous flows: beside autodiff, beside each other, and what goes wrong."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,6 +49,36 @@ def test_closed_divergences_are_autodiff(name, field):
             np.testing.assert_allclose(by_tangents, trace, rtol=1e-10)
             if name == "potential":
                 np.testing.assert_allclose(jacobian, jacobian.swapaxes(1, 2), atol=1e-12)
+
+
+def test_a_prepared_field_is_the_same_field():
+    """What is computed once for a solve changes neither values nor gradients."""
+    x = jax.random.normal(KEY, (5, 3))
+    field = perturbed(MLPField(3, width=8, key=KEY), KEY, 0.3)
+
+    def value(field, ready):
+        found = divergence(field.prepared() if ready else field, 0.3, x)
+        return found[1].sum(), found
+
+    for ready in (jax.grad(lambda f, r: value(f, r)[0]), lambda f, r: value(f, r)[1]):
+        plain, prepared = (jax.tree.leaves(ready(field, r)) for r in (False, True))
+        for a, b in zip(plain, prepared, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_the_residual_of_hamilton_and_jacobi_is_about_acceleration():
+    """Its gradient is minus the acceleration `df/dt + (df/dx) f`, by autodiff; a constant speed has none."""
+    with jax.enable_x64(True):
+        field = PotentialField(3, width=8, condition=2, key=KEY)
+        field = jax.tree.map(lambda a: a.astype(jnp.float64), perturbed(field, KEY, 0.3))
+        x, c = jax.random.normal(KEY, (5, 3), jnp.float64), jnp.ones((5, 2))
+        slope = jax.grad(lambda x: field.hjb_residual(0.4, x, c).sum())(x)
+        value = field(0.4, x, c)
+        _, acceleration = jax.jvp(lambda t, x: field(t, x, c), (0.4, x), (1.0, value))
+        np.testing.assert_allclose(slope, -acceleration, rtol=1e-10, atol=1e-12)
+        still = jax.tree.map(jnp.zeros_like, field)
+        still = eqx.tree_at(lambda f: f.linear, still, jnp.asarray([1.0, -2.0, 0.5]))
+        np.testing.assert_allclose(still.hjb_residual(0.4, x, c), -(1 + 4 + 0.25) / 2)
 
 
 def test_time_and_condition_matter():
@@ -135,6 +166,15 @@ def test_regularisers_and_steer_are_for_training_only():
     times = np.linspace(0.995, 0.005, 100)
     speed = np.mean([(plain.field(t, y) ** 2).sum(1) for t, y in zip(times, path, strict=True)], 0)
     np.testing.assert_allclose(plain.inverse(x, key=key)[1] - energy, 0.1 * speed, rtol=1e-3)
+    potential = perturbed(PotentialField(2, width=8, key=KEY), jax.random.key(1), 0.5)
+    straight, bent = (
+        Continuous(potential, hjb=w, solver=Solver(rtol=2e-6, atol=1e-6)) for w in (0.0, 0.1)
+    )
+    np.testing.assert_array_equal(bent.inverse(x)[1], straight.inverse(x)[1])
+    path = pf.ode.solve(potential, x, 1.0, 0.0, at=times, rtol=1e-5, atol=1e-5).ys
+    residual = [np.abs(potential.hjb_residual(t, y)) for t, y in zip(times, path, strict=True)]
+    asked = straight.inverse(x, key=key)[1] - bent.inverse(x, key=key)[1]
+    np.testing.assert_allclose(asked, 0.1 * np.mean(residual, 0), rtol=2e-2, atol=1e-4)
     steered = example(steer=0.5)
     np.testing.assert_array_equal(steered.inverse(x)[0], plain.inverse(x)[0])
     assert np.abs(steered.inverse(x, key=key)[0] - plain.inverse(x)[0]).max() > 1e-3
@@ -210,6 +250,7 @@ def test_what_makes_no_sense_is_refused():
         ({"time": 0.0}, "time=0"),
         ({"steer": 1.0}, "steer=1"),
         ({"kinetic": -1.0}, "kinetic=-1"),
+        ({"hjb": 0.1}, "PotentialField"),
     ):
         with pytest.raises(InputError, match=words):
             Continuous(field, **options)

@@ -11,7 +11,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
 from pushforward.errors import InputError
-from pushforward.fields import AbstractField, divergence
+from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
 from pushforward.rows import Shape, broadcast_rows
 
@@ -42,12 +42,14 @@ class Continuous(AbstractBijection):
         solver: how to solve; default `Solver()`.
         kinetic: weight of `int |f|^2 dt` while training; default 0 (RNODE's, OT-Flow's).
         jacobian: weight of `int |df/dx v|^2 dt`, v the probe, whose expectation is the Frobenius norm; default 0.
+        hjb: weight of `int |d phi/dt - |grad phi|^2 / 2| dt`, for a `PotentialField`; default 0 (OT-Flow's).
         steer: while training T is drawn from `[T - steer, T + steer]`; default 0.
 
     Raises `InputError` for a time or weights out of range.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Grathwohl et al. 2019, arXiv 1810.01367 (FFJORD); Finlay et al. 2020,
-    arXiv 2002.02798 (RNODE); Ghosh et al. 2020, arXiv 2006.10711 (STEER).
+    arXiv 2002.02798 (RNODE); Onken et al. 2021, arXiv 2006.00104 (OT-Flow); Ghosh et al. 2020, arXiv 2006.10711
+    (STEER).
 
     ```python
     >>> import jax, pushforward as pf
@@ -66,6 +68,7 @@ class Continuous(AbstractBijection):
     solver: Solver = eqx.field(static=True)
     kinetic: float = eqx.field(static=True)
     jacobian: float = eqx.field(static=True)
+    hjb: float = eqx.field(static=True)
     steer: float = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
@@ -81,6 +84,7 @@ class Continuous(AbstractBijection):
         solver: Solver | None = None,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
+        hjb: float = 0.0,
         steer: float = 0.0,
     ):
         if isinstance(field, AbstractField):
@@ -89,11 +93,17 @@ class Continuous(AbstractBijection):
             raise InputError(f"event_shape={event_shape}: the shape (d,) of a vector was expected")
         if not time > 0 or not 0 <= steer < time:
             raise InputError(f"time={time}, steer={steer}: 0 <= steer < time was expected")
-        if kinetic < 0 or jacobian < 0:
-            raise InputError(f"kinetic={kinetic}, jacobian={jacobian}: weights of at least 0 are")
+        if kinetic < 0 or jacobian < 0 or hjb < 0:
+            raise InputError(
+                f"kinetic={kinetic}, jacobian={jacobian}, hjb={hjb}: weights of at least 0 were expected"
+            )
+        if hjb and not isinstance(field, PotentialField):
+            raise InputError(
+                f"hjb={hjb} needs a field that has a potential: give a PotentialField, or hjb=0"
+            )
         self.field, self.time, self.solver = field, float(time), solver or Solver()
         self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
-        self.kinetic, self.jacobian, self.steer = kinetic, jacobian, steer
+        self.kinetic, self.jacobian, self.hjb, self.steer = kinetic, jacobian, hjb, steer
         self.event_shape, self.condition_shape = event_shape, condition_shape
 
     def forward_rows(
@@ -124,8 +134,9 @@ class Continuous(AbstractBijection):
             noise = jnp.broadcast_to(
                 jax.random.rademacher(jax.random.key(0), (d,), x.dtype), x.shape
             )
-        weights = (0.0, 0.0) if key is None else (self.kinetic, self.jacobian)
-        moving = _Moving(self.field, condition, noise, *weights)
+        weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
+        field = self.field.prepared() if isinstance(self.field, AbstractField) else self.field
+        moving = _Moving(field, condition, noise, *weights)
         nothing = jnp.zeros_like(end)
         interval = (nothing, end) if ahead else (end, nothing)
         found = _integrated(moving, x, interval, self.solver, key is None)
@@ -201,6 +212,12 @@ class _Moving(eqx.Module):
     noise: Array | None
     kinetic: float = eqx.field(static=True, default=0.0)
     jacobian: float = eqx.field(static=True, default=0.0)
+    hjb: float = eqx.field(static=True, default=0.0)
+
+    @property
+    def penalises(self) -> bool:
+        """Whether the regularisers' integral is part of the state."""
+        return bool(self.kinetic or self.jacobian or self.hjb)
 
     def __call__(self, t: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
         x, *_ = state
@@ -212,8 +229,11 @@ class _Moving(eqx.Module):
         else:
             value, trace = divergence(self.field, t, x, self.noise, condition=self.condition)
             penalty = jnp.zeros(len(x), x.dtype)
-        if not self.kinetic and not self.jacobian:
+        if not self.penalises:
             return value, trace
+        if self.hjb:
+            residual = self.field.hjb_residual(t, x, self.condition)
+            penalty = penalty + self.hjb * jnp.abs(residual)
         return value, trace, penalty + self.kinetic * jnp.square(value).sum(1)
 
 
@@ -236,7 +256,7 @@ class _WithScore(eqx.Module):
 def _integrated(
     moving: _Moving, x: Array, interval: tuple[Array, Array], solver: Solver, per_row: bool
 ) -> tuple[Array, Array]:
-    parts = 2 if moving.kinetic or moving.jacobian else 1
+    parts = 2 if moving.penalises else 1
     state = (x, *(jnp.zeros(len(x), x.dtype) for _ in range(parts)))
     solution = solve(moving, state, *interval, **solver.options(per_row))
     value, log_det, *penalty = solution.y1

@@ -34,6 +34,10 @@ class AbstractField(eqx.Module):
             condition: `(n, *condition)`, if the field takes one.
         """
 
+    @abstractmethod
+    def prepared(self) -> "AbstractField":
+        """The same field for many calls: what depends on neither time nor rows is computed once."""
+
     def __call__(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> Float[Array, "n d"]:

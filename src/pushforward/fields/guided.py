@@ -48,6 +48,11 @@ class GuidedField(AbstractField):
         self.field, self.weight = field, float(weight)
         self.event_shape, self.condition_shape = field.event_shape, condition_shape
 
+    def prepared(self) -> "GuidedField":
+        condition_shape = self.condition_shape
+        assert condition_shape is not None
+        return GuidedField(self.field.prepared(), condition_shape, weight=self.weight)
+
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:

@@ -74,6 +74,9 @@ class PlanarField(AbstractField):
         self.gate_out = uniform_weights(keys[6], (HIDDEN, width), HIDDEN)
         self.gate_offsets = jnp.zeros(width)
 
+    def prepared(self) -> "PlanarField":
+        return self
+
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:

@@ -55,6 +55,7 @@ class MLPField(AbstractField):
     last: Float[Array, "width d"]
     last_bias: Float[Array, " d"]
     clock: tuple[Array, ...]
+    overlap: Float[Array, "width width"] | None
     time: str = eqx.field(static=True)
     activation: str = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
@@ -97,7 +98,19 @@ class MLPField(AbstractField):
             uniform_weights(k, shape, max(shape[0], 1)) if shape[0] else jnp.zeros(shape[1:])
             for k, shape in zip(jax.random.split(keys[5], len(shapes)), shapes, strict=True)
         )
+        self.overlap = None
         self.time, self.activation = time, activation
+
+    def prepared(self) -> "MLPField":
+        if len(self.bias) != 2:
+            return self
+        return eqx.tree_at(
+            lambda field: field.overlap, self, self._overlap(), is_leaf=lambda leaf: leaf is None
+        )
+
+    def _overlap(self) -> Float[Array, "width width"]:
+        """`M = W_2 o (W_3 W_1)^T`."""
+        return self.hidden[0] * (self.last @ self.first).T
 
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
@@ -116,8 +129,8 @@ class MLPField(AbstractField):
         if depth == 1:
             return f, slopes[0] @ (self.first * self.last.T).sum(0)
         if depth == 2:
-            m = self.hidden[0] * (self.last @ self.first).T
-            return f, ((slopes[0] @ m) * slopes[1]).sum(1)
+            overlap = self._overlap() if self.overlap is None else self.overlap
+            return f, ((slopes[0] @ overlap) * slopes[1]).sum(1)
         return f, None
 
     def _at_time(self, t: Array) -> tuple[list[Array], list[Array]]:

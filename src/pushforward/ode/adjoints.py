@@ -16,7 +16,8 @@ from jaxtyping import Array
 
 from pushforward.ode.control import Control
 from pushforward.ode.loop import Record, Walk, walk
-from pushforward.ode.step import Slope, State, along_rows, increment, moved, stages, step, where
+from pushforward.ode.replay import plus, replayed, zeros
+from pushforward.ode.step import Slope, State, along_rows, increment, moved, stages, where
 
 
 @dataclass(frozen=True)
@@ -179,79 +180,14 @@ def _solved_backward(
         return backsolved(adjoint, inputs, rest, control, end, given)[0]
     if isinstance(adjoint, Reversible):
         return _reversed(adjoint, inputs, rest, control, record, end, twin, given)
-    return _replayed(adjoint, inputs, rest, control, record, given)
-
-
-def _zeros(tree: Any) -> Any:
-    return jax.tree.map(jnp.zeros_like, tree)
-
-
-def _plus(a: Any, b: Any) -> Any:
-    return jax.tree.map(jnp.add, a, b)
-
-
-def _replayed(
-    adjoint: Adjoint, inputs: Inputs, rest: Any, control: Control, record: Record, given: State
-) -> Inputs:
-    """Step by step backwards, from the nearest state kept."""
     arrays, times, y = inputs
 
-    def taken(arrays: Any, times: Any, y: State, i: Array) -> State:
-        slope = _slope(arrays, rest, times)
-        return step(slope, control.tableau, record.starts[i], record.sizes[i], y)
+    def slope_of(held: Any) -> Slope:
+        return _slope(held[0], rest, held[1])
 
-    def back(i: Array, y: State, carry: Any) -> Any:
-        cotangent, total = carry
-        _, pull = jax.vjp(lambda arrays, times, y: taken(arrays, times, y, i), arrays, times, y)
-        *others, cotangent = pull(cotangent)
-        return cotangent, _plus(total, tuple(others))
-
-    def kept(j: Array) -> State:
-        return jax.tree.map(lambda leaf: leaf[j], record.states)
-
-    carry = (given, _zeros((arrays, times)))
-    most = control.max_steps if control.steps is None else control.steps
-    slots = _slots(adjoint, control)
-    if most <= slots:
-
-        def one(i: Array, carry: Any) -> Any:
-            n = record.taken - 1 - i
-            return back(n, kept(n), carry)
-
-        cotangent, total = jax.lax.fori_loop(0, record.taken, one, carry)
-        return (*total, cotangent)
-
-    longest = 2
-    while longest * slots < most:
-        longest *= 2
-    room = jax.tree.map(lambda leaf: jnp.zeros((longest, *leaf.shape), leaf.dtype), y)
-
-    def block(i: Array, carry: Any) -> Any:
-        room, carry = carry
-        stretches = -(-record.taken // record.stride)
-        j = stretches - 1 - i
-        first = j * record.stride
-        n = jnp.minimum(record.stride, record.taken - first)
-
-        def put(room: Any, k: Array, y: State) -> Any:
-            return jax.tree.map(lambda to, leaf: to.at[k].set(leaf), room, y)
-
-        def ahead(k: Array, at: Any) -> Any:
-            room, y = at
-            y = taken(arrays, times, y, first + k - 1)
-            return put(room, k, y), y
-
-        y = kept(j)
-        room, _ = jax.lax.fori_loop(1, n, ahead, (put(room, jnp.zeros((), jnp.int32), y), y))
-
-        def one(k: Array, carry: Any) -> Any:
-            at = n - 1 - k
-            return back(first + at, jax.tree.map(lambda leaf: leaf[at], room), carry)
-
-        return room, jax.lax.fori_loop(0, n, one, carry)
-
-    stretches = -(-record.taken // record.stride)
-    _, (cotangent, total) = jax.lax.fori_loop(0, stretches, block, (room, carry))
+    total, cotangent = replayed(
+        slope_of, (arrays, times), y, control, record, _slots(adjoint, control), given
+    )
     return (*total, cotangent)
 
 
@@ -281,25 +217,25 @@ def _reversed(
         change, pull = jax.vjp(
             lambda arrays, times, y: grown(arrays, times, y, s + h, -h), arrays, times, y1
         )
-        z0 = _plus(z1, change)
+        z0 = plus(z1, change)
         *others, of_y = pull(jax.tree.map(jnp.negative, z_bar))
-        total, y_bar_1 = _plus(total, tuple(others)), _plus(y_bar, of_y)
+        total, y_bar_1 = plus(total, tuple(others)), plus(y_bar, of_y)
         # y1 = mix y0 + (1 - mix) z0 + F(s, h, z0)
         change, pull = jax.vjp(
             lambda arrays, times, z: grown(arrays, times, z, s, h), arrays, times, z0
         )
         y0 = jax.tree.map(lambda y, z, c: (y - (1 - mix) * z - c) / mix, y1, z0, change)
         *others, of_z = pull(y_bar_1)
-        total = _plus(total, tuple(others))
+        total = plus(total, tuple(others))
         z_bar_0 = jax.tree.map(lambda a, b, c: a + b + (1 - mix) * c, z_bar, of_z, y_bar_1)
         y_bar_0 = jax.tree.map(lambda g: mix * g, y_bar_1)
         # A row without a step stays as it is: the pair is not mixed for it either.
         pairs = ((y0, y1), (z0, z1), (y_bar_0, y_bar), (z_bar_0, z_bar))
         return (*(where(here, new, old) for new, old in pairs), total)
 
-    start = (end, twin, given, _zeros(given), _zeros((arrays, times)))
+    start = (end, twin, given, zeros(given), zeros((arrays, times)))
     _, _, y_bar, z_bar, total = jax.lax.fori_loop(0, record.taken, one, start)
-    return (*total, _plus(y_bar, z_bar))
+    return (*total, plus(y_bar, z_bar))
 
 
 def backsolved(
@@ -307,7 +243,7 @@ def backsolved(
 ) -> tuple[Inputs, Walk]:
     """State, adjoint and the integrals of parameters and times, from 1 to 0."""
     arrays, times, _ = inputs
-    integrals = _zeros((arrays, times))
+    integrals = zeros((arrays, times))
 
     def slope(r: Array, state: Any) -> Any:
         y, adjoint_state, _ = state

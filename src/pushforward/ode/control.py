@@ -1,12 +1,13 @@
 """How long a step may be: error norms, the next step's size, the first step's."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.ode.step import Slope, State, moved
+from pushforward.ode.step import Slope, State, along_rows
 from pushforward.ode.tableaus import Tableau
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
@@ -65,9 +66,12 @@ def counted(state: State, ignored: int) -> State:
 
 
 def first_size(
-    slope: Slope, y: State, k: State, control: Control, n: int | None, ignored: int
-) -> Array:
-    """The first step, from the sizes of state, slope and change of slope (Hairer, Norsett & Wanner 1993, II.4)."""
+    slope: Slope, y: State, control: Control, n: int | None, ignored: int
+) -> tuple[State, Array]:
+    """The slope at the start and the first step, from the sizes of state, slope and change of slope.
+
+    Two calls of the field. Source: Hairer, Norsett & Wanner 1993, II.4.
+    """
     order, per_row = control.tableau.order, control.per_row
     leaves = jax.tree.leaves(counted(y, ignored))
     scales = [control.atol + control.rtol * jnp.abs(leaf) for leaf in leaves]
@@ -77,14 +81,24 @@ def first_size(
         return rms([v / s for v, s in zip(found, scales, strict=True)], per_row)
 
     start = jnp.zeros(() if n is None else (n,), scales[0].dtype)
-    d0, d1 = size(y), size(k)
-    small = (d0 < 1e-5) | (d1 < 1e-5)
-    h0 = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1.0, d1))
-    h0 = jnp.minimum(h0, 1.0).astype(start.dtype)
-    after = slope(start + h0, moved(y, h0, [k], [1.0]))
-    d2 = size(jax.tree.map(jnp.subtract, after, k)) / h0
+    d0 = size(y)
+
+    # Two turns of a loop, so that the compiler meets the field once.
+    def look(i: Array, seen: Any) -> Any:
+        _, k, h0 = seen
+        at = jax.tree.map(lambda y, k: y + along_rows(h0, y).astype(y.dtype) * k, y, k)
+        found = slope(start + h0, at)
+        d1 = size(found)
+        small = (d0 < 1e-5) | (d1 < 1e-5)
+        ahead = jnp.where(small, 1e-6, 0.01 * d0 / jnp.where(small, 1.0, d1))
+        ahead = jnp.minimum(ahead, 1.0).astype(start.dtype)
+        return k, found, jnp.where(i == 0, ahead, h0)
+
+    nothing = jax.tree.map(jnp.zeros_like, y)
+    k, after, h0 = jax.lax.fori_loop(0, 2, look, (nothing, nothing, start))
+    d1, d2 = size(k), size(jax.tree.map(jnp.subtract, after, k)) / h0
     most = jnp.maximum(d1, d2)
     h1 = jnp.where(most <= 1e-15, jnp.maximum(1e-6, 1e-3 * h0), (0.01 / most) ** (1 / (order + 1)))
     # A slope that is nothing (an interval of length nothing): one step does it.
     h = jnp.where((d1 == 0) & (d2 == 0), 1.0, jnp.minimum(100 * h0, h1))
-    return jnp.where(jnp.isfinite(h), jnp.clip(h, 1e-8, 1.0), 1e-3).astype(start.dtype)
+    return k, jnp.where(jnp.isfinite(h), jnp.clip(h, 1e-8, 1.0), 1e-3).astype(start.dtype)

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from pushforward.ode.control import Control, counted, error_ratio, first_size, next_size
-from pushforward.ode.step import Slope, State, increment, moved, stages, where
+from pushforward.ode.step import Slope, State, moved, parts, put, stage_loop, where
 
 RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
+SLOPES = 16
+"""For how many steps the slopes at the stages are kept: as many as states for most flows, at a bounded price."""
 """Status codes: still running, reached the end, too many steps, step too short, field not finite."""
 
 
@@ -17,13 +19,14 @@ class Record(NamedTuple):
     """The steps that were taken, for whoever has to take them again.
 
     Step `i < taken` began at `starts[i]` and was `sizes[i]` long; a row that did not move in it has size 0. State
-    number `j` of `states` stood before step `j * stride`.
+    number `j` of `states` stood before step `j * stride`; `slopes` are the stages' of the first steps.
     """
 
     taken: Int[Array, ""]
     starts: Array
     sizes: Array
     states: State
+    slopes: State
     stride: Int[Array, ""]
 
 
@@ -73,20 +76,23 @@ def walk(
     fixed, tableau = control.steps, control.tableau
     most = control.max_steps if fixed is None else fixed
     zero = jnp.zeros(shape, dtype)
-    if fixed is None or (tableau.reuses_last and coupling is None):
-        k, calls = slope(zero, y), 1
-    else:
-        k, calls = None, 0
+    k, calls = None, 0
     if fixed is None:
         known = jnp.broadcast_to(h, shape).astype(dtype)
-        found = first_size(slope, y, k, control, n, ignored)
+        k, found = first_size(slope, y, control, n, ignored)
         h = jnp.where(jnp.isfinite(known), jnp.minimum(known, 1.0), found)
-        calls += 1
+        calls = 2
     else:
+        if tableau.reuses_last and coupling is None:
+            k, calls = slope(zero, y), 1
         h = zero + 1.0 / fixed
     times = most if keep_times or slots else 0
-    kept = None
+    kept = slopes = None
     if slots:
+        kept_slopes = min(slots, SLOPES)
+        slopes = jax.tree.map(
+            lambda leaf: jnp.zeros((kept_slopes + 1, len(tableau.a), *leaf.shape), leaf.dtype), y
+        )
         # The last place is for states that are not kept.
         kept = jax.tree.map(lambda leaf: jnp.zeros((slots + 1, *leaf.shape), leaf.dtype), y)
     record = Record(
@@ -94,6 +100,7 @@ def walk(
         starts=jnp.zeros((times, *shape), dtype),
         sizes=jnp.zeros((times, *shape), dtype),
         states=kept,
+        slopes=slopes,
         stride=jnp.ones((), jnp.int32),
     )
     reuse = k if tableau.reuses_last and coupling is None else None
@@ -127,12 +134,17 @@ def walk(
     return jax.lax.while_loop(running, fill, start)
 
 
+def kept(record: Record, i: Array) -> Array:
+    """Whether the state before step `i` is among those kept."""
+    return jax.lax.rem(i, record.stride) == 0
+
+
 def _thinned(states: State) -> State:
     """Every second state, moved to the front."""
 
     def leaf(x: Array) -> Array:
         half = (x.shape[0] - 1) // 2
-        return x.at[:half].set(x[0 : 2 * half : 2])
+        return jax.lax.dynamic_update_slice_in_dim(x, x[0 : 2 * half : 2], 0, 0)
 
     return jax.tree.map(leaf, states)
 
@@ -155,15 +167,19 @@ def _try_step(
     h = jnp.where(active, jnp.where(last, left, at.h), 0.0)
     y, twin = at.y, at.twin
     if coupling is None:
-        slopes = stages(slope, tableau, at.s, h, y, at.slope)
+        stacked = stage_loop(slope, tableau, at.s, h, y, at.slope)
+        slopes = parts(stacked, len(tableau.a))
         after, error_at = moved(y, h, slopes, tableau.b), y
         per_try = len(tableau.a) - (at.slope is not None)
     else:
-        slopes = stages(slope, tableau, at.s, h, twin)
+        stacked = stage_loop(slope, tableau, at.s, h, twin)
+        slopes = parts(stacked, len(tableau.a))
         change = moved(jax.tree.map(jnp.zeros_like, twin), h, slopes, tableau.b)
         mixed = jax.tree.map(lambda y, z: coupling * y + (1 - coupling) * z, y, twin)
         after = jax.tree.map(jnp.add, mixed, change)
-        back = increment(slope, tableau, at.s + h, -h, after)
+        again = stage_loop(slope, tableau, at.s + h, -h, after)
+        nothing = jax.tree.map(jnp.zeros_like, twin)
+        back = moved(nothing, -h, parts(again, len(tableau.a)), tableau.b)
         twin_after, error_at = jax.tree.map(jnp.subtract, twin, back), twin
         per_try = 2 * len(tableau.a)
     if fixed is None:
@@ -180,14 +196,15 @@ def _try_step(
     rejected = active & ~good
     record, count = at.record, at.record.taken
     if record.starts.shape[0]:
-        starts = record.starts.at[count].set(at.s)
-        sizes = record.sizes.at[count].set(jnp.where(good, h, 0.0))
+        starts = put(record.starts, count, at.s)
+        sizes = put(record.sizes, count, jnp.where(good, h, 0.0))
         record = record._replace(starts=starts, sizes=sizes)
     if slots:
-        kept = count % record.stride == 0
-        place = jnp.where(kept, count // record.stride, slots)
-        states = jax.tree.map(lambda to, leaf: to.at[place].set(leaf), record.states, y)
-        record = record._replace(states=states)
+        place = jnp.where(kept(record, count), jax.lax.div(count, record.stride), slots)
+        states = put(record.states, place, y)
+        most_slopes = jax.tree.leaves(record.slopes)[0].shape[0] - 1
+        slopes_kept = put(record.slopes, jnp.minimum(count, most_slopes), stacked)
+        record = record._replace(states=states, slopes=slopes_kept)
     record = record._replace(taken=count + good.any())
     s = jnp.where(good, jnp.where(last, 1.0, at.s + h), at.s)
     tries = at.tries + 1

@@ -16,12 +16,14 @@ from pushforward.ode.adjoints import (
     Adjoint,
     Advanced,
     Backsolve,
+    Direct,
     Reversible,
     advance,
     backsolved,
 )
 from pushforward.ode.control import Control
 from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
+from pushforward.ode.packing import PackedField, Packing, packing_of
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
 
@@ -241,6 +243,11 @@ def _solve(
         # What a function closes over becomes its leaves, so that gradients reach it.
         field = eqx.filter_closure_convert(field, along_rows(t0, jax.tree.leaves(y0)[0]), y0)
     shape = rows if control.per_row else ()
+    packing = None
+    if not isinstance(adjoint, Direct):
+        packing = packing_of(y0, control.per_row or t0.ndim > 0)
+    if packing is not None:
+        field, y0 = PackedField(field, packing), packing.pack(y0)
 
     def interval(at: _Found, times: tuple[Array, Array]) -> tuple[_Found, State]:
         """Solve from one time to the next; steps go on with the length they had, in units of time."""
@@ -268,10 +275,17 @@ def _solve(
         size=jnp.full(shape, jnp.nan, t0.dtype),
     )
     if stops is None:
-        return _marked(interval(start, (t0, t1))[0])
+        return _unpacked(_marked(interval(start, (t0, t1))[0]), packing)
     times = jnp.concatenate([t0[None], stops, t1[None]])
     end, ys = jax.lax.scan(interval, start, (times[:-1], times[1:]))
-    return _marked(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys)))
+    return _unpacked(_marked(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys))), packing)
+
+
+def _unpacked(found: _Found, packing: Packing | None) -> _Found:
+    if packing is None:
+        return found
+    ys = None if found.ys is None else packing.unpack(found.ys)
+    return found._replace(y1=packing.unpack(found.y1), ys=ys)
 
 
 def _marked(found: _Found) -> _Found:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from pushforward.ode.tableaus import Tableau
@@ -20,9 +21,13 @@ def along_rows(value: Array, leaf: Array) -> Array:
     return value if value.ndim == 0 else value.reshape(-1, *[1] * (leaf.ndim - 1))
 
 
-def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float]) -> State:
+def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float | Array]) -> State:
     """`y + h sum_i w_i k_i`; slopes of weight 0 are left out."""
-    pairs = [(w, k) for w, k in zip(weights, slopes, strict=False) if w != 0.0]
+    pairs = [
+        (w, k)
+        for w, k in zip(weights, slopes, strict=False)
+        if not (isinstance(w, float) and w == 0.0)
+    ]
     if not pairs:
         return y
     factors = [w for w, _ in pairs]
@@ -49,16 +54,59 @@ def stages(
     return slopes
 
 
+def stage_loop(
+    slope: Slope, tableau: Tableau, s: Array, h: Array, y: State, first: State | None = None
+) -> State:
+    """What `stages` finds, stacked on a leading axis, by a loop: the compiler meets the field once.
+
+    A derivative through the loop would store and copy what every stage computes: see `replay.pulled`.
+    """
+    count, begin = len(tableau.a), 0 if first is None else 1
+    slopes = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
+    if first is not None:
+        slopes = put(slopes, 0, first)
+    if count - begin > 1:
+        return jax.lax.fori_loop(
+            begin, count, lambda i, k: put(k, i, slope(*stage(tableau, s, h, y, k, i))), slopes
+        )
+    return put(slopes, begin, slope(*stage(tableau, s, h, y, slopes, jnp.asarray(begin))))
+
+
+def stage(
+    tableau: Tableau, s: Array, h: Array, y: State, slopes: State, i: Array
+) -> tuple[Array, State]:
+    """Where stage `i` looks: the fraction of the interval, and the state."""
+    count = len(tableau.a)
+    rows = np.array([[*row, *[0.0] * (count - len(row))] for row in tableau.a])
+    weights = jnp.asarray(rows, jnp.result_type(*jax.tree.leaves(y)))[i]
+    node = jnp.asarray(np.array(tableau.c), s.dtype)[i]
+    # Entries of no method's use are left out: a last column.
+    used = [weights[j] if rows[:, j].any() else 0.0 for j in range(count)]
+    return s + node * h, moved(y, h, parts(slopes, count), used)
+
+
+def put(to: State, i: int | Array, state: State) -> State:
+    """The stacked states with one of them replaced."""
+    return jax.tree.map(
+        lambda to, leaf: jax.lax.dynamic_update_index_in_dim(to, leaf, i, 0), to, state
+    )
+
+
+def taken(states: State, i: int | Array) -> State:
+    """One of stacked states."""
+    return jax.tree.map(lambda leaf: jax.lax.dynamic_index_in_dim(leaf, i, 0, False), states)
+
+
+def parts(states: State, count: int) -> list[State]:
+    """Stacked states as a list."""
+    return [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(count)]
+
+
 def increment(slope: Slope, tableau: Tableau, s: Array, h: Array, y: State) -> State:
     """What one step adds to the state."""
     slopes = stages(slope, tableau, s, h, y)
     nothing = jax.tree.map(jnp.zeros_like, y)
     return moved(nothing, h, slopes, tableau.b)
-
-
-def step(slope: Slope, tableau: Tableau, s: Array, h: Array, y: State) -> State:
-    """The state after one step."""
-    return moved(y, h, stages(slope, tableau, s, h, y), tableau.b)
 
 
 def where(condition: Array, a: State, b: State) -> State:

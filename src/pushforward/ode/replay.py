@@ -1,0 +1,141 @@
+"""The gradient of steps that were taken: each one again, backwards, from the states that were kept."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from pushforward.ode.control import Control
+from pushforward.ode.loop import Record
+from pushforward.ode.step import Slope, State, moved, parts, put, stage, stage_loop, taken
+from pushforward.ode.tableaus import Tableau
+
+
+def zeros(tree: Any) -> Any:
+    return jax.tree.map(jnp.zeros_like, tree)
+
+
+def plus(a: Any, b: Any) -> Any:
+    return jax.tree.map(jnp.add, a, b)
+
+
+def replayed(
+    slope_of: Callable[[Any], Slope],
+    held: Any,
+    y: State,
+    control: Control,
+    record: Record,
+    slots: int,
+    given: State,
+) -> tuple[Any, State]:
+    """The gradients by `held`, and by the state at the start.
+
+    Arguments:
+        slope_of: the slope as a function of what gradients are for.
+        held: that, a pytree of arrays.
+        y: a state, for its shapes.
+        control, record, slots: of the walk that is taken again.
+        given: the gradient by the state at the end.
+    """
+    slope, tableau = slope_of(held), control.tableau
+    known = jax.tree.leaves(record.slopes)[0].shape[0] - 1
+
+    def back(i: Array, y: State, carry: Any) -> Any:
+        s, h = taken(record.starts, i), taken(record.sizes, i)
+        slopes = jax.lax.cond(
+            i < known,
+            lambda: taken(record.slopes, i),
+            lambda: stage_loop(slope, tableau, s, h, y),
+        )
+        return pulled(slope_of, held, tableau, s, h, y, slopes, carry)
+
+    most = control.max_steps if control.steps is None else control.steps
+    carry = (zeros(held), given)
+    if most <= slots:
+
+        def one(i: Array, carry: Any) -> Any:
+            n = record.taken - 1 - i
+            return back(n, taken(record.states, n), carry)
+
+        return jax.lax.fori_loop(0, record.taken, one, carry)
+
+    longest = 2
+    while longest * slots < most:
+        longest *= 2
+    room = jax.tree.map(lambda leaf: jnp.zeros((longest, *leaf.shape), leaf.dtype), y)
+    stretches = jax.lax.div(record.taken + record.stride - 1, record.stride)
+
+    def block(i: Array, carry: Any) -> Any:
+        room, carry = carry
+        j = stretches - 1 - i
+        first = j * record.stride
+        n = jnp.minimum(record.stride, record.taken - first)
+
+        def ahead(k: Array, at: Any) -> Any:
+            room, y = at
+            s, h = taken(record.starts, first + k - 1), taken(record.sizes, first + k - 1)
+            slopes = stage_loop(slope, tableau, s, h, y)
+            y = moved(y, h, parts(slopes, len(tableau.a)), tableau.b)
+            return put(room, k, y), y
+
+        y = taken(record.states, j)
+        room, _ = jax.lax.fori_loop(1, n, ahead, (put(room, 0, y), y))
+
+        def one(k: Array, carry: Any) -> Any:
+            at = n - 1 - k
+            return back(first + at, taken(room, at), carry)
+
+        return room, jax.lax.fori_loop(0, n, one, carry)
+
+    _, carry = jax.lax.fori_loop(0, stretches, block, (room, carry))
+    return carry
+
+
+def pulled(
+    slope_of: Callable[[Any], Slope],
+    held: Any,
+    tableau: Tableau,
+    s: Array,
+    h: Array,
+    y: State,
+    slopes: State,
+    carry: tuple[Any, State],
+) -> tuple[Any, State]:
+    """One step's derivative, transposed: stage by stage, the last one first.
+
+        kbar_i = h (b_i ybar_1 + sum_l a_li Ybar_l),  Ybar_i = (dk_i/dY_i)^T kbar_i,  ybar_0 = ybar_1 + sum_i Ybar_i
+
+    Written out, as the slopes are known: nothing has to be stored between stages, and the compiler meets the field's
+    derivative once.
+
+    Arguments:
+        slopes: at the step's stages.
+        carry: what was found for `held` so far, and the gradient by the state after the step.
+    """
+    total, after = carry
+    # The last stage of some methods is there for the error and the next step only.
+    count = len(tableau.a) - tableau.reuses_last
+    table = np.zeros((count, count))
+    for i, row in enumerate(tableau.a[:count]):
+        table[i, : len(row)] = row
+    dtype = jnp.result_type(*jax.tree.leaves(y))
+    columns, outer = jnp.asarray(table.T, dtype), jnp.asarray(tableau.b[:count], dtype)
+
+    def one(turn: Array, carry: Any) -> Any:
+        total, bars = carry
+        i = count - 1 - turn
+        column = columns[i]
+        of_stages = parts(bars, count)[1:]
+        weights = [outer[i], *(column[j] for j in range(1, count))]
+        given = moved(zeros(y), h, [after, *of_stages], weights)
+        at, state = stage(tableau, s, h, y, slopes, i)
+        _, pull = jax.vjp(lambda held, state: slope_of(held)(at, state), held, state)
+        more, bar = pull(given)
+        return plus(total, more), put(bars, i, bar)
+
+    bars = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
+    total, bars = jax.lax.fori_loop(0, count, one, (total, bars))
+    return total, jax.tree.map(lambda g, bar: g + bar.sum(0), after, bars)
