@@ -174,6 +174,27 @@ def test_belief_depends_on_times_and_gaps_and_on_no_other_series(model):
         assert (np.abs(model.encode(moved)[0] - mean).max(1) > 1e-5).all()
 
 
+class Probe:
+    """Keeps what the recognition network is shown; no module, so that it is not copied."""
+
+    def __call__(self, inputs, counts):
+        self.shown = inputs, counts
+        return jnp.zeros((len(inputs), 8)), None
+
+
+def test_the_gap_shown_is_the_one_to_the_next_time_that_counts(model):
+    """The second step shows nothing, the last is padding: gaps reach over the one and end before the other."""
+    probe = Probe()
+    times, values = jnp.asarray([[0.2, 0.6, 1.0, 1.6, 1.6]]), jnp.ones((1, 5, 2))
+    seen = jnp.asarray([[[1, 0], [0, 0], [1, 1], [0, 1], [0, 0]]], bool)
+    eqx.tree_at(lambda m: m.recognition, model, probe).encode_rows(times, values, seen)
+    inputs, counts = probe.shown
+    assert counts[0].tolist() == [True, False, True, True, False]
+    np.testing.assert_allclose(inputs[0, counts[0], -1], [0.4, 0.3, 0.0], atol=1e-6)
+    np.testing.assert_allclose(inputs[0, counts[0], -2], [0.1, 0.5, 0.8], atol=1e-6)
+    np.testing.assert_allclose(inputs[0, :, :2], seen[0])
+
+
 def test_the_recurrent_network_is_a_loop_over_the_steps_that_count():
     cell = eqx.nn.GRUCell(3, 4, key=KEY)
     inputs = jax.random.normal(jax.random.key(1), (2, 5, 3))
