@@ -4,6 +4,10 @@ Run: python benchmarks/zoo.py --data moons checkerboard --folder out/zoo     fit
      python docs/figures.py zoo out/zoo                                      draws their densities
      python docs/figures.py layers                                           fits a RealNVP and draws its layers
      python docs/figures.py lines                                            fits an FFJORD and draws its flow lines
+     python docs/figures.py points                                           where a solver evaluates the field
+     python docs/figures.py toys                                             fits FFJORD on toys: density and samples
+     python docs/figures.py planar                                           planar flows beside planar continuous ones
+     python docs/figures.py probes                                           variance of the two noises of Hutchinson
 """
 
 from __future__ import annotations
@@ -22,6 +26,7 @@ import numpy as np
 
 import pushforward as pf
 from pushforward.data.toys import toy
+from pushforward.testing import perturbed
 
 IMAGES = Path(__file__).parent / "img"
 COLUMNS, POINTS = 8, 120
@@ -128,16 +133,140 @@ def lines() -> None:
     figure.savefig(IMAGES / "flow_lines.png", dpi=110)
 
 
+def points() -> None:
+    """A residual network of six layers, and the equation that it is a coarse solution of, with the solver's calls."""
+
+    def slope(t: Any, y: Any) -> Any:
+        return 1.5 * jnp.sin(2 * y + 6 * t) + 3 * jnp.exp(-100 * (t - 0.6) ** 2) * jnp.tanh(2 * y)
+
+    starts, layers, seen = np.linspace(-2.1, 2.1, 7), 6, []
+
+    def watched(t: Any, y: Any) -> Any:
+        jax.debug.callback(lambda t, y: seen.append((float(t), float(y[0]))), t, y)
+        return slope(t, y)
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(8.5, 3.4))
+    at = np.linspace(0, 1, 201)[1:-1]
+    for start in starts:
+        path = [start]
+        for i in range(layers):
+            path.append(float(path[-1] + slope(i / layers, path[-1]) / layers))
+        left.plot(path, range(layers + 1), "o-", color="0.3", ms=4, lw=1)
+        y = jnp.asarray([start], jnp.float32)
+        seen.clear()
+        pf.ode.solve(watched, y, 0.0, 1.0, rtol=1e-4, atol=1e-4)
+        jax.effects_barrier()
+        called = np.array(seen)
+        ys = pf.ode.solve(slope, y, 0.0, 1.0, at=at, rtol=1e-5, atol=1e-5).ys
+        right.plot(np.asarray(ys)[:, 0], at, color="0.3", lw=1)
+        right.plot(called[:, 1], called[:, 0], "o", color="tab:red", ms=2)
+        right.text(start, -0.1, str(len(called)), fontsize=6, ha="center")
+    left.set_ylabel("depth")
+    left.set_title(f"residual network, {layers} layers", fontsize=9)
+    right.set_ylabel("time")
+    right.set_title("neural ODE: where the solver calls the field, how often", fontsize=9)
+    for axis in (left, right):
+        axis.set_xlim(-4.2, 3)
+    right.set_ylim(-0.15, 1.05)
+    left.set_yticks(range(layers + 1))
+    figure.tight_layout(pad=0.5)
+    figure.savefig(IMAGES / "evaluation_points.png", dpi=110)
+
+
+def fitted(flow: Any, name: str, steps: int) -> tuple[Any, np.ndarray, float]:
+    """A flow fitted to a toy, the toy's rows, and held-out nats."""
+    x, held = (toy(name, n, seed=seed).astype(np.float32) for n, seed in ((20_000, 0), (5_000, 1)))
+    settings = pf.Training(max_steps=steps, batch=512, patience=1.0)
+    flow = pf.fit(flow, jnp.asarray(x), key=jax.random.key(1), settings=settings).model
+    return flow, x, float(jnp.mean(flow.log_prob(jnp.asarray(held))))
+
+
+def on_grid(flow: Any, reach: float) -> np.ndarray:
+    """The density on a square's grid."""
+    at = (np.arange(POINTS) + 0.5) / POINTS * 2 * reach - reach
+    rows = np.stack(np.meshgrid(at, at), -1).reshape(-1, 2)
+    return np.exp(flow.log_prob(jnp.asarray(rows, jnp.float32))).reshape(POINTS, POINTS)
+
+
+def toys() -> None:
+    """FFJORD's figure: data, density and samples of several toys."""
+    names = ("eight_gaussians", "pinwheel", "spirals", "checkerboard")
+    figure, axes = plt.subplots(3, len(names), figsize=(1.9 * len(names), 5.8))
+    for column, name in zip(axes.T, names, strict=True):
+        flow = pf.architectures.FFJORD(rtol=1e-3, atol=1e-3).build(2, key=jax.random.key(0))
+        flow, x, nats = fitted(flow, name, 4000)
+        print(name, f"{nats:.3f}", flush=True)
+        drawn = np.asarray(flow.sample(jax.random.key(2), (10_000,)))
+        extent = (-4.5, 4.5, -4.5, 4.5)
+        for axis, rows in ((column[0], x[:10_000]), (column[2], drawn)):
+            axis.hist2d(*rows.T, POINTS, [extent[:2], extent[2:]], cmap="magma")
+        column[1].imshow(on_grid(flow, 4.5), origin="lower", extent=extent, cmap="magma")
+        column[0].set_title(f"{name.replace('_', ' ')}\n{nats:.2f} nats", fontsize=8)
+    for axis, label in zip(axes[:, 0], ("data", "density", "samples"), strict=True):
+        axis.set_ylabel(label, fontsize=8)
+    _saved(figure, axes, "ffjord_toys.png")
+
+
+def planar() -> None:
+    """The neural-ODE paper's comparison: K planar maps one after the other, or M planar fields at the same time."""
+    sizes, name = (2, 8, 32), "moons"
+    figure, axes = plt.subplots(2, len(sizes), figsize=(2.3 * len(sizes), 4.6))
+    for size, column in zip(sizes, axes.T, strict=True):
+        models = (
+            pf.architectures.ARCHITECTURES["planar"](layers=size),
+            pf.architectures.PlanarCNF(width=size, rtol=1e-4, atol=1e-4),
+        )
+        for axis, model, what in zip(column, models, ("planar, K", "continuous, M"), strict=True):
+            flow, _, nats = fitted(model.build(2, key=jax.random.key(0)), name, 1500)
+            print(f"| {what} = {size} | {nats:.3f} |", flush=True)
+            axis.imshow(on_grid(flow, 2.6), origin="lower", cmap="magma")
+            axis.set_title(f"{what} = {size}: {nats:.2f} nats", fontsize=8)
+    _saved(figure, axes, "planar_cnf.png")
+
+
+def _saved(figure: Any, axes: Any, name: str) -> None:
+    for axis in axes.flat:
+        axis.set_xticks([])
+        axis.set_yticks([])
+    figure.tight_layout(pad=0.4)
+    figure.savefig(IMAGES / name, dpi=100)
+
+
+def probes() -> None:
+    """Hutchinson's estimate with each noise: mean, standard deviation of one probe, and the exact trace, by size."""
+    print(
+        "| D | exact trace | mean, Rademacher | mean, Gaussian | deviation, Rademacher | deviation, Gaussian |"
+    )
+    print("| --- | --- | --- | --- | --- | --- |")
+    draws = 10_000
+    for d in (2, 8, 43):
+        field = pf.fields.MLPField(d, width=64, key=jax.random.key(0))
+        field = perturbed(field, jax.random.key(1), 0.5)
+        x = jnp.broadcast_to(jax.random.normal(jax.random.key(2), (d,)), (draws, d))
+        exact = float(pf.fields.divergence(field, 0.5, x[:1])[1][0])
+        means, deviations = [], []
+        for draw in (jax.random.rademacher, jax.random.normal):
+            noise = draw(jax.random.key(3), x.shape, jnp.float32)
+            found = np.asarray(pf.fields.divergence(field, 0.5, x, noise)[1])
+            error = found.std() / draws**0.5
+            means.append(f"{found.mean():.3f} +- {error:.3f}")
+            deviations.append(f"{found.std():.2f}")
+        print(f"| {d} | {exact:.3f} | {' | '.join([*means, *deviations])} |")
+
+
+DRAWN = {function.__name__: function for function in (layers, lines, points, toys, planar, probes)}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["zoo", "layers", "lines"])
+    parser.add_argument("what", choices=["zoo", *DRAWN])
     parser.add_argument("folder", nargs="?", type=Path, default=Path("out/zoo"))
     options = parser.parse_args()
     IMAGES.mkdir(exist_ok=True)
     if options.what == "zoo":
         zoo(options.folder)
     else:
-        {"layers": layers, "lines": lines}[options.what]()
+        DRAWN[options.what]()
 
 
 if __name__ == "__main__":
