@@ -14,7 +14,7 @@ from pushforward.estimators import NeuralODERegressor
 from pushforward.ode import Solver
 from pushforward.series import Observations, pack
 from pushforward.series.neural_ode import KnownField, LearnedField, Units, trajectories
-from pushforward.series.shooting import cut, filled, segments, sizes, stages
+from pushforward.series.pieces import cut, filled, segments, sizes, stages
 
 STIFFNESS, DAMPING = 9.0, 0.05
 CHEAP = Solver(method="rk4", steps=5, adjoint="direct")
@@ -123,6 +123,7 @@ def test_learned_field_and_judge(swings):
         width=8,
         depth=1,
         segments=(1,),
+        starts="observed",
         solver=CHEAP,
         training=Training(max_steps=300, learning_rate=0.03),
         random_state=1,
@@ -130,6 +131,8 @@ def test_learned_field_and_judge(swings):
     model.fit([t] * 3, series, validation=judge)
     assert model.noise_ < 0.25
     assert np.abs(model.predict(t, [2.0])[:, 0] - 2 * np.exp(-t)).max() < 0.3
+    # Starts that are observed stay where they are.
+    assert [path[0, 0] for path in model.predict(t)] == pytest.approx([1, -2, 3], abs=1e-5)
     followed = model.predict(judge[0], judge[1][0])
     far = np.square((followed - judge[1]) / model.units_.scale).mean()
     assert model.members_[0].loss == pytest.approx(far, rel=0.05)
@@ -243,6 +246,7 @@ def test_bad_series(message):
         ({"segments": ()}, "numbers of pieces"),
         ({"segments": (0,)}, "whole number of at least 1"),
         ({"ensemble": 0}, "whole number of at least 1"),
+        ({"starts": "free"}, "'fitted' or 'observed'"),
         ({"continuity": -1.0}, "must not be negative"),
         ({"solver": "rk4"}, "a pushforward Solver is expected"),
         ({"training": 3}, "a pushforward Training is expected"),

@@ -1,8 +1,7 @@
 """Differential equations fitted to series, as a scikit-learn estimator."""
 
-import numbers
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Self
 
@@ -24,8 +23,9 @@ from pushforward.series.observations import (
     is_several,
     pack,
 )
+from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
-from pushforward.series.shooting import Plan, filled, fit_series
+from pushforward.series.shooting import Plan, check_count, fit_series
 from pushforward.training import Training
 
 
@@ -50,6 +50,8 @@ class NeuralODERegressor(BaseEstimator):
         segments: numbers of pieces that the longest series is cut into, stage by stage; default `(16, 4, 1)`. With
             `(1,)` whole trajectories are fitted from the start; for chaotic series the last number is above 1.
         continuity: weight of the squared gaps between pieces; default 1.
+        starts: "fitted" (default) finds where pieces start, which noise and gaps ask for; "observed" starts where the
+            values were, interpolated where they are missing: the task of forecasts from a state that is given.
         ensemble: number of members; default 1. Members differ in their initial weights and in random weights of the
             observations (the Bayesian bootstrap); the spread of their trajectories is the uncertainty.
         solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
@@ -95,8 +97,9 @@ class NeuralODERegressor(BaseEstimator):
         width: int = 32,
         depth: int = 2,
         autonomous: bool = True,
-        segments: Sequence[int] = (16, 4, 1),
+        segments: tuple[int, ...] = (16, 4, 1),
         continuity: float = 1.0,
+        starts: str = "fitted",
         ensemble: int = 1,
         solver: Solver | None = None,
         training: Training | None = None,
@@ -109,6 +112,7 @@ class NeuralODERegressor(BaseEstimator):
         self.autonomous = autonomous
         self.segments = segments
         self.continuity = continuity
+        self.starts = starts
         self.ensemble = ensemble
         self.solver = solver
         self.training = training
@@ -277,22 +281,10 @@ class NeuralODERegressor(BaseEstimator):
     def _plan(self) -> Plan:
         """The settings, checked."""
         for name in ("width", "depth", "ensemble"):
-            _check_count(name, getattr(self, name))
-        numbers_of = self.segments
-        if isinstance(numbers_of, str) or not isinstance(numbers_of, Sequence) or not numbers_of:
-            raise InputError(
-                f"segments={numbers_of!r}: numbers of pieces such as (16, 4, 1) are expected"
-            )
-        for number in numbers_of:
-            _check_count("segments", number)
-        if not self.continuity >= 0:
-            raise InputError(f"continuity={self.continuity!r}: must not be negative")
-        for name, kind in (("solver", Solver), ("training", Training)):
-            given = getattr(self, name)
-            if not (given is None or isinstance(given, kind)):
-                raise InputError(f"{name}={given!r}: a pushforward {kind.__name__} is expected")
-        solver = self.solver or Solver(rtol=1e-4, atol=1e-4)
-        return Plan(tuple(numbers_of), float(self.continuity), solver, self.training or Training())
+            check_count(name, getattr(self, name))
+        solver = Solver(rtol=1e-4, atol=1e-4) if self.solver is None else self.solver
+        training = Training() if self.training is None else self.training
+        return Plan(self.segments, self.continuity, self.starts, solver, training)
 
     def _solver(self) -> Solver:
         """To predict with: by tolerances, see the class."""
@@ -339,9 +331,3 @@ def _as_state(initial: Any, d: int) -> np.ndarray:
     if not np.isfinite(state).all():
         raise InputError("initial has values that are not finite: a whole state is needed to start")
     return state
-
-
-def _check_count(name: str, value: Any) -> None:
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:
-        raise InputError(f"{name}={value!r}: a whole number of at least 1 is needed")

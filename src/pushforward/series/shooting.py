@@ -1,124 +1,21 @@
-"""Multiple shooting: series cut into segments, each with a start of its own, fewer segments stage by stage."""
+"""Multiple shooting: series cut into pieces, each with a start of its own, fewer pieces stage by stage."""
 
-import math
-from collections.abc import Callable, Sequence
+import numbers
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.errors import InputError
 from pushforward.ode import Solver
 from pushforward.series.neural_ode import SeriesField, Units, trajectories
 from pushforward.series.observations import Observations
+from pushforward.series.pieces import Cuts, Segments, filled, segments, sizes, stages
 from pushforward.training import Epoch, Training, fit
-
-FEWEST = 2
-"""Intervals of a segment, at least: one interval alone shows a speed, but no change of it."""
-
-LITTLE = 16_384
-"""Values in the pieces of a fit, up to which all its stages have one shape."""
-
-
-class Segments(eqx.Module):
-    """Pieces of series in standard units; where one ends the next begins, with the same observation.
-
-    Attributes:
-        times: `(m, h)`; padding repeats a piece's last time.
-        values, seen: `(m, h, d)`.
-        weights: `(m, h)` of the observations in the loss.
-        following: `(m,)` the piece that goes on with the series; its own number where there is none.
-    """
-
-    times: Float[Array, "m h"]
-    values: Float[Array, "m h d"]
-    seen: Bool[Array, "m h d"]
-    weights: Float[Array, "m h"]
-    following: Int[Array, " m"]
-
-
-@dataclass(frozen=True)
-class Cuts:
-    """Where pieces lie: the series `(m,)` of each, and the rows `(m, h)` of the series in it.
-
-    Rows that only fill up repeat the one before; a piece of one row is empty.
-    """
-
-    owner: Int[np.ndarray, " m"]
-    rows: Int[np.ndarray, "m h"]
-
-    @property
-    def used(self) -> Bool[np.ndarray, " m"]:
-        """Which pieces are not empty."""
-        return self.rows[:, -1] > self.rows[:, 0]
-
-
-def sizes(observed: Observations, pieces: Sequence[int]) -> list[int]:
-    """Intervals of a piece in each stage, by the pieces of the longest series; equal stages in a row are one."""
-    whole = int(observed.lengths.max()) - 1
-    each = [max(math.ceil(whole / number), min(FEWEST, whole)) for number in pieces]
-    return [size for i, size in enumerate(each) if not i or size != each[i - 1]]
-
-
-def cut(observed: Observations, size: int) -> Cuts:
-    """Cut series into pieces of so many intervals; the last piece of a series may be shorter."""
-    begins = [
-        (i, first)
-        for i, k in enumerate(observed.lengths)
-        for first in range(0, max(k - 1, 1), size)
-    ]
-    owner, first = (np.array(column) for column in zip(*begins, strict=True))
-    rows = np.minimum(first[:, None] + np.arange(size + 1), observed.lengths[owner, None] - 1)
-    return Cuts(owner, rows)
-
-
-def stages(observed: Observations, sizes: Sequence[int]) -> list[Cuts]:
-    """The cuts of all stages.
-
-    Where there is little data all stages get one shape, filled up with empty pieces: compiling a stage would take
-    longer than what the filling costs.
-    """
-    cuts = [cut(observed, size) for size in sizes]
-    m, h = (max(axis) for axis in zip(*(c.rows.shape for c in cuts), strict=True))
-    if m * h * observed.values.shape[2] > LITTLE:
-        return cuts
-    return [_filled_up(c, m, h) for c in cuts]
-
-
-def _filled_up(cuts: Cuts, m: int, h: int) -> Cuts:
-    few = m - len(cuts.owner)
-    rows = np.pad(cuts.rows, ((0, 0), (0, h - cuts.rows.shape[1])), mode="edge")
-    return Cuts(np.pad(cuts.owner, (0, few)), np.pad(rows, ((0, few), (0, 0))))
-
-
-def filled(observed: Observations) -> Float[np.ndarray, "n k d"]:
-    """The values with what is missing interpolated in time; 0 for a column that its series never shows."""
-    values = observed.values.copy()
-    for t, y, here in zip(observed.times, values, observed.seen, strict=True):
-        for column in np.flatnonzero(here.any(0)):
-            at = here[:, column]
-            y[:, column] = np.interp(t, t[at], y[at, column])
-    return values
-
-
-def segments(observed: Observations, cuts: Cuts, weights: Float[np.ndarray, "n k"]) -> Segments:
-    """The pieces themselves, of observations in standard units."""
-    owner, rows = cuts.owner[:, None], cuts.rows
-    # What only fills up a piece repeats its last row.
-    real = np.diff(rows, axis=1, prepend=-1) > 0
-    real &= cuts.used[:, None]
-    number = np.arange(len(rows))
-    # The next piece of the series, or the first again or an empty one where there is none.
-    goes_on = np.append((cuts.owner[1:] == cuts.owner[:-1]) & (rows[1:, 0] > 0), False)
-    return Segments(
-        jnp.asarray(observed.times[owner, rows]),
-        jnp.asarray(observed.values[owner, rows]),
-        jnp.asarray(observed.seen[owner, rows] & real[..., None]),
-        jnp.asarray(weights[owner, rows]),
-        jnp.asarray(np.where(goes_on, number + 1, number)),
-    )
 
 
 class Shooting(eqx.Module):
@@ -146,18 +43,21 @@ class ShootingLoss(eqx.Module):
         judge: other series and their starts, or None.
         solver: of the trajectories.
         continuity: weight of the second term.
+        free: whether starts are trained.
     """
 
     pieces: Segments
     judge: tuple[Segments, Array] | None
     solver: Solver = eqx.field(static=True)
     continuity: float
+    free: bool = eqx.field(static=True)
 
     def __call__(
         self, model: Shooting, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         chosen = x[:, 0].astype(jnp.int32)
-        pieces, starts = self.pieces, model.starts
+        pieces = self.pieces
+        starts = model.starts if self.free else jax.lax.stop_gradient(model.starts)
         if key is None and self.judge is not None:
             pieces, starts = self.judge
         every = jnp.arange(len(starts))
@@ -189,14 +89,41 @@ class Plan:
     Arguments:
         pieces: numbers of pieces, stage by stage.
         continuity: weight of the gaps between pieces.
+        starts: "fitted": pieces start where the fit finds best; "observed": where the values were.
         solver: of the trajectories.
         training: of each stage.
+
+    Raises `InputError` for settings that make no sense.
     """
 
     pieces: tuple[int, ...]
     continuity: float
+    starts: str
     solver: Solver
     training: Training
+
+    def __post_init__(self):
+        if not isinstance(self.pieces, (tuple, list)) or not self.pieces:
+            raise InputError(
+                f"segments={self.pieces!r}: numbers of pieces such as (16, 4, 1) are expected"
+            )
+        for number in self.pieces:
+            check_count("segments", number)
+        if not self.continuity >= 0:
+            raise InputError(f"continuity={self.continuity!r}: must not be negative")
+        if self.starts not in ("fitted", "observed"):
+            raise InputError(f"starts={self.starts!r}: 'fitted' or 'observed' is expected")
+        for name, kind in (("solver", Solver), ("training", Training)):
+            given = getattr(self, name)
+            if not isinstance(given, kind):
+                raise InputError(f"{name}={given!r}: a pushforward {kind.__name__} is expected")
+
+
+def check_count(name: str, value: object) -> None:
+    """Raises `InputError` for what is not a whole number of at least 1."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or value < 1:  # type: ignore[operator]
+        raise InputError(f"{name}={value!r}: a whole number of at least 1 is needed")
 
 
 @dataclass(frozen=True)
@@ -266,7 +193,7 @@ def fit_series(
         if theirs is not None:
             begins = filled(theirs)[judging.owner, judging.rows[:, 0]]
             judge = segments(theirs, judging, np.ones(theirs.times.shape)), jnp.asarray(begins)
-        loss = ShootingLoss(pieces, judge, plan.solver, plan.continuity)
+        loss = ShootingLoss(pieces, judge, plan.solver, plan.continuity, plan.starts == "fitted")
         numbers = np.arange(len(first), dtype=np.float32)[:, None]
         judged_numbers = np.arange(len(judging.owner), dtype=np.float32)[:, None]
         fitted = fit(
@@ -280,11 +207,13 @@ def fit_series(
             report=report,
         )
         model, field = fitted.model, fitted.model.field
+        history.append(fitted.history)
+        if plan.starts == "observed":
+            continue
         passed = np.asarray(trajectories(field, model.starts, pieces.times, plan.solver))
         for i in np.flatnonzero(cuts.used):
             # The row at which two pieces meet belongs to the later one.
             states[cuts.owner[i], cuts.rows[i]] = passed[i]
-        history.append(fitted.history)
     begins = observed.times[cuts.owner, cuts.rows[:, 0]]
     return Member(model, cuts, begins, tuple(history), fitted.best_loss, fitted.stopped)
 
