@@ -19,11 +19,11 @@ class SOS:
     one density pass, each coordinate by a numeric search.
 
     Arguments:
-        layers: layers; default 5.
+        layers: layers; default 4.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         polynomials: squares in each sum; default 3.
-        degree: degree of each polynomial; default 4.
-        bound: half-width of the box in which maps bend, in standard deviations; default 5.
+        degree: degree of each polynomial; default 5.
+        bound: half-width of the box in which maps bend, in standard deviations; default 3.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
@@ -40,12 +40,12 @@ class SOS:
     ```
     """
 
-    layers: int = 5
+    layers: int = 4
     width: int = 128
     depth: int = 2
     polynomials: int = 3
-    degree: int = 4
-    bound: float = 5.0
+    degree: int = 5
+    bound: float = 3.0
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"

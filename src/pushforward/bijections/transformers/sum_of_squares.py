@@ -78,9 +78,12 @@ class SumOfSquares(AbstractTransformer):
             start[r, r % k] = 0.2 if r else 1.0
         raw = bounded(params[2:], LARGEST).reshape(self.polynomials, k, *shape)
         a = raw + jnp.asarray(start, raw.dtype).reshape(self.polynomials, k, *[1] * len(shape))
-        pairs = (a[:, :, None] * a[:, None]).sum(0).reshape(k * k, *shape)
+        # A sum written out: as a reduction, XLA on CPU (JAX 0.10) gives wrong values under `jit` from 4,000 rows on.
+        pairs = a[0][:, None] * a[0]
+        for r in range(1, self.polynomials):
+            pairs = pairs + a[r][:, None] * a[r]
         table = jnp.asarray(_products(self.degree), raw.dtype)
-        squares = jnp.tensordot(table, pairs, 1, precision="highest")
+        squares = jnp.tensordot(table, pairs.reshape(k * k, *shape), 1, precision="highest")
         # The first coefficient is the mean; 0 only where all coefficients are.
         mean = squares[:1] + jnp.finfo(raw.dtype).tiny
         density = (1 - FLOOR) * squares / mean
