@@ -141,7 +141,7 @@ class Continuous(AbstractBijection):
         interval = (nothing, end) if ahead else (end, nothing)
         found = _integrated(moving, x, interval, self.solver, key is None)
         if key is None and not ahead and self.solver.steps is not None:
-            few = [None if a is None else a[:LOOKED_AT] for a in (condition, noise)]
+            few: list[Any] = [None if a is None else a[:LOOKED_AT] for a in (condition, noise)]
             finer = replace(self.solver, steps=2 * self.solver.steps)
             fine = _integrated(_Moving(self.field, *few), x[:LOOKED_AT], interval, finer, True)
             tell_error((found[0][:LOOKED_AT], found[1][:LOOKED_AT]), fine, self.solver.steps)

@@ -1,0 +1,144 @@
+"""What `solve` is given: names become what they name, and what makes no sense is refused in one line."""
+
+import warnings
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike
+
+from pushforward.errors import InputError
+from pushforward.ode.adjoints import ADJOINTS, Adjoint
+from pushforward.ode.control import Control
+from pushforward.ode.step import State
+from pushforward.ode.tableaus import METHODS, Tableau
+
+CONTROLS = ("shared", "per_row")
+
+
+def floating(leaf: ArrayLike) -> Array:
+    """An array of floating-point numbers; whole numbers become some."""
+    array = jnp.asarray(leaf)
+    if not jnp.issubdtype(array.dtype, jnp.floating):
+        if jnp.issubdtype(array.dtype, jnp.complexfloating):
+            raise InputError(f"y0 has an array of type {array.dtype}: real numbers were expected")
+        array = array.astype(jnp.zeros(()).dtype)
+    return array
+
+
+def method_of(method: Any) -> Any:
+    """The method of a name, or the method itself."""
+    if isinstance(method, str):
+        if method not in METHODS:
+            known = ", ".join(METHODS)
+            raise InputError(f"method={method!r} is unknown; known: {known}, or a diffrax solver")
+        return METHODS[method]
+    if isinstance(method, Tableau) or type(method).__module__.startswith("diffrax"):
+        return method
+    raise InputError(
+        f"method={method!r}: a name, a Tableau or a diffrax solver object was expected"
+    )
+
+
+def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
+    """The adjoint of a name, or the adjoint itself."""
+    if isinstance(adjoint, str):
+        if adjoint not in ADJOINTS:
+            raise InputError(f"adjoint={adjoint!r} is unknown; known: {', '.join(ADJOINTS)}")
+        return ADJOINTS[adjoint]
+    if not isinstance(adjoint, tuple(type(a) for a in ADJOINTS.values())):
+        raise InputError(f"adjoint={adjoint!r}: a name or one of the records in ode was expected")
+    return adjoint
+
+
+def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype: Any) -> None:
+    """Raises `InputError` for settings that make no sense."""
+    if name not in CONTROLS:
+        raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
+    if control.steps is not None:
+        if control.steps < 1:
+            raise InputError(f"steps={control.steps}: at least 1 step is needed")
+    else:
+        if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
+            raise InputError(
+                f"rtol={control.rtol}, atol={control.atol}: tolerances must be positive "
+                "(one of them may be 0)"
+            )
+        least = 10 * float(jnp.finfo(dtype).eps)
+        if control.rtol < least:
+            warnings.warn(
+                f"rtol={control.rtol:g} is below what {dtype} can do: about {least:.1g} is achievable",
+                stacklevel=4,
+            )
+        if isinstance(tableau, Tableau) and tableau.error is None:
+            raise InputError(
+                "this method has no error estimate: give steps=N, or take one of "
+                + ", ".join(k for k, v in METHODS.items() if v.error is not None)
+            )
+    if control.max_steps < 1:
+        raise InputError(f"max_steps={control.max_steps}: at least 1 is needed")
+    if control.per_row:
+        sizes = {leaf.shape[:1] for leaf in leaves}
+        if len(sizes) > 1 or () in sizes:
+            shapes = ", ".join(str(leaf.shape) for leaf in leaves)
+            raise InputError(
+                "control='per_row' needs one leading axis of rows in all of the state, "
+                f"but its shapes are {shapes}"
+            )
+
+
+def time_of(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Array:
+    """An end of the interval in the state's type."""
+    time = jnp.asarray(value).astype(dtype)
+    if time.ndim > 1 or (time.ndim and any(leaf.shape[:1] != time.shape for leaf in leaves)):
+        raise InputError(
+            f"{name} has shape {time.shape}: a number, or one for each row, was expected"
+        )
+    if not isinstance(time, jax.core.Tracer) and not np.isfinite(np.asarray(time)).all():
+        raise InputError(f"{name}={value} is not finite")
+    return time
+
+
+def stops_of(at: ArrayLike, ends: tuple[Array, Array], leaves: list[Array], dtype: Any) -> Array:
+    """The times to stop at, in order."""
+    stops = jnp.asarray(at).astype(dtype)
+    by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
+    if stops.ndim != 1 and not by_row:
+        raise InputError(f"at has shape {stops.shape}: (k,), or (rows, k), was expected")
+    if any(isinstance(t, jax.core.Tracer) for t in (stops, *ends)):
+        return stops
+    t0, t1 = (np.asarray(t)[..., None] for t in ends)
+    times = np.concatenate(
+        [np.broadcast_to(t, (*stops.shape[:-1], 1)) if t.ndim < 2 else t for t in (t0,)]
+        + [np.asarray(stops)]
+        + [np.broadcast_to(t1, (*stops.shape[:-1], 1)) if t1.ndim < 2 else t1],
+        -1,
+    )
+    way = np.where((t1 >= t0)[..., 0], 1.0, -1.0)[..., None]
+    wrong = np.argwhere(np.diff(times) * way < 0)
+    if len(wrong):
+        *row, i = wrong[0]
+        values = times[tuple(row)]
+        raise InputError(
+            f"times must go from t0 to t1 in order, but {values[i]:.6g} comes before {values[i + 1]:.6g}"
+        )
+    return stops
+
+
+def check_field(field: Any, t: Array, y0: State) -> None:
+    """Raises `InputError` if the field does not give what the state is."""
+    given = eqx.filter_eval_shape(field, t, y0)
+    want, got = jax.tree.structure(y0), jax.tree.structure(given)
+    if str(want) != str(got):
+        raise InputError(f"the field gives {got}, but the state is {want}")
+    for (path, a), b in zip(
+        jax.tree_util.tree_leaves_with_path(y0), jax.tree.leaves(given), strict=True
+    ):
+        if a.shape != b.shape:
+            where = jax.tree_util.keystr(path)
+            raise InputError(
+                f"the field gives an array of shape {b.shape}{' at ' + where if where else ''}, "
+                f"expected {a.shape}, the state's"
+            )
