@@ -12,7 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from experiment import Result, main, plots, say
+from experiment import Result, main, plots
 
 import pushforward as pf
 from pushforward.networks.recurrent import Recurrent
@@ -26,7 +26,7 @@ PAPER = {30: ("0.1642", "0.3937"), 50: ("0.1502", "0.3202"), 100: ("0.1346", "0.
 def curves():
     """The two spirals, `(2, points, 2)`."""
     angle = TIMES[-1] + 1 - TIMES
-    radius = 0.3 * 50 / angle
+    radius = 15 / angle
     clockwise = np.stack([radius * np.cos(angle) - 5, radius * np.sin(angle)], 1)
     radius = 0.3 * TIMES
     counter = np.stack([radius * np.cos(TIMES) + 5, radius * np.sin(TIMES)], 1)
@@ -85,9 +85,8 @@ class RNN(eqx.Module):
     @eqx.filter_jit
     def forecast(self, observed, later):
         """The values at later times `(n, q)`, each from the one predicted before."""
-        times, values, later = (
-            jnp.asarray(a, jnp.float32) for a in (observed.times, observed.values, later)
-        )
+        given = observed.times, observed.values, later
+        times, values, later = (jnp.asarray(a, jnp.float32) for a in given)
         found, memory = self(values, jnp.diff(times, append=later[:, :1]))
 
         def step(at, gap):
@@ -108,8 +107,8 @@ def next_error(model, x, condition, key):
 def trained(model, observed, loss, rate, steps):
     plan = {"batch": 128, "learning_rate": rate, "weight_decay": 0.0, "patience": 0.99}
     settings = pf.Training(max_steps=steps, **plan)
-    key = jax.random.key(1)
-    return pf.fit(model, *as_rows(observed), key=key, loss=loss, settings=settings).model
+    rows, options = as_rows(observed), {"loss": loss, "settings": settings}
+    return pf.fit(model, *rows, key=jax.random.key(1), **options).model
 
 
 def run(quick: bool) -> Result:
@@ -129,21 +128,18 @@ def run(quick: bool) -> Result:
         rnn = trained(RNN(jax.random.key(0)), copies, next_error, 5e-3, 2 if quick else 2500)
         told = np.asarray(rnn.forecast(tested, TIMES[later]))
         shown = shown or (truth, tested, found, told)
-        at = later[..., None]
-        future, ours = (np.take_along_axis(a, at, 1) for a in (truth, found))
+        future, ours = (np.take_along_axis(a, later[..., None], 1) for a in (truth, found))
         pairs = (found[:, :WINDOW], truth[:, :WINDOW]), (ours, future), (told, future)
         errors = [f"{np.sqrt(np.mean(np.square(a - b))):.4f}" for a, b in pairs]
-        paper = PAPER.get(count, ("", ""))
-        rows.append([str(count), *errors[:2], paper[0], errors[2], paper[1]])
-        say(f"{rows[-1]}")
+        of_ode, of_rnn = PAPER.get(count, ("", ""))
+        rows.append([str(count), *errors[:2], of_ode, errors[2], of_rnn])
     models = ["latent ODE, within", "latent ODE, beyond", "paper", "RNN, beyond", "paper"]
     notes = ["root mean squared error of a coordinate to the noiseless curve, 500 new spirals"]
     return Result(["observations", *models], rows, figure(*shown), notes)
 
 
 def figure(truth, tested, found, told):
-    plt = plots()
-    drawing, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained")
+    drawing, axes = plots().subplots(1, 3, figsize=(11, 3.6), layout="constrained")
     for i, axis in enumerate(axes):
         axis.plot(*truth[i].T, color="0.8", lw=5, label="truth")
         axis.plot(*found[i].T, color="tab:blue", label="latent ODE")
