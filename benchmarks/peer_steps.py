@@ -141,11 +141,11 @@ HIDDEN = {"hidden_features": (WIDTH, WIDTH)}
 PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     "zuko NSF, 8 bins": (_ours("nsf", **NETWORK), _zuko("NSF", bins=8, **HIDDEN)),
     "zuko SOSPF, 3 of degree 4": (
-        _ours("sos", **NETWORK),
+        _ours("sos", degree=4, **NETWORK),
         _zuko("SOSPF", degree=4, polynomials=3, **HIDDEN),
     ),
     "zuko NAF, dense": (
-        _ours("naf", dense=True, **NETWORK),
+        _ours("naf", dense=True, units=8, **NETWORK),
         _zuko("NAF", **HIDDEN, network={"hidden_features": (8, 8)}),
     ),
     "zuko UNAF": (
@@ -159,7 +159,7 @@ PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
     ),
     "nflows RQ, 8 bins": (_ours("nsf", **NETWORK), _nflows("rational-quadratic")),
     "nflows cubic coupling, 8 bins": (
-        _ours("cubic_spline", autoregressive=False, **NETWORK),
+        _ours("cubic_spline", autoregressive=False, bins=8, **NETWORK),
         _nflows("cubic"),
     ),
     "normflows Planar, 32 maps": (_ours("planar", layers=32), _normflows("planar", 32)),
