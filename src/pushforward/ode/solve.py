@@ -308,7 +308,8 @@ def _marked(found: _Found) -> _Found:
 
 def _stats(part: Advanced, control: Control, adjoint: Adjoint) -> Stats:
     """The counts of one interval."""
-    stages = len(control.tableau.a)
+    # A last stage that is the next step's first has no part in the step's own result.
+    stages = len(control.tableau.a) - control.tableau.reuses_last
     backward = None
     if not isinstance(adjoint, Backsolve):
         backward = (
