@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
-from pushforward.architectures.parts import transformer_flow
+from pushforward.architectures.parts import transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
@@ -19,9 +19,10 @@ class NAF:
     one density pass, each coordinate by a numeric search.
 
     Arguments:
-        layers: layers; default 3.
+        layers: layers; default 5.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        units: hidden units of each monotone network; default 16.
+        units: hidden units of each monotone network; default 0: 16 up to 3 coordinates, 8
+            beyond.
         dense: two dense layers, whose matrices all values share (DDSF), or one layer (DSF); default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
@@ -39,10 +40,10 @@ class NAF:
     ```
     """
 
-    layers: int = 3
+    layers: int = 5
     width: int = 128
     depth: int = 2
-    units: int = 16
+    units: int = 0
     dense: bool = False
     residual: bool = False
     dropout: float = 0.0
@@ -53,7 +54,7 @@ class NAF:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = (bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid)(
-            self.units
-        )
+        kind = bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid
+        units = self.units or (16 if vector_event(event, "NAF") <= 3 else 8)
+        transformer = kind(units)
         return transformer_flow(self, transformer, event, condition, key)
