@@ -22,6 +22,7 @@ BENCHMARKS = (
     "remat",
     "cnf_step",
     "flow_matching_step",
+    "convolution",
     "compile_time",
     "import_time",
     "score_rows",

@@ -23,12 +23,15 @@ PACKAGES = [
     "distributions",
     "ode",
     "fields",
+    "paths",
     "networks",
     "training",
+    "series",
     "saving",
     "estimators",
     "data.tables",
     "data.preprocess",
+    "data.images",
     "testing",
 ]
 NOTE = "<!-- Written by docs/generate.py. Change the docstrings, then run it. -->\n"

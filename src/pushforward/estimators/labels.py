@@ -25,7 +25,7 @@ def warn_of_new_labels(
 ) -> None:
     """One warning for each column that holds a label of which training had no row."""
     for name, column in zip(names, given.T, strict=True):
-        new = np.setdiff1d(column, labels[name]) if name in labels else ()
+        new = np.setdiff1d(column, labels.get(name, column))
         if len(new):
             known = ", ".join(f"{value:g}" for value in labels[name])
             warnings.warn(
