@@ -94,6 +94,7 @@ def test_exported_names():
         "ConditionalFlowDensity",
         "FlowDensity",
         "InputError",
+        "NeuralODERegressor",
         "Training",
         "architectures",
         "bijections",
@@ -120,6 +121,7 @@ def test_exported_names():
         "networks",
         "ode",
         "paths",
+        "series",
         "training",
     ],
 )

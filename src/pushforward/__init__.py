@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pushforward import architectures, bijections, distributions, fields, ode, paths
     from pushforward.errors import InputError
-    from pushforward.estimators import ConditionalFlowDensity, FlowDensity, load
+    from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
     from pushforward.training import Checkpoint, Training, fit
 
 __version__ = "0.4.0"
@@ -15,6 +15,7 @@ __all__ = [
     "ConditionalFlowDensity",
     "FlowDensity",
     "InputError",
+    "NeuralODERegressor",
     "Training",
     "architectures",
     "bijections",
@@ -33,6 +34,7 @@ _HOMES = {
     "ConditionalFlowDensity": "estimators",
     "FlowDensity": "estimators",
     "InputError": "errors",
+    "NeuralODERegressor": "estimators",
     "Training": "training",
     "fit": "training",
     "load": "estimators",
