@@ -21,6 +21,8 @@ BENCHMARKS = (
     "cached_inverse",
     "remat",
     "cnf_step",
+    "cnf_to_nats",
+    "adjoints",
     "flow_matching_step",
     "convolution",
     "compile_time",
