@@ -3,6 +3,7 @@
 Statistical checks have a false-alarm rate of 1e-6 each and fixed noise: what passes once passes always.
 """
 
+import equinox as eqx
 import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
@@ -162,8 +163,8 @@ def test_large_batches(name):
         0.5 * jax.random.normal(key, (transformer.size, 1)), (transformer.size, n)
     )
     for method in [transformer.inverse, *[transformer.forward] * (name not in SEARCHED)]:
-        many = jax.jit(method)(values, params)
-        few = jax.jit(method)(values[:100], params[:, :100])
+        many = eqx.filter_jit(method)(values, params)
+        few = eqx.filter_jit(method)(values[:100], params[:, :100])
         for i in (0, 1):
             np.testing.assert_allclose(many[i][:100], few[i], atol=1e-4)
 
@@ -173,5 +174,9 @@ def test_log_slopes_of_the_way_back(name):
     """In single precision too, the way back has the negative log-slope, for every one of 16,384 values."""
     transformer, keys, n = TRANSFORMERS[name](), jax.random.split(jax.random.key(0)), 2**14
     params = 0.7 * jax.random.normal(keys[1], (transformer.size, n))
-    x, log_slope = jax.jit(transformer.forward)(1.5 * jax.random.normal(keys[0], (n,)), params)
-    np.testing.assert_allclose(jax.jit(transformer.inverse)(x, params)[1], -log_slope, atol=1e-3)
+    x, log_slope = eqx.filter_jit(transformer.forward)(
+        1.5 * jax.random.normal(keys[0], (n,)), params
+    )
+    np.testing.assert_allclose(
+        eqx.filter_jit(transformer.inverse)(x, params)[1], -log_slope, atol=1e-3
+    )

@@ -86,8 +86,9 @@ def trust_report(
     nats = log_prob + model.columns.log_det
     gaussian = gaussian_log_prob(model.columns, u, c, *_encoded(model, train, train_given))
     start = _tail_start(model.flow)
-    beyond = None
-    if isinstance(model.flow.base, Normal):
+    beyond, base = None, model.flow.base
+    # A normal base with soft tails differs beyond the radius in question only.
+    if isinstance(base.base if isinstance(base, Flow) else base, Normal):
         radius = chdtri(u.shape[1], _BEYOND)
         beyond = float((np.square(z).sum(1) > radius).mean())
     return {
