@@ -13,8 +13,8 @@ import numpy as np
 from experiment import Result, main, plots, say
 
 import pushforward as pf
-from pushforward.bijections import with_solver
 from pushforward.data.toys import toy
+from pushforward.ode import with_solver
 
 TIMES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 BOX = 5.0

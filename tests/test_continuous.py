@@ -8,11 +8,11 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.bijections import Continuous, with_solver
+from pushforward.bijections import Continuous
 from pushforward.errors import InputError
 from pushforward.fields import MLPField, PlanarField, PotentialField, divergence
 from pushforward.networks import MLP
-from pushforward.ode import Solver
+from pushforward.ode import Solver, with_solver
 from pushforward.testing import perturbed
 
 KEY = jax.random.key(0)

@@ -15,11 +15,12 @@ from scipy.stats import multivariate_normal
 import pushforward as pf
 from pushforward.architectures import FFJORD
 from pushforward.architectures import FlowMatching as Architecture
-from pushforward.bijections import Continuous, with_solver
+from pushforward.bijections import Continuous
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.fields import GuidedField, MLPField, divergence, with_guidance
+from pushforward.ode import with_solver
 from pushforward.paths import COUPLINGS, PATHS, FlowMatching, partners
 from pushforward.testing import perturbed
 

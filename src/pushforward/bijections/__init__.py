@@ -40,7 +40,6 @@ from pushforward.bijections.transformers import (
     RationalQuadratic,
     SumOfSquares,
 )
-from pushforward.ode import with_solver
 
 __all__ = [
     "TRANSFORMERS",
@@ -89,6 +88,5 @@ __all__ = [
     "increasing_root",
     "initialised",
     "with_remat",
-    "with_solver",
     "with_statistics",
 ]

@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Array, Float
 from scipy.special import chdtri
 
-from pushforward.bijections import Chain, SoftTails, with_solver
+from pushforward.bijections import Chain, SoftTails
 from pushforward.bijections.continuous import holds_continuous
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.estimators.gaussian import gaussian_log_prob
 from pushforward.estimators.table_model import FAR, TableModel
+from pushforward.ode import with_solver
 
 # More rows would make the standard error smaller than anybody needs.
 _ROWS = 8192

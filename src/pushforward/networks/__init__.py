@@ -11,6 +11,7 @@ from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
 from pushforward.networks.periodic import PeriodicMLP
+from pushforward.networks.recurrent import Recurrent
 
 __all__ = [
     "MLP",
@@ -20,6 +21,7 @@ __all__ = [
     "LipschitzMLP",
     "MaskedMLP",
     "PeriodicMLP",
+    "Recurrent",
     "ResidualBlocks",
     "squeeze",
 ]

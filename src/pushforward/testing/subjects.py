@@ -10,9 +10,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections import AbstractBijection, with_solver
+from pushforward.bijections import AbstractBijection
 from pushforward.bijections.continuous import holds_continuous
 from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.ode import with_solver
 from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
 
