@@ -169,7 +169,8 @@ def test_groups_are_normalised_by_themselves(images):
     found = norm(5 * images + 2)
     expected = jax.vmap(eqx.nn.GroupNorm(2, 4))(jnp.moveaxis(5 * images + 2, -1, 1))
     np.testing.assert_allclose(found, jnp.moveaxis(expected, 1, -1), atol=1e-5)
-    np.testing.assert_array_equal(norm(images)[1], norm(images[1:2])[0])
+    # Sums over other batch sizes are taken in another order.
+    np.testing.assert_allclose(norm(images)[1], norm(images[1:2])[0], rtol=1e-5, atol=1e-7)
 
 
 def test_residual_blocks_are_the_blocks_one_by_one(images):
