@@ -8,7 +8,6 @@ from jaxtyping import PRNGKeyArray
 from pushforward.architectures.parts import condition_size, stacked_flow, vector_event
 from pushforward.bijections import Continuous
 from pushforward.distributions import Flow
-from pushforward.errors import InputError
 from pushforward.fields import GuidedField, MLPField
 from pushforward.ode import Solver
 from pushforward.paths import FlowMatching as Loss
@@ -67,9 +66,8 @@ class FlowMatching:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         d, context = vector_event(event, "FlowMatching"), as_shape(condition, "condition")
-        guided = context is not None and self.drop_condition > 0
-        if not 0 <= self.drop_condition < 1:
-            raise InputError(f"drop_condition={self.drop_condition}: a share in [0, 1) is expected")
+        # The loss checks its names before anything is built.
+        guided = self.loss.drop_condition > 0 and context is not None
 
         def layer(key: PRNGKeyArray) -> Continuous:
             field = MLPField(

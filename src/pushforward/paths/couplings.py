@@ -25,7 +25,7 @@ def partners(
 
     - `"independent"`: its own.
     - `"exact_ot"`: the assignment of least total `|x - z|^2`, a permutation. It begins with the potentials of a few
-      entropic sweeps, which leave an eighth to a third of the work of the assignment from nothing.
+      entropic sweeps, which leave a fifth to a third of the search from nothing.
     - `"sinkhorn"`: a draw from the entropic plan's column of the data row; latent rows may repeat.
 
     Rows are paired only with latent rows that were drawn under an equal condition: within a label the latent stays
