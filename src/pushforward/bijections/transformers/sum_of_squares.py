@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array
 
 from pushforward.bijections.numeric import increasing_root
@@ -69,27 +70,30 @@ class SumOfSquares(AbstractTransformer):
         x = increasing_root(self._map, z, density)
         return x, -self._map(x, density)[1]
 
-    def _density(self, params: Array) -> tuple[Array, Array, Array]:
-        """The shift, the log-scale, and q's coefficients in Legendre's polynomials, `(2 degree + 1, *shape)`."""
+    def _density(self, params: Array) -> tuple[Array, Array, tuple[Array, ...]]:
+        """The shift, the log-scale, and q's `2 degree + 1` coefficients in Legendre's polynomials."""
+        nodes, moments = _quadrature(self.degree)
         k, shape = self.degree + 1, params.shape[1:]
         # p_0 starts at the constant 1, p_r with 0.2 P_r.
-        start = np.zeros((self.polynomials, k))
+        start = np.zeros((self.polynomials, k, *[1] * len(shape)))
         for r in range(self.polynomials):
             start[r, r % k] = 0.2 if r else 1.0
-        raw = bounded(params[2:], LARGEST).reshape(self.polynomials, k, *shape)
-        a = raw + jnp.asarray(start, raw.dtype).reshape(self.polynomials, k, *[1] * len(shape))
-        # A sum written out: as a reduction, XLA on CPU (JAX 0.10) gives wrong values under `jit` from 4,000 rows on.
-        pairs = a[0][:, None] * a[0]
-        for r in range(1, self.polynomials):
-            pairs = pairs + a[r][:, None] * a[r]
-        table = jnp.asarray(_products(self.degree), raw.dtype)
-        squares = jnp.tensordot(table, pairs.reshape(k * k, *shape), 1, precision="highest")
+        # Split, not sliced: a slice's gradient is a whole array of zeros around it. And a sum written out: as a
+        # reduction, XLA on CPU (JAX 0.10) gives wrong values under `jit` from 4,000 rows on.
+        shift, log_scale, *raws = lax.split(params, (1, 1, *[k] * self.polynomials))
+        squares: Array | float = 0.0
+        for raw, first in zip(raws, start, strict=True):
+            a = bounded(raw, LARGEST) + jnp.asarray(first, raw.dtype)
+            squares += jnp.square(_product(nodes, a))
+        mean, *others = lax.split(_product(moments, squares), [1] * len(nodes))
         # The first coefficient is the mean; 0 only where all coefficients are.
-        mean = squares[:1] + jnp.finfo(raw.dtype).tiny
-        density = (1 - FLOOR) * squares / mean
-        return params[0], bounded(params[1], STRETCH), density.at[0].add(FLOOR)
+        scale = (1 - FLOOR) / (mean + jnp.finfo(params.dtype).tiny)
+        q = (FLOOR + scale * mean, *(scale * other for other in others))
+        return shift[0], bounded(log_scale[0], STRETCH), tuple(each[0] for each in q)
 
-    def _map(self, x: Array, density: tuple[Array, Array, Array]) -> tuple[Array, Array]:
+    def _map(
+        self, x: Array, density: tuple[Array, Array, tuple[Array, ...]]
+    ) -> tuple[Array, Array]:
         shift, log_scale, q = density
 
         def box(x: Array) -> tuple[Array, Array]:
@@ -97,7 +101,7 @@ class SumOfSquares(AbstractTransformer):
             # Of P_0, P_1, ...: (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 but for k = 0.
             before, now = jnp.ones_like(u), u
             value, slope = q[0] * u, q[0]
-            for k in range(1, q.shape[0]):
+            for k in range(1, len(q)):
                 after = ((2 * k + 1) * u * now - k * before) / (k + 1)
                 slope = slope + q[k] * now
                 value = value + q[k] * (after - before) / (2 * k + 1)
@@ -109,14 +113,17 @@ class SumOfSquares(AbstractTransformer):
         return shift + jnp.exp(log_scale) * value, log_scale + log_slope
 
 
-def _products(degree: int) -> np.ndarray:
-    """The coefficients in P_0, P_1, ... of the products of two normed polynomials, `(2 degree + 1, (degree + 1)^2)`."""
+def _quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Normed polynomials at Gauss-Legendre nodes, and what takes a square there to its coefficients in P_0, P_1, ..."""
     orders = np.arange(2 * degree + 1)
     at, weights = np.polynomial.legendre.leggauss(2 * degree + 1)
     values = np.polynomial.legendre.legvander(at, 2 * degree)
     normed = (values * np.sqrt(2 * orders + 1))[:, : degree + 1]
-    products = (normed[:, :, None] * normed[:, None]).reshape(len(at), -1)
-    return (values * weights[:, None] * (2 * orders + 1) / 2).T @ products
+    return normed, (values * weights[:, None] * (2 * orders + 1) / 2).T
+
+
+def _product(table: np.ndarray, values: Array) -> Array:
+    return jnp.tensordot(jnp.asarray(table, values.dtype), values, 1, precision="highest")
 
 
 # Largest coefficient, |log-scale| and |log-slope| of a tail.
