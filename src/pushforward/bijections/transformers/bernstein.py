@@ -5,6 +5,7 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from pushforward.bijections.numeric import solved
@@ -56,7 +57,9 @@ class Bernstein(AbstractTransformer):
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         n, side = self.degree, 2 * self.bound
         # 1 at raw = 0, never below a thousandth.
-        rises = 1e-3 + jax.nn.softplus(params[1:] + math.log(math.expm1(1 - 1e-3)))
+        # Split, not sliced: a slice's gradient is a whole array of zeros around it.
+        first, *raws = (raw[0] for raw in lax.split(params, [1] * (n + 1)))
+        rises = [1e-3 + jax.nn.softplus(raw + math.log(math.expm1(1 - 1e-3))) for raw in raws]
 
         def evaluate(x: Array) -> tuple[Array, Array]:
             t = (x + self.bound) / side
@@ -67,7 +70,7 @@ class Bernstein(AbstractTransformer):
             for k in reversed(range(1, n + 1)):
                 tail = tail + at_least[k]
                 value = value + rises[k - 1] * tail
-            return params[0] - self.bound + side / n * value, jnp.log(slope)
+            return first - self.bound + side / n * value, jnp.log(slope)
 
         return linear_tails(evaluate, x, self.bound)
 

@@ -110,3 +110,14 @@ def unit(t: Array) -> Array:
     Beside a steep bin a hair outside is enough for a negative slope, whose logarithm is NaN.
     """
     return t + jax.lax.stop_gradient(jnp.clip(t, 0.0, 1.0) - t)
+
+
+def once(*values: Array) -> tuple[Array, ...]:
+    """The values themselves, with gradients that are computed once.
+
+    XLA on CPU (JAX 0.10) fuses the gradient of a picked value into the loop over all the bins it may have been picked
+    from, and computes it again for every one. A product, here with the identity, is never fused.
+    """
+    stacked = jnp.stack(values)
+    same = jnp.tensordot(jnp.eye(len(values), dtype=stacked.dtype), stacked, 1, precision="highest")
+    return tuple(value[0] for value in jax.lax.split(same, [1] * len(values)))

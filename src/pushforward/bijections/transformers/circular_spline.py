@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import check_box, check_share, picked, unit
+from pushforward.bijections.transformers.bins import check_box, check_share, once, picked, unit
 from pushforward.bijections.transformers.rational_quadratic import (
     evaluate,
     knot_slope,
@@ -74,8 +74,8 @@ class CircularSpline(AbstractTransformer):
         k = self.bins
         a, w, b, h, here = rational_bin(value, params[: 2 * k], math.pi, self.min_bin, by_height)
         slopes = params[2 * k :]
-        d0 = picked(here, slopes)
-        d1 = picked(here, jnp.concatenate([slopes[1:], slopes[:1]]))
+        after = jnp.concatenate([slopes[1:], slopes[:1]])
+        d0, d1 = once(picked(here, slopes), picked(here, after))
         return a, w, b, h, knot_slope(d0, self.min_slope), knot_slope(d1, self.min_slope)
 
 

@@ -6,7 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import boxed, check_box, locate, softmax_sides, unit
+from pushforward.bijections.transformers.bins import (
+    boxed,
+    check_box,
+    locate,
+    once,
+    softmax_sides,
+    unit,
+)
 
 STEPS = 4
 """Steps of the root search. Three reach a residual of 4 roundings for every cubic that can occur, in float32 and
@@ -80,11 +87,11 @@ class CubicSpline(AbstractTransformer):
         raw = params.reshape(2, self.bins, *value.shape)
         sides = softmax_sides(raw, self.bound, self.min_bin)
         left, here = locate(value, sides.finished(int(by_height)), self.bound)
-        a, b = sides.before(left) - self.bound
-        w, h = sides.picked(here)
+        (a, b), (w, h) = once(sides.before(left) - self.bound, sides.picked(here))
         # The bins beside this one: its mask, moved by one.
-        before = sides.picked(here[1:], slice(None, -1))
-        after = sides.picked(here[:-1], slice(1, None))
+        before, after = once(
+            sides.picked(here[1:], slice(None, -1)), sides.picked(here[:-1], slice(1, None))
+        )
         p = _knot_slope(w, h / w, before[0], before[1], here[0]) * w / h
         q = _knot_slope(w, h / w, after[0], after[1], here[-1]) * w / h
         return a, w, b, h, p, q

@@ -13,6 +13,7 @@ from pushforward.bijections.transformers.bins import (
     check_box,
     check_share,
     locate,
+    once,
     picked,
     softmax_sides,
     unit,
@@ -83,7 +84,7 @@ class RationalQuadratic(AbstractTransformer):
         a, w, b, h, here = rational_bin(value, params[: 2 * k], self.bound, self.min_bin, by_height)
         # The outermost knots have no parameter: raw slope 0, which is slope 1.
         slopes = params[2 * k :]
-        d0, d1 = picked(here[1:], slopes), picked(here[:-1], slopes)
+        d0, d1 = once(picked(here[1:], slopes), picked(here[:-1], slopes))
         return a, w, b, h, knot_slope(d0, self.min_slope), knot_slope(d1, self.min_slope)
 
 
