@@ -209,6 +209,27 @@ def test_another_solver_at_inference():
         with_solver(pf.architectures.MAF().build(2, key=KEY), steps=3)
 
 
+def test_draws_alone_do_not_cost_a_divergence():
+    """They are those of `sample_and_log_prob`, and a field that nobody can differentiate can be sampled."""
+    for condition in (None, 1):
+        flow = pf.architectures.FFJORD(layers=2, width=8).build(2, condition, key=KEY)
+        flow = perturbed(flow, KEY, 0.5)
+        given = None if condition is None else jnp.ones(1)
+        both = flow.sample_and_log_prob(KEY, (50,), given)[0]
+        np.testing.assert_allclose(flow.sample(KEY, (50,), given), both, atol=1e-3)
+
+    @jax.custom_vjp
+    def rigid(t, x):
+        return jnp.sin(x)
+
+    rigid.defvjp(lambda t, x: (jnp.sin(x), None), lambda _, g: (None, None))
+    base = pf.distributions.Normal(2)
+    rough = pf.distributions.Flow(base, Continuous(rigid, event_shape=(2,)))
+    assert np.isfinite(rough.sample(KEY, (5,))).all()
+    with pytest.raises(TypeError, match="forward-mode"):
+        rough.sample_and_log_prob(KEY, (5,))
+
+
 def test_any_function_or_module_is_a_field():
     """Beyond 8 coordinates training draws a probe, evaluation is exact; a plain network has no time."""
     network = MLP(12, (12,), width=8, depth=1, activation="tanh", last_scale=1.0, key=KEY)

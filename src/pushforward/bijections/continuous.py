@@ -135,8 +135,7 @@ class Continuous(AbstractBijection):
                 jax.random.rademacher(jax.random.key(0), (d,), x.dtype), x.shape
             )
         weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
-        field = self.field.prepared() if isinstance(self.field, AbstractField) else self.field
-        moving = _Moving(field, condition, noise, *weights)
+        moving = _Moving(self._prepared(), condition, noise, *weights)
         nothing = jnp.zeros_like(end)
         interval = (nothing, end) if ahead else (end, nothing)
         found = _integrated(moving, x, interval, self.solver, key is None)
@@ -188,6 +187,17 @@ class Continuous(AbstractBijection):
             moving, (rows, scores), 0.0, self._end(rows), **self.solver.options(per_row=True)
         )
         return tuple(part.reshape(*batch, *self.event_shape) for part in found.y1)
+
+    def moved(self, x: Array, condition: Array | None, *, ahead: bool) -> Array:
+        """Rows alone, taken from latent to data (`ahead`) or back, without what their log-det costs."""
+        if not len(x):
+            return x
+        end = self._end(x)
+        interval = (jnp.zeros_like(end), end) if ahead else (end, jnp.zeros_like(end))
+        return _moved(self._prepared(), x, condition, interval, self.solver)
+
+    def _prepared(self) -> Any:
+        return self.field.prepared() if isinstance(self.field, AbstractField) else self.field
 
     def _end(self, x: Array) -> Array:
         """T."""
@@ -261,6 +271,51 @@ def _integrated(
     solution = solve(moving, state, *interval, **solver.options(per_row))
     value, log_det, *penalty = solution.y1
     return value, log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
+
+
+@eqx.filter_jit
+def _moved(
+    field: Any, x: Array, condition: Array | None, interval: tuple[Array, Array], solver: Solver
+) -> Array:
+    arguments = () if condition is None else (condition,)
+    return solve(
+        lambda t, x: field(t, x, *arguments), x, *interval, **solver.options(per_row=True)
+    ).y1
+
+
+class RowsOnly(AbstractBijection):
+    """A continuous map whose log-det is not wanted, and 0: it costs the field alone.
+
+    Arguments:
+        map: the continuous map.
+    """
+
+    map: Continuous
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
+
+    def __init__(self, map: Continuous):
+        self.map, self.event_shape = map, map.event_shape
+        self.condition_shape = map.condition_shape
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self.map.moved(z, condition, ahead=True), jnp.zeros(len(z), z.dtype)
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self.map.moved(x, condition, ahead=False), jnp.zeros(len(x), x.dtype)
+
+
+def rows_only(model: Any) -> Any:
+    """The model with every continuous map in it as `RowsOnly`: for draws whose density is not asked for."""
+
+    def changed(node: Any) -> Any:
+        return RowsOnly(node) if isinstance(node, Continuous) else node
+
+    return jax.tree.map(changed, model, is_leaf=lambda node: isinstance(node, Continuous))
 
 
 def holds_continuous(model: Any) -> bool:

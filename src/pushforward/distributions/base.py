@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from pushforward.bijections.continuous import rows_only
 from pushforward.rows import Shape, broadcast_rows, condition_rows, settled
 
 
@@ -85,8 +86,12 @@ class AbstractDistribution(eqx.Module):
     def sample(
         self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
     ) -> Array:
-        """Draws of shape `(*shape, *batch of the condition, *event)`."""
-        return self.sample_and_log_prob(key, shape, condition)[0]
+        """Draws of shape `(*shape, *batch of the condition, *event)`.
+
+        Those of `sample_and_log_prob` with the same key; of a continuous flow within its tolerance, as its draws alone
+        are solved for, without their log-densities.
+        """
+        return rows_only(self).sample_and_log_prob(key, shape, condition)[0]
 
     def sample_and_log_prob(
         self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
