@@ -139,7 +139,7 @@ def _ours(name: str, **options: Any) -> Callable[[Any], Callable[[], object]]:
 NETWORK = {"layers": LAYERS, "width": WIDTH, "depth": 2}
 HIDDEN = {"hidden_features": (WIDTH, WIDTH)}
 PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
-    "zuko NSF, 8 bins": (_ours("nsf", **NETWORK), _zuko("NSF", bins=8, **HIDDEN)),
+    "zuko NSF, 8 bins": (_ours("nsf", bins=8, **NETWORK), _zuko("NSF", bins=8, **HIDDEN)),
     "zuko SOSPF, 3 of degree 4": (
         _ours("sos", degree=4, **NETWORK),
         _zuko("SOSPF", degree=4, polynomials=3, **HIDDEN),
@@ -157,7 +157,7 @@ PAIRS: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {
         _ours("gaussianization", layers=LAYERS),
         _zuko("GF", components=8),
     ),
-    "nflows RQ, 8 bins": (_ours("nsf", **NETWORK), _nflows("rational-quadratic")),
+    "nflows RQ, 8 bins": (_ours("nsf", bins=8, **NETWORK), _nflows("rational-quadratic")),
     "nflows cubic coupling, 8 bins": (
         _ours("cubic_spline", autoregressive=False, bins=8, **NETWORK),
         _nflows("cubic"),

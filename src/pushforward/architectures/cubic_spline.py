@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
-from pushforward.architectures.parts import transformer_flow
+from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
@@ -21,7 +21,7 @@ class CubicSpline:
     Arguments:
         layers: layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        bins: bins of each spline; default 16.
+        bins: bins of each spline; default 0: 16 up to 8 coordinates, 8 beyond, where data are scarcer.
         bound: half-width of the box in which splines act, in standard deviations; default 3.
         autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
         residual: whether hidden layers add their input; default False.
@@ -43,7 +43,7 @@ class CubicSpline:
     layers: int = 3
     width: int = 128
     depth: int = 2
-    bins: int = 16
+    bins: int = 0
     bound: float = 3.0
     autoregressive: bool = True
     residual: bool = False
@@ -55,5 +55,6 @@ class CubicSpline:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.CubicSpline(bins=self.bins, bound=self.bound)
+        bins = bins_for(self.bins, vector_event(event, "CubicSpline"))
+        transformer = bijections.CubicSpline(bins, self.bound)
         return transformer_flow(self, transformer, event, condition, key, self.autoregressive)

@@ -7,6 +7,7 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import (
     autoregressive_layer,
+    bins_for,
     coupling_layer,
     stacked_flow,
     vector_event,
@@ -24,10 +25,10 @@ class NSF:
     arithmetic of one density pass, for autoregressive layers.
 
     Arguments:
-        layers: spline layers; default 5.
+        layers: spline layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
-        bins: bins of each spline; default 8.
-        bound: half-width of the box in which splines act, in standard deviations; default 5.
+        bins: bins of each spline; default 0: 16 up to 8 coordinates, 8 beyond, where data are scarcer.
+        bound: half-width of the box in which splines act, in standard deviations; default 3.
         autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
@@ -45,11 +46,11 @@ class NSF:
     ```
     """
 
-    layers: int = 5
+    layers: int = 3
     width: int = 128
     depth: int = 2
-    bins: int = 8
-    bound: float = 5.0
+    bins: int = 0
+    bound: float = 3.0
     autoregressive: bool = True
     residual: bool = False
     dropout: float = 0.0
@@ -61,7 +62,7 @@ class NSF:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         d, context = vector_event(event, "NSF"), as_shape(condition, "condition")
-        spline = RationalQuadratic(bins=self.bins, bound=self.bound)
+        spline = RationalQuadratic(bins_for(self.bins, d), self.bound)
         make = autoregressive_layer if self.autoregressive else coupling_layer
 
         def layer(key: PRNGKeyArray) -> Chain:

@@ -22,6 +22,6 @@ def candidates(rows: int, columns: int) -> tuple[Architecture, ...]:
     dropout = dropout_for(rows, columns)
     bins = 8 if dropout else 16
     return (
-        NSF(layers=4, width=128, depth=3, bins=bins, residual=True, dropout=dropout),
+        NSF(layers=4, width=128, depth=3, bins=bins, bound=5.0, residual=True, dropout=dropout),
         MAF(layers=3, width=256, depth=2, linear=True, residual=True, dropout=dropout),
     )
