@@ -1,8 +1,8 @@
 """Every architecture on every data set, at one budget: held-out nats, seconds, sampling time, round-trip error.
 
 Each cell is one fit in a fresh process, with the defaults of `pushforward fit --flow NAME` and a time limit; the
-learning rate anneals towards the limit. `--jobs` fits run beside each other, each held to a core of its own; every clock
-is the process's own CPU time, so that a busy machine changes little but the waiting. Finished cells are kept in
+learning rate anneals towards the limit. `--jobs` fits run beside each other, each held to a core of its own; every
+clock is the process's own CPU time, so that a busy machine changes little but the waiting. Finished cells are kept in
 `results/zoo.jsonl` (a part of the repository): started again, it goes on where it stopped. Toys are six two-dimensional
 densities (20,000 rows to fit, 20,000 others to judge by); tables are those of `nats.py`.
 
