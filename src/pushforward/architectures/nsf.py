@@ -25,7 +25,7 @@ class NSF:
     arithmetic of one density pass, for autoregressive layers.
 
     Arguments:
-        layers: spline layers; default 3.
+        layers: spline layers; default 5.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         bins: bins of each spline; default 0: 16 up to 8 coordinates, 8 beyond, where data are scarcer.
         bound: half-width of the box in which splines act, in standard deviations; default 3.
@@ -46,7 +46,7 @@ class NSF:
     ```
     """
 
-    layers: int = 3
+    layers: int = 5
     width: int = 128
     depth: int = 2
     bins: int = 0
