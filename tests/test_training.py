@@ -36,6 +36,31 @@ def test_a_fit_lowers_the_loss_and_is_a_function_of_its_key():
     assert not same(first.model, pf.fit(model(), X, key=jax.random.key(9), settings=SETTINGS).model)
 
 
+def test_validation_is_as_large_as_its_rows():
+    """To a power of two; the mean is that of the rows, whatever pads them."""
+    seen = []
+
+    def watched(model, x, condition, key):
+        if key is None:
+            seen.append(len(x))
+        return negative_log_prob(model, x, condition, key)
+
+    for rows, block in ((100, 128), (3, 64), (2500, 2048)):
+        x = np.resize(X, (rows, 2)) + np.linspace(0, 1, rows, dtype=np.float32)[:, None]
+        fitted = pf.fit(
+            model(),
+            X,
+            key=KEY,
+            loss=watched,
+            settings=pf.Training(max_epochs=1),
+            validation=(x, None),
+        )
+        assert seen.pop() == block
+        np.testing.assert_allclose(
+            fitted.best_loss, -fitted.model.log_prob(x).mean(), rtol=1e-5, err_msg=str(rows)
+        )
+
+
 def test_the_fitted_density_finds_a_gaussian():
     """The mean log-density of 300 rows is within 0.1 nats of the Gaussian they come from."""
     settings = pf.Training(max_epochs=40, batch=32)

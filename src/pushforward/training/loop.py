@@ -26,8 +26,8 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 SEGMENT = 256
 # Rows on which batch-norm layers are measured before every validation.
 MEASURED = 4096
-# Rows evaluated at once in validation.
-BLOCK = 2048
+# Rows evaluated at once in validation, if there are as many.
+BLOCK, SMALLEST_BLOCK = 2048, 64
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,9 @@ class _Rows(eqx.Module):
     @staticmethod
     def pad(x: np.ndarray, condition: np.ndarray | None) -> "_Rows":
         n = x.shape[0]
-        # Two significant bits: 3,283 -> 4,096, 18,000 -> 24,576.
-        unit = max(BLOCK, 1 << max(n.bit_length() - 2, 0))
+        # A power of two up to a block, two significant bits beyond: 100 -> 128, 3,283 -> 4,096, 18,000 -> 24,576.
+        block = min(BLOCK, max(SMALLEST_BLOCK, 1 << (n - 1).bit_length()))
+        unit = max(block, 1 << max(n.bit_length() - 2, 0))
         extra = -n % unit
 
         def padded(a: np.ndarray) -> Array:
@@ -143,15 +144,15 @@ def _measured(params: Any, static: Any, rows: tuple[Array, Array | None]) -> Any
 @eqx.filter_jit
 def _evaluate(params: Any, static: Any, rows: _Rows, loss: Loss) -> Array:
     """Mean loss over all rows, block by block."""
-    model = eqx.combine(params, static)
+    model, size = eqx.combine(params, static), min(BLOCK, len(rows.x))
 
     def block(i: Array, total: Array) -> Array:
-        index = i * BLOCK + jnp.arange(BLOCK)
+        index = i * size + jnp.arange(size)
         x, condition = rows.take(index)
         values = loss(model, x, condition, None)
         return total + jnp.where(index < rows.count, values, 0.0).sum()
 
-    blocks = (rows.count + BLOCK - 1) // BLOCK
+    blocks = (rows.count + size - 1) // size
     return jax.lax.fori_loop(0, blocks, block, jnp.zeros((), rows.x.dtype)) / rows.count
 
 
