@@ -250,7 +250,10 @@ def main() -> None:
     parts = [tables(names, some, budgets) for some in shown if some]
     others = ""
     if options.universal:
-        others = f", of this table or of all at {BUDGET:g} s; what is close at {BUDGET:g} s was not run again"
+        others = (
+            f", of this table or of all at {BUDGET:g} s; cells that are close there, or were not run again, show "
+            f"their {BUDGET:g} s"
+        )
     text = "\n\n".join([*parts, notes(budget, options.jobs, others)]) + "\n"
     print(text)
     if names == whole and data == everything and budget == usual:
