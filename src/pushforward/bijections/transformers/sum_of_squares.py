@@ -81,11 +81,12 @@ class SumOfSquares(AbstractTransformer):
         # Split, not sliced: a slice's gradient is a whole array of zeros around it. And a sum written out: as a
         # reduction, XLA on CPU (JAX 0.10) gives wrong values under `jit` from 4,000 rows on.
         shift, log_scale, *raws = lax.split(params, (1, 1, *[k] * self.polynomials))
-        squares: Array | float = 0.0
-        for raw, first in zip(raws, start, strict=True):
-            a = bounded(raw, LARGEST) + jnp.asarray(first, raw.dtype)
-            squares += jnp.square(_product(nodes, a))
-        mean, *others = lax.split(_product(moments, squares), [1] * len(nodes))
+        squares = [
+            jnp.square(_product(nodes, bounded(raw, LARGEST) + jnp.asarray(first, raw.dtype)))
+            for raw, first in zip(raws, start, strict=True)
+        ]
+        total = sum(squares[1:], squares[0])
+        mean, *others = lax.split(_product(moments, total), [1] * len(nodes))
         # The first coefficient is the mean; 0 only where all coefficients are.
         scale = (1 - FLOOR) / (mean + jnp.finfo(params.dtype).tiny)
         q = (FLOOR + scale * mean, *(scale * other for other in others))
