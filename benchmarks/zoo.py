@@ -57,7 +57,8 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
     """Fit one model to one data set on one core; the figures of its cell."""
     # Before XLA counts the cores: threads that wait for each other also use up CPU time.
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {core})
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[core % len(cores)]})
     time.perf_counter = time.process_time
 
     import jax
@@ -175,7 +176,7 @@ def fill(cells: Iterable[tuple[str, str]], budget: float, jobs: int, folder: str
 def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) -> str:
     """The nats at the first of the budgets that a cell was run with, and what they cost; the best is that of all."""
     done = {key: cell for budget in reversed(budgets) for key, cell in finished(budget).items()}
-    best = {d: bests(budgets).get(d) for d in data}
+    best = bests(budgets)
 
     def nats(model: str, d: str) -> str:
         cell = done.get((model, d))
@@ -183,7 +184,7 @@ def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) 
             return "-"
         # One row far out can have any log-density: the mean is then its own.
         text = f"{cell['nats']:.3f}" if cell["nats"] > -1000 else "< -1000"
-        return f"**{text}**" if cell["nats"] >= (best[d] or 0) - CLOSE else text
+        return f"**{text}**" if cell["nats"] >= best[d] - CLOSE else text
 
     def costs(model: str) -> list[str]:
         cells = [done[model, d] for d in data if (model, d) in done]
@@ -203,7 +204,7 @@ def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) 
     head = ["model", *data, "seconds", "parameters", "1,000 samples, ms", "round trip", "mass"]
     rows = [[m, *(nats(m, d) for d in data), *costs(m)] for m in names]
     if len(budgets) > 1:
-        top = ["-" if best[d] is None else f"{best[d]:.3f}" for d in data]
+        top = [f"{best[d]:.3f}" if d in best else "-" for d in data]
         rows.append(["best of all", *top, *["-"] * 5])
     return harness.table(head, rows)
 

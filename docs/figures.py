@@ -23,6 +23,7 @@ import jax
 import jax.numpy as jnp
 import matplotlib.pyplot as plt
 import numpy as np
+from PIL import Image
 
 import pushforward as pf
 from pushforward.data.toys import toy
@@ -61,6 +62,10 @@ def zoo(folder: Path) -> None:
             axis.set_title(name.replace("-", " ") if j == 0 else "", fontsize=7, loc="left")
     figure.tight_layout(pad=0.3)
     figure.savefig(IMAGES / "zoo.png", dpi=110)
+    # A palette: half the size.
+    Image.open(IMAGES / "zoo.png").convert("RGB").quantize(256).save(
+        IMAGES / "zoo.png", optimize=True
+    )
 
 
 def layers() -> None:

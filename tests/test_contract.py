@@ -36,7 +36,7 @@ from pushforward.testing import (
 VOLUME_PRESERVING = {"additive"}
 # Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change.
 # `check_architecture` runs all of them at every size.
-FOR_ONE = ("integral",)
+FOR_ONE = ("far inputs", "integral")
 FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs", "interaction")
 FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 

@@ -130,3 +130,8 @@ def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> 
         with jax.disable_jit():
             run()
     return out
+
+
+def block_size(rows: int, most: int) -> int:
+    """Rows of a compiled call for that many rows: a power of two from 64 to `most`."""
+    return min(most, max(64, 1 << (max(rows, 1) - 1).bit_length()))

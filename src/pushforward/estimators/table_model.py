@@ -15,6 +15,7 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.labels import warn_of_new_labels
+from pushforward.rows import block_size
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
@@ -60,7 +61,7 @@ class TableModel:
         """
         encoded = _encode(self.columns, values)
         condition = self._condition(given, len(encoded))
-        size, parts = _block_size(len(encoded)), []
+        size, parts = block_size(len(encoded), BLOCK), []
         with jax.enable_x64(self.precision == 64):
             for start in range(0, len(encoded), BLOCK):
                 stop = min(start + BLOCK, len(encoded))
@@ -97,7 +98,7 @@ class TableModel:
         rows = n if given is None else n * len(given)
         condition = self._condition(given, rows if given is None else len(given))
         # Full blocks whatever n is: the same seed gives the same first rows.
-        size = BLOCK if condition is None else _block_size(rows)
+        size = BLOCK if condition is None else block_size(rows, BLOCK)
         for number, start in enumerate(range(0, rows, BLOCK)):
             stop = min(start + BLOCK, rows)
             block_given = None
@@ -131,11 +132,6 @@ class TableModel:
 
 def _encode(columns: Preprocessing, values: np.ndarray) -> np.ndarray:
     return np.clip(columns.encode(np.asarray(values, np.float64)), -FAR, FAR)
-
-
-def _block_size(rows: int) -> int:
-    """Rows of a compiled call for a table of `rows`: a power of two from 64 to `BLOCK`."""
-    return min(BLOCK, max(64, 1 << (max(rows, 1) - 1).bit_length()))
 
 
 def _padded(rows: np.ndarray, size: int, precision: int) -> Array:

@@ -15,6 +15,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.errors import InputError
+from pushforward.rows import block_size
 from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
 from pushforward.training.loss import Loss, negative_log_prob
 from pushforward.training.settings import Epoch, Training
@@ -27,7 +28,7 @@ SEGMENT = 256
 # Rows on which batch-norm layers are measured before every validation.
 MEASURED = 4096
 # Rows evaluated at once in validation, if there are as many.
-BLOCK, SMALLEST_BLOCK = 2048, 64
+BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,7 @@ class _Rows(eqx.Module):
     def pad(x: np.ndarray, condition: np.ndarray | None) -> "_Rows":
         n = x.shape[0]
         # A power of two up to a block, two significant bits beyond: 100 -> 128, 3,283 -> 4,096, 18,000 -> 24,576.
-        block = min(BLOCK, max(SMALLEST_BLOCK, 1 << (n - 1).bit_length()))
-        unit = max(block, 1 << max(n.bit_length() - 2, 0))
+        unit = max(block_size(n, BLOCK), 1 << max(n.bit_length() - 2, 0))
         extra = -n % unit
 
         def padded(a: np.ndarray) -> Array:
