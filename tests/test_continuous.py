@@ -156,7 +156,8 @@ def test_the_score_by_autodiff_is_the_score_by_its_own_equation():
 def test_regularisers_and_steer_are_for_training_only():
     x = jax.random.normal(KEY, (50, 2))
     plain, key = example(), jax.random.key(3)
-    for options in ({"kinetic": 0.1}, {"jacobian": 0.1}):
+    # The probe of the Jacobian's norm estimates the divergence too: the weight has to rise above its noise.
+    for options in ({"kinetic": 0.1}, {"jacobian": 10.0}):
         model = example(**options)
         np.testing.assert_array_equal(model.inverse(x)[1], plain.inverse(x)[1])
         less = plain.inverse(x, key=key)[1] - model.inverse(x, key=key)[1]

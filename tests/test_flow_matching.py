@@ -276,7 +276,7 @@ class TestFewSteps:
     """A likelihood by few steps is not a likelihood, and is told."""
 
     flow = perturbed(
-        Architecture(width=8, depth=2).build(2, key=jax.random.key(0)), jax.random.key(1), 1.5
+        Architecture(width=8, depth=2).build(2, key=jax.random.key(0)), jax.random.key(1), 1.0
     )
 
     def told(self, call):

@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "model_file",
     "rows",
+    "draws",
     "networks",
     "ode",
     "fields",

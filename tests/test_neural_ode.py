@@ -7,10 +7,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 
 from pushforward import InputError, Training
 from pushforward.errors import SolveError
-from pushforward.estimators import NeuralODERegressor
+from pushforward.estimators import NeuralODERegressor, load
+from pushforward.estimators.table_file import load_table_model
 from pushforward.ode import Solver
 from pushforward.series import Observations, pack
 from pushforward.series.neural_ode import KnownField, LearnedField, Units, trajectories
@@ -318,3 +320,46 @@ def test_observations_of_other_shapes_are_refused():
             Observations(times, values)
     with pytest.raises(InputError, match="seen has shape"):
         Observations(T[None], Y[None], np.ones((1, 4), bool))
+
+
+class TestFiles:
+    """A fitted equation in a file: the same predictions, without the data."""
+
+    def test_a_learned_equation(self, tmp_path):
+        path, times = tmp_path / "m.safetensors", np.linspace(0.0, 3.0, 9)
+        model = NeuralODERegressor(
+            width=4, depth=1, segments=(2,), ensemble=2, solver=CHEAP,
+            training=Training(max_steps=2), random_state=0,
+        )  # fmt: skip
+        with pytest.raises(NotFittedError):
+            model.save(path)
+        model.fit(times, oscillation(times, 0.0)).save(path)
+        again = load(path)
+        asked = np.linspace(0.5, 2.5, 5)
+        for found, ours in zip(
+            again.predict(asked, return_std=True),
+            model.predict(asked, return_std=True),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found, ours)
+        np.testing.assert_array_equal(again.noise_, model.noise_)
+        assert again.members_[1].history == model.members_[1].history
+        assert again.get_params()["segments"] == (2,)
+        assert again.solver == CHEAP
+        with pytest.raises(InputError, match="without a function"):
+            NeuralODERegressor.load(path, field=oscillator, params={})
+        with pytest.raises(InputError, match="holds a model of kind 'series', not 'table'"):
+            load_table_model(path)
+
+    def test_a_known_equation(self, swings, fitted, tmp_path):
+        path = tmp_path / "m.safetensors"
+        fitted.save(path)
+        form = {"stiffness": 0.0, "damping": 0.0}
+        again = NeuralODERegressor.load(path, field=oscillator, params=form)
+        assert again.params_ == fitted.params_
+        for found, ours in zip(again.predict(swings[0]), fitted.predict(swings[0]), strict=True):
+            np.testing.assert_array_equal(found, ours)
+        with pytest.raises(InputError, match="function that was given: load it with"):
+            load(path)
+        with pytest.raises(InputError, match="damping"):
+            NeuralODERegressor.load(path, field=oscillator, params={"stiffness": 0.0})

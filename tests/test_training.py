@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from pushforward.draws import spawn
 from pushforward.training import loop, negative_log_prob
 from pushforward.training.checkpoint import open_checkpoint
 
@@ -183,7 +184,7 @@ def test_early_stopping_keeps_the_best_weights():
     fitted = pf.fit(wide, X[:100], key=KEY, settings=settings)
     assert fitted.stopped == "early"
     assert len(fitted.history) < 200
-    (train, _), (judge, _) = loop.holdout(X[:100], None, 0.1, jax.random.split(KEY)[0])
+    (train, _), (judge, _) = loop.holdout(X[:100], None, 0.1, spawn(KEY, 2)[0])
     assert len(train) == 90
     assert -float(fitted.model.log_prob(judge).mean()) == pytest.approx(fitted.best_loss, abs=1e-5)
 

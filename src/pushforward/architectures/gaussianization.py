@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import elementwise_layer, stacked_flow, vector_event
 from pushforward.bijections import Chain, GaussianMixtureCDF, Householder
 from pushforward.distributions import Flow
+from pushforward.draws import spawn
 from pushforward.rows import Shape, as_shape
 
 
@@ -50,7 +50,7 @@ class Gaussianization:
         d, context = vector_event(event, "Gaussianization"), as_shape(condition, "condition")
 
         def layer(key: PRNGKeyArray) -> Chain:
-            keys = jax.random.split(key)
+            keys = spawn(key, 2)
             mixtures = elementwise_layer(
                 GaussianMixtureCDF(self.components),
                 d,

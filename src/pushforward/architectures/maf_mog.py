@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.made import MADE
 from pushforward.architectures.maf import MAF
 from pushforward.bijections import Chain
 from pushforward.distributions import Flow
+from pushforward.draws import spawn
 from pushforward.rows import Shape
 
 
@@ -55,7 +55,7 @@ class MAFMoG:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        keys = jax.random.split(key)
+        keys = spawn(key, 2)
         base = MADE(
             self.width,
             self.depth,

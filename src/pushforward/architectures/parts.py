@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Protocol
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
@@ -21,6 +20,7 @@ from pushforward.bijections import (
     Stack,
 )
 from pushforward.distributions import Flow, Normal, base_named
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks import MLP, MaskedMLP
 from pushforward.rows import Shape, as_shape
@@ -161,7 +161,7 @@ def stacked_flow(
     is thrown further by each, and the mean log-density of thousands is then this one's. The normal base gets
     logarithmic tails where it has no mass that 32 bits could draw, beyond `SOFT`.
     """
-    base_key, layer_key = jax.random.split(key)
+    base_key, layer_key = spawn(key, 2)
     start = base_named(base, event, base_key)
     if soft and isinstance(start, Normal):
         start = Flow(start, SoftTails(event[0], SOFT))

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.made import MADE
 from pushforward.architectures.parts import stacked_flow, vector_event
 from pushforward.bijections import Chain, LULinear, Recurrent, Reverse
 from pushforward.distributions import Flow
+from pushforward.draws import spawn
 from pushforward.rows import Shape, as_shape
 
 
@@ -54,7 +54,7 @@ class TAN:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         d, context = vector_event(event, "TAN"), as_shape(condition, "condition")
-        keys = jax.random.split(key)
+        keys = spawn(key, 2)
         conditionals = MADE(
             self.width,
             self.depth,

@@ -13,6 +13,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.planar import condition_size
 from pushforward.bijections.transformers.tails import bounded
+from pushforward.draws import normal, spawn, uniform
 from pushforward.errors import InputError
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
@@ -71,13 +72,13 @@ class BlockAutoregressive(AbstractBijection):
         if units < 1 or depth < 1:
             raise InputError(f"units={units}, depth={depth}: at least 1 of each is needed")
         sizes = [1, *[units] * depth, 1]
-        keys = jax.random.split(key, 3 * depth + 4)
+        keys = spawn(key, 3 * depth + 4)
         lower, log_blocks, biases = [], [], []
         for i, (a, b) in enumerate(zip(sizes[1:], sizes[:-1], strict=True)):
             lower.append(uniform_weights(keys[3 * i], (d * a, d * b), d * b))
             # Noise, so that the units of a coordinate are not copies.
-            log_blocks.append(0.1 * jax.random.normal(keys[3 * i + 1], (d, a, b)) - math.log(b))
-            biases.append(jax.random.uniform(keys[3 * i + 2], (d * a,), minval=-1.0) * (a > 1))
+            log_blocks.append(0.1 * normal(keys[3 * i + 1], (d, a, b)) - math.log(b))
+            biases.append(uniform(keys[3 * i + 2], (d * a,)) * (a > 1))
         self.lower, self.log_blocks, self.biases = tuple(lower), tuple(log_blocks), tuple(biases)
         self.log_scales = tuple(jnp.zeros(d * units) for _ in range(depth))
         size = condition_size(condition_shape)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.remat import check_remat, run_chain, run_stack
 from pushforward.errors import InputError
+from pushforward.networks.layers import stacked
 from pushforward.rows import Shape
 
 M = TypeVar("M")
@@ -71,7 +72,7 @@ class Stack(AbstractBijection):
     Forward applies them first to last, inverse last to first.
 
     Arguments:
-        make: from a key to one layer; called under `vmap`, so that every layer draws its own parameters.
+        make: from a key to one layer; called with a key of its own for every layer.
         layers: how many, at least 1.
         key: source of the layers' keys.
         remat: how gradients come by the activations. `"none"` keeps those of every layer; `"invertible"` keeps the
@@ -107,7 +108,7 @@ class Stack(AbstractBijection):
         if layers < 1:
             raise InputError(f"layers={layers}: at least 1 layer is needed")
         self.remat = check_remat(remat)
-        self.layer = eqx.filter_vmap(make)(jax.random.split(key, layers))
+        self.layer = stacked(make, layers, key)
         self.layers = layers
         self.event_shape = self.layer.event_shape
         self.condition_shape = self.layer.condition_shape

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
+from pushforward.draws import normal
 from pushforward.errors import InputError
 from pushforward.rows import Shape
 
@@ -42,7 +43,7 @@ class Householder(AbstractBijection):
         count = d if reflections is None else reflections
         if count < 1:
             raise InputError(f"reflections={count}: at least 1 reflection is needed")
-        self.vectors = jax.random.normal(key, (count, d))
+        self.vectors = normal(key, (count, d))
         self.event_shape, self.condition_shape = (d,), None
 
     def inverse_rows(
@@ -92,7 +93,7 @@ class QRLinear(AbstractBijection):
         count = d + d % 2 if reflections is None else reflections
         if count < 2 or count % 2:
             raise InputError(f"reflections={count}: an even number of at least 2 was expected")
-        half = jax.random.normal(key, (count // 2, d))
+        half = normal(key, (count // 2, d))
         self.vectors = jnp.concatenate([half, half[::-1]])
         self.upper = jnp.zeros((d, d))
         self.log_diagonal, self.bias = jnp.zeros(d), jnp.zeros(d)

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
+from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
 
@@ -45,10 +46,10 @@ class Planar(AbstractBijection):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, d: int, condition_shape: Shape | None = None, *, key: PRNGKeyArray):
-        keys = jax.random.split(key, 4)
-        self.w = jax.random.normal(keys[0], (d,)) / math.sqrt(d)
-        self.u = 0.01 * jax.random.normal(keys[1], (d,))
-        self.b = jax.random.normal(keys[2], ())
+        keys = spawn(key, 4)
+        self.w = normal(keys[0], (d,)) / math.sqrt(d)
+        self.u = 0.01 * normal(keys[1], (d,))
+        self.b = normal(keys[2], ())
         size = condition_size(condition_shape)
         self.v = uniform_weights(keys[3], (size,), size)
         self.event_shape, self.condition_shape = (d,), condition_shape

@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.planar import condition_size, flat
+from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
 
@@ -46,12 +47,12 @@ class Radial(AbstractBijection):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, d: int, condition_shape: Shape | None = None, *, key: PRNGKeyArray):
-        keys = jax.random.split(key, 3)
+        keys = spawn(key, 3)
         size = condition_size(condition_shape)
-        self.centre = jax.random.normal(keys[0], (d,))
+        self.centre = normal(keys[0], (d,))
         self.of_condition = uniform_weights(keys[1], (d, size), size)
         self.raw_alpha = jnp.zeros(())
-        self.raw_beta = 0.01 * jax.random.normal(keys[2], ())
+        self.raw_beta = 0.01 * normal(keys[2], ())
         self.event_shape, self.condition_shape = (d,), condition_shape
 
     def _parts(self, value: Array, condition: Array | None) -> tuple[Array, Array, Array, Array]:

@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
+from pushforward.draws import spawn
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
 
@@ -58,7 +59,7 @@ class Recurrent(AbstractBijection):
         *,
         key: PRNGKeyArray,
     ):
-        keys = jax.random.split(key, 5)
+        keys = spawn(key, 5)
         condition = 0 if condition_shape is None else math.prod(condition_shape)
         self.of_value = uniform_weights(keys[0], (units,), 1)
         self.of_state = uniform_weights(keys[1], (units, units), units)

@@ -9,6 +9,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import reflected
 from pushforward.bijections.planar import condition_size, flat
+from pushforward.draws import normal, spawn
 from pushforward.errors import InputError
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
@@ -79,14 +80,14 @@ class Sylvester(AbstractBijection):
                 f"units={units}, reflections={reflections}: at least 1 of each is needed"
             )
         m = d if kind == "triangular" else min(units, d)
-        keys = jax.random.split(key, 7)
+        keys = spawn(key, 7)
         shape = {"orthogonal": (d, m), "householder": (reflections, d), "triangular": (0, 0)}[kind]
-        self.factor = jax.random.normal(keys[0], shape)
-        self.r = 0.01 * jax.random.normal(keys[1], (m, m))
+        self.factor = normal(keys[0], shape)
+        self.r = 0.01 * normal(keys[1], (m, m))
         self.s = uniform_weights(keys[2], (m, m), m)
-        self.r_diagonal = 0.01 * jax.random.normal(keys[3], (m,))
-        self.s_diagonal = jax.random.normal(keys[4], (m,))
-        self.b = jax.random.normal(keys[5], (m,))
+        self.r_diagonal = 0.01 * normal(keys[3], (m,))
+        self.s_diagonal = normal(keys[4], (m,))
+        self.b = normal(keys[5], (m,))
         size = condition_size(condition_shape)
         self.v = uniform_weights(keys[6], (m, size), size)
         self.kind = kind

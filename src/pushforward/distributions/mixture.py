@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
+from pushforward.draws import normal
 from pushforward.errors import InputError
 from pushforward.rows import Shape, as_shape
 
@@ -47,7 +48,7 @@ class GaussianMixture(AbstractDistribution):
         self.event_shape = as_shape(event) or ()
         self.condition_shape = None
         self.logits = jnp.zeros(components)
-        self.means = jax.random.normal(key, (components, *self.event_shape))
+        self.means = normal(key, (components, *self.event_shape))
         self.log_scales = jnp.zeros((components, *self.event_shape))
 
     def log_prob_rows(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.table_model import TableModel
+from pushforward.model_file import read_header
 
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
@@ -32,7 +33,9 @@ __all__ = [
 ]
 
 
-def load(path: str | PathLike[str]) -> "FlowDensity | ConditionalFlowDensity":
+def load(
+    path: str | PathLike[str],
+) -> "FlowDensity | ConditionalFlowDensity | NeuralODERegressor":
     """Read a fitted estimator from a file that `save` or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: the
@@ -41,8 +44,9 @@ def load(path: str | PathLike[str]) -> "FlowDensity | ConditionalFlowDensity":
     Arguments:
         path: the file.
 
-    Returns a `FlowDensity`, or a `ConditionalFlowDensity` where the model has a condition. Raises
-    `InputError` for a file that is missing, damaged, foreign or newer than this version.
+    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, or a
+    `NeuralODERegressor`. Raises `InputError` for a file that is missing, damaged, foreign or newer than
+    this version, and for an equation by a function, which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile
@@ -62,6 +66,10 @@ def load(path: str | PathLike[str]) -> "FlowDensity | ConditionalFlowDensity":
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.table_file import load_table_model
 
+    if read_header(path).get("kind") == "series":
+        from pushforward.estimators.series_file import load_equation
+
+        return load_equation(path)
     model = load_table_model(path)
     kind = FlowDensity if model.given is None else ConditionalFlowDensity
     return kind.from_model(model)

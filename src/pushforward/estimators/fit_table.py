@@ -13,6 +13,7 @@ from pushforward.architectures import ARCHITECTURES, Architecture
 from pushforward.bijections import Chain, SoftTails, initialised
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, candidates
 from pushforward.estimators.labels import labels_of
@@ -94,7 +95,7 @@ def fit_table(
             raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
         given_columns = Preprocessing.fit(given, given_names, modelled=False)
     settings = settings or Training()
-    keys = jax.random.split(jax.random.key(seed), 3)
+    keys = spawn(jax.random.key(seed), 3)
     train, judge = holdout(values, given, settings.validation, keys[0])
     with jax.enable_x64(precision == 64):
         rows, judge_rows = (

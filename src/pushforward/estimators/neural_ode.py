@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Self
 
 import jax
@@ -12,6 +13,7 @@ from jaxtyping import Array
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.estimators.shared import seed_from
 from pushforward.ode import METHODS, Solver
@@ -25,7 +27,7 @@ from pushforward.series.observations import (
 )
 from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
-from pushforward.series.shooting import Plan, check_count, fit_series
+from pushforward.series.shooting import Member, Plan, check_count, fit_series
 from pushforward.training import Training
 
 
@@ -148,8 +150,8 @@ class NeuralODERegressor(BaseEstimator):
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
         rng = np.random.default_rng(seed := seed_from(self.random_state))
         members = []
-        for key in jax.random.split(jax.random.key(seed), self.ensemble):
-            field_key, fit_key = jax.random.split(key)
+        for key in spawn(jax.random.key(seed), self.ensemble):
+            field_key, fit_key = spawn(key, 2)
             weights = np.ones(observed.times.shape)
             if self.ensemble > 1:
                 weights = rng.exponential(size=weights.shape)
@@ -164,11 +166,8 @@ class NeuralODERegressor(BaseEstimator):
                     stacklevel=2,
                 )
             members.append(member)
-        self.members_, self.begins_ = members, observed.times[:, 0]
-        fields = [member.model.field for member in members]
-        if isinstance(fields[0], KnownField):
-            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
-            self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
+        self.begins_ = observed.times[:, 0]
+        self.keep_members(members)
         every = self._along([t[:k] for t, k in zip(observed.times, observed.lengths, strict=True)])
         far = np.zeros_like(observed.values)
         for i, of_series in enumerate(zip(*every, strict=True)):
@@ -273,6 +272,51 @@ class NeuralODERegressor(BaseEstimator):
         whole = np.where(later, observed.values - mean, 0.0)
         of_column = 1 - np.square(left).sum((0, 1)) / np.square(whole).sum((0, 1))
         return float(of_column.mean())
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted equation to a safetensors file: the model, not how it was trained.
+
+        A function that was given is not in the file, its parameters are.
+
+        Arguments:
+            path: the file.
+
+        Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
+        """
+        from pushforward.estimators.series_file import save_equation
+
+        check_is_fitted(self)
+        save_equation(self, path)
+
+    @classmethod
+    def load(
+        cls,
+        path: str | PathLike[str],
+        *,
+        field: Callable[[Array, Array, Any], Any] | None = None,
+        params: Any = None,
+    ) -> "NeuralODERegressor":
+        """Read a fitted equation; a learned one is also read by `pushforward.load`.
+
+        Arguments:
+            path: the file.
+            field: the function that was fitted; default None, for a learned equation.
+            params: of a function: parameters of the form that it was fitted with; their values do not matter.
+
+        Raises `InputError` for a file that is missing, damaged, of another kind or newer than this version, and for a
+        function where the file does not fit one.
+        """
+        from pushforward.estimators.series_file import load_equation
+
+        return load_equation(path, field, params)
+
+    def keep_members(self, members: list[Member]) -> None:
+        """Take fitted members, and with them the parameters of a function."""
+        self.members_ = members
+        fields = [member.model.field for member in members]
+        if isinstance(fields[0], KnownField):
+            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
+            self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
 
     @property
     def _knows_time(self) -> bool:

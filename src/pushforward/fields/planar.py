@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
@@ -64,7 +65,7 @@ class PlanarField(AbstractField):
         size = 0 if self.condition_shape is None else 1
         for axis in self.condition_shape or ():
             size *= axis
-        keys = jax.random.split(key, 7)
+        keys = spawn(key, 7)
         self.normals = uniform_weights(keys[0], (d, width), d)
         self.by_condition = uniform_weights(keys[1], (size, width), size)
         self.offsets = uniform_weights(keys[2], (width,), d)

@@ -1,10 +1,10 @@
 """The gradient of a potential."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
@@ -65,7 +65,7 @@ class PotentialField(AbstractField):
         for axis in self.condition_shape or ():
             size *= axis
         inputs = d + 1 + size
-        keys = jax.random.split(key, 6)
+        keys = spawn(key, 6)
         self.enter = uniform_weights(keys[0], (inputs, width), inputs)
         self.enter_bias = uniform_weights(keys[1], (width,), inputs)
         self.middle = uniform_weights(keys[2], (width, width), width)

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import check_network, uniform_weights
@@ -81,7 +82,7 @@ class MLPField(AbstractField):
         size = 0 if self.condition_shape is None else 1
         for axis in self.condition_shape or ():
             size *= axis
-        keys = jax.random.split(key, 6)
+        keys = spawn(key, 6)
         self.first = uniform_weights(keys[0], (d, width), d)
         self.first_condition = uniform_weights(keys[1], (size, width), size)
         self.hidden = uniform_weights(keys[2], (depth - 1, width, width), width)
@@ -96,7 +97,7 @@ class MLPField(AbstractField):
             shapes = [(1, HYPER), (0, HYPER), (HYPER, 2 * depth * width)]
         self.clock = tuple(
             uniform_weights(k, shape, max(shape[0], 1)) if shape[0] else jnp.zeros(shape[1:])
-            for k, shape in zip(jax.random.split(keys[5], len(shapes)), shapes, strict=True)
+            for k, shape in zip(spawn(keys[5], len(shapes)), shapes, strict=True)
         )
         self.overlap = None
         self.time, self.activation = time, activation

@@ -5,8 +5,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
-from pushforward.networks.layers import activation_named, uniform_weights
+from pushforward.networks.layers import activation_named, stacked, uniform_weights
 
 EPS = 1e-5
 
@@ -108,7 +109,7 @@ class Conv(eqx.Module):
             raise InputError(f"size={size}: an odd number of pixels was expected")
         if inputs < 1 or out < 1:
             raise InputError(f"inputs={inputs}, out={out}: at least one channel each is needed")
-        kernel_key, clock_key = jax.random.split(key)
+        kernel_key, clock_key = spawn(key, 2)
         fan_in = size * size * (inputs + time)
         self.kernel = scale * uniform_weights(kernel_key, (size, size, inputs, out), fan_in)
         self.bias = jnp.zeros(out)
@@ -220,7 +221,7 @@ class ConvBlock(eqx.Module):
         key: PRNGKeyArray,
     ):
         activation_named(activation)
-        first, last = jax.random.split(key)
+        first, last = spawn(key, 2)
         self.norms = (GroupNorm(channels, groups=groups), GroupNorm(channels, groups=groups))
         self.convs = (
             Conv(channels, channels, time=time, key=first),
@@ -280,7 +281,7 @@ class ResidualBlocks(eqx.Module):
                 channels, groups=groups, activation=activation, last_scale=last_scale, key=key
             )
 
-        self.blocks = eqx.filter_vmap(made)(jax.random.split(key, count))
+        self.blocks = stacked(made, count, key)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         arrays, rest = eqx.partition(self.blocks, eqx.is_array)

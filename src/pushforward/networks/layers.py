@@ -1,12 +1,18 @@
-"""What all networks share: initial weights, dropout, activations by name."""
+"""What all networks share: initial weights, layers stacked, dropout, activations by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.draws import spawn, uniform
 from pushforward.errors import InputError
+
+M = TypeVar("M")
 
 ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
     "relu": jax.nn.relu,
@@ -37,7 +43,14 @@ def check_network(width: int, depth: int, activation: str, dropout: float) -> No
 def uniform_weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
     """Uniform in `+- 1 / sqrt(fan_in)`."""
     bound = max(fan_in, 1) ** -0.5
-    return jax.random.uniform(key, shape, minval=-bound, maxval=bound)
+    return uniform(key, shape, -bound, bound)
+
+
+def stacked(make: Callable[[PRNGKeyArray], M], layers: int, key: PRNGKeyArray) -> M:
+    """Equal layers, each made with a key of its own, as one whose arrays have the layers along their first axis."""
+    made = [make(k) for k in spawn(key, layers)]
+    arrays, rest = eqx.partition(made, eqx.is_array)
+    return eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
 
 
 def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
@@ -56,3 +69,10 @@ def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
 def split(key: PRNGKeyArray | None, n: int) -> list[PRNGKeyArray | None]:
     """`n` keys from one, or `n` times None."""
     return [None] * n if key is None else list(jax.random.split(key, n))
+
+
+def _stack(arrays: Sequence[Array]) -> Array:
+    if any(isinstance(array, jax.core.Tracer) for array in arrays):
+        return jnp.stack(arrays)
+    # NumPy does not compile a program for every shape.
+    return jax.device_put(np.stack([np.asarray(array) for array in arrays]))

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks.layers import check_network, uniform_weights
 
@@ -81,7 +82,7 @@ class LipschitzMLP(eqx.Module):
             raise InputError(f"norm={norm!r} is unknown; known: {', '.join(NORMS)}")
         if activation not in ("lipswish", "elu", "tanh"):
             raise InputError(f"activation={activation!r}: known are lipswish, elu and tanh")
-        keys = jax.random.split(key, 5)
+        keys = spawn(key, 5)
         self.first = uniform_weights(keys[0], (width, inputs), inputs)
         self.first_condition = uniform_weights(keys[1], (width, condition), condition)
         self.first_bias = uniform_weights(keys[2], (width,), 1)

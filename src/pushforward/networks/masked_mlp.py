@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.networks.layers import (
     activation_named,
     check_network,
@@ -109,7 +110,7 @@ class MaskedMLP(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_network(width, depth, activation, dropout)
-        keys = jax.random.split(key, 4)
+        keys = spawn(key, 4)
         degree = _degrees(d, width, condition > 0)
         # Fan-in counts what the mask leaves, so that units of low degree do not start muted.
         fan_in = np.maximum(np.minimum(degree, d) + condition, 1)

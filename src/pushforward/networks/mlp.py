@@ -1,10 +1,10 @@
 """The multi-layer perceptron."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.networks.layers import (
     activation_named,
     check_network,
@@ -68,7 +68,7 @@ class MLP(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_network(width, depth, activation, dropout)
-        keys = jax.random.split(key, 3)
+        keys = spawn(key, 3)
         size = 1
         for axis in out:
             size *= axis

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from pushforward import ode
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
@@ -94,7 +95,7 @@ class LatentODE(eqx.Module):
             raise InputError(f"span={span}: two finite times, the earlier first, were expected")
         if noise is not None and not (math.isfinite(noise) and noise > 0):
             raise InputError(f"noise={noise}: a positive standard deviation was expected")
-        keys = jax.random.split(key, 4)
+        keys = spawn(key, 4)
         cell = eqx.nn.GRUCell(2 * d + 2, memory, key=keys[0])
         self.recognition = Recurrent(cell, memory, reverse=True)
         self.posterior = MLP(

@@ -125,8 +125,8 @@ class KnownField(eqx.Module):
             self.start = jax.tree.map(lambda p: jnp.asarray(p, jnp.zeros(()).dtype), params)
         except (TypeError, ValueError):
             raise InputError(f"params={params!r}: a pytree of numbers was expected") from None
-        leaves = jax.tree.leaves(self.start)
-        if not leaves or not all(bool(jnp.isfinite(leaf).all()) for leaf in leaves):
+        leaves = jax.tree.leaves(params)
+        if not leaves or not all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
             raise InputError(
                 f"params={params!r}: finite numbers were expected, where the search is to begin"
             )

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.ode import Solver
 from pushforward.series.neural_ode import SeriesField, Units, trajectories
@@ -183,9 +184,7 @@ def fit_series(
     theirs = None if judged is None else _in_units(judged, units)
     judges = found if theirs is None else stages(theirs, intervals)
     history = []
-    for cuts, judging, stage_key in zip(
-        found, judges, jax.random.split(key, len(found)), strict=True
-    ):
+    for cuts, judging, stage_key in zip(found, judges, spawn(key, len(found)), strict=True):
         first = cuts.rows[:, 0]
         model = Shooting(field, jnp.asarray(states[cuts.owner, first]))
         pieces = segments(ours, cuts, weights)

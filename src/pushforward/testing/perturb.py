@@ -4,7 +4,6 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import DTypeLike, PRNGKeyArray
 
@@ -34,12 +33,14 @@ def perturbed(model: M, key: PRNGKeyArray, scale: float = 0.5) -> M:
 
 def cast(model: M, dtype: DTypeLike) -> M:
     """The model with every floating-point array in another precision."""
-    return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype) if eqx.is_inexact_array(leaf) else leaf, model
+    arrays, rest = eqx.partition(model, eqx.is_inexact_array)
+    # By NumPy too: see `perturbed`.
+    return eqx.combine(
+        jax.tree.map(lambda leaf: jax.device_put(np.asarray(leaf, dtype)), arrays), rest
     )
 
 
 def _moved(leaf, noise: np.random.Generator, scale: float):
     fan_in = max(leaf.shape[-1], 1) if leaf.ndim else 1
     moved = np.asarray(leaf) + scale * fan_in**-0.5 * noise.normal(size=leaf.shape)
-    return jnp.asarray(moved, leaf.dtype)
+    return jax.device_put(np.asarray(moved, leaf.dtype))

@@ -14,6 +14,7 @@ import optax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections import has_statistics, with_remat, with_statistics
+from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError
 from pushforward.rows import block_size
 from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
@@ -230,7 +231,7 @@ def fit(
     ```
     """
     settings = settings or Training()
-    split_key, run_key = jax.random.split(key)
+    split_key, run_key = spawn(key, 2)
     rows = np.asarray(x), None if condition is None else np.asarray(condition)
     _check_rows(*rows, "x")
     if validation is None:
@@ -288,7 +289,7 @@ def _fit(
 
     while not at.stopped:
         epoch_key = jax.random.fold_in(key, at.epoch)
-        order = jnp.pad(jax.random.permutation(epoch_key, n), (0, padded - n))
+        order = jax.device_put(np.pad(permutation(key, n, at.epoch), (0, padded - n)))
         while at.step < steps and at.retries <= settings.retries:
             last = min(at.step + SEGMENT, steps)
             progress, per_step = _pace(at.epoch * steps + at.step, epochs * steps, began, settings)
@@ -358,7 +359,7 @@ def holdout(
     x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray
 ) -> tuple[Pair, Pair]:
     """Rows to train on and a share of rows to judge by, drawn at random; with share 0 both are all rows."""
-    order = np.asarray(jax.random.permutation(key, x.shape[0]))
+    order = permutation(key, x.shape[0])
     held = min(max(round(share * x.shape[0]), 1), x.shape[0] - 1) if share > 0 else 0
     train, judge = order[held:], order[:held] if held else order
     if condition is None:

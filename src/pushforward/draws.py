@@ -1,0 +1,62 @@
+"""Numbers drawn once, such as initial weights, by NumPy: XLA compiles a program for each shape of `jax.random`'s draws,
+half a second to a second apiece, which would be most of the time it takes to build a model."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Int, PRNGKeyArray
+
+from pushforward.rows import Shape
+
+
+def spawn(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
+    """`n` independent keys of the same kind."""
+    words = jax.random.key_data(key).shape[-1]
+
+    def draw(seed: list[int]) -> np.ndarray:
+        # A spawn key of its own: no child is what another function here draws from the parent.
+        state = np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(n * words)
+        return state.reshape(n, words)
+
+    found = _drawn(draw, key, (n, words), jnp.uint32)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        return [found[i] for i in range(n)]
+    return [jax.random.wrap_key_data(found[i], impl=jax.random.key_impl(key)) for i in range(n)]
+
+
+def uniform(key: PRNGKeyArray, shape: Shape, low: float = -1.0, high: float = 1.0) -> Array:
+    """Uniform in `[low, high)`, of JAX's default type."""
+    return _drawn(lambda seed: np.random.default_rng(seed).uniform(low, high, shape), key, shape)
+
+
+def normal(key: PRNGKeyArray, shape: Shape) -> Array:
+    """Standard normal, of JAX's default type."""
+    return _drawn(lambda seed: np.random.default_rng(seed).standard_normal(shape), key, shape)
+
+
+def permutation(key: PRNGKeyArray, n: int, number: int = 0) -> Int[np.ndarray, " n"]:
+    """The numbers below `n` in random order; of one key, there is an order for every `number`."""
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    return np.random.default_rng([*words, number]).permutation(n).astype(np.int32)
+
+
+def _drawn(
+    draw: Callable[[list[int]], np.ndarray], key: PRNGKeyArray, shape: Shape, dtype: Any = None
+) -> Array:
+    """`draw` of the words of a key; under a transformation of JAX the same numbers, by a call back to here."""
+    dtype = jnp.zeros(()).dtype if dtype is None else dtype
+
+    def host(words: Any) -> np.ndarray:
+        words = np.asarray(words)
+        rows = [draw(row.tolist()) for row in words.reshape(-1, words.shape[-1])]
+        return np.asarray(rows, dtype).reshape((*words.shape[:-1], *shape))
+
+    words = jax.random.key_data(key)
+    if isinstance(words, jax.core.Tracer):
+        spec = jax.ShapeDtypeStruct(shape, dtype)
+        return jax.pure_callback(host, spec, words, vmap_method="broadcast_all")
+    # `jnp.asarray` would compile a program for every shape.
+    return jax.device_put(host(words))
