@@ -1,7 +1,9 @@
 """One batch axis for every leaf: checking, broadcasting and flattening of leading axes, done once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 
 import jax
 import jax.numpy as jnp
@@ -127,9 +129,29 @@ def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> 
     if rows is not None:
         failed &= np.isfinite(np.asarray(rows)).all(tuple(range(1, rows.ndim)))
     if failed.any():
-        with jax.disable_jit():
+        with spelled_out():
             run()
     return out
+
+
+_spelled_out: ContextVar[bool] = ContextVar("spelled_out", default=False)
+
+
+@contextmanager
+def spelled_out() -> Iterator[None]:
+    """Run without compilation, so that whatever fails within can raise."""
+    token = _spelled_out.set(True)
+    try:
+        with jax.disable_jit():
+            yield
+    finally:
+        _spelled_out.reset(token)
+
+
+def kept_whole() -> AbstractContextManager[None]:
+    """Within `spelled_out`, a part that is compiled all the same: a search or a solve raises by itself at its end, and
+    one operation at a time its hundreds of steps take half a minute. Elsewhere this does nothing."""
+    return jax.disable_jit(False) if _spelled_out.get() else nullcontext()
 
 
 def block_size(rows: int, most: int) -> int:

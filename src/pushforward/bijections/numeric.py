@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import ConvergenceError
+from pushforward.rows import kept_whole
 
 ScalarMap = Callable[[Array, Any], tuple[Array, Array]]
 """`(x, params) -> (value, log of the slope)`, elementwise, increasing in x on all of R."""
@@ -53,7 +54,9 @@ def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
 
     ```
     """
-    return certified(*_root(function, target, params), target)
+    with kept_whole():
+        x, residual = _root(function, target, params)
+    return certified(x, residual, target)
 
 
 def certified(x: Array, residual: Array, target: Array) -> Array:

@@ -13,7 +13,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import certified
 from pushforward.errors import InputError
 from pushforward.networks.lipschitz import LipschitzMLP, NetworkJacobian, series_tail
-from pushforward.rows import Shape
+from pushforward.rows import Shape, kept_whole
 
 METHODS = ("auto", "exact", "truncated", "roulette")
 
@@ -95,7 +95,8 @@ class Residual(AbstractBijection):
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         arrays, static = eqx.partition(self.network, eqx.is_array)
-        x, residual = _fixed_point(static, arrays, z.T, as_columns(condition))
+        with kept_whole():
+            x, residual = _fixed_point(static, arrays, z.T, as_columns(condition))
         x = certified(x, residual, z.T)
         return x.T, -self._log_det(self._linearised(x, condition)[1], key)
 

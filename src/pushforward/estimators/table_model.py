@@ -15,7 +15,7 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.labels import warn_of_new_labels
-from pushforward.rows import block_size
+from pushforward.rows import block_size, spelled_out
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
@@ -110,7 +110,7 @@ class TableModel:
                 draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
                 if np.isnan(draws).any():
                     # The same draws without compilation, where the numeric inverse at fault raises.
-                    with jax.disable_jit():
+                    with spelled_out():
                         _sample(self.flow, key, block_given, size)
             yield self.columns.decode(draws[: stop - start])
 

@@ -33,6 +33,7 @@ from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
 from pushforward.ode.packing import PackedField, Packing, packing_of
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
+from pushforward.rows import kept_whole
 
 
 class Stats(NamedTuple):
@@ -138,7 +139,8 @@ def solve(
         from pushforward.ode.bridge import solve_by_diffrax
 
         return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
-    found = _solve(field, y0, ends, stops, settings, kind)
+    with kept_whole():
+        found = _solve(field, y0, ends, stops, settings, kind)
     _raise_if_failed(found, settings)
     return Solution(found.y1, found.ys, found.stats, found.status)
 
