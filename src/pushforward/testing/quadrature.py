@@ -10,7 +10,7 @@ from pushforward.testing.subjects import Subject
 
 POINTS = {1: 2**16, 2: 2**9}
 CELLS = {1: 64, 2: 16}
-FINER = {"umnn d=2": 2}
+FINER = {"umnn d=2": 4}
 """Subjects whose density needs more points a side, by this factor: slopes to e^5 that turn at eight nodes a layer."""
 
 
