@@ -167,7 +167,7 @@ class NeuralODERegressor(BaseEstimator):
                 )
             members.append(member)
         self.begins_ = observed.times[:, 0]
-        self.keep_members(members)
+        keep_members(self, members)
         every = self._along([t[:k] for t, k in zip(observed.times, observed.lengths, strict=True)])
         far = np.zeros_like(observed.values)
         for i, of_series in enumerate(zip(*every, strict=True)):
@@ -310,14 +310,6 @@ class NeuralODERegressor(BaseEstimator):
 
         return load_equation(path, field, params)
 
-    def keep_members(self, members: list[Member]) -> None:
-        """Take fitted members, and with them the parameters of a function."""
-        self.members_ = members
-        fields = [member.model.field for member in members]
-        if isinstance(fields[0], KnownField):
-            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
-            self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
-
     @property
     def _knows_time(self) -> bool:
         return callable(self.field) or not self.autonomous
@@ -363,6 +355,16 @@ class NeuralODERegressor(BaseEstimator):
                 "this is extrapolation",
                 stacklevel=3,
             )
+
+
+def keep_members(estimator: NeuralODERegressor, members: list[Member]) -> None:
+    """Give an estimator its fitted members, and with them the parameters of a function."""
+    estimator.members_ = members
+    fields = [member.model.field for member in members]
+    if isinstance(fields[0], KnownField):
+        estimator.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
+        mean = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *estimator.member_params_)
+        estimator.params_ = mean
 
 
 def _as_state(initial: Any, d: int) -> np.ndarray:

@@ -93,7 +93,7 @@ def load_equation(
     Raises `InputError` for a file that is missing, damaged, of another kind or newer than this version; without a
     function where the file needs one, or with one where it does not.
     """
-    from pushforward.estimators.neural_ode import NeuralODERegressor
+    from pushforward.estimators.neural_ode import NeuralODERegressor, keep_members
 
     header, models = read_model(path, lambda h: _skeleton(h, function, params), kind=KIND)
     solver = None if header["solver"] is None else Solver(**header["solver"])
@@ -116,7 +116,7 @@ def load_equation(
     estimator.range_ = header["range"][0], header["range"][1]
     estimator.longest_, estimator.noise_ = header["longest"], np.asarray(header["noise"])
     estimator.begins_ = np.asarray(header["series_begin"])
-    estimator.keep_members(members)
+    keep_members(estimator, members)
     return estimator
 
 
