@@ -53,6 +53,20 @@ CONTINUOUS, CONTINUOUS_DATA = ("ffjord", "rnode", "ot_flow"), ("gas30k", "minibo
 CONTINUOUS_BUDGET, SHORTER = 900.0, 300.0
 # Nats within which a cell counts as one of the best in its column.
 CLOSE = 0.05
+# Each table: its file, models (none: all), data, seconds, the seconds of cells that stand in for missing ones, and what
+# its notes say of the best and of these.
+_BEST = f", of this table or of all at {BUDGET:g} s; cells "
+WHICH: dict[str, tuple[str, tuple[str, ...], tuple[str, ...], float, tuple[float, ...], str]] = {
+    "zoo": ("zoo.md", (), (*TOYS, *TABLES), BUDGET, (), ""),
+    "universal": (
+        *("zoo_universal.md", UNIVERSAL, TOYS, UNIVERSAL_BUDGET, (BUDGET,)),
+        f"{_BEST}that are close there, or were not run again, show their {BUDGET:g} s",
+    ),
+    "continuous": (
+        *("zoo_continuous.md", CONTINUOUS, CONTINUOUS_DATA, CONTINUOUS_BUDGET, (SHORTER, BUDGET)),
+        f"{_BEST}without such a run show one of {SHORTER:g} s or {BUDGET:g} s",
+    ),
+}
 # Architectures whose data are angles: they have no place in a table of data on the real line.
 ANGLES = ("circular_nsf",)
 
@@ -235,19 +249,15 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2, help="fits beside each other; default 2")
     parser.add_argument("--models", nargs="*", help="default: the table's")
     parser.add_argument("--data", nargs="*", choices=[*TOYS, *TABLES], help="default: the table's")
-    which = parser.add_mutually_exclusive_group()
-    which.add_argument("--universal", action="store_true", help="the table of universal models")
-    which.add_argument("--continuous", action="store_true", help="the table of continuous flows")
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument("--universal", action="store_true", help="the table of universal models")
+    kinds.add_argument("--continuous", action="store_true", help="the table of continuous flows")
     parser.add_argument("--folder", help="keep the fitted models here; default: nowhere")
     parser.add_argument("--show", action="store_true", help="only print and write the tables")
     options = parser.parse_args()
-    name, whole, everything, usual = "zoo.md", models(), (*TOYS, *TABLES), BUDGET
-    if options.universal:
-        name, whole, everything = "zoo_universal.md", list(UNIVERSAL), TOYS
-        usual = UNIVERSAL_BUDGET
-    if options.continuous:
-        name, whole, everything = "zoo_continuous.md", list(CONTINUOUS), CONTINUOUS_DATA
-        usual = CONTINUOUS_BUDGET
+    which = "universal" if options.universal else "continuous" if options.continuous else "zoo"
+    file, whole, everything, usual, fallbacks, others = WHICH[which]
+    whole = list(whole) or models()
     names, data = options.models or whole, tuple(options.data or everything)
     budget = options.budget or usual
     if options.folder:
@@ -258,22 +268,13 @@ def main() -> None:
             near, best = finished(BUDGET), bests((budget, BUDGET))
             cells = [c for c in cells if c not in near or near[c]["nats"] < best[c[1]] - CLOSE]
         fill(cells, budget, options.jobs, options.folder)
-    budgets = (budget,)
-    if options.universal:
-        budgets = (budget, BUDGET)
-    if options.continuous:
-        budgets = (budget, SHORTER, BUDGET)
+    budgets = (budget, *fallbacks)
     shown = [tuple(d for d in some if d in data) for some in (TOYS, TABLES)]
     parts = [tables(names, some, budgets) for some in shown if some]
-    others = f", of this table or of all at {BUDGET:g} s; " if len(budgets) > 1 else ""
-    if options.universal:
-        others += f"cells that are close there, or were not run again, show their {BUDGET:g} s"
-    if options.continuous:
-        others += f"cells without such a run show one of {SHORTER:g} s or {BUDGET:g} s"
     text = "\n\n".join([*parts, notes(budget, options.jobs, others)]) + "\n"
     print(text)
     if names == whole and data == everything and budget == usual:
-        (harness.RESULTS / name).write_text(text)
+        (harness.RESULTS / file).write_text(text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_disable_most_optimizations", True)
 # Compiling is most of what the tests cost. The folder is safe to delete.
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".jax_cache"))
+# What compiles sooner is not worth a file: writing all of them cost 7 % of a first run.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 

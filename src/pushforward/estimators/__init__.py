@@ -64,11 +64,10 @@ def load(
     """
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
+    from pushforward.estimators.series_file import KIND, load_equation
     from pushforward.estimators.table_file import load_table_model
 
-    if read_header(path).get("kind") == "series":
-        from pushforward.estimators.series_file import load_equation
-
+    if read_header(path).get("kind") == KIND:
         return load_equation(path)
     model = load_table_model(path)
     kind = FlowDensity if model.given is None else ConditionalFlowDensity

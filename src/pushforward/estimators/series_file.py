@@ -35,7 +35,7 @@ def save_equation(
 ) -> None:
     """Write a fitted equation to one safetensors file, all or nothing.
 
-    Its header holds the settings, the units, the training series' times and each member's history; of a function that
+    Its header holds the settings, the units, where each member's pieces begin and its history; of a function that
     was given, only the parameters are kept.
 
     Arguments:
@@ -50,10 +50,7 @@ def save_equation(
         "known": callable(estimator.field),
         "settings": {name: getattr(estimator, name) for name in SETTINGS},
         "solver": None if estimator.solver is None else asdict(estimator.solver),
-        "units": {
-            name: getattr(estimator.units_, name)
-            for name in ("center", "scale", "origin", "length")
-        },
+        "units": asdict(estimator.units_),
         "several": estimator.several_,
         "range": estimator.range_,
         "longest": estimator.longest_,
