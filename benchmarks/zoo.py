@@ -83,6 +83,7 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
     import numpy as np
 
     import pushforward as pf
+    from pushforward.bijections.continuous import holds_continuous
     from pushforward.data.toys import toy
 
     if data in TOYS:
@@ -124,7 +125,24 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
         "round_trip": float(np.abs(np.asarray(again) - rows).max()),
         "finite": bool(np.isfinite(nats).all() and np.isfinite(np.asarray(drawn)).all()),
         "parameters": int(sum(a.size for a in arrays if np.issubdtype(a.dtype, np.floating))),
+        "calls": _calls(flow.bijection, rows)[0] if holds_continuous(flow) else None,
     }
+
+
+def _calls(bijection: Any, x: Any) -> tuple[int | None, Any]:
+    """Calls of the field that the way back to the latent takes, None without a field; and where it leads."""
+    from pushforward.bijections import Chain, Continuous, Stack
+
+    inner = bijection.unstack() if isinstance(bijection, Stack) else ()
+    inner = bijection.bijections if isinstance(bijection, Chain) else inner
+    if inner:
+        total = None
+        for part in reversed(inner):
+            calls, x = _calls(part, x)
+            total = total if calls is None else calls + (total or 0)
+        return total, x
+    calls = int(bijection.evaluations(x)) if isinstance(bijection, Continuous) else None
+    return calls, bijection.inverse(x)[0]
 
 
 def _mass(density: Any, rows: Any, points: int = 400) -> float:
@@ -191,6 +209,13 @@ def fill(cells: Iterable[tuple[str, str]], budget: float, jobs: int, folder: str
                 harness.record("zoo", model=model, data=data, budget=budget, **found)
 
 
+COSTS = ("seconds", "parameters", "1,000 samples, ms", "round trip", "mass", "calls")
+
+
+def _range(values: list[int]) -> str:
+    return "-" if not values else f"{values[0]} to {values[-1]}"
+
+
 def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) -> str:
     """The nats at the first of the budgets that a cell was run with, and what they cost; the best is that of all."""
     done = {key: cell for budget in reversed(budgets) for key, cell in finished(budget).items()}
@@ -207,7 +232,7 @@ def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) 
     def costs(model: str) -> list[str]:
         cells = [done[model, d] for d in data if (model, d) in done]
         if not cells:
-            return ["-"] * 5
+            return ["-"] * len(COSTS)
         masses = [abs(c["mass"] - 1) for c in cells if c["mass"] is not None]
         sampling = sorted(c["sampling"] for c in cells)
         seconds = sorted(c["seconds"] for c in cells)
@@ -217,13 +242,14 @@ def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) 
             f"{sampling[0] * 1e3:.1f} to {sampling[-1] * 1e3:.1f}",
             f"{max(c['round_trip'] for c in cells):.0e}",
             f"{max(masses):.0e}" if masses else "-",
+            _range(sorted(c["calls"] for c in cells if c.get("calls"))),
         ]
 
-    head = ["model", *data, "seconds", "parameters", "1,000 samples, ms", "round trip", "mass"]
+    head = ["model", *data, *COSTS]
     rows = [[m, *(nats(m, d) for d in data), *costs(m)] for m in names]
     if len(budgets) > 1:
         top = [f"{best[d]:.3f}" if d in best else "-" for d in data]
-        rows.append(["best of all", *top, *["-"] * 5])
+        rows.append(["best of all", *top, *["-"] * len(COSTS)])
     return harness.table(head, rows)
 
 
@@ -237,7 +263,9 @@ def notes(budget: float, jobs: int, others: str = "") -> str:
         "- round trip: largest |f(f^-1(x)) - x| over 1,000 held-out rows in standardised units, float32, "
         "the worst of the row's data sets\n"
         "- mass: largest |integral - 1| of the fitted density, by the midpoint rule on 400 x 400 points, the worst "
-        "of the toys\n" + harness.provenance()
+        "of the toys\n"
+        "- calls: of the field of a continuous flow, for the densities of 1,000 held-out rows side by side; - where "
+        "there is no field, or the run is older than the column\n" + harness.provenance()
     )
 
 

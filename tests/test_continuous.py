@@ -51,6 +51,22 @@ def test_closed_divergences_are_autodiff(name, field):
                 np.testing.assert_allclose(jacobian, jacobian.swapaxes(1, 2), atol=1e-12)
 
 
+def test_calls_of_the_field_are_counted():
+    """Fixed steps: stages times steps, either way. Adaptive: the solve by hand, more for a smaller tolerance."""
+    flow = Continuous(perturbed(MLPField(3, width=8, key=KEY), KEY, 1.0))
+    x = jax.random.normal(KEY, (5, 3))
+    fixed = with_solver(flow, method="rk4", steps=5)
+    assert [int(fixed.evaluations(x, ahead=ahead)) for ahead in (True, False)] == [20, 20]
+    loose = int(with_solver(flow, rtol=1e-2, atol=1e-2).evaluations(x))
+
+    def moving(t, state):
+        return divergence(flow.field, t, state[0])
+
+    by_hand = pf.ode.solve(moving, (x, jnp.zeros(5)), 1.0, 0.0, **flow.solver.options(per_row=True))
+    assert 0 < loose < int(flow.evaluations(x)) == int(by_hand.stats.evaluations)
+    assert int(flow.evaluations(jnp.zeros((0, 3)))) == 0
+
+
 def test_a_prepared_field_is_the_same_field():
     """What is computed once for a solve changes neither values nor gradients."""
     x = jax.random.normal(KEY, (5, 3))

@@ -109,18 +109,18 @@ class Continuous(AbstractBijection):
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        return self._solved(z, condition, key, ahead=True)
+        return self._solved(z, condition, key, ahead=True)[:2]
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        return self._solved(x, condition, key, ahead=False)
+        return self._solved(x, condition, key, ahead=False)[:2]
 
     def _solved(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None, *, ahead: bool
-    ) -> tuple[Array, Float[Array, " n"]]:
+    ) -> tuple[Array, Float[Array, " n"], Array]:
         if not len(x):
-            return x, jnp.zeros(0, x.dtype)
+            return x, jnp.zeros(0, x.dtype), jnp.zeros((), int)
         end = self._end(x)
         noise = None
         if key is not None:
@@ -143,8 +143,30 @@ class Continuous(AbstractBijection):
             few: list[Any] = [None if a is None else a[:LOOKED_AT] for a in (condition, noise)]
             finer = replace(self.solver, steps=2 * self.solver.steps)
             fine = _integrated(_Moving(self.field, *few), x[:LOOKED_AT], interval, finer, True)
-            tell_error((found[0][:LOOKED_AT], found[1][:LOOKED_AT]), fine, self.solver.steps)
+            tell_error((found[0][:LOOKED_AT], found[1][:LOOKED_AT]), fine[:2], self.solver.steps)
         return found
+
+    def evaluations(
+        self, x: ArrayLike, condition: ArrayLike | None = None, *, ahead: bool = False
+    ) -> Array:
+        """Calls of the field that `inverse` of these events takes, or `forward` of them if `ahead`.
+
+        A call serves all events; those that need fewer steps wait for the others. Arguments and errors as of `inverse`.
+        Cost: that of the map.
+
+        ```python
+        >>> import jax, pushforward as pf
+        >>> field = pf.fields.MLPField(2, width=8, key=jax.random.key(0))
+        >>> flow = pf.bijections.Continuous(field, solver=pf.ode.Solver(method="rk4", steps=5))
+        >>> int(flow.evaluations(jax.numpy.ones((5, 2)), ahead=True))
+        20
+
+        ```
+        """
+        rows, conditions, _ = broadcast_rows(
+            x, self.event_shape, condition, self.condition_shape, "x"
+        )
+        return self._solved(rows, conditions, None, ahead=ahead)[2]
 
     def push_score(
         self, z: ArrayLike, score: ArrayLike, condition: ArrayLike | None = None
@@ -265,12 +287,13 @@ class _WithScore(eqx.Module):
 @eqx.filter_jit
 def _integrated(
     moving: _Moving, x: Array, interval: tuple[Array, Array], solver: Solver, per_row: bool
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     parts = 2 if moving.penalises else 1
     state = (x, *(jnp.zeros(len(x), x.dtype) for _ in range(parts)))
     solution = solve(moving, state, *interval, **solver.options(per_row))
     value, log_det, *penalty = solution.y1
-    return value, log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
+    log_det = log_det - sum((jnp.abs(p) for p in penalty), jnp.zeros((), x.dtype))
+    return value, log_det, solution.stats.evaluations
 
 
 @eqx.filter_jit
