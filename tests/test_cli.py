@@ -17,6 +17,7 @@ import pytest
 
 from pushforward.cli import main
 from pushforward.cli.options import check_model_output
+from pushforward.cli.programs import keep_programs
 
 TINY = ["--flow", "realnvp", "--set", "layers=1", "--set", "width=8", "--max-epochs", "1"]
 CACHE_LIMITS = (
@@ -321,6 +322,50 @@ class TestInterrupt:
         assert "best model" in err
         assert main(["score", "a.st", "data.csv", "-o", "s.csv", "--quiet"]) == 0
         assert not (here / "a.st.checkpoint").exists()
+
+
+class TestKeptPrograms:
+    @pytest.fixture
+    def home(self, tmp_path):
+        """The environment of a user who has said nothing of JAX's cache, and whose own folder is this one."""
+        ours = ("JAX_COMPILATION_CACHE_DIR", "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS")
+        kept = {name: text for name, text in os.environ.items() if name not in ours}
+        return kept | {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+
+    @staticmethod
+    def scored(env, cwd):
+        words = [sys.executable, "-m", "pushforward", "score", "m.st", "data.csv", "-q"]
+        return subprocess.run(words, env=env, cwd=cwd, capture_output=True, text=True, check=True)
+
+    def test_a_second_command_compiles_nothing_anew(self, home, here, tmp_path):
+        env = home | {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+        first, kept = self.scored(env, here), {}
+        for path in tmp_path.rglob("*-cache"):
+            kept[path] = path.stat().st_mtime_ns
+        assert any("_log_prob" in path.name for path in kept)
+        second = self.scored(env, here)
+        assert (second.stdout, second.stderr) == (first.stdout, first.stderr)
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*-cache")} == kept
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [("JAX_ENABLE_COMPILATION_CACHE", "0"), ("JAX_COMPILATION_CACHE_DIR", "elsewhere")],
+    )
+    def test_who_has_said_where_is_left_alone(self, monkeypatch, tmp_path, name, value):
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+        monkeypatch.setenv(name, value)
+        keep_programs()
+        assert os.environ.get("JAX_COMPILATION_CACHE_DIR") in (None, value)
+        assert not list(tmp_path.iterdir())
+
+    def test_a_home_that_cannot_be_written_to(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+        (tmp_path / "file").touch()
+        for name in ("XDG_CACHE_HOME", "HOME"):
+            monkeypatch.setenv(name, str(tmp_path / "file"))
+        keep_programs()
+        assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
 
 
 # The command with a checkpoint after every few steps instead of twice a minute.

@@ -12,6 +12,7 @@ import typer
 from pushforward.cli.fit import fit
 from pushforward.cli.inspect import inspect
 from pushforward.cli.list import list_
+from pushforward.cli.programs import keep_programs
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
 from pushforward.errors import InputError
@@ -57,6 +58,9 @@ def pushforward(
     Densities are in nats per row, in the units of the table. Results go to standard output or
     the file named by `-o`, everything else to standard error. Exit codes: 0 done, 2 a mistake in
     the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C.
+
+    Compiled programs are kept in the user's cache folder, at most 512 MiB, for the next command;
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 keeps none.
     """
     if version:
         from pushforward import __version__
@@ -82,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns the exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        keep_programs()
     # Libraries warn about their own affairs; standard error is for what the user can act on.
     # Whoever wants the warnings asks with `python -W` or PYTHONWARNINGS.
     logging.getLogger("jax").setLevel(logging.ERROR)

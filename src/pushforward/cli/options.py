@@ -20,7 +20,18 @@ if TYPE_CHECKING:
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="A model written by fit.")]
+
+
+def _existing(model: Path) -> Path:
+    """Say that there is no such model before everything that reads one is imported, which takes seconds."""
+    if not model.exists():
+        raise InputError(f"{model}: no such file")
+    return model
+
+
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="A model written by fit.", callback=_existing)
+]
 TableOutput = Annotated[
     str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for CSV on stdout.")
 ]
