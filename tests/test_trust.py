@@ -17,7 +17,7 @@ from pushforward.distributions import Flow, Normal, StudentT
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import table_flow
 from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust import format_trust, trust_report
+from pushforward.estimators.trust import _EMITTERS, _known, format_trust, trust_report
 from pushforward.rows import Shape
 from pushforward.testing import tiny
 
@@ -182,3 +182,8 @@ def test_mistakes():
     with pytest.raises(InputError, match="2 columns"):
         trust_report(model, HELD[:, :1], TRAIN)
     assert format_trust({}) == ["no trust report: nothing was held out"]
+
+
+def test_options_that_the_compiler_does_not_know_are_left_out():
+    assert _known(_EMITTERS) == dict(_EMITTERS), "the pinned version has them"
+    assert _known((*_EMITTERS, ("xla_no_such_option", 1))) == {}
