@@ -1,5 +1,6 @@
 """How all tests run: on the CPU, with compiled programs kept between runs, and the same examples every time."""
 
+import ctypes
 import gc
 import os
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 os.environ["JAX_PLATFORMS"] = "cpu"
 # Tests compile much and run little: most of the compiler's optimisations cost more than they save.
 os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
-# XLA's older emitters of CPU code take half the time to compile, for programs that run up to 1.4 times as long; one
+# XLA's older emitters of CPU code take half the time to compile, for programs that run up to four times as long; one
 # module of code instead of many suits two workers on two cores.
 os.environ["XLA_FLAGS"] = " ".join(
     (
@@ -41,9 +42,11 @@ settings.register_profile("contract", deadline=None, max_examples=30, derandomiz
 settings.load_profile("contract")
 
 MAPS = Path("/proc/self/maps")
-MOST_MAPS = 25_000
-"""Linux allows a process 65,530 memory maps, and every compiled program takes some: beyond, compiling ends in a
-segmentation fault."""
+MOST_MAPS = 10_000
+"""Every compiled program takes memory maps, and about half a megabyte for each: 10,000 are some 5 GB. Linux allows a
+process 65,530 of them; beyond, compiling ends in a segmentation fault."""
+# glibc's: without it, freed memory stays with the process.
+_give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if MAPS.is_file() else None
 _done = 0
 
 
@@ -56,6 +59,8 @@ def few_programs() -> Iterator[None]:
     if _done % 5 == 0 and MAPS.is_file() and MAPS.read_bytes().count(b"\n") > MOST_MAPS:
         jax.clear_caches()
         gc.collect()
+        if _give_back is not None:
+            _give_back(0)
 
 
 @pytest.fixture
