@@ -220,7 +220,9 @@ COSTS = ("seconds", "parameters", "1,000 samples, ms", "round trip", "mass", "ca
 
 
 def _range(values: list[int]) -> str:
-    return "-" if not values else f"{values[0]} to {values[-1]}"
+    if not values:
+        return "-"
+    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
 
 
 def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) -> str:
