@@ -61,8 +61,7 @@ class Elementwise(AbstractBijection):
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
 
     def _params(self, n: int, condition: Array | None, key: PRNGKeyArray | None) -> Array:
-        shape = (self.transformer.size, n, *self.event_shape)
-        params = jnp.broadcast_to(self.params[:, None], shape)
+        params = self.params[:, None]
         columns = as_columns(condition)
         if self.network is None or columns is None:
             return params
@@ -73,11 +72,11 @@ class Elementwise(AbstractBijection):
     ) -> tuple[Array, Float[Array, " n"]]:
         params = self._params(z.shape[0], condition, key)
         x, log_slope = self.transformer.forward(z, params)
-        return x, log_slope.sum(range(1, z.ndim))
+        return x, jnp.broadcast_to(log_slope, z.shape).sum(range(1, z.ndim))
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         params = self._params(x.shape[0], condition, key)
         z, log_slope = self.transformer.inverse(x, params)
-        return z, log_slope.sum(range(1, x.ndim))
+        return z, jnp.broadcast_to(log_slope, x.shape).sum(range(1, x.ndim))

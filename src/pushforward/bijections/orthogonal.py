@@ -119,12 +119,17 @@ class QRLinear(AbstractBijection):
 def reflected(
     rows: Float[Array, "n d"], vectors: Float[Array, "reflections d"], reverse: bool = False
 ) -> Float[Array, "n d"]:
-    """Rows after the reflections at all vectors, first to last, or last to first."""
+    """Rows after the reflections at all vectors, first to last, or last to first.
+
+        x H_1 ... H_k = x - x V^T S^-1 V,    S = I / 2 + striu(V V^T)
+
+    with vectors of length 1 as the rows of V: two products instead of k steps. Last to first, S is transposed.
+
+    Source: Joffrain et al. 2006, doi 10.1145/1141885.1141886.
+    """
     # Lengths do not matter, but a vector of length 0 has no plane.
     squares = jnp.maximum((vectors * vectors).sum(1), jnp.finfo(vectors.dtype).tiny)
-
-    def reflect(rows: Array, plane: tuple[Array, Array]) -> tuple[Array, None]:
-        vector, square = plane
-        return rows - (rows @ vector)[:, None] * (2 / square * vector), None
-
-    return jax.lax.scan(reflect, rows, (vectors, squares), reverse=reverse)[0]
+    units = vectors / jnp.sqrt(squares)[:, None]
+    system = jnp.triu(units @ units.T, 1) + 0.5 * jnp.eye(len(units), dtype=units.dtype)
+    solved = jax.scipy.linalg.solve_triangular(system, units, trans=int(reverse))
+    return rows - (rows @ units.T) @ solved

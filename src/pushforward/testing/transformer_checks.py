@@ -65,7 +65,8 @@ class TransformerSubject:
     def at(self, direction: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Value, log-slope and log of the autodiff slope of a direction, float64."""
         with jax.enable_x64(True):
-            params = self.spread(jnp.float64)
+            # An axis of 1, which a family's points share; `precisions` repeats them.
+            params = jnp.asarray(self.families)[:, :, None]
             found = _at(self.transformer, direction, jnp.asarray(points), params)
             value, log_slope, slope = jax.device_get(found)
             with np.errstate(
@@ -74,7 +75,7 @@ class TransformerSubject:
                 return value, log_slope, np.log(slope)
 
     def spread(self, dtype) -> Array:
-        """The parameters as `(size, families, points)`."""
+        """The parameters as `(size, families, points)`: each family's again for every point."""
         params = jnp.asarray(self.families, dtype)[:, :, None]
         return jnp.broadcast_to(params, (*self.families.shape, POINTS))
 
@@ -168,7 +169,7 @@ def shapes(subject: TransformerSubject) -> str | None:
 
 
 def precisions(subject: TransformerSubject) -> str | None:
-    """Float32 values agree with float64's to rounding, for moderate parameters."""
+    """Float32 values, of parameters repeated for every point, agree with float64's, of shared ones, to rounding."""
     moderate = np.clip(subject.families, -3, 3)
     same = TransformerSubject(subject.name, subject.transformer, params=moderate)
     found = same.transformer.inverse(
@@ -200,4 +201,5 @@ def _at(
     (value, log_slope), pull_back = jax.vjp(
         lambda p: getattr(transformer, direction)(p, params), points
     )
-    return value, log_slope, pull_back((jnp.ones_like(value), jnp.zeros_like(value)))[0]
+    slope = pull_back((jnp.ones_like(value), jnp.zeros_like(log_slope)))[0]
+    return value, jnp.broadcast_to(log_slope, value.shape), slope

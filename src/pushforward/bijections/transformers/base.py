@@ -10,7 +10,8 @@ class AbstractTransformer(eqx.Module):
     """A family of strictly increasing scalar maps, one for each value, chosen by its parameters.
 
     Structures (coupling, autoregressive, elementwise) supply the parameters. They stand on the leading axis, so that
-    a map over `(n, d)` values reads its parameters as `(size, n, d)` and every operation runs along the long axes.
+    a map over `(n, d)` values reads its parameters as `(size, n, d)` and every operation runs along the long axes; an
+    axis of parameters that values share may be 1, as in `(size, 1, d)`, and then so may a log-slope's.
     All-zero parameters give the identity, or a map close to it: that is where training starts.
 
     `inverse` (data to latent, the density's direction) is the direct formula; `forward` may have to solve.

@@ -84,7 +84,7 @@ class CubicSpline(AbstractTransformer):
     def _bin(self, value: Array, params: Array, by_height: bool) -> tuple[Array, ...]:
         """Left knot, width, bottom and height of the bin that holds each value, and the slopes at its knots as
         multiples, in (0, 2], of its mean slope."""
-        raw = params.reshape(2, self.bins, *value.shape)
+        raw = params.reshape(2, self.bins, *params.shape[1:])
         sides = softmax_sides(raw, self.bound, self.min_bin)
         left, here = locate(value, sides.finished(int(by_height)), self.bound)
         (a, b), (w, h) = once(sides.before(left) - self.bound, sides.picked(here))

@@ -49,7 +49,7 @@ class DeepSigmoid(AbstractTransformer):
         return 3 * self.units
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        weights, slopes, shifts = params.reshape(3, self.units, *x.shape)
+        weights, slopes, shifts = params.reshape(3, self.units, *params.shape[1:])
         log_weights = jax.nn.log_softmax(weights, axis=0)
         log_slopes = (START if self.units > 1 else 0.0) + bounded(slopes, LARGEST)
         shifts = bounded(shifts, FARTHEST) - along(spread(self.units, REACH), shifts)

@@ -91,7 +91,7 @@ def _tailed(bound: float):
 
 
 def _network(x: Array, params: Array, mixing: Array, feeding: Array) -> tuple[Array, Array]:
-    first, second = params.reshape(2, 3, len(mixing), *x.shape)
+    first, second = params.reshape(2, 3, len(mixing), *params.shape[1:])
     log_a, pre = _affine(first, x[None])
     matrix = jnp.exp(bounded(mixing, LARGEST))
     h, log_slope = _mix(matrix, first[2], pre, log_a)

@@ -20,9 +20,9 @@ class GaussianMixtureCDF(AbstractTransformer):
         z = ndtri(F(x)),    F(x) = sum_k w_k ndtr((x - m_k) / s_k)
 
     Over a normal base the density of x is the mixture's: within an autoregressive structure, the conditionals are
-    mixtures of Gaussians. Both tails are kept in log space; beyond `bound` the map goes on straight. One component is
-    affine. Several start spread so that together they are nearly the standard normal; a fixed one of weight 1e-4 and
-    deviation 4 stands beside them, so that the map has an inverse in floating point wherever they go.
+    mixtures of Gaussians. Beyond `bound` the map goes on straight. One component is affine. Several start spread so
+    that together they are nearly the standard normal; a fixed one of weight 1e-4 and deviation `bound / 5` stands
+    beside them, so that the map has an inverse in floating point wherever they go.
 
     Cost: inverse `components` normal integrals, forward a numeric search.
 
@@ -57,43 +57,43 @@ class GaussianMixtureCDF(AbstractTransformer):
         return 3 * self.components
 
     def _parts(self, params: Array) -> tuple[Array, Array, Array]:
-        """Log-weights, means and log-scales, `(components, *shape)`."""
+        """Weights, means and log-slopes, `(components, *shape)`."""
         k = self.components
         weights, means, scales = params.reshape(3, k, *params.shape[1:])
         # Equal components evenly over +-REACH, as wide as makes their variance 1 together.
         starts = spread(k, REACH)
         start = 0.5 * math.log(1 - sum(m * m for m in starts) / k)
-        log_scales = start + bounded(scales, LARGEST)
+        log_slopes = -start - bounded(scales, LARGEST)
         if k == 1:
-            return weights, means, log_scales
+            return weights, means, log_slopes
         means = bounded(means, self.bound) + along(starts, means)
-        log_weights = math.log1p(-BROAD) + jax.nn.log_softmax(weights, axis=0)
         # Narrow components far apart leave a stretch between them that is flat to the last digit and has no inverse.
         broad = jnp.zeros_like(means[:1])
         return (
-            jnp.concatenate([log_weights, broad + math.log(BROAD)]),
+            jnp.concatenate([(1 - BROAD) * jax.nn.softmax(weights, axis=0), broad + BROAD]),
             jnp.concatenate([means, broad]),
-            jnp.concatenate([log_scales, broad + math.log(BREADTH)]),
+            jnp.concatenate([log_slopes, broad + math.log(BREADTH / self.bound)]),
         )
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        log_weights, means, log_scales = self._parts(params)
+        weights, means, log_slopes = self._parts(params)
+        slopes = jnp.exp(log_slopes)
         if self.components == 1:
-            return (x - means[0]) * jnp.exp(-log_scales[0]), -log_scales[0]
+            return (x - means[0]) * slopes[0], log_slopes[0]
 
         def evaluate(x: Array) -> tuple[Array, Array]:
-            return normal_of_mixture(log_weights, -log_scales, (x - means) * jnp.exp(-log_scales))
+            return normal_of_mixture(weights, slopes, (x - means) * slopes)
 
         return linear_tails(evaluate, x, self.bound)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         if self.components == 1:
-            _, means, log_scales = self._parts(params)
-            return z * jnp.exp(log_scales[0]) + means[0], log_scales[0]
+            _, means, log_slopes = self._parts(params)
+            return z * jnp.exp(-log_slopes[0]) + means[0], -log_slopes[0]
         return solved(self.inverse, z, params)
 
 
-# Weight and deviation of the fixed component that keeps the map invertible.
-BROAD, BREADTH = 1e-4, 4.0
+# Weight of the fixed component that keeps the map invertible, and how many deviations the bound is from its middle.
+BROAD, BREADTH = 1e-4, 5.0
 # Largest |log-scale| of a component, and where components start.
 LARGEST, REACH = 4.0, 1.0

@@ -84,7 +84,7 @@ class Integral(AbstractTransformer):
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         g, width, half = self._integrand(params), 2 * self.bound / self.nodes, self.nodes // 2
         masses = 0.5 * width * (g[1:] + g[:-1])
-        knots = jnp.concatenate([jnp.zeros((1, *z.shape), g.dtype), jnp.cumsum(masses, 0)])
+        knots = jnp.concatenate([jnp.zeros((1, *masses.shape[1:]), g.dtype), jnp.cumsum(masses, 0)])
         knots = knots - knots[half] + params[0]
         inside = (z > knots[0]) & (z < knots[-1])
         clipped = jnp.where(inside, z, params[0])

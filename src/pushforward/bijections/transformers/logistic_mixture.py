@@ -51,7 +51,7 @@ class LogisticMixtureCDF(AbstractTransformer):
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         k = self.components
-        weights, means, scales = params[2:].reshape(3, k, *x.shape)
+        weights, means, scales = params[2:].reshape(3, k, *params.shape[1:])
         means = bounded(means, self.bound) + along(spread(k, REACH), means)
         log_weights = jax.nn.log_softmax(weights, axis=0)
         log_slopes = (START if k > 1 else 0.0) - bounded(scales, LARGEST)

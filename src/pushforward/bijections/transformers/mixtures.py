@@ -1,14 +1,12 @@
-"""What the mixture transformers share: cumulative mixtures in log space, and quantiles of a log probability."""
+"""What the mixture transformers share: cumulative mixtures and their quantiles."""
 
 import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import log_ndtr, ndtri
+from jax.scipy.special import ndtri
 from jaxtyping import Array
-
-HALF_LOG_TAU = 0.5 * math.log(2 * math.pi)
 
 
 def spread(components: int, reach: float) -> list[float]:
@@ -38,36 +36,42 @@ def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[A
     return log_below - log_above, log_density - log_below - log_above
 
 
-def normal_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
-    """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope; arguments as in `logit_of_mixture`."""
-    # One of the two integrals from the other: `log_ndtr` is by far the dearest part.
-    lesser = log_ndtr(-jnp.abs(u))
-    greater = jnp.log1p(-jnp.exp(lesser))
-    log_below = log_sum(log_weights + jnp.where(u < 0, lesser, greater))
-    log_above = log_sum(log_weights + jnp.where(u < 0, greater, lesser))
-    log_density = log_sum(log_weights + log_slopes - 0.5 * u * u) - HALF_LOG_TAU
-    lower = log_below < log_above
-    tail = log_ndtri(jnp.minimum(log_below, log_above))
-    return jnp.where(lower, tail, -tail), log_density + 0.5 * tail * tail + HALF_LOG_TAU
-
-
 @jax.custom_jvp
-def log_ndtri(log_p: Array) -> Array:
-    """The normal quantile of a log probability of at most 1/2 or so, however small.
+def normal_of_mixture(weights: Array, slopes: Array, u: Array) -> tuple[Array, Array]:
+    """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope, from weights that sum to 1 and the slopes of u.
 
-    Where `exp` can hold the probability, from it; below, Newton's method on `log_ndtr` from the leading terms of its
-    expansion, which lie left of the root, so that the steps approach it from one side.
+    All arrays have the components on the leading axis. Not in log space: one component at least must leave something
+    in both tails, `w_k ndtr(-|u_k|)` above the type's smallest number.
     """
-    holds = 0.9 * math.log(float(jnp.finfo(log_p.dtype).tiny))
-    deep = jnp.minimum(log_p, holds)
-    z = -jnp.sqrt(-2 * deep)
-    for _ in range(4):
-        log_cdf = log_ndtr(z)
-        z = z - (log_cdf - deep) * jnp.exp(log_cdf + 0.5 * z * z + HALF_LOG_TAU)
-    return jnp.where(log_p < holds, z, ndtri(jnp.exp(jnp.maximum(log_p, holds))))
+    below, above = _tails(u)
+    below, above = (weights * below).sum(0), (weights * above).sum(0)
+    tail = ndtri(jnp.minimum(below, above))
+    density = (weights * slopes * jnp.exp(-0.5 * u * u)).sum(0)
+    return jnp.where(below < above, tail, -tail), jnp.log(density) + 0.5 * tail * tail
 
 
-@log_ndtri.defjvp
-def _log_ndtri_jvp(primals, tangents):
-    z = log_ndtri(primals[0])
-    return z, tangents[0] * jnp.exp(primals[0] + 0.5 * z * z + HALF_LOG_TAU)
+@normal_of_mixture.defjvp
+def _normal_of_mixture_jvp(primals, tangents):
+    """Written out, so that a gradient keeps three factors a component and takes no exponential of its own."""
+    weights, slopes, u = primals
+    d_weights, d_slopes, d_u = tangents
+    z, log_slope = normal_of_mixture(*primals)
+    below, above = _tails(u)
+    # One over the density of z, and of x.
+    over_z, over_x = jnp.exp(0.5 * z * z), jnp.exp(0.5 * z * z - log_slope)
+    bell = jnp.exp(-0.5 * u * u)
+    # z falls as what lies above grows.
+    tails = jnp.where(z < 0, below, -above) * ROOT_TAU
+    d_z = over_z * (tails * d_weights + weights * bell * d_u).sum(0)
+    d_bell = d_weights * slopes + weights * d_slopes - weights * slopes * u * d_u
+    return (z, log_slope), (d_z, over_x * (bell * d_bell).sum(0) + z * d_z)
+
+
+def _tails(u: Array) -> tuple[Array, Array]:
+    """`ndtr(u)` and `ndtr(-u)`, both to the type's precision."""
+    lesser = 0.5 * jax.lax.erfc(jnp.abs(u) * math.sqrt(0.5))
+    greater = 1 - lesser
+    return jnp.where(u < 0, lesser, greater), jnp.where(u < 0, greater, lesser)
+
+
+ROOT_TAU = math.sqrt(2 * math.pi)

@@ -93,7 +93,7 @@ class QuadraticSpline(AbstractTransformer):
         beside = 0.5 * (w[:-1] + w[1:])
         # The weights add up to the box less half of the outermost bins: the height left for the inner slopes.
         scale = (1 - self.min_slope) * beside.sum(0) / (beside * e).sum(0)
-        one = jnp.ones_like(value)[None]
+        one = jnp.ones_like(w[:1])
         v = jnp.concatenate([one, self.min_slope + scale * e, one])
         heights = 0.5 * w * (v[:-1] + v[1:])
         left, here = locate(value, heights if by_height else w, self.bound)

@@ -93,7 +93,7 @@ def rational_bin(
 ) -> tuple[Array, ...]:
     """Left knot, width, bottom and height of the bin that holds each value, and the bin's mask; `raw` are the raw
     widths, then the raw heights."""
-    sides = softmax_sides(raw.reshape(2, raw.shape[0] // 2, *value.shape), bound, min_bin)
+    sides = softmax_sides(raw.reshape(2, raw.shape[0] // 2, *raw.shape[1:]), bound, min_bin)
     left, here = locate(value, sides.finished(int(by_height)), bound)
     a, b = sides.before(left) - bound
     w, h = sides.picked(here)
