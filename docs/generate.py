@@ -326,7 +326,7 @@ def architectures() -> str:
         "Where a direction has no closed form it is a search to rounding: its result is certified, its gradients are",
         "those of the implicit function, and one that fails raises `ConvergenceError` (NaN under `jit`).",
         "",
-        "Continuous flows, flow matching and image architectures are not there yet.",
+        "Image architectures are not there yet.",
         "",
     ]
     for name, kind in ARCHITECTURES.items():

@@ -213,7 +213,7 @@ class TestFit:
             (None, ["no such file"]),
             ("", ["empty"]),
             ("a,b\n", ["no rows"]),
-            ("a,b\n1,2\n", ["1 row", "at least 2"]),
+            ("a,b\n1,2\n", ["1 row", "at least 3"]),
             ("a,b\n1,2\n3,nan\ninf,4\n", ["2 cells", "row 2", "'b'"]),
             ("a,b,c\n1,red,2\n2,blue,4\n", ["'b'", "red", "--columns a,c"]),
             ("a,b\n1,2\n1,3\n1,4\n", ["'a'", "constant"]),
@@ -525,6 +525,23 @@ class TestSample:
         assert frame["count"].to_list() == [3] * 3 + [7] * 3
         assert frame["y"].n_unique() == 6
 
+    def test_a_label_that_training_never_had_is_warned_of_once(self, run, here):
+        rng = np.random.default_rng(0)
+        label = rng.integers(0, 3, 200)
+        table = pl.DataFrame({"g": label, "y": label + rng.normal(size=200)})
+        table.write_csv("labels.csv")
+        assert run("fit", "labels.csv", "--condition", "g", "-o", "l.st", *TINY, "-q").code == 0
+        (here / "new.csv").write_text("g,y\n" + "7,1.5\n" * 3)
+        for words in (
+            ("score", "l.st", "new.csv"),
+            ("sample", "l.st", "-n", "1", "--given", "new.csv"),
+        ):
+            result = run(*words, "-q")
+            assert result.code == 0
+            assert result.err.count("\n") == 1
+            assert result.err.startswith("pushforward: warning: condition 'g' holds 7")
+        assert run("score", "l.st", "labels.csv", "-q").err == ""
+
     def test_any_format(self, run):
         for name in ("d.csv", "d.tsv", "d.parquet", "d.npy", "d.npz"):
             assert run("sample", "m.st", "-n", "7", "-o", name).code == 0
@@ -598,6 +615,15 @@ class TestProcess:
         assert process.wait(timeout=60) == 0
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is full")
+    def test_closed_streams(self, here):
+        script = "exec {} -m pushforward sample m.st -n 2 {}"
+        closed = ["sh", "-c", script.format(sys.executable, ">&-")]
+        found = subprocess.run(closed, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stderr) == (1, "pushforward: standard output is closed\n")
+        to_file = ["sh", "-c", script.format(sys.executable, "-o d.csv >&- 2>&-")]
+        assert subprocess.run(to_file, check=False).returncode == 0
+        assert read("d.csv").height == 2
+
     def test_a_full_disk_is_one_line(self, here):
         with open("/dev/full", "w") as full:
             process = start("sample", "m.st", "-n", "5", "--quiet", cwd=here, stdout=full)

@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from pushforward.architectures import MAF, RealNVP
+from pushforward.cli import main
 from pushforward.errors import InputError
 from pushforward.estimators import (
     ConditionalFlowDensity,
@@ -259,6 +260,16 @@ class TestConditionalFlowDensity:
         assert fitted.log_prob(x, y).shape == (1000,)
         assert fitted.sample(x[:4], 3).shape == (4, 3, width)
 
+    def test_a_target_named_as_a_feature_is_told_from_it_in_a_file(self, regression, tmp_path):
+        x, y = regression
+        frame = pandas.DataFrame(x, columns=["height", "y0"])
+        fitted = conditional().fit(frame, pandas.Series(y, name="height"))
+        assert fitted.model_.columns.names == ("y_0",)
+        assert fitted.score(frame, pandas.Series(y, name="height")) == fitted.score(frame, y)
+        fitted.save(tmp_path / "m.st")
+        frame.assign(y_0=y).to_csv(tmp_path / "t.csv", index=False)
+        assert main(["score", str(tmp_path / "m.st"), str(tmp_path / "t.csv"), "-q"]) == 0
+
     def test_integer_targets_are_whole_in_samples(self, regression):
         x, y = regression
         draws = conditional().fit(x, np.rint(y)).sample(x[:5], 20)
@@ -274,6 +285,8 @@ class TestConditionalFlowDensity:
             fitted_conditional.score(x, np.stack([y, y], axis=1))
         with pytest.raises(InputError, match="y: 1 cell missing, NaN or infinite"):
             conditional().fit(x, np.where(np.arange(1000) == 7, np.nan, y))
+        with pytest.raises(InputError, match="y: could not convert string"):
+            conditional().fit(x, ["a"] * 1000)
         with pytest.raises(InputError, match="constant"):
             conditional().fit(x, np.ones(1000))
 
@@ -285,11 +298,18 @@ def test_functions_for_tables_leave_scikit_learn_alone():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+DATES = np.datetime64("2026-01-01") + np.arange(200).astype("m8[D]")
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("spoil", "message"),
         [
             (lambda x: x[:1], "minimum of 2 is required"),
+            (lambda x: x[:2], "2 rows given; at least 3 are needed"),
+            (lambda x: pandas.DataFrame({"a": x[:, 0], "d": DATES}), "X: column 'd' holds dates"),
+            (lambda x: polars.DataFrame({"d": DATES}), "X: column 'd' holds dates"),
+            (lambda x: np.stack([DATES, DATES], 1), "X: the array holds dates"),
             (lambda x: x[:0], "0 sample"),
             (lambda x: x[:, 0], "1D array"),
             (lambda x: np.where(x == x[3, 1], np.nan, x), "X: 1 cell .* row 4, column 'x1'"),
@@ -307,7 +327,7 @@ class TestRefused:
         ("parameters", "message"),
         [
             ({"training": {"batch": 3}}, "Training is expected"),
-            ({"max_epochs": 0}, "max_epochs=0: must be positive"),
+            ({"max_epochs": 0}, "max_epochs=0: a whole number of at least 1"),
             ({"precision": 16}, "precision=16: 32 or 64"),
             ({"architecture": "nosuch"}, "nosuch"),
             ({"architecture": RealNVP}, "an instance such as"),

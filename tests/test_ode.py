@@ -256,8 +256,10 @@ STIFF = 1e6
         (lambda t, y: y**2, {}, "time 1"),
         (lambda t, y: -STIFF * (y - jnp.cos(t)), {"max_steps": 50}, "max_steps=50"),
         (lambda t, y: jnp.where(t > 0.5, jnp.nan, -y), {}, "not finite"),
+        (lambda t, y: jnp.where(t > 0.5, jnp.nan, -y), {"steps": 5}, "not finite"),
+        (lambda t, y: 10 * y**2, {"method": "rk4", "steps": 20}, "not finite"),
     ],
-    ids=["blows up", "too many steps", "nan"],
+    ids=["blows up", "too many steps", "nan", "nan, fixed steps", "blows up, fixed steps"],
 )
 def test_failure_is_an_error_and_under_jit_nan_with_a_status(f, options, words):
     y = jnp.ones(1)
@@ -269,10 +271,11 @@ def test_failure_is_an_error_and_under_jit_nan_with_a_status(f, options, words):
     assert np.isnan(found.y1).all()
 
 
-def test_one_row_that_fails_leaves_the_others():
+@pytest.mark.parametrize("options", [{}, {"steps": 40}], ids=["adaptive", "fixed"])
+def test_one_row_that_fails_leaves_the_others(options):
     y = jnp.asarray([[1.0], [-1.0]])
-    run = jax.jit(lambda y: solve(lambda t, y: y**2, y, 0.0, 2.0, control="per_row"))
-    found = run(y)
+    run = jax.jit(lambda y: solve(lambda t, y: y**2, y, 0.0, 2.0, control="per_row", **options))
+    found = run(y if not options else y * jnp.asarray([[40.0], [1.0]]))
     assert np.isnan(found.y1[0]).all()
     np.testing.assert_allclose(found.y1[1], -1 / 3, atol=1e-5)
 
@@ -300,12 +303,53 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"max_steps": 0}, "max_steps=0"),
         ({"at": [0.5, 0.2]}, "0.5 comes before 0.2"),
         ({"at": [0.5, 3.0]}, "3 comes before 1"),
+        ({"at": [0.5, np.nan]}, "finite"),
+        ({"rtol": "small"}, "rtol='small'"),
+        ({"method": diffrax.Tsit5}, "solver object"),
+        ({"method": diffrax.ImplicitEuler(), "steps": 10}, "implicit diffrax solver"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(options, words):
     with pytest.raises(InputError, match=words) as caught:
         solve(field, jnp.ones((3, 2)), 0.0, 1.0, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("control", ["shared", "per_row"])
+def test_a_field_that_starts_as_nothing_is_not_stepped_over(control):
+    """10 between 0.35 and 0.75. A first step over the whole interval would see nothing of it and be accepted."""
+
+    def box(t, y):
+        return jnp.where((t > 0.35) & (t < 0.75), 10.0, 0.0) * jnp.ones_like(y)
+
+    found = solve(box, jnp.ones((2, 1)), 0.0, 1.0, control=control)
+    np.testing.assert_allclose(found.y1, 5.0, atol=1e-2)
+    assert (np.asarray(found.stats.accepted) > 5).all()
+
+
+def test_times_that_are_the_same_in_the_states_type_are_refused():
+    now = 1.7e9
+    with pytest.raises(InputError, match=r"must differ in float32.*1700000000 comes before"):
+        solve(field, jnp.ones((3, 2)), now, now + 10)
+    with pytest.raises(InputError, match="must differ"):
+        solve(field, jnp.ones((3, 2)), 1e8, 1e8 + 40, at=1e8 + np.array([1.0, 2.0, 10.0]))
+    # Rounding is no difference, nor are times given twice.
+    stops = np.array([0.1 + 0.2, 0.3, 0.6, 0.6, 1.0])
+    np.testing.assert_array_equal(
+        *solve(field, jnp.ones((3, 2)), 0.0, 1.0, at=np.sort(stops)).ys[2:4]
+    )
+
+
+def test_the_state_keeps_its_type():
+    def whole(t, y):
+        return jnp.ones(y.shape, int)
+
+    np.testing.assert_allclose(solve(whole, jnp.zeros(2), 0.0, 1.0).y1, 1.0, atol=1e-6)
+    with jax.enable_x64(True):
+        wide = solve(lambda t, y: -y * np.ones(2), jnp.ones(2, jnp.float32), 0.0, 1.0).y1
+    assert wide.dtype == jnp.float32
+    with pytest.raises(InputError, match="complex"):
+        solve(lambda t, y: 1j * y, jnp.ones(2), 0.0, 1.0)
 
 
 def test_a_field_of_another_shape_is_named():

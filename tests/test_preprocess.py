@@ -92,6 +92,11 @@ class TestLattice:
         assert (pre.grid[0], pre.offset[0]) == (grid, offset)
         assert pre.lattice == (grid > 0,)
 
+    def test_decode_stays_within_what_was_seen(self):
+        pre = Preprocessing.fit(np.array([[0.0, 0.5], [1, 2.5], [0, 1.5], [1, 9.5]]), ["flag", "x"])
+        decoded = pre.decode(pre.encode(np.array([[-3.0, -3.0], [0.4, 0.4], [7.0, 70.0]])))
+        np.testing.assert_allclose(decoded, [[0, -3], [0, 0.4], [1, 70]], atol=1e-12)
+
     def test_decode_rounds_to_the_lattice(self, rng):
         values = np.column_stack([rng.integers(-4, 9, 200) * 5 + 2, rng.normal(size=200)])
         pre = Preprocessing.fit(values, ["n", "x"])

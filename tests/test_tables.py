@@ -212,6 +212,20 @@ class TestText:
                 assert f"line {before + 2} has {cells}, the header has 3" in message
         assert "line 2 has" in line(read_table, text(f"a,b,c\n{row}\n"))
 
+    def test_a_short_and_a_long_line_do_not_make_up_for_each_other(self, text):
+        path = text("a,b,note\n" + "1,2,ok\n" * 300 + "9999,1,2,ok\n1,2\n")
+        assert "line 302 has 4 cells" in line(read_table, path, ["a", "b"])
+
+    def test_lines_that_end_in_cr_alone(self, text):
+        assert "CR alone" in line(read_table, text("a,b\r1,2\r3,4\r"))
+
+    def test_whole_numbers_that_floats_merge(self, text):
+        ids = "".join(f"{2**60 + i},{i}\n" for i in range(40))
+        assert "column 'id'" in line(read_table, text("id,x\n" + ids))
+        # Nanoseconds of days are told apart well enough.
+        apart = "".join(f"{1_700_000_000_000_000_000 + i * 10**13},{i}\n" for i in range(40))
+        assert len(np.unique(read_table(text("id,x\n" + apart)).values[:, 0])) == 40
+
     def test_headers(self, text):
         assert "'a' occurs more than once" in line(read_table, text("a,b,a\n1,2,3\n"))
         assert "header but no rows" in line(read_table, text("a,b\n\n"))
@@ -330,6 +344,15 @@ class TestArrays:
         data[500] ^= 0xFF
         path.write_bytes(data)
         assert "cannot be read as NPZ" in line(read_table, path)
+
+    def test_stand_in_names_say_where_columns_stand(self, tmp_path):
+        """A model fitted to some columns of a nameless file finds them in it again, whatever their order."""
+        path = tmp_path / "t.npy"
+        np.save(path, np.arange(12.0).reshape(4, 3))
+        for wanted in (["x1", "x0"], ["x2", "x0", "x1"], ["x2"]):
+            values = read_table(path, wanted, by_position=True).values
+            np.testing.assert_array_equal(values[0], [int(name[1]) for name in wanted])
+        assert "no column 'x3'" in line(read_table, path, ["x3", "x0"], by_position=False)
 
     def test_unnamed_by_position(self, tmp_path):
         path = tmp_path / "t.npy"

@@ -129,6 +129,10 @@ def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
     wider = pf.architectures.RealNVP(layers=2, width=9).build(2, key=KEY)
     with pytest.raises(pf.InputError, match="another fit: model differ"):
         pf.fit(wider, X, key=KEY, settings=SETTINGS, checkpoint=resume)
+    with pytest.raises(pf.InputError, match="another fit: settings differ"):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, jitter=[1.0, 1.0])
+    with pytest.raises(pf.InputError, match="another fit: loss differ"):
+        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, loss=explosive_loss)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(pf.InputError, match="not a usable checkpoint"):
         pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume)
@@ -175,6 +179,26 @@ def test_a_loss_that_stays_non_finite_ends_the_fit_with_the_best_model():
     fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, settings=settings)
     assert fitted.stopped == "diverged"
     assert float(fitted.model.weight) == -1.0
+
+
+def test_losses_are_told_apart_and_known_again():
+    def scaled(factor):
+        return lambda model, x, condition, key: factor * negative_log_prob(model, x, condition, key)
+
+    one, same_one, two = (str(loop._spelled(scaled(f))) for f in (1.0, 1.0, 2.0))
+    assert one == same_one != two
+    first, second = (pf.paths.FlowMatching(coupling=c) for c in ("independent", "exact_ot"))
+    assert str(loop._spelled(first)) != str(loop._spelled(second))
+
+
+def test_a_validation_that_is_never_finite_is_no_success():
+    def unjudged(model, x, condition, key):
+        losses = negative_log_prob(model, x, condition, key)
+        return losses * jnp.nan if key is None else losses
+
+    fitted = pf.fit(model(), X, key=KEY, loss=unjudged, settings=SETTINGS)
+    assert fitted.stopped == "diverged"
+    assert all(epoch.note == "validation is not finite" for epoch in fitted.history)
 
 
 def test_early_stopping_keeps_the_best_weights():
@@ -225,7 +249,12 @@ def test_jitter_widens_what_is_learnt():
         ),
         (lambda: pf.fit(model(), np.zeros((9, 2), int), key=KEY), "floating-point rows"),
         (lambda: pf.fit(model(), X, X[:5], key=KEY), "300 rows in x, but 5 conditions"),
-        (lambda: pf.Training(batch=0), "batch=0: must be positive"),
+        (lambda: pf.Training(batch=0), "batch=0: a whole number of at least 1"),
+        (lambda: pf.Training(batch=20.0), "batch=20.0: a whole number"),
+        (lambda: pf.Training(max_epochs="3"), "max_epochs='3': a whole number"),
+        (lambda: pf.Training(max_epochs=True), "max_epochs=True: a whole number"),
+        (lambda: pf.Training(max_time="a"), "max_time='a': a finite number"),
+        (lambda: pf.Training(learning_rate=np.inf), "learning_rate=inf: a finite number"),
         (lambda: pf.Training(validation=1.0), "validation=1.0"),
         (lambda: pf.Training(weight_decay=-1.0), "weight_decay=-1.0"),
     ],

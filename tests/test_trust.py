@@ -155,6 +155,16 @@ class TestWarnings:
             "warning: the flow is not better than the Gaussian on held-out rows"
         ]
 
+    def test_a_value_that_repeats(self):
+        spiked = np.where(np.arange(len(TRAIN))[:, None] % 4 == 0, 0.5, TRAIN)
+        report = trust_report(model_of(spiked, flow=scaled()), HELD, spiked)
+        assert {tuple(found) for found in report["repeated"].values()} == {(0.5, 0.25)}
+        assert any("holds 0.5 in 25% of rows" in text for text in format_trust(report))
+        assert trust_report(model_of(TRAIN, flow=scaled()), HELD, TRAIN)["repeated"] == {}
+        # Files of earlier versions have no such entry.
+        del report["repeated"]
+        assert format_trust(report)
+
     def test_nan_warns(self):
         assert len(self.warnings(scaled(error=float("nan"), slip=float("nan")))) == 3
 

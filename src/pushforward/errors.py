@@ -16,6 +16,19 @@ class InputError(ValueError):
     """
 
 
+class InputWarning(UserWarning):
+    """Input that can be used, with a result that may not be what was meant; says what to do.
+
+    The command line prints it in one line, once.
+
+    ```python
+    >>> issubclass(InputWarning, UserWarning)
+    True
+
+    ```
+    """
+
+
 class ConvergenceError(ArithmeticError):
     """A numeric inverse that did not reach its target.
 

@@ -35,6 +35,13 @@ def as_float(value: ArrayLike) -> Array:
     return array
 
 
+def precision_of(model: object, *arrays: Array) -> jnp.dtype:
+    """The widest floating-point type of a model's arrays and others: rows keep it from layer to layer."""
+    leaves = (leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array))
+    own = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
+    return jnp.result_type(*arrays, *own)
+
+
 def batch_shape_of(value: Array, event_shape: Shape, name: str) -> Shape:
     """The leading axes of ``value``, whose last axes must be ``event_shape``."""
     cut = value.ndim - len(event_shape)
@@ -51,6 +58,7 @@ def broadcast_rows(
     condition: ArrayLike | None,
     condition_shape: Shape | None,
     name: str,
+    model: object = None,
 ) -> tuple[Array, Array | None, Shape]:
     """Flatten a value and its condition to one common batch axis.
 
@@ -60,18 +68,21 @@ def broadcast_rows(
         condition: `(*batch, *condition)`, its leading axes broadcast against the value's; or None.
         condition_shape: the condition's axes, or None where none is taken.
         name: the value's name in error messages.
+        model: what the rows are for: they are widened to its precision; default None leaves them as they are.
 
     Returns `(n, *event)`, `(n, *condition)` or None, and the broadcast batch shape, of which `n` is the size.
 
     Raises `InputError` where an event or condition has the wrong shape, is missing, or is given but not taken.
     """
     value = as_float(value)
+    value = value.astype(precision_of(model, value))
     batch = batch_shape_of(value, event_shape, name)
     if condition_shape is None:
         if condition is not None:
             raise InputError("a condition was given, but this model takes none")
         return value.reshape(math.prod(batch), *event_shape), None, batch
     batch, flat_condition = _condition_rows(condition, condition_shape, batch)
+    flat_condition = flat_condition.astype(precision_of(model, flat_condition))
     value = jnp.broadcast_to(value, (*batch, *event_shape))
     return value.reshape(math.prod(batch), *event_shape), flat_condition, batch
 

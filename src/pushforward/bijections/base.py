@@ -52,7 +52,7 @@ class AbstractBijection(eqx.Module):
         inverse does not reach its target; under `jit` such rows are NaN.
         """
         rows, condition_rows, batch = broadcast_rows(
-            z, self.event_shape, condition, self.condition_shape, "z"
+            z, self.event_shape, condition, self.condition_shape, "z", self
         )
         x, log_det = settled(lambda: self.forward_rows(rows, condition_rows, key), rows)
         return x.reshape(*batch, *self.event_shape), log_det.reshape(batch)
@@ -66,7 +66,7 @@ class AbstractBijection(eqx.Module):
         -inf.
         """
         rows, condition_rows, batch = broadcast_rows(
-            x, self.event_shape, condition, self.condition_shape, "x"
+            x, self.event_shape, condition, self.condition_shape, "x", self
         )
         z, log_det = settled(lambda: self.inverse_rows(rows, condition_rows, key), rows)
         if not isinstance(log_det, jax.core.Tracer) and (outside := np.isneginf(log_det)).any():

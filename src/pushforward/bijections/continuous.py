@@ -13,7 +13,7 @@ from pushforward.bijections.few_steps import LOOKED_AT, tell_error
 from pushforward.errors import InputError
 from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
-from pushforward.rows import Shape, broadcast_rows
+from pushforward.rows import Shape, as_shape, broadcast_rows
 
 EXACT, EXACT_TRAINING = 64, 8
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
@@ -35,7 +35,7 @@ class Continuous(AbstractBijection):
 
     Arguments:
         field: `AbstractField`, or any module or function `f(t, x)`, `f(t, x, condition)` on rows.
-        event_shape: `(d,)`; default the field's.
+        event_shape: `d` or `(d,)`; default the field's.
         condition_shape: of a condition; default the field's, or None.
         time: T; default 1.
         trained_time: whether T is a parameter, that starts at `time`; default False.
@@ -77,8 +77,8 @@ class Continuous(AbstractBijection):
         self,
         field: Any,
         *,
-        event_shape: Shape | None = None,
-        condition_shape: Shape | None = None,
+        event_shape: int | Shape | None = None,
+        condition_shape: int | Shape | None = None,
         time: float = 1.0,
         trained_time: bool = False,
         solver: Solver | None = None,
@@ -89,6 +89,8 @@ class Continuous(AbstractBijection):
     ):
         if isinstance(field, AbstractField):
             event_shape, condition_shape = field.event_shape, field.condition_shape
+        event_shape = as_shape(event_shape)
+        condition_shape = as_shape(condition_shape, "condition")
         if event_shape is None or len(event_shape) != 1:
             raise InputError(f"event_shape={event_shape}: the shape (d,) of a vector was expected")
         if not time > 0 or not 0 <= steer < time:
@@ -164,7 +166,7 @@ class Continuous(AbstractBijection):
         ```
         """
         rows, conditions, _ = broadcast_rows(
-            x, self.event_shape, condition, self.condition_shape, "x"
+            x, self.event_shape, condition, self.condition_shape, "x", self
         )
         return self._solved(rows, conditions, None, ahead=ahead)[2]
 
@@ -197,9 +199,9 @@ class Continuous(AbstractBijection):
         ```
         """
         rows, conditions, batch = broadcast_rows(
-            z, self.event_shape, condition, self.condition_shape, "z"
+            z, self.event_shape, condition, self.condition_shape, "z", self
         )
-        scores = broadcast_rows(score, self.event_shape, None, None, "score")[0]
+        scores = broadcast_rows(score, self.event_shape, None, None, "score", self)[0]
         if scores.shape != rows.shape:
             raise InputError(
                 f"score has shape {jnp.shape(score)}: that of z was expected, {jnp.shape(z)}"

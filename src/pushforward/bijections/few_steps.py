@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from pushforward.errors import InputWarning
+
 LOOKED_AT = 16
 """Rows on which the error is measured."""
 ALLOWED = 0.01
@@ -36,5 +38,6 @@ def _warn(error: Any, steps: int) -> None:
         warnings.warn(
             f"log-densities by {steps} fixed steps are off by up to about {float(np.max(error)):.2g} nats (measured: "
             "they change by this with twice the steps); for exact ones leave steps=None, or take more",
+            InputWarning,
             stacklevel=2,
         )

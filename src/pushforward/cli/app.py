@@ -15,7 +15,7 @@ from pushforward.cli.list import list_
 from pushforward.cli.programs import keep_programs
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 
 INTERRUPTED = 130
 """The exit code of a program ended by Ctrl-C: 128 + SIGINT."""
@@ -88,16 +88,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         keep_programs()
+    if sys.stderr is None:  # closed: `print` would talk on standard output instead
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     # Libraries warn about their own affairs; standard error is for what the user can act on.
-    # Whoever wants the warnings asks with `python -W` or PYTHONWARNINGS.
+    # Whoever wants their warnings asks with `python -W` or PYTHONWARNINGS.
     logging.getLogger("jax").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         if not sys.warnoptions:
             warnings.simplefilter("ignore")
+            warnings.simplefilter("default", InputWarning)
+            warnings.showwarning = _warn
         try:
             with typer.main.get_command(app).make_context("pushforward", words) as context:
                 context.command.invoke(context)
-            sys.stdout.flush()
+            if sys.stdout is not None:
+                sys.stdout.flush()
         except typer.Exit as stop:
             return stop.exit_code
         except KeyboardInterrupt as stop:
@@ -121,6 +126,10 @@ def _usage(error: Exception) -> str:
     path = "pushforward" if context is None else context.command_path
     message = error.format_message() if hasattr(error, "format_message") else str(error)
     return f"{message.strip().rstrip('.')} (see {path} --help)"
+
+
+def _warn(message: Warning | str, *details: object, **more: object) -> None:
+    print("pushforward: warning:", " ".join(str(message).split()), file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> int:

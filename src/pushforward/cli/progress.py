@@ -8,6 +8,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Column
 
+
+def on_terminal() -> bool:
+    """Whether standard output is a terminal; where it is closed there is none."""
+    return sys.stdout is not None and sys.stdout.isatty()
+
+
 SECONDS_BETWEEN_LINES = 30.0
 """Where nobody knows how much is left, a line comes this often."""
 

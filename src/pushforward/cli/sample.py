@@ -1,13 +1,12 @@
 """`pushforward sample`: draws from a model, as a stream."""
 
-import sys
 from typing import Annotated
 
 import numpy as np
 import typer
 
 from pushforward.cli.options import Force, Model, Quiet, Seed, TableOutput, refuse_same_file
-from pushforward.cli.progress import Meter, say
+from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.errors import InputError
 
 MOST_ROWS = 10**12
@@ -74,7 +73,7 @@ def sample(
         raise InputError(f"--given {given}: {model} is conditioned on nothing; leave --given out")
     done = 0
     # A bar would run through draws that go to the same terminal.
-    bar = output != "-" or not sys.stdout.isatty()
+    bar = output != "-" or not on_terminal()
     with open_writer(output, names, integer) as writer, Meter("sampling", quiet, bar) as meter:
         for draws in fitted.sample_blocks(n, seed, condition):
             if condition is not None:

@@ -1,9 +1,7 @@
 """`pushforward score`: the log density of every row of a table, as a stream."""
 
-import sys
-
 from pushforward.cli.options import Data, Force, Model, Quiet, TableOutput, refuse_same_file
-from pushforward.cli.progress import Meter, say
+from pushforward.cli.progress import Meter, on_terminal, say
 
 ROWS = 65536
 """Rows read at once: a multiple of the rows that one call of the compiled program takes."""
@@ -39,7 +37,7 @@ def score(
     reader = open_blocks(data, (*fitted.columns.names, *given_names), ROWS, by_position=True)
     rows, total, least, least_row = 0, 0.0, float("inf"), 0
     # A bar would run through results that go to the same terminal.
-    bar = output != "-" or not sys.stdout.isatty()
+    bar = output != "-" or not on_terminal()
     with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
         for block in reader:
             given = block[:, width:] if fitted.given is not None else None

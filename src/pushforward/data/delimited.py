@@ -70,6 +70,8 @@ def open_delimited(
         numeric = [n for n, kind in zip(names, kinds, strict=True) if kind != "text" and n]
         raise not_numeric(where, text, numeric)
     if not start[header_bytes:].strip(b"\r\n"):
+        if start[:header_bytes].rstrip(b"\r\n").count(b"\r"):
+            raise InputError(f"{where}: its lines end in CR alone; save it with LF or CR LF")
         raise InputError(f"{where}: has a header but no rows")
 
     opened = False
@@ -150,8 +152,11 @@ class _Parser:
         if b'"' not in piece:
             if width > 1 and (piece[:1] in (b"\n", b"\r") or re.search(rb"\n\r?\n", piece)):
                 piece = re.sub(rb"(?m)^\r?\n", b"", piece)
-            # Polars fills short rows with nulls, also in columns not asked for; a count shows it.
-            if piece.count(self.delimiter.encode()) != piece.count(b"\n") * (width - 1):
+            # Polars fills short rows with nulls, also in columns not asked for; a count in each line shows it.
+            codes = np.frombuffer(piece, np.uint8)
+            cells = np.flatnonzero(codes == ord(self.delimiter))
+            before = np.searchsorted(cells, np.flatnonzero(codes == ord("\n")))
+            if (np.diff(before, prepend=0) != width - 1).any():
                 return None
         kinds = [pl.Boolean if b else pl.Float64 for b in self.boolean]
         keys = [f"column_{i + 1}" for i in range(width)]
@@ -252,6 +257,8 @@ def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:
         if found:
             name = SEPARATORS[found[0]]
             use = "save it as .tsv" if name == "tabs" else f"save it with {SEPARATORS[delimiter]}"
+            if name == "semicolons":
+                use += " and points in decimals"
             if name == "commas":
                 use = "save it as .csv"
             raise InputError(

@@ -185,7 +185,9 @@ class Preprocessing:
             return (values - np.array(self.center)) / np.array(self.scale)
 
     def decode(self, u: np.ndarray) -> np.ndarray:
-        """Model units to data units, ``(n, d)`` float64, lattice columns rounded to the lattice.
+        """Model units to data units, ``(n, d)`` float64, lattice columns rounded to the lattice that was seen.
+
+        A density puts a little beyond the smallest and the largest whole number seen; such draws become these.
 
         Raises:
             InputError: ``u`` is not ``(n, d)``.
@@ -195,7 +197,8 @@ class Preprocessing:
             values = u * np.array(self.scale) + np.array(self.center)
         for i, (grid, offset) in enumerate(zip(self.grid, self.offset, strict=True)):
             if grid > 0:
-                values[:, i] = offset + grid * np.rint((values[:, i] - offset) / grid)
+                whole = offset + grid * np.rint((values[:, i] - offset) / grid)
+                values[:, i] = np.clip(whole, self.lower[i], self.upper[i])
         return values
 
     def match(self, names: Sequence[str] | None, width: int | None = None) -> np.ndarray:

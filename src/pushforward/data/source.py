@@ -94,7 +94,8 @@ def choose(
         columns: the wanted names; None takes all.
         where: the file, for messages.
         named: whether the names come from the file.
-        by_position: let ``columns`` name the columns of a file that has no names.
+        by_position: let ``columns`` name the columns of a file that has no names, unless they are stand-in names
+            themselves, which say where they stand.
 
     Raises:
         InputError: a name is not there, is wanted twice, or stands twice in the file.
@@ -111,7 +112,8 @@ def choose(
         raise InputError(f"{where}: no columns were chosen; it holds {quoted(available)}")
     if (again := _repeated(wanted)) is not None:
         raise InputError(f"{where}: column '{again}' is asked for twice")
-    if by_position and not named:
+    stand_in = not named and set(wanted) <= set(available)
+    if by_position and not named and not stand_in:
         if len(wanted) != len(available):
             raise InputError(
                 f"{where}: holds {plural(len(available), 'column')} without names; "

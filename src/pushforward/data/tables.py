@@ -34,6 +34,8 @@ __all__ = [
 ]
 
 BLOCK_ROWS = 65536
+LEAST_RANGE = 1e6
+"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -145,6 +147,9 @@ def read_table(
             values[row : row + len(chunk)] = chunk
             row += len(chunk)
     check_finite(values, opened.names, opened.where)
+    for i, name in enumerate(opened.names):
+        if opened.integer[i]:
+            _refuse_merged(values[:, i], name, opened.where)
     integer = tuple(flag and _whole(values[:, i]) for i, flag in enumerate(opened.integer))
     return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
 
@@ -203,6 +208,16 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
         return open_npz(path, key, columns, where, by_position)
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+
+
+def _refuse_merged(column: np.ndarray, name: str, where: str) -> None:
+    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same."""
+    largest = np.abs(column).max(initial=0.0)
+    if largest > LARGEST_EXACT_INTEGER and np.ptp(column) < LEAST_RANGE * np.spacing(largest):
+        raise InputError(
+            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
+            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
+        )
 
 
 def _whole(column: np.ndarray) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import shutil
@@ -146,6 +147,8 @@ class TableWriter:
         self._open = True
         if str(target) == "-":
             self._target = self._workspace = None
+            if sys.stdout is None:
+                raise OSError(errno.EBADF, "standard output is closed")
             self._sink = _TextSink(sys.stdout.buffer, self.names, self.integer, ",")
             return
         self._target = _real(Path(target))

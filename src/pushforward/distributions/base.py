@@ -51,7 +51,7 @@ class AbstractDistribution(eqx.Module):
         Raises `InputError` where a shape does not fit.
         """
         rows, conditions, batch = broadcast_rows(
-            x, self.event_shape, condition, self.condition_shape, "x"
+            x, self.event_shape, condition, self.condition_shape, "x", self
         )
         return settled(lambda: (self.log_prob_rows(rows, conditions, key),), rows)[0].reshape(batch)
 
@@ -75,7 +75,7 @@ class AbstractDistribution(eqx.Module):
         ```
         """
         rows, conditions, batch = broadcast_rows(
-            x, self.event_shape, condition, self.condition_shape, "x"
+            x, self.event_shape, condition, self.condition_shape, "x", self
         )
 
         def total(rows: Array) -> Array:

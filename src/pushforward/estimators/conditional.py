@@ -1,5 +1,6 @@
 """The density of targets given features, as a scikit-learn estimator."""
 
+from collections.abc import Sequence
 from os import PathLike
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ from pushforward.estimators.shared import (
     names_in,
     notes_of,
     real_names,
+    refuse_dates,
     refuse_text,
     seed_from,
     with_notes,
@@ -109,7 +111,8 @@ class ConditionalFlowDensity(BaseEstimator):
 
         Arguments:
             X: `(n_samples, n_features)` numbers, finite: an array, or a pandas or Polars frame.
-            y: `(n_samples,)` or `(n_samples, n_targets)`: an array, series or frame.
+            y: `(n_samples,)` or `(n_samples, n_targets)`: an array, series or frame. Targets without names, or with
+                a feature's, are called `y0, y1, ...` in a saved model.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
@@ -121,12 +124,15 @@ class ConditionalFlowDensity(BaseEstimator):
             )
         given = checked_table(self, X, reset=True)
         names = _names_of_targets(y)
+        features = names_in(self) or stand_in_names(given.shape[1])
+        if set(names or ()) & set(features):
+            names = None
         targets, ndim = _checked_targets(y, given, names)
         model = fit_table(
             targets,
             given,
-            names=_stand_in_targets(targets.shape[1]) if names is None else names,
-            given_names=names_in(self) or stand_in_names(given.shape[1]),
+            names=_stand_in_targets(targets.shape[1], features) if names is None else names,
+            given_names=features,
             **fit_options(self),
         )
         self.model_ = with_notes(
@@ -229,8 +235,11 @@ class ConditionalFlowDensity(BaseEstimator):
         return estimator
 
 
-def _stand_in_targets(width: int) -> tuple[str, ...]:
-    return tuple(f"y{i}" for i in range(width))
+def _stand_in_targets(width: int, taken: Sequence[str] = ()) -> tuple[str, ...]:
+    stem = "y"
+    while {f"{stem}{i}" for i in range(width)} & set(taken):
+        stem += "_"
+    return tuple(f"{stem}{i}" for i in range(width))
 
 
 def _names_of_targets(y: Any) -> tuple[str, ...] | None:
@@ -247,13 +256,14 @@ def _checked_targets(
     y: Any, given: np.ndarray, names: tuple[str, ...] | None
 ) -> tuple[np.ndarray, int]:
     """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
+    refuse_dates(y, "y")
     try:
         values = check_array(
             y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y"
         )
-    except ValueError:
+    except (TypeError, ValueError) as error:
         refuse_text(y, "y")
-        raise
+        raise InputError(f"y: {error}") from None
     check_consistent_length(given, values)
     ndim, values = values.ndim, values.reshape(len(values), -1)
     check_finite(values, names or _stand_in_targets(values.shape[1]), "y")

@@ -12,6 +12,7 @@ import numpy as np
 from pushforward.architectures import ARCHITECTURES, Architecture
 from pushforward.bijections import Chain, SoftTails, initialised
 from pushforward.data.preprocess import Preprocessing
+from pushforward.data.source import plural
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
 from pushforward.errors import InputError
@@ -24,6 +25,7 @@ from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
 from pushforward.training.loop import Pair, holdout
 from pushforward.training.loss import Loss, negative_log_prob
 
+FEWEST_ROWS = 3
 # Rows of the data pass that sets data-dependent layers (Glow's actnorm).
 FIRST_ROWS = 4096
 # Seconds of a time limit from which on there is time for a race.
@@ -85,6 +87,10 @@ def fit_table(
     Raises `InputError` for values that no density can be fitted to.
     """
     values = np.asarray(values, np.float64)
+    if values.ndim == 2 and len(values) < FEWEST_ROWS:
+        raise InputError(
+            f"{plural(len(values), 'row')} given; at least {FEWEST_ROWS} are needed: two to fit, one to judge by"
+        )
     columns = Preprocessing.fit(values, names)
     if of_angles(architecture):
         columns = columns.of_angles()

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
+from pushforward.errors import InputWarning
+
 MOST = 20
 """Different whole numbers up to which a column of the condition counts as labels."""
 
@@ -31,5 +33,6 @@ def warn_of_new_labels(
             warnings.warn(
                 f"condition {name!r} holds {new[0]:g}, of which training had no row (it had {known}): densities and "
                 "samples under it are guesses",
+                InputWarning,
                 stacklevel=4,
             )

@@ -14,7 +14,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.estimators.shared import seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
@@ -141,6 +141,7 @@ class NeuralODERegressor(BaseEstimator):
             warnings.warn(
                 f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
                 "between",
+                InputWarning,
                 stacklevel=2,
             )
         self.units_ = Units.of(observed)
@@ -163,6 +164,7 @@ class NeuralODERegressor(BaseEstimator):
             if member.stopped == "diverged":
                 warnings.warn(
                     "the fit diverged and kept its best weights: take a lower learning_rate or more segments",
+                    InputWarning,
                     stacklevel=2,
                 )
             members.append(member)
@@ -231,6 +233,7 @@ class NeuralODERegressor(BaseEstimator):
             warnings.warn(
                 f"a trajectory over {np.ptp(t):.6g} is longer than the longest of training, over "
                 f"{self.longest_:.6g}: this is extrapolation",
+                InputWarning,
                 stacklevel=2,
             )
         grid = np.broadcast_to(t, (len(starts), len(t)))
@@ -353,6 +356,7 @@ class NeuralODERegressor(BaseEstimator):
             warnings.warn(
                 f"times go from {first:.6g} to {last:.6g}, beyond the training range from {begin:.6g} to {end:.6g}: "
                 "this is extrapolation",
+                InputWarning,
                 stacklevel=3,
             )
 

@@ -30,6 +30,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
+    refuse_dates(X, "X")
     try:
         # Cells are checked below, where the message can name row and column.
         values = validate_data(
@@ -40,7 +41,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
         )
-    except ValueError:
+    except (TypeError, ValueError):
         refuse_text(X, "X")
         raise
     names = names_in(estimator)
@@ -77,6 +78,20 @@ class _Interchange:
 def _with_names(table: Any) -> Any:
     unseen = frame_kind(table) == "polars" and not hasattr(table, "__dataframe__")
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
+
+
+def refuse_dates(table: Any, where: str) -> None:
+    """Raise an `InputError` for dates and spans of time: as numbers they would be counts of some unit."""
+    if frame_kind(table) is None:
+        columns = {} if getattr(table, "dtype", None) is None else {"": table}
+    else:
+        columns = {str(name): table[name][:1] for name in table.columns}
+    for name, column in columns.items():
+        if np.asarray(column).dtype.kind in "mM":
+            which = f"column '{name}'" if name else "the array"
+            raise InputError(
+                f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
+            )
 
 
 def refuse_text(frame: Any, where: str) -> None:

@@ -32,6 +32,8 @@ _TOLERANCE = 1e-8
 # A normal latent lies beyond the radius with this probability.
 _BEYOND = 0.001
 _ROUND_TRIP_LIMIT, _LOG_DET_LIMIT = 1e-3, 1e-2
+# Share of rows with one value from which on a column that is not whole numbers is warned of.
+_REPEATED = 0.1
 
 
 def trust_report(
@@ -67,6 +69,8 @@ def trust_report(
         tail_start, tail_rows: encoded values beyond `tail_start` are compressed; the share of rows with such a value.
         latent_beyond, latent_expected: share of latent rows beyond the radius that a normal base exceeds with
             probability `latent_expected`; None for another base.
+        repeated: for columns that are not whole numbers and hold one value in a tenth of the training rows or more:
+            the value and its share.
 
     Raises `InputError` without held-out rows, for a wrong number of columns or a missing condition.
     """
@@ -112,6 +116,7 @@ def trust_report(
         "tail_rows": float((np.abs(u) > start).any(1).mean()),
         "latent_beyond": beyond,
         "latent_expected": _BEYOND,
+        "repeated": _repeated(model.columns, train),
     }
 
 
@@ -169,6 +174,21 @@ def _warnings(trust: dict[str, Any]) -> list[str]:
             f"the log-determinant is wrong by over {_LOG_DET_LIMIT:g} nats: densities may not integrate to 1; "
             "64-bit precision may help"
         )
+    for name, (value, share) in trust.get("repeated", {}).items():
+        found.append(
+            f"column '{name}' holds {value:g} in {share:.0%} of rows: a density is without bound at a value that "
+            "repeats, so nats say little and draws only come near it; model these rows apart, or leave the column out"
+        )
+    return found
+
+
+def _repeated(columns: Preprocessing, train: np.ndarray) -> dict[str, list[float]]:
+    found = {}
+    for name, whole, values in zip(columns.names, columns.lattice, train.T, strict=True):
+        distinct, counts = np.unique(values, return_counts=True)
+        share = float(counts.max() / len(values))
+        if not whole and counts.max() > 1 and share >= _REPEATED:
+            found[name] = [float(distinct[counts.argmax()]), share]
     return found
 
 

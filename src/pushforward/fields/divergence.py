@@ -37,7 +37,7 @@ def divergence(
         noise: `(n, d)` or `(probes, n, d)`, fixed along a solve; None (default) for the exact divergence.
         condition: `(n, *condition)`, if the field takes one.
 
-    Raises `InputError` for noise of another shape.
+    Raises `InputError` for noise, or a field's value, of another shape.
 
     ```python
     >>> import jax.numpy as jnp
@@ -55,7 +55,12 @@ def divergence(
     arguments = () if condition is None else (condition,)
 
     def at(x: Array) -> Array:
-        return field(t, x, *arguments)
+        value = field(t, x, *arguments)
+        if jnp.shape(value) != x.shape:
+            raise InputError(
+                f"the field gives an array of shape {jnp.shape(value)}, expected {x.shape}, that of the rows"
+            )
+        return value
 
     if noise is None:
         directions = jnp.eye(x.shape[1], dtype=x.dtype)

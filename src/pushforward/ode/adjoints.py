@@ -115,7 +115,10 @@ def _slope(arrays: Any, rest: Any, times: tuple[Array, Array]) -> Slope:
     def slope(s: Array, y: State) -> State:
         length = b - a
         moves = field(along_rows(a + s * length, jax.tree.leaves(y)[0]), y)
-        return jax.tree.map(lambda k: (along_rows(length, k) * k).astype(k.dtype), moves)
+        # A field of another precision, or of whole numbers, does not change what the state is.
+        return jax.tree.map(
+            lambda k, leaf: (along_rows(length, k) * k).astype(leaf.dtype), moves, y
+        )
 
     return slope
 

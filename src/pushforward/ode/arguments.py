@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
@@ -35,7 +35,10 @@ def method_of(method: Any) -> Any:
             known = ", ".join(METHODS)
             raise InputError(f"method={method!r} is unknown; known: {known}, or a diffrax solver")
         return METHODS[method]
-    if isinstance(method, Tableau) or type(method).__module__.startswith("diffrax"):
+    if isinstance(method, Tableau):
+        return method
+    by_diffrax = not isinstance(method, type) and type(method).__module__.startswith("diffrax")
+    if by_diffrax and hasattr(method, "term_structure"):
         return method
     raise InputError(
         f"method={method!r}: a name, a Tableau or a diffrax solver object was expected"
@@ -70,6 +73,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
         if control.rtol < least:
             warnings.warn(
                 f"rtol={control.rtol:g} is below what {dtype} can do: about {least:.1g} is achievable",
+                InputWarning,
                 stacklevel=4,
             )
         if isinstance(tableau, Tableau) and tableau.error is None:
@@ -101,34 +105,51 @@ def time_of(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Arr
     return time
 
 
-def stops_of(at: ArrayLike, ends: tuple[Array, Array], leaves: list[Array], dtype: Any) -> Array:
-    """The times to stop at, in order."""
+def number_of(value: Any, name: str) -> float:
+    """A tolerance as a number, which a compiled solve is made for."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}={value!r}: a number was expected") from None
+
+
+def stops_of(at: ArrayLike, leaves: list[Array], dtype: Any) -> Array:
+    """The times to stop at."""
     stops = jnp.asarray(at).astype(dtype)
     by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
     if stops.ndim != 1 and not by_row:
         raise InputError(f"at has shape {stops.shape}: (k,), or (rows, k), was expected")
-    if any(isinstance(t, jax.core.Tracer) for t in (stops, *ends)):
-        return stops
-    t0, t1 = (np.asarray(t)[..., None] for t in ends)
-    times = np.concatenate(
-        [np.broadcast_to(t, (*stops.shape[:-1], 1)) if t.ndim < 2 else t for t in (t0,)]
-        + [np.asarray(stops)]
-        + [np.broadcast_to(t1, (*stops.shape[:-1], 1)) if t1.ndim < 2 else t1],
-        -1,
-    )
-    way = np.where((t1 >= t0)[..., 0], 1.0, -1.0)[..., None]
-    wrong = np.argwhere(np.diff(times) * way < 0)
-    if len(wrong):
-        *row, i = wrong[0]
-        values = times[tuple(row)]
-        raise InputError(
-            f"times must go from t0 to t1 in order, but {values[i]:.6g} comes before {values[i + 1]:.6g}"
-        )
     return stops
 
 
+def check_times(t0: ArrayLike, at: ArrayLike | None, t1: ArrayLike, dtype: Any) -> None:
+    """Raises `InputError` for times out of order, or that differ as given and not in the state's type."""
+    given = [t0, t1] if at is None else [t0, at, t1]
+    if any(isinstance(t, jax.core.Tracer) for t in given):
+        return
+    parts = [np.asarray(t, np.float64) for t in given]
+    parts = [parts[0][..., None], *parts[1:-1], parts[-1][..., None]]
+    rows = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
+    times = np.concatenate([np.broadcast_to(t, (*rows, t.shape[-1])) for t in parts], -1)
+    if not np.isfinite(times).all():
+        raise InputError("times must be finite")
+    cast, length = times.astype(dtype).astype(np.float64), times[..., -1:] - times[..., :1]
+    for wrong, reason in (
+        (np.diff(cast) * np.where(length < 0, -1.0, 1.0) < 0, "must go from t0 to t1 in order"),
+        # Rounding of what was meant to be equal is no difference.
+        (
+            (np.diff(cast) == 0) & (np.abs(np.diff(times)) > 1e-6 * np.abs(length)),
+            f"must differ in {dtype}, the state's type (count from the first one, or use float64)",
+        ),
+    ):
+        if wrong.any():
+            *row, i = np.argwhere(wrong)[0]
+            first, second = times[(*row, i)], times[(*row, i + 1)]
+            raise InputError(f"times {reason}, but {first:.17g} comes before {second:.17g}")
+
+
 def check_field(field: Any, t: Array, y0: State) -> None:
-    """Raises `InputError` if the field does not give what the state is."""
+    """Raises `InputError` if the field does not give what the state is; real numbers of any type will do."""
     given = eqx.filter_eval_shape(field, t, y0)
     want, got = jax.tree.structure(y0), jax.tree.structure(given)
     if str(want) != str(got):
@@ -136,9 +157,13 @@ def check_field(field: Any, t: Array, y0: State) -> None:
     for (path, a), b in zip(
         jax.tree_util.tree_leaves_with_path(y0), jax.tree.leaves(given), strict=True
     ):
+        where = jax.tree_util.keystr(path)
+        where = f" at {where}" if where else ""
         if a.shape != b.shape:
-            where = jax.tree_util.keystr(path)
             raise InputError(
-                f"the field gives an array of shape {b.shape}{' at ' + where if where else ''}, "
-                f"expected {a.shape}, the state's"
+                f"the field gives an array of shape {b.shape}{where}, expected {a.shape}, the state's"
+            )
+        if jnp.issubdtype(b.dtype, jnp.complexfloating):
+            raise InputError(
+                f"the field gives an array of type {b.dtype}{where}, expected {a.dtype}"
             )

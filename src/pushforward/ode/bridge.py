@@ -36,6 +36,10 @@ def solve_by_diffrax(
     if not isinstance(field, eqx.Module):
         field = eqx.filter_closure_convert(field, t0, y0)
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
+    if control.steps is not None and isinstance(solver, diffrax.AbstractImplicitSolver):
+        raise InputError(
+            "an implicit diffrax solver takes no steps=N here: give rtol and atol, which its equations are solved to"
+        )
     if isinstance(adjoint, Backsolve):
         how: Any = diffrax.BacksolveAdjoint()
     else:

@@ -1,5 +1,6 @@
 """How long a step may be: error norms, the next step's size, the first step's."""
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +39,7 @@ def rms(leaves: list[Array], per_row: bool) -> Array:
 
     def total(x: Array) -> Array:
         squares = jnp.square(x)
-        return squares.reshape(len(x), -1).sum(1) if per_row else squares.sum()
+        return squares.reshape(len(x), math.prod(x.shape[1:])).sum(1) if per_row else squares.sum()
 
     size = sum(x.size // (x.shape[0] if per_row and x.shape[0] else 1) for x in leaves)
     return jnp.sqrt(sum(total(x) for x in leaves) / max(size, 1))
@@ -99,6 +100,6 @@ def first_size(
     d1, d2 = size(k), size(jax.tree.map(jnp.subtract, after, k)) / h0
     most = jnp.maximum(d1, d2)
     h1 = jnp.where(most <= 1e-15, jnp.maximum(1e-6, 1e-3 * h0), (0.01 / most) ** (1 / (order + 1)))
-    # A slope that is nothing (an interval of length nothing): one step does it.
-    h = jnp.where((d1 == 0) & (d2 == 0), 1.0, jnp.minimum(100 * h0, h1))
+    # A slope that is nothing says nothing of what comes: the first step stays tiny, and the next ones grow.
+    h = jnp.minimum(100 * h0, h1)
     return k, jnp.where(jnp.isfinite(h), jnp.clip(h, 1e-8, 1.0), 1e-3).astype(start.dtype)

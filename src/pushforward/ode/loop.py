@@ -118,7 +118,7 @@ def walk(
         return _try_step(slope, at, control, coupling, slots, most, ignored)
 
     if not slots:
-        return jax.lax.while_loop(running, again, start)
+        return _ended(jax.lax.while_loop(running, again, start))
 
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
@@ -130,8 +130,18 @@ def walk(
         return at._replace(record=record._replace(states=states, stride=stride))
 
     if most <= slots:
-        return jax.lax.while_loop(running, again, start)
-    return jax.lax.while_loop(running, fill, start)
+        return _ended(jax.lax.while_loop(running, again, start))
+    return _ended(jax.lax.while_loop(running, fill, start))
+
+
+def _ended(at: Walk) -> Walk:
+    """The walk's end, which steps of a fixed length reach whatever they meet: its state must be finite."""
+    rows = at.status.ndim
+    finite = [
+        jnp.isfinite(leaf).all(tuple(range(rows, leaf.ndim))) for leaf in jax.tree.leaves(at.y)
+    ]
+    lost = (at.status == REACHED) & ~jnp.stack(finite).all(0)
+    return at._replace(status=jnp.where(lost, NOT_FINITE, at.status))
 
 
 def kept(record: Record, i: Array) -> Array:

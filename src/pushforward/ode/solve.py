@@ -23,8 +23,10 @@ from pushforward.ode.arguments import (
     adjoint_of,
     check,
     check_field,
+    check_times,
     floating,
     method_of,
+    number_of,
     stops_of,
     time_of,
 )
@@ -104,14 +106,16 @@ def solve(
         control: `"shared"`: the batch has one step size, its error is the batch's; `"per_row"`: each row (of the
             leading axis) has steps of its own, so that its solution does not depend on the others.
         adjoint: `"checkpoint"` (default), `"direct"`, `"backsolve"`, `"reversible"`, or one of the records of
-            these names, with options.
+            these names, with options. `"backsolve"` with a diffrax solver is diffrax's: no gradient to times.
         max_steps: most tries of a step between two times; default 4096.
 
     A field that draws new noise at every call is not a function: no step is small enough for it. Fix the noise outside.
+    A field that is nothing but for a short while may be stepped over: put times of `at` around it.
 
-    Raises `InputError` for unknown names, a field that gives other shapes than the state's, times out of order,
-    tolerances that are not positive; `SolveError`, outside of `jit`, where the end is not reached. Under `jit` the
-    states are NaN there, and `status` tells. Warns about tolerances below what the dtype can do.
+    Raises `InputError` for unknown names, a field that gives other shapes than the state's, times out of order or too
+    close for the state's precision, tolerances that are not positive; `SolveError`, outside of `jit`, where the end is
+    not reached or not finite. Under `jit` the states are NaN there, and `status` tells. Warns about tolerances below
+    what the dtype can do.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -128,10 +132,12 @@ def solve(
     dtype = jnp.result_type(*leaves)
     chosen, kind = method_of(method), adjoint_of(adjoint)
     tableau = chosen if isinstance(chosen, Tableau) else METHODS["euler"]
+    rtol, atol = number_of(rtol, "rtol"), number_of(atol, "atol")
     settings = Control(tableau, rtol, atol, steps, control == "per_row", max_steps)
     check(settings, control, chosen, leaves, dtype)
     ends = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
-    stops = None if at is None else stops_of(at, ends, leaves, dtype)
+    stops = None if at is None else stops_of(at, leaves, dtype)
+    check_times(t0, at, t1, dtype)
     by_row = any(t.ndim for t in ends) or (stops is not None and stops.ndim == 2)
     rows = leaves[0].shape[:1] if settings.per_row or by_row else ()
     check_field(field, along_rows(jnp.zeros(rows, dtype), leaves[0]), y0)
@@ -212,6 +218,7 @@ def backsolve(
     tableau = method_of(method)
     if not isinstance(tableau, Tableau):
         raise InputError("backsolve needs a method of ours, not a diffrax solver")
+    rtol, atol = number_of(rtol, "rtol"), number_of(atol, "atol")
     settings = Control(tableau, rtol, atol, steps, False, max_steps)
     check(settings, "shared", tableau, leaves, dtype)
     times = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
@@ -261,7 +268,8 @@ def _solve(
         a, b = times
         length = jnp.abs(b - a) if control.per_row else jnp.abs(b - a).max()
         some = length > 0
-        h = jnp.where(some, at.size / jnp.where(some, length, 1.0), jnp.nan)
+        # One step is enough where there is nowhere to go.
+        h = jnp.where(some, at.size / jnp.where(some, length, 1.0), 1.0)
         part = advance(adjoint, field, times, at.y1, control, jax.lax.stop_gradient(h))
         going = at.status == REACHED
         found = _Found(

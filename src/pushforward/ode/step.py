@@ -36,7 +36,7 @@ def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float |
         total = factors[0] * ks[0]
         for w, k in zip(factors[1:], ks[1:], strict=True):
             total = total + w * k
-        return y + along_rows(h, y).astype(y.dtype) * total
+        return (y + along_rows(h, y).astype(y.dtype) * total).astype(y.dtype)
 
     return jax.tree.map(leaf, y, *(k for _, k in pairs))
 

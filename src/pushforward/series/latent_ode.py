@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from pushforward import ode
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
 from pushforward.series.observations import Observations, checked_times
@@ -254,6 +254,7 @@ class LatentODE(eqx.Module):
             warnings.warn(
                 f"{what} go from {times.min():.6g} to {times.max():.6g}, outside of the span "
                 f"({first:g}, {last:g}) of training: this is extrapolation",
+                InputWarning,
                 stacklevel=3,
             )
 

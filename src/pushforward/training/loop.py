@@ -1,6 +1,7 @@
 """The training loop."""
 
 import math
+import re
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
@@ -40,7 +41,8 @@ class Fitted(Generic[Model]):
         model: the best weights by validation (averaged weights, if the settings average).
         history: one `Epoch` for each epoch that ran.
         best_loss: the validation loss of `model`.
-        stopped: why the fit ended: "finished", "early", "time", "interrupted", "diverged".
+        stopped: why the fit ended: "finished", "early", "time", "interrupted", or "diverged" (steps, or all
+            validations, were not finite).
         seconds: wall time, compilation included.
     """
 
@@ -244,7 +246,12 @@ def fit(
         _check_rows(*judge, "validation")
     fingerprint = {
         "data": digest(*rows, *judge),
-        "settings": digest(replace(settings, max_time=None), jax.random.key_data(key).tolist()),
+        "settings": digest(
+            replace(settings, max_time=None),
+            jax.random.key_data(key).tolist(),
+            None if jitter is None else np.asarray(jitter, float).tolist(),
+        ),
+        "loss": digest(*_spelled(loss)),
         "model": digest(
             jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
         ),
@@ -311,6 +318,8 @@ def _fit(
             break
         judged = _measured(state.average, static, few) if has_statistics(model) else state.average
         value = float(_evaluate(judged, static, valid, loss))
+        if not math.isfinite(value):
+            at.note = f"{at.note}; validation is not finite".removeprefix("; ")
         at.since_best += 1
         if value < at.best_loss:
             best, at.best_loss, at.since_best = judged, value, 0
@@ -329,6 +338,8 @@ def _fit(
             at.stopped = "time"
         elif at.since_best >= patience:
             at.stopped = "early"
+    if at.stopped in ("finished", "early") and not math.isfinite(at.best_loss):
+        at.stopped = "diverged"  # no epoch could be judged: the model is as it was
     at.seconds, stopped = time.perf_counter() - began, at.stopped
     if stopped in ("interrupted", "time"):
         at.stopped = ""  # a resumed fit goes on from here
@@ -342,6 +353,22 @@ def _fit(
         stopped,
         at.seconds,
     )
+
+
+def _spelled(loss: Any) -> list[Any]:
+    """What tells a loss from another one, in this process or the next."""
+    parts: list[Any] = [re.sub(r" at 0x[0-9a-f]+", "", repr(loss))]
+    for leaf in jax.tree.leaves(loss):
+        code = getattr(leaf, "__code__", None)
+        if code is not None:
+            cells = [cell.cell_contents for cell in leaf.__closure__ or ()]
+            parts += [leaf.__module__, leaf.__qualname__, code.co_code, code.co_names]
+            # What it calls counts by its name alone: how a function prints is not the same twice.
+            parts += [v for v in (*code.co_consts, *cells) if isinstance(v, str | float | int)]
+            parts += [np.asarray(v) for v in cells if eqx.is_array(v)]
+        elif eqx.is_array_like(leaf):
+            parts.append(np.asarray(leaf))
+    return parts
 
 
 def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[float, float]:

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Integral, Real
 
 from pushforward.bijections.remat import check_remat
 from pushforward.errors import InputError
@@ -57,25 +58,23 @@ class Training:
     retries: int = 5
 
     def __post_init__(self):
-        for name in (
-            "batch",
-            "max_epochs",
-            "max_steps",
-            "max_time",
-            "learning_rate",
-            "clip",
-            "patience",
-        ):
-            value = getattr(self, name)
+        for name in ("batch", "max_epochs", "max_steps", "retries"):
+            value, least = getattr(self, name), 0 if name == "retries" else 1
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= least):
+                raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")
+        for name in ("max_time", "learning_rate", "clip", "patience"):
+            value = _number(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value}: must be positive")
         for name in ("warmup", "average", "validation"):
-            value = getattr(self, name)
+            value = _number(self, name)
             if value is not None and not 0 <= value < 1:
                 raise InputError(f"{name}={value}: must be at least 0 and below 1")
         check_remat(self.remat)
-        if self.weight_decay is not None and not self.weight_decay >= 0:
-            raise InputError(f"weight_decay={self.weight_decay}: must not be negative")
+        decay = _number(self, "weight_decay")
+        if decay is not None and not decay >= 0:
+            raise InputError(f"weight_decay={decay}: must not be negative")
 
     def for_rows(self, rows: int) -> "Training":
         """The same configuration with everything chosen for a number of training rows.
@@ -103,6 +102,15 @@ class Training:
             weight_decay=decay,
             average=average,
         )
+
+
+def _number(settings: Training, name: str) -> float | None:
+    """A setting that is a finite number, or infinity where that means no limit."""
+    value = getattr(settings, name)
+    real = isinstance(value, Real) and not isinstance(value, bool)
+    if value is not None and not (real and (math.isfinite(value) or name in ("max_time", "clip"))):
+        raise InputError(f"{name}={value!r}: a finite number is needed")
+    return value
 
 
 @dataclass(frozen=True)
