@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 DOCS = Path(__file__).parent
+ERRORS = ("InputError", "InputWarning")
 PACKAGES = [
     "architectures",
     "bijections",
@@ -191,9 +192,8 @@ def api() -> str:
         link = f"pushforward.{name}" if home is None else f"{home}.{name}"
         out.append(f"- [`pf.{name}`](#{link})")
     out += ["", "## pushforward.errors", ""]
-    from pushforward.errors import InputError
-
-    out += _entry("pushforward", "InputError", InputError)
+    for name in ERRORS:
+        out += _entry("pushforward", name, getattr(pushforward, name))
     for package in PACKAGES:
         module = import_module(f"pushforward.{package}")
         out += [f"## pushforward.{package} {{ #pushforward.{package} }}", ""]
@@ -219,7 +219,7 @@ def _homes() -> dict[str, str]:
     homes = {
         name: home for home in PACKAGES for name in _public(import_module(f"pushforward.{home}"))
     }
-    return {**homes, "InputError": "pushforward"}
+    return {**homes, **dict.fromkeys(ERRORS, "pushforward")}
 
 
 def _entry(package: str, name: str, thing: Any) -> list[str]:

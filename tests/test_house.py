@@ -95,6 +95,7 @@ def test_exported_names():
         "ConditionalFlowDensity",
         "FlowDensity",
         "InputError",
+        "InputWarning",
         "NeuralODERegressor",
         "Training",
         "architectures",

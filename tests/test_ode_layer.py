@@ -35,8 +35,10 @@ def test_a_layer_is_the_solution():
     np.testing.assert_allclose(back, x, atol=1e-4)
 
 
-def test_one_euler_step_is_a_residual_block(images):
-    block = ConvBlock(4, groups=2, time=True, key=KEY)
+@pytest.mark.parametrize("hidden", [None, 6])
+def test_one_euler_step_is_a_residual_block(images, hidden):
+    block = ConvBlock(4, hidden=hidden, groups=2, time=True, key=KEY)
+    assert block.convs[1].kernel.shape[2:] == (hidden or 4, 4)
     layer = ODELayer(block, solver=Solver(method="euler", steps=1))
     np.testing.assert_allclose(layer(images), images + block(0.0, images), atol=1e-6)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pushforward import architectures, bijections, distributions, fields, ode, paths
-    from pushforward.errors import InputError
+    from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
     from pushforward.training import Checkpoint, Training, fit
 
@@ -15,6 +15,7 @@ __all__ = [
     "ConditionalFlowDensity",
     "FlowDensity",
     "InputError",
+    "InputWarning",
     "NeuralODERegressor",
     "Training",
     "architectures",
@@ -34,6 +35,7 @@ _HOMES = {
     "ConditionalFlowDensity": "estimators",
     "FlowDensity": "estimators",
     "InputError": "errors",
+    "InputWarning": "errors",
     "NeuralODERegressor": "estimators",
     "Training": "training",
     "fit": "training",

@@ -187,12 +187,13 @@ class ConvBlock(eqx.Module):
 
     Arguments:
         channels: of the images `(n, h, w, channels)`.
+        hidden: channels between the convolutions; default None, as many as the images have.
         groups: of both norms; default 8.
         time: whether it sees the time; default False.
         activation: default "relu".
         last_scale: initial weights of the last convolution, relative to the usual ones; default 1.
 
-    Raises `InputError` for groups that do not divide the channels, or an unknown activation.
+    Raises `InputError` for groups that do not divide the channels or those between, or an unknown activation.
 
     Sources: He et al. 2016, arXiv 1603.05027 (activation before weights); Chen et al. 2018, arXiv 1806.07366.
 
@@ -214,6 +215,7 @@ class ConvBlock(eqx.Module):
         self,
         channels: int,
         *,
+        hidden: int | None = None,
         groups: int = 8,
         time: bool = False,
         activation: str = "relu",
@@ -222,10 +224,11 @@ class ConvBlock(eqx.Module):
     ):
         activation_named(activation)
         first, last = spawn(key, 2)
-        self.norms = (GroupNorm(channels, groups=groups), GroupNorm(channels, groups=groups))
+        between = channels if hidden is None else hidden
+        self.norms = (GroupNorm(channels, groups=groups), GroupNorm(between, groups=groups))
         self.convs = (
-            Conv(channels, channels, time=time, key=first),
-            Conv(channels, channels, time=time, scale=last_scale, key=last),
+            Conv(channels, between, time=time, key=first),
+            Conv(between, channels, time=time, scale=last_scale, key=last),
         )
         self.activation = activation
 
