@@ -1,5 +1,7 @@
 """Fields, their divergences, continuous flows: beside autodiff, beside each other, and what goes wrong."""
 
+import warnings
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -280,6 +282,40 @@ def test_a_field_that_explodes_is_nan_or_an_error():
     assert np.isnan(found[0][1]).all()
     with pytest.raises(pf.ode.SolveError, match="row 1"):
         model.forward(z)
+
+
+def test_a_log_det_that_is_an_estimate_says_so():
+    x = jnp.ones((2, 130))
+    deep = MLPField(130, width=4, depth=3, key=KEY)
+    with pytest.warns(pf.InputWarning, match="130 coordinates are estimates"):
+        Continuous(deep, solver=pf.ode.Solver(method="rk4", steps=8)).forward(x)
+    closed = MLPField(130, width=4, depth=2, key=KEY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Continuous(closed, solver=pf.ode.Solver(method="rk4", steps=8)).forward(x)
+
+
+def test_a_solve_that_fails_has_no_gradient():
+    """NaN, not nothing: a score of zero would pass for an answer."""
+    flow = pf.architectures.FFJORD(width=8).build(2, key=KEY)
+    stuck = pf.ode.with_solver(perturbed(flow, KEY), max_steps=2, rtol=1e-7)
+    x = jnp.ones((3, 2))
+    for adjoint in ("checkpoint", "direct", "backsolve", "reversible"):
+        model = pf.ode.with_solver(stuck, adjoint=adjoint)
+        total = lambda x, model=model: model.log_prob(x).sum()  # noqa: E731
+        assert np.isnan(jax.jit(jax.grad(total))(x)).all(), adjoint
+
+
+def test_a_solver_may_hold_more_than_names():
+    flow = pf.architectures.FFJORD(width=8).build(2, key=KEY)
+    x = jnp.ones((3, 2))
+    truth = flow.log_prob(x)
+    for changes in (
+        {"method": pf.ode.METHODS["tsit5"]},
+        {"adjoint": pf.ode.Backsolve(seminorm=False)},
+    ):
+        found = pf.ode.with_solver(flow, **changes).log_prob(x)
+        np.testing.assert_allclose(found, truth, atol=1e-3)
 
 
 def test_what_makes_no_sense_is_refused():

@@ -3,6 +3,9 @@
 Statistical checks have a false-alarm rate of 1e-6 each and fixed noise: what passes once passes always.
 """
 
+import ast
+from pathlib import Path
+
 import equinox as eqx
 import hypothesis.strategies as st
 import jax
@@ -11,8 +14,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 
+from pushforward import architectures
 from pushforward.architectures import ARCHITECTURES
-from pushforward.bijections import TRANSFORMERS
+from pushforward.bijections import TRANSFORMERS, transformers
 from pushforward.distributions import BASES
 from pushforward.testing import (
     ARCHITECTURE_TABLE,
@@ -115,6 +119,21 @@ def test_every_exported_bijection_is_under_test():
     assert exported_bijections() <= tested
 
 
+def test_every_transformer_and_architecture_is_registered():
+    """A forgotten line in a registry would leave it out of the contract without a word."""
+    for package, registry in ((transformers, TRANSFORMERS), (architectures, ARCHITECTURES)):
+        written = set()
+        for path in Path(package.__file__).parent.glob("*.py"):
+            classes = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.ClassDef)]
+            written |= {
+                c.name
+                for c in classes
+                if {"build", "inverse"} & {n.name for n in c.body if isinstance(n, ast.FunctionDef)}
+            }
+        written -= {"Architecture", "AbstractTransformer"}
+        assert written == {kind.__name__ for kind in registry.values()}
+
+
 def test_every_registered_name_is_under_test():
     assert set(TRANSFORMERS) <= set(SUBJECTS)
     assert {f"base {name}" for name in BASES} <= set(SUBJECTS)
@@ -131,7 +150,7 @@ def test_excuses_name_what_exists():
         assert reason
 
 
-# Up to 64 columns the log-dets of these are exact, beyond they are estimated.
+# Of these log-dets are exact for few columns, and may be estimates for many.
 ESTIMATED = ("ffjord", "residual_flow")
 
 

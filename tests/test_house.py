@@ -104,8 +104,10 @@ def test_exported_names():
         "fields",
         "fit",
         "load",
+        "networks",
         "ode",
         "paths",
+        "series",
     ]
     for name in pf.__all__:
         assert getattr(pf, name) is not None

@@ -300,6 +300,7 @@ def series_of(times, columns=2):
         (lambda m: LatentODE(0, key=KEY), "d=0"),
         (lambda m: LatentODE(1, span=(1.0, 1.0), key=KEY), "the earlier first"),
         (lambda m: LatentODE(1, noise=-1.0, key=KEY), "noise=-1.0"),
+        (lambda m: LatentODE(1, span=(1.7e9, 1.7e9 + 1), key=KEY), "count times from the first"),
         (lambda m: NegativeELBO(hide=1.0), "hide=1.0"),
         (lambda m: NegativeELBO(kl=-1.0), "kl=-1.0"),
         (lambda m: NegativeELBO(samples=0), "samples=0"),

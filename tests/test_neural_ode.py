@@ -114,6 +114,9 @@ def test_score_is_of_forecasts(fitted):
     good = fitted.score([t, t[:20]], [oscillation(t, 0.5), oscillation(t[:20], 2.0)])
     assert 0.98 < good <= 1
     assert fitted.score(t, oscillation(t, 0.5)[::-1]) < 0.5
+    flat = oscillation(t, 0.5)
+    flat[:, 1] = 3.0
+    assert np.isfinite(fitted.score(t, flat))
 
 
 def test_learned_field_and_judge(swings):
@@ -245,6 +248,8 @@ def test_bad_series(message):
         ({"field": oscillator}, "where the search is to begin"),
         ({"field": oscillator, "params": "fast"}, "pytree of numbers"),
         ({"field": lambda t, y, p: y[:1], "params": 1.0}, r"gives shape \(1,\) for a state of 2"),
+        ({"field": lambda t, y: -y, "params": 1.0}, "cannot be called on arrays of JAX: TypeError"),
+        ({"field": lambda t, y, p: np.exp(y) * p, "params": 1.0}, "cannot be called on arrays"),
         ({"segments": ()}, "numbers of pieces"),
         ({"segments": (0,)}, "whole number of at least 1"),
         ({"ensemble": 0}, "whole number of at least 1"),

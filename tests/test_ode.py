@@ -266,6 +266,8 @@ def test_failure_is_an_error_and_under_jit_nan_with_a_status(f, options, words):
     with pytest.raises(SolveError, match=words) as caught:
         solve(f, y, 0.0, 2.0, **options)
     assert 0 <= caught.value.time <= 2
+    with pytest.raises(SolveError, match=words):
+        jax.grad(lambda y: solve(f, y, 0.0, 2.0, **options).y1.sum())(y)
     found = jax.jit(lambda y: solve(f, y, 0.0, 2.0, **options))(y)
     assert int(found.status) > 0
     assert np.isnan(found.y1).all()
@@ -300,6 +302,7 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"rtol": 0.0, "atol": 0.0}, "positive"),
         ({"rtol": -1.0}, "positive"),
         ({"steps": 0}, "steps=0"),
+        ({"steps": 2.5}, "steps=2.5: a whole number"),
         ({"max_steps": 0}, "max_steps=0"),
         ({"at": [0.5, 0.2]}, "0.5 comes before 0.2"),
         ({"at": [0.5, 3.0]}, "3 comes before 1"),

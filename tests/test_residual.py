@@ -22,8 +22,8 @@ KEY = jax.random.key(0)
 SIGMAS = stats.norm.isf(1e-6 / 2)
 
 
-def network(d=3, width=16, **options):
-    made = LipschitzMLP(d, d, width=width, depth=2, key=KEY, **options)
+def network(d=3, width=16, depth=2, **options):
+    made = LipschitzMLP(d, d, width=width, depth=depth, key=KEY, **options)
     return perturbed(made, jax.random.key(1), 4.0)
 
 
@@ -139,6 +139,19 @@ def test_the_test_of_bias_can_fail():
     assert max(z_scores(found, truth)) > SIGMAS
     found, truth = draws("truncated", 1)
     assert max(z_scores(found, truth)) > SIGMAS
+
+
+@pytest.mark.parametrize(("width", "depth"), [(5, 1), (5, 2), (16, 3), (40, 1)])
+def test_the_determinant_may_be_taken_at_a_narrower_layer(width, depth):
+    """Log-dets of 12 and 150 coordinates, with fewer hidden units or more, are those of the Jacobian."""
+    for d in (12, 150):
+        layer = perturbed(Residual(network(d, width=width, depth=depth)), KEY)
+        x = jax.random.normal(KEY, (4, d))
+        z, log_det = layer.inverse(x)
+        jacobian = jax.vmap(jax.jacfwd(lambda v, layer=layer: layer.inverse(v)[0]))(x)
+        np.testing.assert_allclose(log_det, jnp.linalg.slogdet(jacobian)[1], atol=2e-4)
+        np.testing.assert_allclose(layer.forward(z)[1], -log_det, atol=2e-4)
+        assert layer.log_det_with_bound(x)[1] == 0
 
 
 def test_truncation_stays_within_its_bound():

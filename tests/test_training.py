@@ -196,7 +196,8 @@ def test_a_validation_that_is_never_finite_is_no_success():
         losses = negative_log_prob(model, x, condition, key)
         return losses * jnp.nan if key is None else losses
 
-    fitted = pf.fit(model(), X, key=KEY, loss=unjudged, settings=SETTINGS)
+    with pytest.warns(pf.InputWarning, match="no loss was finite"):
+        fitted = pf.fit(model(), X, key=KEY, loss=unjudged, settings=SETTINGS)
     assert fitted.stopped == "diverged"
     assert all(epoch.note == "validation is not finite" for epoch in fitted.history)
 

@@ -4,7 +4,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pushforward import architectures, bijections, distributions, fields, ode, paths
+    from pushforward import (
+        architectures,
+        bijections,
+        distributions,
+        fields,
+        networks,
+        ode,
+        paths,
+        series,
+    )
     from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
     from pushforward.training import Checkpoint, Training, fit
@@ -24,8 +33,10 @@ __all__ = [
     "fields",
     "fit",
     "load",
+    "networks",
     "ode",
     "paths",
+    "series",
 ]
 
 # Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users

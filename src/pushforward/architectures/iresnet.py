@@ -17,7 +17,8 @@ class IResNet:
     """Residual maps with contractive networks (ELU), each with an activation normalisation behind it, trained on a
     power series of fixed length for the log-det.
 
-    Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
+    Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
+    beyond, an estimate by 200 terms of a series.
     Training: exact up to 10 coordinates; beyond, 10 terms, whose bias has a bound (`Residual.log_det_with_bound`).
     Sampling: a fixed-point search a layer.
 

@@ -17,7 +17,8 @@ class ResidualFlow:
     """Residual maps with contractive networks (LipSwish), each with an activation normalisation behind it, trained
     on a log-det without bias.
 
-    Density: exact up to 64 coordinates, `layers` times d passes and d^3 operations; beyond, 200 terms of a series.
+    Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
+    beyond, an estimate by 200 terms of a series.
     Training: exact up to 3 coordinates, else a random number of terms without bias. Sampling: a fixed-point search a
     layer.
 

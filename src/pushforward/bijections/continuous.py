@@ -1,5 +1,6 @@
 """The flow of an ordinary differential equation."""
 
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -10,12 +11,12 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
 from pushforward.rows import Shape, as_shape, broadcast_rows
 
-EXACT, EXACT_TRAINING = 64, 8
+EXACT, EXACT_TRAINING = 128, 8
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
 
 
@@ -133,6 +134,12 @@ class Continuous(AbstractBijection):
         if key is not None and (self.jacobian or (d > EXACT_TRAINING and not self._closed(x))):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
         elif key is None and d > EXACT and not self._closed(x):
+            warnings.warn(
+                f"log-dets of {d} coordinates are estimates, by one probe that never changes: beyond {EXACT} only "
+                "fields that know their divergence are exact (MLPField of one or two hidden layers)",
+                InputWarning,
+                stacklevel=2,
+            )
             noise = jnp.broadcast_to(
                 jax.random.rademacher(jax.random.key(0), (d,), x.dtype), x.shape
             )

@@ -273,8 +273,10 @@ class NeuralODERegressor(BaseEstimator):
         mean = np.where(later, observed.values, 0.0).sum((0, 1)) / count
         left = np.where(later, np.mean(every, 0) - observed.values, 0.0)
         whole = np.where(later, observed.values - mean, 0.0)
-        of_column = 1 - np.square(left).sum((0, 1)) / np.square(whole).sum((0, 1))
-        return float(of_column.mean())
+        rest, spread = np.square(left).sum((0, 1)), np.square(whole).sum((0, 1))
+        # A column without spread is scored as scikit-learn does: 1 where it is met exactly, else 0.
+        flat = spread == 0
+        return float(np.where(flat, rest == 0, 1 - rest / np.where(flat, 1.0, spread)).mean())
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted equation to a safetensors file: the model, not how it was trained.

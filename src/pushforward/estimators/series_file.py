@@ -45,11 +45,18 @@ def save_equation(
 
     Raises `InputError` where the file cannot be written.
     """
+    solver = estimator.solver
+    if solver is not None and not (
+        isinstance(solver.method, str) and isinstance(solver.adjoint, str)
+    ):
+        raise InputError(
+            f"{path}: a file keeps a solver's method and adjoint by their names; given {solver}"
+        )
     header = {
         "kind": KIND,
         "known": callable(estimator.field),
         "settings": {name: getattr(estimator, name) for name in SETTINGS},
-        "solver": None if estimator.solver is None else asdict(estimator.solver),
+        "solver": None if solver is None else asdict(solver),
         "units": asdict(estimator.units_),
         "several": estimator.several_,
         "range": estimator.range_,
@@ -132,6 +139,14 @@ def _skeleton(header: dict[str, Any], function: Callable[..., Any] | None, param
         )
     if function is not None and not header["known"]:
         raise InputError("holds a learned equation: it is loaded without a function")
+    if function is not None:
+        try:
+            KnownField(function, params, _units(header))
+        except Exception as error:
+            raise InputError(
+                f"the function cannot be called with params={params!r} ({type(error).__name__}: {error}); give those "
+                "of the form that it was fitted with"
+            ) from error
     units, settings = _units(header), header["settings"]
     d = len(units.center)
 

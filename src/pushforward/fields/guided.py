@@ -1,5 +1,6 @@
 """Classifier-free guidance."""
 
+import math
 from typing import Any
 
 import equinox as eqx
@@ -93,8 +94,10 @@ def with_guidance(model: Any, weight: float) -> Any:
 
     ```
     """
-    if not weight >= -1:
-        raise InputError(f"weight={weight}: at least -1 was expected (-1 leaves the condition out)")
+    if not -1 <= weight < math.inf:
+        raise InputError(
+            f"weight={weight}: a finite number of at least -1 was expected (-1 leaves the condition out)"
+        )
 
     def is_guided(node: Any) -> bool:
         return isinstance(node, GuidedField)

@@ -155,6 +155,14 @@ class NetworkJacobian(NamedTuple):
             tangents = (w @ moved.reshape(len(moved), -1)).reshape(len(w), *moved.shape[1:])
         return tangents
 
+    def turned(self, layer: int) -> Float[Array, "width width n"]:
+        """`B A` where `J = A B`, cut at a hidden layer: `det(I + B A) = det(I + J)`, and it may be far smaller."""
+        w, s = self.weights, self.slopes
+        # From that layer to the end and, with nothing in between, from the start to that layer.
+        weights = [*w[layer + 1 : -1], w[0] @ w[-1], *w[1 : layer + 1]]
+        inner = NetworkJacobian(weights, [*s[layer + 1 :], *s[:layer]]).matrix()
+        return s[layer][:, None] * inner
+
     def times(self, v: Float[Array, "inputs n"]) -> Float[Array, "outputs n"]:
         """`J v`."""
         v = self.weights[0] @ v

@@ -1,6 +1,7 @@
 """What `solve` is given: names become what they name, and what makes no sense is refused in one line."""
 
 import warnings
+from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -61,8 +62,8 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
     if name not in CONTROLS:
         raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
     if control.steps is not None:
-        if control.steps < 1:
-            raise InputError(f"steps={control.steps}: at least 1 step is needed")
+        if not isinstance(control.steps, Integral) or control.steps < 1:
+            raise InputError(f"steps={control.steps}: a whole number of at least 1 step is needed")
     else:
         if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
             raise InputError(

@@ -277,7 +277,7 @@ def _solve(
             ys=None,
             stats=jax.tree.map(jnp.add, at.stats, _stats(part, control, adjoint)),
             status=jnp.where(going, part.status, at.status),
-            time=jnp.where(going, a + part.reached * (b - a), at.time),
+            time=jax.lax.stop_gradient(jnp.where(going, a + part.reached * (b - a), at.time)),
             size=jax.lax.stop_gradient(jnp.where(some, part.h * length, at.size)),
         )
         return found, part.y
@@ -286,7 +286,7 @@ def _solve(
     backward = None if isinstance(adjoint, Backsolve) else zero
     start = _Found(
         *(y0, None, Stats(zero, backward, zeros, zeros), jnp.full(shape, REACHED, jnp.int32)),
-        time=jnp.broadcast_to(t0, jnp.broadcast_shapes(t0.shape, shape)),
+        time=jax.lax.stop_gradient(jnp.broadcast_to(t0, jnp.broadcast_shapes(t0.shape, shape))),
         size=jnp.full(shape, jnp.nan, t0.dtype),
     )
     if stops is None:
@@ -308,7 +308,8 @@ def _marked(found: _Found) -> _Found:
     bad = found.status > REACHED
 
     def mark(leaf: Array) -> Array:
-        return jnp.where(along_rows(bad, leaf), jnp.nan, leaf)
+        # A product, whose gradient is NaN too.
+        return leaf * jnp.where(along_rows(bad, leaf), jnp.nan, 1.0).astype(leaf.dtype)
 
     marked = found._replace(y1=jax.tree.map(mark, found.y1))
     if found.ys is None:

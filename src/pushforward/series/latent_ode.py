@@ -93,6 +93,11 @@ class LatentODE(eqx.Module):
         first, last = (float(t) for t in span)
         if not (math.isfinite(first) and math.isfinite(last) and first < last):
             raise InputError(f"span={span}: two finite times, the earlier first, were expected")
+        if np.spacing(np.asarray(max(-first, last), jnp.zeros(()).dtype)) > 1e-3 * (last - first):
+            raise InputError(
+                f"span={span} is too far from 0 for {jnp.zeros(()).dtype}, which cannot tell its times apart: count "
+                "times from the first one"
+            )
         if noise is not None and not (math.isfinite(noise) and noise > 0):
             raise InputError(f"noise={noise}: a positive standard deviation was expected")
         keys = spawn(key, 4)

@@ -134,7 +134,13 @@ class KnownField(eqx.Module):
         self.function, self.origin, self.length = function, units.origin, units.length
         self.center, self.scale = jnp.asarray(units.center), jnp.asarray(units.scale)
         d = len(units.center)
-        given = eqx.filter_eval_shape(self._rate, jnp.zeros(()), jnp.zeros(d), self.start)
+        try:
+            given = eqx.filter_eval_shape(self._rate, jnp.zeros(()), jnp.zeros(d), self.start)
+        except Exception as error:
+            reason = str(error).partition("\n")[0]
+            raise InputError(
+                f"field(t, y, params) cannot be called on arrays of JAX: {type(error).__name__}: {reason}"
+            ) from error
         if given.shape != (d,):
             raise InputError(
                 f"field(t, y, params) gives shape {given.shape} for a state of {d} columns: ({d},) was expected"

@@ -3,6 +3,7 @@
 import math
 import re
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeVar
@@ -16,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.draws import permutation, spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.rows import block_size
 from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
 from pushforward.training.loss import Loss, negative_log_prob
@@ -340,6 +341,13 @@ def _fit(
             at.stopped = "early"
     if at.stopped in ("finished", "early") and not math.isfinite(at.best_loss):
         at.stopped = "diverged"  # no epoch could be judged: the model is as it was
+    if at.stopped == "diverged" and not math.isfinite(at.best_loss):
+        warnings.warn(
+            "the fit diverged: no loss was finite, and the model is as it was given; look for values that the model or "
+            "the loss cannot take",
+            InputWarning,
+            stacklevel=3,
+        )
     at.seconds, stopped = time.perf_counter() - began, at.stopped
     if stopped in ("interrupted", "time"):
         at.stopped = ""  # a resumed fit goes on from here
