@@ -256,6 +256,15 @@ def test_jitter_widens_what_is_learnt():
         (lambda: pf.Training(max_epochs=True), "max_epochs=True: a whole number"),
         (lambda: pf.Training(max_time="a"), "max_time='a': a finite number"),
         (lambda: pf.Training(learning_rate=np.inf), "learning_rate=inf: a finite number"),
+        (lambda: pf.fit(model(), X, key=KEY, validation=X[:9]), "a pair of rows and conditions"),
+        (
+            lambda: pf.fit(model(), X, key=KEY, validation=(X[:9, :1], None)),
+            r"rows of shape \(1,\), but x of \(2,\)",
+        ),
+        (
+            lambda: pf.fit(model(), X, key=KEY, loss=lambda *a: negative_log_prob(*a).sum()),
+            r"shape \(\) for 128 rows: one number a row",
+        ),
         (lambda: pf.Training(validation=1.0), "validation=1.0"),
         (lambda: pf.Training(weight_decay=-1.0), "weight_decay=-1.0"),
     ],

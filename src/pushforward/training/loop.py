@@ -114,7 +114,7 @@ def _run(
     optimiser = optimiser_of(settings)
 
     def objective(params: Any, x: Array, condition: Array | None, k: PRNGKeyArray) -> Array:
-        return loss(eqx.combine(params, static), x, condition, k).mean()
+        return _of_rows(loss(eqx.combine(params, static), x, condition, k), len(x)).mean()
 
     def step(i: Array, carry: Any) -> Any:
         params, opt_state, average, count, total = carry
@@ -153,11 +153,20 @@ def _evaluate(params: Any, static: Any, rows: _Rows, loss: Loss) -> Array:
     def block(i: Array, total: Array) -> Array:
         index = i * size + jnp.arange(size)
         x, condition = rows.take(index)
-        values = loss(model, x, condition, None)
+        values = _of_rows(loss(model, x, condition, None), size)
         return total + jnp.where(index < rows.count, values, 0.0).sum()
 
     blocks = (rows.count + size - 1) // size
     return jax.lax.fori_loop(0, blocks, block, jnp.zeros((), rows.x.dtype)) / rows.count
+
+
+def _of_rows(values: Array, n: int) -> Array:
+    """The loss's values, which must be one number a row: a sum would be taken for a mean."""
+    if jnp.shape(values) != (n,):
+        raise InputError(
+            f"the loss gives an array of shape {jnp.shape(values)} for {n} rows: one number a row, ({n},), was expected"
+        )
+    return values
 
 
 def learning_rate(progress: Array, settings: Training) -> Array:
@@ -239,12 +248,20 @@ def fit(
     _check_rows(*rows, "x")
     if validation is None:
         rows, judge = holdout(*rows, settings.validation, split_key)
+    elif not isinstance(validation, tuple) or len(validation) != 2:
+        raise InputError(
+            "validation: a pair of rows and conditions was expected, (x, None) without"
+        )
     else:
         judge = (
             np.asarray(validation[0]),
             None if validation[1] is None else np.asarray(validation[1]),
         )
         _check_rows(*judge, "validation")
+        if judge[0].shape[1:] != rows[0].shape[1:]:
+            raise InputError(
+                f"validation has rows of shape {judge[0].shape[1:]}, but x of {rows[0].shape[1:]}"
+            )
     fingerprint = {
         "data": digest(*rows, *judge),
         "settings": digest(

@@ -57,7 +57,7 @@ class GaussianMixtureCDF(AbstractTransformer):
         return 3 * self.components
 
     def _parts(self, params: Array) -> tuple[Array, Array, Array]:
-        """Weights, means and log-slopes, `(components, *shape)`."""
+        """Log-weights, means and log-slopes, `(components, *shape)`."""
         k = self.components
         weights, means, scales = params.reshape(3, k, *params.shape[1:])
         # Equal components evenly over +-REACH, as wide as makes their variance 1 together.
@@ -68,21 +68,21 @@ class GaussianMixtureCDF(AbstractTransformer):
             return weights, means, log_slopes
         means = bounded(means, self.bound) + along(starts, means)
         # Narrow components far apart leave a stretch between them that is flat to the last digit and has no inverse.
-        broad = jnp.zeros_like(means[:1])
+        broad, log_weights = jnp.zeros_like(means[:1]), jax.nn.log_softmax(weights, axis=0)
         return (
-            jnp.concatenate([(1 - BROAD) * jax.nn.softmax(weights, axis=0), broad + BROAD]),
+            jnp.concatenate([math.log1p(-BROAD) + log_weights, broad + math.log(BROAD)]),
             jnp.concatenate([means, broad]),
             jnp.concatenate([log_slopes, broad + math.log(BREADTH / self.bound)]),
         )
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        weights, means, log_slopes = self._parts(params)
+        log_weights, means, log_slopes = self._parts(params)
         slopes = jnp.exp(log_slopes)
         if self.components == 1:
             return (x - means[0]) * slopes[0], log_slopes[0]
 
         def evaluate(x: Array) -> tuple[Array, Array]:
-            return normal_of_mixture(weights, slopes, (x - means) * slopes)
+            return normal_of_mixture(log_weights, log_slopes, (x - means) * slopes)
 
         return linear_tails(evaluate, x, self.bound)
 

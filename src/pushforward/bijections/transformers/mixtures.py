@@ -37,34 +37,36 @@ def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[A
 
 
 @jax.custom_jvp
-def normal_of_mixture(weights: Array, slopes: Array, u: Array) -> tuple[Array, Array]:
-    """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope, from weights that sum to 1 and the slopes of u.
+def normal_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
+    """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope; arguments as in `logit_of_mixture`.
 
-    All arrays have the components on the leading axis. Not in log space: one component at least must leave something
-    in both tails, `w_k ndtr(-|u_k|)` above the type's smallest number.
+    The sums are not in log space: one component at least must leave something in both tails, `w_k ndtr(-|u_k|)` above
+    the type's smallest number.
     """
-    below, above = _tails(u)
-    below, above = (weights * below).sum(0), (weights * above).sum(0)
+    weights = jnp.exp(log_weights)
+    below, above = (jnp.sum(weights * tail, 0) for tail in _tails(u))
     tail = ndtri(jnp.minimum(below, above))
-    density = (weights * slopes * jnp.exp(-0.5 * u * u)).sum(0)
+    density = (weights * jnp.exp(log_slopes - 0.5 * u * u)).sum(0)
     return jnp.where(below < above, tail, -tail), jnp.log(density) + 0.5 * tail * tail
 
 
 @normal_of_mixture.defjvp
 def _normal_of_mixture_jvp(primals, tangents):
-    """Written out, so that a gradient keeps three factors a component and takes no exponential of its own."""
-    weights, slopes, u = primals
+    """Written out, so that a gradient keeps four factors a component and takes no exponential of its own.
+
+    Each factor is put together before it meets a tangent: parts of it may be too large for the type.
+    """
+    log_weights, log_slopes, u = primals
     d_weights, d_slopes, d_u = tangents
     z, log_slope = normal_of_mixture(*primals)
     below, above = _tails(u)
-    # One over the density of z, and of x.
-    over_z, over_x = jnp.exp(0.5 * z * z), jnp.exp(0.5 * z * z - log_slope)
-    bell = jnp.exp(-0.5 * u * u)
+    rise = log_weights + 0.5 * z * z
     # z falls as what lies above grows.
-    tails = jnp.where(z < 0, below, -above) * ROOT_TAU
-    d_z = over_z * (tails * d_weights + weights * bell * d_u).sum(0)
-    d_bell = d_weights * slopes + weights * d_slopes - weights * slopes * u * d_u
-    return (z, log_slope), (d_z, over_x * (bell * d_bell).sum(0) + z * d_z)
+    by_weight = jnp.exp(rise) * jnp.where(z < 0, below, -above) * ROOT_TAU
+    by_u = jnp.exp(rise - 0.5 * u * u)
+    shares = jnp.exp(rise - 0.5 * u * u + log_slopes - log_slope)
+    d_z = (by_weight * d_weights + by_u * d_u).sum(0)
+    return (z, log_slope), (d_z, (shares * (d_weights + d_slopes - u * d_u)).sum(0) + z * d_z)
 
 
 def _tails(u: Array) -> tuple[Array, Array]:
