@@ -336,6 +336,8 @@ def test_times_that_are_the_same_in_the_states_type_are_refused():
         solve(field, jnp.ones((3, 2)), now, now + 10)
     with pytest.raises(InputError, match="must differ"):
         solve(field, jnp.ones((3, 2)), 1e8, 1e8 + 40, at=1e8 + np.array([1.0, 2.0, 10.0]))
+    with pytest.raises(InputError, match="must differ"):
+        pf.ode.backsolve(field, jnp.ones((3, 2)), jnp.ones((3, 2)), now, now + 10)
     # Rounding is no difference, nor are times given twice.
     stops = np.array([0.1 + 0.2, 0.3, 0.6, 0.6, 1.0])
     np.testing.assert_array_equal(

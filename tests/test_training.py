@@ -11,7 +11,7 @@ import pytest
 import pushforward as pf
 from pushforward.draws import spawn
 from pushforward.training import loop, negative_log_prob
-from pushforward.training.checkpoint import open_checkpoint
+from pushforward.training.checkpoint import open_checkpoint, spelled
 
 KEY = jax.random.key(0)
 X = np.asarray(jax.random.normal(KEY, (300, 2))) * np.float32(0.7) + np.float32(0.2)
@@ -185,10 +185,10 @@ def test_losses_are_told_apart_and_known_again():
     def scaled(factor):
         return lambda model, x, condition, key: factor * negative_log_prob(model, x, condition, key)
 
-    one, same_one, two = (str(loop._spelled(scaled(f))) for f in (1.0, 1.0, 2.0))
+    one, same_one, two = (str(spelled(scaled(f))) for f in (1.0, 1.0, 2.0))
     assert one == same_one != two
     first, second = (pf.paths.FlowMatching(coupling=c) for c in ("independent", "exact_ot"))
-    assert str(loop._spelled(first)) != str(loop._spelled(second))
+    assert str(spelled(first)) != str(spelled(second))
 
 
 def test_a_validation_that_is_never_finite_is_no_success():

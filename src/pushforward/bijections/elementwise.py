@@ -60,7 +60,7 @@ class Elementwise(AbstractBijection):
         self.network, self.condition_shape = network, condition_shape
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
 
-    def _params(self, n: int, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+    def _params(self, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         params = self.params[:, None]
         columns = as_columns(condition)
         if self.network is None or columns is None:
@@ -70,13 +70,13 @@ class Elementwise(AbstractBijection):
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        params = self._params(z.shape[0], condition, key)
+        params = self._params(condition, key)
         x, log_slope = self.transformer.forward(z, params)
         return x, jnp.broadcast_to(log_slope, z.shape).sum(range(1, z.ndim))
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        params = self._params(x.shape[0], condition, key)
+        params = self._params(condition, key)
         z, log_slope = self.transformer.inverse(x, params)
         return z, jnp.broadcast_to(log_slope, x.shape).sum(range(1, x.ndim))

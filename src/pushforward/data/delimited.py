@@ -256,11 +256,12 @@ def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:
         found = [other for other in SEPARATORS if other != delimiter and other in names[0]]
         if found:
             name = SEPARATORS[found[0]]
-            use = "save it as .tsv" if name == "tabs" else f"save it with {SEPARATORS[delimiter]}"
-            if name == "semicolons":
-                use += " and points in decimals"
-            if name == "commas":
-                use = "save it as .csv"
+            plain = f"save it with {SEPARATORS[delimiter]}"
+            use = {
+                "tabs": "save it as .tsv",
+                "commas": "save it as .csv",
+                "semicolons": f"{plain} and points in decimals",
+            }.get(name, plain)
             raise InputError(
                 f"{where}: seems to be separated by {name}, not {SEPARATORS[delimiter]}; {use}"
             )

@@ -22,8 +22,8 @@ from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
 from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, Training, fit
-from pushforward.training.loop import Pair, holdout
 from pushforward.training.loss import Loss, negative_log_prob
+from pushforward.training.rows import Pair, holdout
 
 FEWEST_ROWS = 3
 # Rows of the data pass that sets data-dependent layers (Glow's actnorm).

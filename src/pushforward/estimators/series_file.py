@@ -139,20 +139,18 @@ def _skeleton(header: dict[str, Any], function: Callable[..., Any] | None, param
         )
     if function is not None and not header["known"]:
         raise InputError("holds a learned equation: it is loaded without a function")
-    if function is not None:
-        try:
-            KnownField(function, params, _units(header))
-        except Exception as error:
-            raise InputError(
-                f"the function cannot be called with params={params!r} ({type(error).__name__}: {error}); give those "
-                "of the form that it was fitted with"
-            ) from error
     units, settings = _units(header), header["settings"]
     d = len(units.center)
 
     def field() -> SeriesField:
         if function is not None:
-            return KnownField(function, params, units)
+            try:
+                return KnownField(function, params, units)
+            except InputError as error:
+                raise InputError(
+                    f"params={params!r} do not fit the function ({error}); give those of the form that it was "
+                    "fitted with"
+                ) from error
         sizes = (settings[name] for name in ("width", "depth", "autonomous"))
         return LearnedField(d, *sizes, key=jax.random.key(0))
 

@@ -18,6 +18,7 @@ from pushforward.data.source import check_finite, not_numeric, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.table_model import TableModel
 from pushforward.training import Epoch, Training
+from pushforward.training.settings import check_count
 
 # Where an estimator notes in its model's summary what a file could not otherwise tell.
 NOTES = "estimator"
@@ -152,9 +153,7 @@ def seed_from(random_state: Any) -> int:
 
 def checked_count(n_samples: Any) -> int:
     """A number of draws. Raises `InputError` for what is not a whole number of at least 1."""
-    whole = isinstance(n_samples, numbers.Integral) and not isinstance(n_samples, bool)
-    if not whole or n_samples < 1:
-        raise InputError(f"n_samples={n_samples!r}: a whole number of at least 1 is needed")
+    check_count("n_samples", n_samples)
     return int(n_samples)
 
 

@@ -185,9 +185,11 @@ def _warnings(trust: dict[str, Any]) -> list[str]:
 def _repeated(columns: Preprocessing, train: np.ndarray) -> dict[str, list[float]]:
     found = {}
     for name, whole, values in zip(columns.names, columns.lattice, train.T, strict=True):
+        if whole:
+            continue
         distinct, counts = np.unique(values, return_counts=True)
         share = float(counts.max() / len(values))
-        if not whole and counts.max() > 1 and share >= _REPEATED:
+        if counts.max() > 1 and share >= _REPEATED:
             found[name] = [float(distinct[counts.argmax()]), share]
     return found
 

@@ -117,9 +117,6 @@ def walk(
     def again(at: Walk) -> Walk:
         return _try_step(slope, at, control, coupling, slots, most, ignored)
 
-    if not slots:
-        return _ended(jax.lax.while_loop(running, again, start))
-
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
             lambda w: running(w) & (w.record.taken < slots * w.record.stride), again, at
@@ -129,9 +126,7 @@ def walk(
         stride = jnp.where(thin, 2 * record.stride, record.stride)
         return at._replace(record=record._replace(states=states, stride=stride))
 
-    if most <= slots:
-        return _ended(jax.lax.while_loop(running, again, start))
-    return _ended(jax.lax.while_loop(running, fill, start))
+    return _ended(jax.lax.while_loop(running, fill if 0 < slots < most else again, start))
 
 
 def _ended(at: Walk) -> Walk:

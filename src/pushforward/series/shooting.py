@@ -1,6 +1,5 @@
 """Multiple shooting: series cut into pieces, each with a start of its own, fewer pieces stage by stage."""
 
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from pushforward.series.neural_ode import SeriesField, Units, trajectories
 from pushforward.series.observations import Observations
 from pushforward.series.pieces import Cuts, Segments, filled, segments, sizes, stages
 from pushforward.training import Epoch, Training, fit
+from pushforward.training.settings import check_count
 
 
 class Shooting(eqx.Module):
@@ -118,13 +118,6 @@ class Plan:
             given = getattr(self, name)
             if not isinstance(given, kind):
                 raise InputError(f"{name}={given!r}: a pushforward {kind.__name__} is expected")
-
-
-def check_count(name: str, value: object) -> None:
-    """Raises `InputError` for what is not a whole number of at least 1."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or value < 1:  # type: ignore[operator]
-        raise InputError(f"{name}={value!r}: a whole number of at least 1 is needed")
 
 
 @dataclass(frozen=True)

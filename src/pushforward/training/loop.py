@@ -1,7 +1,6 @@
 """The training loop."""
 
 import math
-import re
 import time
 import warnings
 from collections.abc import Callable
@@ -18,20 +17,23 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.rows import block_size
-from pushforward.training.checkpoint import Checkpoint, CheckpointFile, digest, open_checkpoint
+from pushforward.training.checkpoint import (
+    Checkpoint,
+    CheckpointFile,
+    digest,
+    open_checkpoint,
+    spelled,
+)
 from pushforward.training.loss import Loss, negative_log_prob
+from pushforward.training.rows import BLOCK, PaddedRows, Pair, check_rows, holdout, jittered
 from pushforward.training.settings import Epoch, Training
 
 Model = TypeVar("Model")
-Pair = tuple[np.ndarray, np.ndarray | None]
 
 # Steps between two looks at the clock and at the loss; a fixed number, so that results do not depend on speed.
 SEGMENT = 256
 # Rows on which batch-norm layers are measured before every validation.
 MEASURED = 4096
-# Rows evaluated at once in validation, if there are as many.
-BLOCK = 2048
 
 
 @dataclass(frozen=True)
@@ -63,32 +65,6 @@ class State(eqx.Module):
     step: Array
 
 
-class _Rows(eqx.Module):
-    """Rows padded to a round number, so that data of about one size shares one compiled program.
-
-    The padding repeats the rows: a loss that looks at a block as a whole sees nothing but data.
-    """
-
-    x: Array
-    condition: Array | None
-    count: Array
-
-    @staticmethod
-    def pad(x: np.ndarray, condition: np.ndarray | None) -> "_Rows":
-        n = x.shape[0]
-        # A power of two up to a block, two significant bits beyond: 100 -> 128, 3,283 -> 4,096, 18,000 -> 24,576.
-        unit = max(block_size(n, BLOCK), 1 << max(n.bit_length() - 2, 0))
-        extra = -n % unit
-
-        def padded(a: np.ndarray) -> Array:
-            return jnp.asarray(np.concatenate([a, a[np.arange(extra) % n]]))
-
-        return _Rows(padded(x), None if condition is None else padded(condition), jnp.asarray(n))
-
-    def take(self, rows: Array) -> tuple[Array, Array | None]:
-        return self.x[rows], None if self.condition is None else self.condition[rows]
-
-
 def optimiser_of(settings: Training) -> optax.GradientTransformation:
     """Clipped Adam with decoupled weight decay on matrices; the step size is applied by the loop."""
     return optax.chain(
@@ -104,7 +80,7 @@ def optimiser_of(settings: Training) -> optax.GradientTransformation:
 
 @eqx.filter_jit
 def _run(
-    state: State, static: Any, rows: _Rows, order: Array, span: Array, pace: Array,
+    state: State, static: Any, rows: PaddedRows, order: Array, span: Array, pace: Array,
     jitter: Array | None, key: PRNGKeyArray, loss: Loss, settings: Training, batch: int,
 ) -> tuple[State, Array]:  # fmt: skip
     """Steps `span[0] .. span[1]` of an epoch; returns the mean loss, NaN if any step was not finite.
@@ -146,7 +122,7 @@ def _measured(params: Any, static: Any, rows: tuple[Array, Array | None]) -> Any
 
 
 @eqx.filter_jit
-def _evaluate(params: Any, static: Any, rows: _Rows, loss: Loss) -> Array:
+def _evaluate(params: Any, static: Any, rows: PaddedRows, loss: Loss) -> Array:
     """Mean loss over all rows, block by block."""
     model, size = eqx.combine(params, static), min(BLOCK, len(rows.x))
 
@@ -245,7 +221,7 @@ def fit(
     settings = settings or Training()
     split_key, run_key = spawn(key, 2)
     rows = np.asarray(x), None if condition is None else np.asarray(condition)
-    _check_rows(*rows, "x")
+    check_rows(*rows, "x")
     if validation is None:
         rows, judge = holdout(*rows, settings.validation, split_key)
     elif not isinstance(validation, tuple) or len(validation) != 2:
@@ -257,7 +233,7 @@ def fit(
             np.asarray(validation[0]),
             None if validation[1] is None else np.asarray(validation[1]),
         )
-        _check_rows(*judge, "validation")
+        check_rows(*judge, "validation")
         if judge[0].shape[1:] != rows[0].shape[1:]:
             raise InputError(
                 f"validation has rows of shape {judge[0].shape[1:]}, but x of {rows[0].shape[1:]}"
@@ -269,7 +245,7 @@ def fit(
             jax.random.key_data(key).tolist(),
             None if jitter is None else np.asarray(jitter, float).tolist(),
         ),
-        "loss": digest(*_spelled(loss)),
+        "loss": digest(*spelled(loss)),
         "model": digest(
             jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
         ),
@@ -290,7 +266,7 @@ def _fit(
     file: CheckpointFile | None,
 ) -> Fitted[Model]:
     began = time.perf_counter()
-    train, valid = _Rows.pad(*rows), _Rows.pad(*_jittered(judge, jitter))
+    train, valid = PaddedRows.pad(*rows), PaddedRows.pad(*jittered(judge, jitter))
     n, padded = int(train.count), train.x.shape[0]
     settings = settings.for_rows(n)
     batch, epochs = settings.batch, settings.max_epochs
@@ -380,22 +356,6 @@ def _fit(
     )
 
 
-def _spelled(loss: Any) -> list[Any]:
-    """What tells a loss from another one, in this process or the next."""
-    parts: list[Any] = [re.sub(r" at 0x[0-9a-f]+", "", repr(loss))]
-    for leaf in jax.tree.leaves(loss):
-        code = getattr(leaf, "__code__", None)
-        if code is not None:
-            cells = [cell.cell_contents for cell in leaf.__closure__ or ()]
-            parts += [leaf.__module__, leaf.__qualname__, code.co_code, code.co_names]
-            # What it calls counts by its name alone: how a function prints is not the same twice.
-            parts += [v for v in (*code.co_consts, *cells) if isinstance(v, str | float | int)]
-            parts += [np.asarray(v) for v in cells if eqx.is_array(v)]
-        elif eqx.is_array_like(leaf):
-            parts.append(np.asarray(leaf))
-    return parts
-
-
 def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[float, float]:
     """Progress of the schedule, and progress of one step: by steps, or by the clock where that ends first."""
     progress, per_step = step / steps, 1 / steps
@@ -405,39 +365,3 @@ def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[floa
         if by_clock > progress:
             return by_clock, by_clock / max(step, 1)
     return progress, per_step
-
-
-def holdout(
-    x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray
-) -> tuple[Pair, Pair]:
-    """Rows to train on and a share of rows to judge by, drawn at random; with share 0 both are all rows."""
-    order = permutation(key, x.shape[0])
-    held = min(max(round(share * x.shape[0]), 1), x.shape[0] - 1) if share > 0 else 0
-    train, judge = order[held:], order[:held] if held else order
-    if condition is None:
-        return (x[train], None), (x[judge], None)
-    return (x[train], condition[train]), (x[judge], condition[judge])
-
-
-def _jittered(judge: Pair, jitter: Any) -> Pair:
-    """Validation rows with one fixed draw of noise: the same measure in every epoch."""
-    x, condition = judge
-    if jitter is not None:
-        noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
-        x = (x + np.asarray(jitter) * noise).astype(x.dtype)
-    return x, condition
-
-
-def _check_rows(x: np.ndarray, condition: np.ndarray | None, name: str) -> None:
-    least = 2 if name == "x" else 1
-    if x.ndim < 1 or x.shape[0] < least:
-        raise InputError(f"a fit needs at least {least} rows in {name}; its shape is {x.shape}")
-    if not np.issubdtype(x.dtype, np.floating):
-        raise InputError(f"{name} must be floating-point rows, not {x.dtype}")
-    for what, rows in ((name, x), ("condition", condition)):
-        if rows is not None and not np.isfinite(rows).all():
-            raise InputError(
-                f"{what} has {int((~np.isfinite(rows)).sum())} values that are not finite"
-            )
-    if condition is not None and condition.shape[0] != x.shape[0]:
-        raise InputError(f"{x.shape[0]} rows in {name}, but {condition.shape[0]} conditions")

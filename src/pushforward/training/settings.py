@@ -59,10 +59,9 @@ class Training:
 
     def __post_init__(self):
         for name in ("batch", "max_epochs", "max_steps", "retries"):
-            value, least = getattr(self, name), 0 if name == "retries" else 1
-            whole = isinstance(value, Integral) and not isinstance(value, bool)
-            if value is not None and not (whole and value >= least):
-                raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")
+            value = getattr(self, name)
+            if value is not None:
+                check_count(name, value, 0 if name == "retries" else 1)
         for name in ("max_time", "learning_rate", "clip", "patience"):
             value = _number(self, name)
             if value is not None and not value > 0:
@@ -102,6 +101,13 @@ class Training:
             weight_decay=decay,
             average=average,
         )
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raises `InputError` for what is not a whole number of at least `least`."""
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")
 
 
 def _number(settings: Training, name: str) -> float | None:
