@@ -21,7 +21,8 @@ FOLDER = Path(__file__).resolve().parent
 RESULTS = FOLDER / "results"
 PACKAGES = (
     *("pushforward", "jax", "jaxlib", "equinox", "optax", "numpy"),
-    *("flowjax", "zuko", "diffrax", "torchdiffeq", "torch", "scikit-learn"),
+    *("flowjax", "zuko", "nflows", "normflows", "diffrax", "torchdiffeq", "torchcfm", "torch"),
+    "scikit-learn",
 )
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")  # the peers in torch are CPU wheels

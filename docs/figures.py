@@ -74,8 +74,8 @@ def layers() -> None:
     x = toy("moons", 10_000)
     scaled = ((x - x.mean(0)) / x.std(0)).astype(np.float32)
     flow = pf.architectures.RealNVP(layers=8, width=64).build(2, key=jax.random.key(0))
-    settings = pf.Training(max_steps=4000)
-    flow = pf.fit(flow, jnp.asarray(scaled), key=jax.random.key(1), settings=settings).model
+    training = pf.Training(max_steps=4000)
+    flow = pf.fit(flow, jnp.asarray(scaled), key=jax.random.key(1), training=training).model
     z = flow.base.sample(jax.random.key(2), (4000,))
     stages, at = [("base", z)], z
     for i, layer in enumerate(flow.bijection.unstack(), 1):
@@ -103,9 +103,9 @@ def lines() -> None:
     rng = np.random.default_rng(0)
     x = np.concatenate([rng.normal(-1.5, 0.3, 4000), rng.normal(1, 0.5, 6000)])[:, None]
     flow = pf.architectures.FFJORD(width=32).build(1, key=jax.random.key(0))
-    settings = pf.Training(max_steps=2000)
+    training = pf.Training(max_steps=2000)
     data = jnp.asarray(x, jnp.float32)
-    flow = pf.fit(flow, data, key=jax.random.key(1), settings=settings).model
+    flow = pf.fit(flow, data, key=jax.random.key(1), training=training).model
     (moving,) = flow.bijection.unstack()
     times = np.linspace(0, 1, 101)[1:-1]
 
@@ -182,8 +182,8 @@ def points() -> None:
 def fitted(flow: Any, name: str, steps: int) -> tuple[Any, np.ndarray, float]:
     """A flow fitted to a toy, the toy's rows, and held-out nats."""
     x, held = (toy(name, n, seed=seed).astype(np.float32) for n, seed in ((20_000, 0), (5_000, 1)))
-    settings = pf.Training(max_steps=steps, batch=512, patience=1.0)
-    flow = pf.fit(flow, jnp.asarray(x), key=jax.random.key(1), settings=settings).model
+    training = pf.Training(max_steps=steps, batch=512, patience=1.0)
+    flow = pf.fit(flow, jnp.asarray(x), key=jax.random.key(1), training=training).model
     if holds_continuous(flow):  # trained loosely, judged strictly
         flow = pf.ode.with_solver(flow, rtol=1e-5, atol=1e-5)
     return flow, x, float(jnp.mean(flow.log_prob(jnp.asarray(held))))

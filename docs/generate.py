@@ -261,12 +261,35 @@ def _table(table: Mapping[Any, Any]) -> list[str]:
         return ["An empty dictionary.", ""]
     out = ["| name | what it is |", "| --- | --- |"]
     for key, value in table.items():
-        text = first_paragraph(value) if inspect.isclass(value) or inspect.isfunction(value) else ""
-        if getattr(value, "__name__", "") == "<lambda>":
-            text = first_paragraph(_made(value))
         label = key.__name__ if inspect.isclass(key) else key
-        out.append(f"| `{label}` | {_cell(text)} |")
+        out.append(f"| `{label}` | {_cell(_said(value))} |")
     return [*out, ""]
+
+
+def _said(value: Any) -> str:
+    """What an entry of a registry says of itself: its own words, or those of its class."""
+    from pushforward.ode import Tableau
+    from pushforward.paths import Path as ProbabilityPath
+
+    if isinstance(value, str):
+        return value
+    if isinstance(value, Tableau):
+        calls = len(value.b) - value.reuses_last
+        steps = "fixed steps only" if value.error is None else "adapts its steps"
+        return f"order {value.order}, {calls} call{'s' * (calls > 1)} of the field a step, {steps}"
+    if isinstance(value, ProbabilityPath):
+        return f"signal {first_paragraph(value.signal)}, noise {first_paragraph(value.noise)}"
+    if value is None:
+        return "Nothing is done."
+    if getattr(value, "__name__", "") == "<lambda>":
+        return first_paragraph(_made(value))
+    named = inspect.isclass(value) or inspect.isfunction(value)
+    text = first_paragraph(value if named else type(value))
+    if not text:
+        raise SystemExit(
+            f"the registry's entry {value!r} says nothing of itself: it needs a docstring"
+        )
+    return text
 
 
 def _made(make: Callable[..., Any]) -> type:

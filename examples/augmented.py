@@ -72,7 +72,7 @@ def loss(model, x, label, key):
 
 def run(quick: bool) -> Result:
     width, epochs, seeds, n = (8, 2, 1, 256) if quick else (32, 50, 3, 2000)
-    settings = Training(
+    training = Training(
         batch=64 if quick else 200, max_epochs=epochs, learning_rate=1e-2, patience=0.999
     )
     around = 2 * n if quick else 100_000
@@ -85,7 +85,7 @@ def run(quick: bool) -> Result:
         for seed in range(seeds):
             keys = jax.random.split(jax.random.key(seed))
             fitted = fit(Classifier(augment, width, keys[0]), *train, key=keys[1], loss=loss,
-                         settings=settings, validation=valid)  # fmt: skip
+                         training=training, validation=valid)  # fmt: skip
             logit, moved, calls = answers(fitted.model, jnp.asarray(test[0]))
             right = float(((logit > 0) == (test[1] > 0.5)).mean())
             found.append((right, fitted.best_loss, int(calls), astray(fitted.model, around)))

@@ -67,11 +67,11 @@ def run(quick: bool) -> Result:
     train, test = toy("checkerboard", 20_000, seed=0), toy("checkerboard", 2_000, seed=1)
     architecture = pf.architectures.FlowMatching(width=16 if quick else 128, depth=2)
     flow = architecture.build(2, key=jax.random.key(0))
-    settings = pf.Training(max_steps=300 if quick else 20_000, average=0.99)
+    training = pf.Training(max_steps=300 if quick else 20_000, average=0.99)
     said = say if not quick else lambda line: None
     fitted = pf.fit(
         flow, train.astype(np.float32), key=jax.random.key(1), loss=architecture.loss,
-        settings=settings, report=lambda e: said(f"epoch {e.epoch}/{e.epochs}: {e.validation_loss:.4f}"),
+        training=training, report=lambda e: said(f"epoch {e.epoch}/{e.epochs}: {e.validation_loss:.4f}"),
     )  # fmt: skip
     flow, points = fitted.model, 20 if quick else 100
     rows = test[: 100 if quick else 2_000]
@@ -94,7 +94,7 @@ def run(quick: bool) -> Result:
             ]
         )
     header = ["steps", "calls", "nats", "worst error, nats", "mass", "energy distance of samples"]
-    note = f"{settings.max_steps:,} training steps of 256 rows, {fitted.seconds:.0f} s"
+    note = f"{training.max_steps:,} training steps of 256 rows, {fitted.seconds:.0f} s"
     return Result(header, table, picture(flow, density, 300 if quick else 4_000), [note])
 
 

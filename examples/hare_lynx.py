@@ -106,12 +106,12 @@ def run(quick: bool) -> Result:
     forecasts = []
     for width in (8,) if quick else (8, 32):
         for rounds in (50,) if quick else (200, 1000):
-            settings = pf.Training(batch=6, max_steps=rounds, learning_rate=1e-2, patience=1.0)
+            training = pf.Training(batch=6, max_steps=rounds, learning_rate=1e-2, patience=1.0)
             runs = []
             for seed in range(1 if quick else 3):
                 gru = GRU(2, width, key=jax.random.key(seed))
                 key = jax.random.key(100 + seed)
-                gru = pf.fit(gru, windows, key=key, loss=gru_loss(4), settings=settings).model
+                gru = pf.fit(gru, windows, key=key, loss=gru_loss(4), training=training).model
                 runs.append(gru.forecast(jnp.asarray(z[None]), steps)[0])
             forecasts.append(np.mean(runs, 0))
     best("GRU (3 members)", forecasts)

@@ -143,12 +143,12 @@ def learned(build, train, q, rounds, rate, noise, members, copies=20, every=3):
     rows = x.astype(np.float32), there.astype(np.float32)
     shares = np.where(np.arange(2 * q) < q, np.square(parts.scale), 0.0)  # speeds are not scored
     loss = ForecastLoss(jnp.asarray(shares, jnp.float32), jnp.float32(noise))
-    settings = pf.Training(
+    training = pf.Training(
         batch=64, max_steps=rounds, learning_rate=rate, weight_decay=0.0, patience=1.0
     )
     models = []
     for seed in range(members):
-        plan = {"key": jax.random.key(100 + seed), "loss": loss, "settings": settings}
+        plan = {"key": jax.random.key(100 + seed), "loss": loss, "training": training}
         # By the training loss: no walk is left to choose epochs by.
         models.append(pf.fit(build(jax.random.key(seed)), *rows, validation=rows, **plan).model)
 

@@ -67,8 +67,8 @@ def trained(model, shares, epochs, key):
         say(f"epoch {epoch.epoch}: {epoch.train_loss:.4f}, validation {epoch.validation_loss:.4f}, "
             f"{epoch.seconds:.0f} s")  # fmt: skip
 
-    settings = Training(batch=BATCH, max_epochs=epochs, learning_rate=1e-2, patience=0.999)
-    options = {"loss": loss, "settings": settings, "validation": shares[1], "report": report}
+    training = Training(batch=BATCH, max_epochs=epochs, learning_rate=1e-2, patience=0.999)
+    options = {"loss": loss, "training": training, "validation": shares[1], "report": report}
     return fit(model, *shares[0], key=key, **options).model, np.array(calls)
 
 

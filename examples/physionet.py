@@ -113,10 +113,10 @@ def run(quick: bool) -> Result:
         sys.exit(77)
     rows, judge, test, truth, hidden, note = data(path, 40 if quick else 2000)
     epochs, key = (1 if quick else 40), jax.random.key(0)
-    settings = pf.Training(batch=128, max_epochs=epochs, learning_rate=5e-3, weight_decay=0.0)
+    training = pf.Training(batch=128, max_epochs=epochs, learning_rate=5e-3, weight_decay=0.0)
 
     def fitted(model, loss):
-        found = pf.fit(model, *rows, key=key, loss=loss, settings=settings, validation=judge)
+        found = pf.fit(model, *rows, key=key, loss=loss, training=training, validation=judge)
         say(f"{type(model).__name__}: {found.seconds:.0f} s")
         return found.model
 

@@ -106,8 +106,8 @@ def next_error(model, x, condition, key):
 
 def trained(model, observed, loss, rate, steps):
     plan = {"batch": 128, "learning_rate": rate, "weight_decay": 0.0, "patience": 0.99}
-    settings = pf.Training(max_steps=steps, **plan)
-    rows, options = as_rows(observed), {"loss": loss, "settings": settings}
+    training = pf.Training(max_steps=steps, **plan)
+    rows, options = as_rows(observed), {"loss": loss, "training": training}
     return pf.fit(model, *rows, key=jax.random.key(1), **options).model
 
 

@@ -75,12 +75,12 @@ def short_fits(monkeypatch, page):
     module = sys.modules["pushforward.estimators.fit_table"]
     fit_table, text = module.fit_table, page.read_text()
 
-    def short(values, given=None, *, architecture="auto", settings=None, **options):
+    def short(values, given=None, *, architecture="auto", training=None, **options):
         if isinstance(architecture, str) and architecture in KNOWN:
             architecture = pushforward.architectures.RealNVP(layers=1, width=8, depth=1)
-        settings = replace(settings or pushforward.Training(), max_epochs=1)
+        training = replace(training or pushforward.Training(), max_epochs=1)
         options["trust"] = "model_.trust" in text
-        return fit_table(values, given, architecture=architecture, settings=settings, **options)
+        return fit_table(values, given, architecture=architecture, training=training, **options)
 
     for user in (module, *map(importlib.import_module, USERS)):
         monkeypatch.setattr(user, "fit_table", short)

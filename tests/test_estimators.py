@@ -160,7 +160,7 @@ class TestFlowDensity:
 
     def test_an_int_is_the_seed_of_the_functions_below(self, rows):
         fitted = density(random_state=5).fit(rows)
-        model = fit_table(rows, architecture=SMALL, settings=QUICK, seed=5)
+        model = fit_table(rows, architecture=SMALL, training=QUICK, seed=5)
         np.testing.assert_array_equal(fitted.score_samples(rows), model.log_prob(rows))
         np.testing.assert_array_equal(fitted.sample(4, np.int64(7)), model.sample(4, 7))
         assert np.isfinite(fitted.sample(4, 2**32 - 1)).all()

@@ -205,7 +205,7 @@ def labelled():
         labels,
         key=jax.random.key(1),
         loss=architecture.loss,
-        settings=pf.Training(max_steps=500, batch=128),
+        training=pf.Training(max_steps=500, batch=128),
     )
     return x, labels, fitted
 
@@ -262,7 +262,7 @@ class TestFit:
         model = fit_table(
             x,
             architecture=Architecture(width=16, depth=2),
-            settings=pf.Training(max_steps=300),
+            training=pf.Training(max_steps=300),
             report=told.append,
             trust=False,
         )
@@ -317,7 +317,7 @@ def test_a_label_that_training_never_had(rng):
         labels,
         given_names=["digit"],
         architecture=Architecture(width=8, depth=1),
-        settings=pf.Training(max_steps=10),
+        training=pf.Training(max_steps=10),
         trust=False,
     )
     with warnings.catch_warnings():

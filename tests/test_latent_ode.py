@@ -224,9 +224,9 @@ def rotations():
 def test_a_fit_learns_the_noise_and_the_future(rotations):
     exact, observed = rotations
     model = LatentODE(2, latent=2, width=16, memory=16, knots=5, key=KEY)
-    settings = pf.Training(max_epochs=110, batch=57, learning_rate=0.03, weight_decay=0.0)
+    training = pf.Training(max_epochs=110, batch=57, learning_rate=0.03, weight_decay=0.0)
     fitted = pf.fit(
-        model, *as_rows(observed), key=jax.random.key(1), loss=NegativeELBO(), settings=settings
+        model, *as_rows(observed), key=jax.random.key(1), loss=NegativeELBO(), training=training
     ).model
     later = np.broadcast_to(np.linspace(1.0, 1.4, 3), (256, 3))
     found = fitted.predict(observed, later, extrapolate=True)

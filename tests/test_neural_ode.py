@@ -119,7 +119,7 @@ def test_score_is_of_forecasts(fitted):
     assert np.isfinite(fitted.score(t, flat))
 
 
-def test_learned_field_and_judge(swings):
+def test_learned_field_and_judge(swings, capsys):
     """A perceptron learns the rates; validation series choose the weights, and a fit repeats."""
     t = np.linspace(0.0, 3.0, 13)
     series = [np.exp(-t)[:, None] * a for a in (1.0, -2.0, 3.0)]
@@ -132,8 +132,12 @@ def test_learned_field_and_judge(swings):
         solver=CHEAP,
         training=Training(max_steps=300, learning_rate=0.03),
         random_state=1,
+        verbose=True,
     )
     model.fit([t] * 3, series, validation=judge)
+    told = capsys.readouterr().err.splitlines()
+    assert 1 <= len(told) <= 20
+    assert told[0].startswith("stage 1/1, epoch 15/300: loss ")
     assert model.noise_ < 0.25
     assert np.abs(model.predict(t, [2.0])[:, 0] - 2 * np.exp(-t)).max() < 0.3
     # Starts that are observed stay where they are.
@@ -141,7 +145,8 @@ def test_learned_field_and_judge(swings):
     followed = model.predict(judge[0], judge[1][0])
     far = np.square((followed - judge[1]) / model.units_.scale).mean()
     assert model.members_[0].loss == pytest.approx(far, rel=0.05)
-    again = clone(model).fit([t] * 3, series, validation=judge)
+    again = clone(model).set_params(verbose=False).fit([t] * 3, series, validation=judge)
+    assert not capsys.readouterr().err
     assert (again.predict(t, [1.0]) == model.predict(t, [1.0])).all()
 
 

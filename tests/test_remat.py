@@ -83,7 +83,7 @@ def test_memory_does_not_grow_with_depth():
 def test_fits_alike():
     settings = [pf.Training(max_epochs=3, batch=8, remat=r) for r in ("none", "invertible")]
     model = pf.architectures.RealNVP(layers=3, width=16).build(3, key=KEY)
-    fits = [pf.fit(model, X, key=KEY, settings=s) for s in settings]
+    fits = [pf.fit(model, X, key=KEY, training=s) for s in settings]
     assert fits[0].history[-1].validation_loss == pytest.approx(
         fits[1].history[-1].validation_loss, abs=1e-4
     )

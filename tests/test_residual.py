@@ -66,8 +66,8 @@ def test_layers_are_contractions_after_training():
     """The largest singular value of every layer after a fit, and the map as a whole."""
     x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32) ** 3
     model = pf.architectures.ResidualFlow(layers=2, width=16, depth=2).build(2, key=KEY)
-    settings = pf.Training(max_epochs=20, learning_rate=0.03)
-    fitted = pf.fit(model, x, key=KEY, settings=settings).model
+    training = pf.Training(max_epochs=20, learning_rate=0.03)
+    fitted = pf.fit(model, x, key=KEY, training=training).model
     for layer in fitted.bijection.unstack():
         g = layer.bijections[0].network
         share = g.lipschitz ** (1 / 3)

@@ -29,12 +29,12 @@ def same(a, b) -> bool:
 
 
 def test_a_fit_lowers_the_loss_and_is_a_function_of_its_key():
-    first = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    first = pf.fit(model(), X, key=KEY, training=SETTINGS)
     assert first.stopped == "finished"
     assert first.history[-1].validation_loss < first.history[0].validation_loss
     assert first.best_loss == min(e.validation_loss for e in first.history)
-    assert same(first.model, pf.fit(model(), X, key=KEY, settings=SETTINGS).model)
-    assert not same(first.model, pf.fit(model(), X, key=jax.random.key(9), settings=SETTINGS).model)
+    assert same(first.model, pf.fit(model(), X, key=KEY, training=SETTINGS).model)
+    assert not same(first.model, pf.fit(model(), X, key=jax.random.key(9), training=SETTINGS).model)
 
 
 def test_validation_is_as_large_as_its_rows():
@@ -53,7 +53,7 @@ def test_validation_is_as_large_as_its_rows():
             X,
             key=KEY,
             loss=watched,
-            settings=pf.Training(max_epochs=1),
+            training=pf.Training(max_epochs=1),
             validation=(x, None),
         )
         assert seen.pop() == block
@@ -64,28 +64,28 @@ def test_validation_is_as_large_as_its_rows():
 
 def test_the_fitted_density_finds_a_gaussian():
     """The mean log-density of 300 rows is within 0.1 nats of the Gaussian they come from."""
-    settings = pf.Training(max_epochs=40, batch=32)
-    fitted = pf.fit(model(), X, key=KEY, settings=settings)
+    training = pf.Training(max_epochs=40, batch=32)
+    fitted = pf.fit(model(), X, key=KEY, training=training)
     truth = -0.5 * ((X - 0.2) / 0.7) ** 2 - np.log(0.7) - 0.5 * np.log(2 * np.pi)
     assert abs(float(fitted.model.log_prob(X).mean()) - truth.sum(1).mean()) < 0.1
 
 
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_a_resumed_fit_ends_at_the_same_bits(tmp_path: Path, stop_after: int):
-    whole = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
     checkpoint = pf.Checkpoint(tmp_path / "c", every=0.0)
     cut = pf.fit(
-        model(), X, key=KEY, settings=SETTINGS, checkpoint=checkpoint,
+        model(), X, key=KEY, training=SETTINGS, checkpoint=checkpoint,
         report=lambda epoch: epoch.epoch == stop_after,
     )  # fmt: skip
     assert cut.stopped == "interrupted"
     assert len(cut.history) == stop_after
     resume = pf.Checkpoint(tmp_path / "c", every=0.0, resume=True)
-    resumed = pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume)
+    resumed = pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume)
     assert len(resumed.history) == 6
     assert same(resumed.model, whole.model)
     # A finished fit is resumed at its end: nothing more is trained.
-    again = pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, report=pytest.fail)
+    again = pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume, report=pytest.fail)
     assert same(again.model, whole.model)
 
 
@@ -94,7 +94,7 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
 ):
     """With segments of 3 steps an epoch of 8 is written in three parts; the second is where the fit dies."""
     monkeypatch.setattr(loop, "SEGMENT", 3)
-    whole = pf.fit(model(), X, key=KEY, settings=SETTINGS)
+    whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
     writes = []
     write = loop.CheckpointFile.write
 
@@ -107,35 +107,35 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
     monkeypatch.setattr(loop.CheckpointFile, "write", dying)
     path = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0))
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0))
     assert writes[-1] not in (0, 8)
     monkeypatch.setattr(loop.CheckpointFile, "write", write)
     resume = pf.Checkpoint(path, resume=True)
     assert same(
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume).model, whole.model
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume).model, whole.model
     )
 
 
 def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
     path = tmp_path / "c"
-    pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path))
+    pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path))
     with pytest.raises(pf.InputError, match="exists: resume from it"):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=pf.Checkpoint(path))
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path))
     resume = pf.Checkpoint(path, resume=True)
     with pytest.raises(pf.InputError, match="another fit: data differ"):
-        pf.fit(model(), X[1:], key=KEY, settings=SETTINGS, checkpoint=resume)
+        pf.fit(model(), X[1:], key=KEY, training=SETTINGS, checkpoint=resume)
     with pytest.raises(pf.InputError, match="another fit: settings differ"):
-        pf.fit(model(), X, key=KEY, settings=pf.Training(max_epochs=5, batch=32), checkpoint=resume)
+        pf.fit(model(), X, key=KEY, training=pf.Training(max_epochs=5, batch=32), checkpoint=resume)
     wider = pf.architectures.RealNVP(layers=2, width=9).build(2, key=KEY)
     with pytest.raises(pf.InputError, match="another fit: model differ"):
-        pf.fit(wider, X, key=KEY, settings=SETTINGS, checkpoint=resume)
+        pf.fit(wider, X, key=KEY, training=SETTINGS, checkpoint=resume)
     with pytest.raises(pf.InputError, match="another fit: settings differ"):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, jitter=[1.0, 1.0])
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume, jitter=[1.0, 1.0])
     with pytest.raises(pf.InputError, match="another fit: loss differ"):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume, loss=explosive_loss)
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume, loss=explosive_loss)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(pf.InputError, match="not a usable checkpoint"):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=resume)
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume)
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -145,7 +145,7 @@ def test_two_fits_cannot_share_a_checkpoint(tmp_path: Path):
         open_checkpoint(checkpoint, {}),
         pytest.raises(pf.InputError, match="another process is writing"),
     ):
-        pf.fit(model(), X, key=KEY, settings=SETTINGS, checkpoint=checkpoint)
+        pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=checkpoint)
 
 
 class Explosive(eqx.Module):
@@ -162,10 +162,10 @@ def explosive_loss(model, x, condition, key):
 
 
 def test_a_non_finite_loss_is_rolled_back_with_a_smaller_step():
-    settings = pf.Training(max_epochs=30, batch=32, learning_rate=0.02, warmup=0.0, retries=50)
+    training = pf.Training(max_epochs=30, batch=32, learning_rate=0.02, warmup=0.0, retries=50)
     notes = []
     fitted = pf.fit(
-        Explosive(jnp.asarray(0.1)), X, key=KEY, loss=explosive_loss, settings=settings,
+        Explosive(jnp.asarray(0.1)), X, key=KEY, loss=explosive_loss, training=training,
         report=lambda epoch: notes.append(epoch.note),
     )  # fmt: skip
     assert any("non-finite loss: went back, step size x 0.5" in note for note in notes)
@@ -174,9 +174,9 @@ def test_a_non_finite_loss_is_rolled_back_with_a_smaller_step():
 
 
 def test_a_loss_that_stays_non_finite_ends_the_fit_with_the_best_model():
-    settings = pf.Training(max_epochs=3, batch=32)
+    training = pf.Training(max_epochs=3, batch=32)
     start = Explosive(jnp.asarray(-1.0))
-    fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, settings=settings)
+    fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, training=training)
     assert fitted.stopped == "diverged"
     assert float(fitted.model.weight) == -1.0
 
@@ -197,7 +197,7 @@ def test_a_validation_that_is_never_finite_is_no_success():
         return losses * jnp.nan if key is None else losses
 
     with pytest.warns(pf.InputWarning, match="no loss was finite"):
-        fitted = pf.fit(model(), X, key=KEY, loss=unjudged, settings=SETTINGS)
+        fitted = pf.fit(model(), X, key=KEY, loss=unjudged, training=SETTINGS)
     assert fitted.stopped == "diverged"
     assert all(epoch.note == "validation is not finite" for epoch in fitted.history)
 
@@ -205,8 +205,8 @@ def test_a_validation_that_is_never_finite_is_no_success():
 def test_early_stopping_keeps_the_best_weights():
     """Pure noise cannot be learnt: the validation loss turns, and the fit ends at its best."""
     wide = pf.architectures.NSF(layers=1, width=64, bins=4).build(2, key=KEY)
-    settings = pf.Training(max_epochs=200, batch=32, patience=0.05, weight_decay=0.0)
-    fitted = pf.fit(wide, X[:100], key=KEY, settings=settings)
+    training = pf.Training(max_epochs=200, batch=32, patience=0.05, weight_decay=0.0)
+    fitted = pf.fit(wide, X[:100], key=KEY, training=training)
     assert fitted.stopped == "early"
     assert len(fitted.history) < 200
     (train, _), (judge, _) = loop.holdout(X[:100], None, 0.1, spawn(KEY, 2)[0])
@@ -215,8 +215,8 @@ def test_early_stopping_keeps_the_best_weights():
 
 
 def test_time_limit():
-    settings = pf.Training(max_epochs=10**6, batch=32, max_time=1.0)
-    fitted = pf.fit(model(), X, key=KEY, settings=settings)
+    training = pf.Training(max_epochs=10**6, batch=32, max_time=1.0)
+    fitted = pf.fit(model(), X, key=KEY, training=training)
     assert fitted.stopped == "time"
     assert len(fitted.history) < 10**6
 
@@ -225,7 +225,7 @@ def test_given_validation_rows_and_conditions():
     conditional = TINY.build(1, 1, key=KEY)
     x, c = X[:, :1], X[:, 1:]
     fitted = pf.fit(
-        conditional, x[:200], c[:200], key=KEY, settings=SETTINGS, validation=(x[200:], c[200:])
+        conditional, x[:200], c[:200], key=KEY, training=SETTINGS, validation=(x[200:], c[200:])
     )
     expected = -float(fitted.model.log_prob(x[200:], c[200:]).mean())
     assert expected == pytest.approx(fitted.best_loss, abs=1e-5)
@@ -234,8 +234,8 @@ def test_given_validation_rows_and_conditions():
 def test_jitter_widens_what_is_learnt():
     """Rows on two points, each spread over a cell by the noise: the density cannot collapse."""
     points = np.where(X > 0.2, 1.0, 0.0).astype(np.float32)
-    settings = pf.Training(max_epochs=30, batch=32)
-    fitted = pf.fit(model(), points, key=KEY, settings=settings, jitter=np.ones(2))
+    training = pf.Training(max_epochs=30, batch=32)
+    fitted = pf.fit(model(), points, key=KEY, training=training, jitter=np.ones(2))
     # A density on cells of width 1 in two columns of two points each cannot beat -log 4 by more than chance.
     assert -np.log(4) - 0.7 < -fitted.best_loss < -np.log(4) + 0.35
 
@@ -287,7 +287,7 @@ def test_any_loss():
         z, _ = model.inverse(x)
         return (z**2).sum(-1)
 
-    fitted = pf.fit(model(), X, key=KEY, loss=squared_latents, settings=SETTINGS)
+    fitted = pf.fit(model(), X, key=KEY, loss=squared_latents, training=SETTINGS)
     assert fitted.best_loss < float(squared_latents(model(), X, None, None).mean())
     assert negative_log_prob(fitted.model, X, None, None).shape == (300,)
 
@@ -298,9 +298,9 @@ def test_actnorm_is_set_from_the_table_before_training():
 
     # A table whose standardised columns are skewed: median 0, mean well off it.
     rows = np.random.default_rng(0).exponential(size=(500, 3))
-    settings = pf.Training(max_epochs=1, batch=450, learning_rate=1e-12)
+    training = pf.Training(max_epochs=1, batch=450, learning_rate=1e-12)
     fitted = fit_table(
-        rows, architecture=pf.architectures.Glow(layers=2, width=8), settings=settings, trust=False
+        rows, architecture=pf.architectures.Glow(layers=2, width=8), training=training, trust=False
     )
     z, _ = fitted.flow.inverse(fitted.columns.encode(rows).astype(np.float32))
     assert np.abs(np.asarray(z).mean(0)).max() < 0.1
@@ -311,8 +311,8 @@ def test_batch_norm_is_measured_on_training_rows():
     """The stored statistics are those of the rows, whatever the last batch was; batches are used while training."""
     x = np.random.default_rng(0).normal(5.0, 3.0, (400, 2)).astype(np.float32)
     model = pf.architectures.MAF(layers=2, width=8, batch_norm=True).build(2, key=KEY)
-    settings = pf.Training(max_epochs=4, average=0.0, validation=0.25)
-    fitted = pf.fit(model, x, key=KEY, settings=settings)
+    training = pf.Training(max_epochs=4, average=0.0, validation=0.25)
+    fitted = pf.fit(model, x, key=KEY, training=training)
     norm = fitted.model.bijection.unstack()[-1].bijections[-1]
     # The last layer is the first that data meets: its statistics are the table's.
     np.testing.assert_allclose(norm.mean, 5.0, atol=0.6)

@@ -16,8 +16,9 @@ from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
 from pushforward.rows import Shape, as_shape, broadcast_rows
 
-EXACT, EXACT_TRAINING = 128, 8
-"""Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training."""
+EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
+"""Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training; and
+the probes of an evaluation beyond."""
 
 
 class Continuous(AbstractBijection):
@@ -27,9 +28,9 @@ class Continuous(AbstractBijection):
 
     Without a key (evaluation) every row has steps of its own, so that its density does not depend on the rows beside
     it, and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
-    beyond, it is Hutchinson's estimate with noise that never changes. With a key (training) the batch shares its steps,
-    fields without closed form draw a probe from 9 coordinates on, and the log-det is less what the regularisers ask
-    for. A density by a fixed number of steps is compared on a few rows with that by twice as many; a warning tells
+    beyond, it is Hutchinson's estimate by `PROBES` probes that never change. With a key (training) the batch shares its
+    steps, fields without closed form draw a probe from 9 coordinates on, and the log-det is less what the regularisers
+    ask for. A density by a fixed number of steps is compared on a few rows with that by twice as many; a warning tells
     how far off it is.
 
     Cost: the field's, for each stage of each step, either way.
@@ -135,21 +136,23 @@ class Continuous(AbstractBijection):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
         elif key is None and d > EXACT and not self._closed(x):
             warnings.warn(
-                f"log-dets of {d} coordinates are estimates, by one probe that never changes: beyond {EXACT} only "
+                f"log-dets of {d} coordinates are estimates, by {PROBES} probes that never change: beyond {EXACT} only "
                 "fields that know their divergence are exact (MLPField of one or two hidden layers)",
                 InputWarning,
                 stacklevel=2,
             )
-            noise = jnp.broadcast_to(
-                jax.random.rademacher(jax.random.key(0), (d,), x.dtype), x.shape
-            )
+            noise = jax.random.rademacher(jax.random.key(0), (PROBES, 1, d), x.dtype)
+            noise = jnp.broadcast_to(noise, (PROBES, *x.shape))
         weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
         moving = _Moving(self._prepared(), condition, noise, *weights)
         nothing = jnp.zeros_like(end)
         interval = (nothing, end) if ahead else (end, nothing)
         found = _integrated(moving, x, interval, self.solver, key is None)
         if key is None and not ahead and self.solver.steps is not None:
-            few: list[Any] = [None if a is None else a[:LOOKED_AT] for a in (condition, noise)]
+            few = (
+                None if condition is None else condition[:LOOKED_AT],
+                None if noise is None else noise[:, :LOOKED_AT],
+            )
             finer = replace(self.solver, steps=2 * self.solver.steps)
             fine = _integrated(_Moving(self.field, *few), x[:LOOKED_AT], interval, finer, True)
             tell_error((found[0][:LOOKED_AT], found[1][:LOOKED_AT]), fine[:2], self.solver.steps)

@@ -111,7 +111,7 @@ def fit(
     from pushforward.training import Training
 
     architecture = chosen_architecture(flow, setting or [])
-    settings = Training(max_epochs=max_epochs, max_time=max_time)
+    training = Training(max_epochs=max_epochs, max_time=max_time)
     table, given = _read(data, modelled, conditions)
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
@@ -124,7 +124,7 @@ def fit(
                 names=table.names,
                 given_names=None if given is None else given.names,
                 architecture=architecture,
-                settings=settings,
+                training=training,
                 precision=int(precision.value),
                 seed=seed,
                 report=watch,

@@ -59,7 +59,7 @@ def fit_table(
     names: Sequence[str] | None = None,
     given_names: Sequence[str] | None = None,
     architecture: str | Architecture = "auto",
-    settings: Training | None = None,
+    training: Training | None = None,
     precision: int = 32,
     seed: int = 0,
     report: Callable[[Epoch], bool | None] | None = None,
@@ -75,7 +75,7 @@ def fit_table(
         names, given_names: column names; default x0, x1, ...
         architecture: "auto" (a short race between the models of `auto.candidates`, decided by validation), a name
             in the registry, or an instance.
-        settings: how to train; default `Training()`.
+        training: how to train; default `Training()`.
         precision: 32 or 64 bits.
         seed: source of all randomness.
         report: called after every epoch; return True to stop with the best model so far.
@@ -100,9 +100,9 @@ def fit_table(
         if len(given) != len(values):
             raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
         given_columns = Preprocessing.fit(given, given_names, modelled=False)
-    settings = settings or Training()
+    training = training or Training()
     keys = spawn(jax.random.key(seed), 3)
-    train, judge = holdout(values, given, settings.validation, keys[0])
+    train, judge = holdout(values, given, training.validation, keys[0])
     with jax.enable_x64(precision == 64):
         rows, judge_rows = (
             _encoded(part, columns, given_columns, precision) for part in (train, judge)
@@ -113,7 +113,7 @@ def fit_table(
 
         def run(
             entrant: Architecture,
-            settings: Training,
+            training: Training,
             report: Callable[[Epoch], bool | None] | None,
             checkpoint: Checkpoint | None = None,
         ) -> Fitted:
@@ -122,28 +122,28 @@ def fit_table(
             first = x[:FIRST_ROWS], None if c is None else c[:FIRST_ROWS]
             flow = Flow(flow.base, initialised(flow.bijection, *first))
             return fit(
-                flow, *rows, key=keys[2], loss=loss_of(entrant), settings=settings,
+                flow, *rows, key=keys[2], loss=loss_of(entrant), training=training,
                 validation=judge_rows, jitter=columns.jitter if any(columns.lattice) else None,
                 report=report, checkpoint=checkpoint,
             )  # fmt: skip
 
         began = time.perf_counter()
         tried = {}
-        if len(entrants) > 1 and (settings.max_time is None or settings.max_time >= RACE_TIME):
+        if len(entrants) > 1 and (training.max_time is None or training.max_time >= RACE_TIME):
             # Never on the clock: the order of the entrants must not depend on how long they take to compile.
-            short = replace(settings, max_time=None)
-            steps = len(train[0]) // (settings.for_rows(len(train[0])).batch or 1)
+            short = replace(training, max_time=None)
+            steps = len(train[0]) // (training.for_rows(len(train[0])).batch or 1)
             tried = {
                 e: run(e, short, lambda at: at.epoch * steps >= RACE_STEPS).best_loss
                 for e in entrants
             }
         # Without a race the last: affine layers, which compile and train fastest.
         chosen = min(entrants, key=lambda entrant: tried[entrant]) if tried else entrants[-1]
-        if settings.max_time is not None:
-            left = settings.max_time - (time.perf_counter() - began)
-            settings = replace(settings, max_time=max(left, 1.0))
+        if training.max_time is not None:
+            left = training.max_time - (time.perf_counter() - began)
+            training = replace(training, max_time=max(left, 1.0))
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
-        fitted = run(chosen, settings, _in_units(report, columns.log_det), kept)
+        fitted = run(chosen, training, _in_units(report, columns.log_det), kept)
     summary = _summary(fitted, train[0], columns, loss_of(chosen))
     if given is not None and given_columns is not None:
         summary["labels"] = labels_of(given, given_columns.names)
@@ -151,7 +151,7 @@ def fit_table(
         nats = {type(e).__name__: columns.log_det - loss for e, loss in tried.items()}
         summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats}
     model = TableModel(fitted.model, chosen, columns, given_columns, precision, summary)
-    if not trust or settings.validation == 0:
+    if not trust or training.validation == 0:
         return model
     report_of = trust_report(
         model, judge[0], train[0], heldout_given=judge[1], train_given=train[1]

@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.estimators.shared import seed_from
+from pushforward.estimators.shared import print_epoch, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
@@ -28,7 +28,10 @@ from pushforward.series.observations import (
 from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
 from pushforward.series.shooting import Member, Plan, check_count, fit_series
-from pushforward.training import Training
+from pushforward.training import Epoch, Training
+
+# Lines that tell of a stage.
+LINES = 20
 
 
 class NeuralODERegressor(BaseEstimator):
@@ -60,6 +63,7 @@ class NeuralODERegressor(BaseEstimator):
             predictions, whose times may be far apart, are solved to its tolerances in any case.
         training: how to train, of each stage; default `Training()`.
         random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        verbose: whether to write lines on a stage's progress to stderr, at most twenty; default False.
 
     Attributes:
         members_: the fitted members, each with its `history`, an epoch's `Epoch` for each stage.
@@ -106,6 +110,7 @@ class NeuralODERegressor(BaseEstimator):
         solver: Solver | None = None,
         training: Training | None = None,
         random_state: int | np.random.RandomState | None = None,
+        verbose: bool = False,
     ):
         self.field = field
         self.params = params
@@ -119,6 +124,7 @@ class NeuralODERegressor(BaseEstimator):
         self.solver = solver
         self.training = training
         self.random_state = random_state
+        self.verbose = verbose
 
     def fit(self, times: Any, series: Any, *, validation: tuple[Any, Any] | None = None) -> Self:
         """Fit the equation to one series or several.
@@ -151,7 +157,7 @@ class NeuralODERegressor(BaseEstimator):
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
         rng = np.random.default_rng(seed := seed_from(self.random_state))
         members = []
-        for key in spawn(jax.random.key(seed), self.ensemble):
+        for i, key in enumerate(spawn(jax.random.key(seed), self.ensemble)):
             field_key, fit_key = spawn(key, 2)
             weights = np.ones(observed.times.shape)
             if self.ensemble > 1:
@@ -160,6 +166,7 @@ class NeuralODERegressor(BaseEstimator):
                 *(self._field(field_key), observed, judged, self.units_, plan),
                 key=fit_key,
                 weights=weights,
+                report=self._teller(i) if self.verbose else None,
             )
             if member.stopped == "diverged":
                 warnings.warn(
@@ -318,6 +325,16 @@ class NeuralODERegressor(BaseEstimator):
     @property
     def _knows_time(self) -> bool:
         return callable(self.field) or not self.autonomous
+
+    def _teller(self, member: int) -> Callable[[int, Epoch], None]:
+        """Writes some lines of a member's fit to stderr."""
+
+        def tell(stage: int, epoch: Epoch) -> None:
+            if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
+                where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""
+                print_epoch(epoch, f"{where}stage {stage + 1}/{len(self.segments)}, ")
+
+        return tell
 
     def _plan(self) -> Plan:
         """The settings, checked."""

@@ -174,19 +174,20 @@ def fit_options(estimator: Any) -> dict[str, Any]:
         settings = replace(settings or Training(), **limits)
     if estimator.precision not in (32, 64):
         raise InputError(f"precision={estimator.precision!r}: 32 or 64 is expected")
-    report: Callable[[Epoch], bool | None] | None = _print_epoch if estimator.verbose else None
+    report: Callable[[Epoch], bool | None] | None = print_epoch if estimator.verbose else None
     return {
         "architecture": architecture,
-        "settings": settings,
+        "training": settings,
         "precision": estimator.precision,
         "seed": seed_from(estimator.random_state),
         "report": report,
     }
 
 
-def _print_epoch(epoch: Epoch) -> None:
+def print_epoch(epoch: Epoch, where: str = "") -> None:
+    """A line on an epoch, to stderr."""
     losses = f"loss {epoch.train_loss:.4f}, held out {epoch.validation_loss:.4f}"
-    done = f"epoch {epoch.epoch}/{epoch.epochs}: {losses} (best {epoch.best_loss:.4f})"
+    done = f"{where}epoch {epoch.epoch}/{epoch.epochs}: {losses} (best {epoch.best_loss:.4f})"
     print(f"{done}, {epoch.seconds:.1f} s {epoch.note}".rstrip(), file=sys.stderr)
 
 

@@ -19,16 +19,6 @@ from pushforward.ode.tableaus import METHODS, Tableau
 CONTROLS = ("shared", "per_row")
 
 
-def floating(leaf: ArrayLike) -> Array:
-    """An array of floating-point numbers; whole numbers become some."""
-    array = jnp.asarray(leaf)
-    if not jnp.issubdtype(array.dtype, jnp.floating):
-        if jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise InputError(f"y0 has an array of type {array.dtype}: real numbers were expected")
-        array = array.astype(jnp.zeros(()).dtype)
-    return array
-
-
 def method_of(method: Any) -> Any:
     """The method of a name, or the method itself."""
     if isinstance(method, str):

@@ -24,7 +24,6 @@ from pushforward.ode.arguments import (
     check,
     check_field,
     check_times,
-    floating,
     method_of,
     number_of,
     stops_of,
@@ -35,7 +34,7 @@ from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
 from pushforward.ode.packing import PackedField, Packing, packing_of
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
-from pushforward.rows import kept_whole
+from pushforward.rows import as_float, kept_whole
 
 
 class Stats(NamedTuple):
@@ -125,7 +124,7 @@ def solve(
 
     ```
     """
-    y0 = jax.tree.map(floating, y0)
+    y0 = jax.tree.map(as_float, y0)
     leaves = jax.tree.leaves(y0)
     if not leaves:
         raise InputError("y0 has no arrays: a pytree of floating-point arrays was expected")
@@ -212,7 +211,7 @@ def backsolve(
 
     ```
     """
-    y1, cotangent = jax.tree.map(floating, (y1, cotangent))
+    y1, cotangent = jax.tree.map(as_float, (y1, cotangent))
     leaves = jax.tree.leaves(y1)
     dtype = jnp.result_type(*leaves)
     tableau = method_of(method)

@@ -138,6 +138,7 @@ def _assigned(cost: np.ndarray) -> np.ndarray:
 def _exact(
     cost: Float[Array, "n n"], allowed: Bool[Array, "n n"] | None, key: PRNGKeyArray
 ) -> Int[Array, " n"]:
+    """The assignment of least total squared distance: each latent row goes to one data row."""
     f, g, _ = _sweeps(cost, allowed, WARM_SWEEPS, WARM_REGULARISATION)
     # Any potentials leave the best assignment what it is; good ones leave little to search.
     rest = cost - f[:, None] - g
@@ -152,6 +153,7 @@ def _exact(
 def _sinkhorn(
     cost: Float[Array, "n n"], allowed: Bool[Array, "n n"] | None, key: PRNGKeyArray
 ) -> Int[Array, " n"]:
+    """Draws from the entropic plan's columns: a latent row may go to several data rows."""
     f, g, temperature = _sweeps(cost, allowed, SINKHORN, REGULARISATION)
     logits = (f[:, None] + g - cost) / temperature
     if allowed is not None:

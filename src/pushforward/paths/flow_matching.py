@@ -44,7 +44,7 @@ class FlowMatching:
     >>> x = jax.random.normal(jax.random.key(0), (300, 2)) + 2.0
     >>> model = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(1))
     >>> loss = pf.paths.FlowMatching(coupling="exact_ot")
-    >>> fitted = pf.fit(model, x, key=jax.random.key(2), loss=loss, settings=pf.Training(max_epochs=1))
+    >>> fitted = pf.fit(model, x, key=jax.random.key(2), loss=loss, training=pf.Training(max_epochs=1))
     >>> fitted.model.log_prob(x).shape
     (300,)
 

@@ -61,18 +61,22 @@ class Path:
 
 
 def _linear_signal(t: Array) -> Array:
+    """`t`"""
     return t
 
 
 def _linear_noise(t: Array) -> Array:
+    """`1 - t`"""
     return 1 - t
 
 
 def _vp_signal(t: Array) -> Array:
+    """`sin(pi t / 2)`"""
     return jnp.sin(0.5 * jnp.pi * t)
 
 
 def _vp_noise(t: Array) -> Array:
+    """`cos(pi t / 2)`"""
     return jnp.cos(0.5 * jnp.pi * t)
 
 

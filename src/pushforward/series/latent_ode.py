@@ -55,7 +55,7 @@ class LatentODE(eqx.Module):
     >>> seen = Observations(times, jnp.sin(6 * times)[..., None])
     >>> model = LatentODE(1, latent=2, width=8, memory=8, key=jax.random.key(1))
     >>> fitted = pf.fit(model, *as_rows(seen), key=jax.random.key(2), loss=NegativeELBO(),
-    ...                 settings=pf.Training(max_epochs=1))
+    ...                 training=pf.Training(max_epochs=1))
     >>> fitted.model.predict(seen, jnp.linspace(0, 1, 5)).shape
     (40, 5, 1)
 

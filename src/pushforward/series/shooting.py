@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -150,7 +151,7 @@ def fit_series(
     *,
     key: PRNGKeyArray,
     weights: Float[np.ndarray, "n k"] | None = None,
-    report: Callable[[Epoch], bool | None] | None = None,
+    report: Callable[[int, Epoch], bool | None] | None = None,
 ) -> Member:
     """Fit a field to series, from many short pieces to few long ones.
 
@@ -167,7 +168,7 @@ def fit_series(
         plan: how.
         key: of the fit.
         weights: `(n, k)` of the observations; default 1 each.
-        report: called after every epoch.
+        report: called with the stage, counted from 0, and each of its epochs; True ends the stage.
     """
     ours = _in_units(observed, units)
     states = filled(ours)
@@ -177,7 +178,8 @@ def fit_series(
     theirs = None if judged is None else _in_units(judged, units)
     judges = found if theirs is None else stages(theirs, intervals)
     history = []
-    for cuts, judging, stage_key in zip(found, judges, spawn(key, len(found)), strict=True):
+    keys = spawn(key, len(found))
+    for stage, (cuts, judging, stage_key) in enumerate(zip(found, judges, keys, strict=True)):
         first = cuts.rows[:, 0]
         model = Shooting(field, jnp.asarray(states[cuts.owner, first]))
         pieces = segments(ours, cuts, weights)
@@ -194,9 +196,9 @@ def fit_series(
             np.concatenate([numbers, numbers]) if len(numbers) == 1 else numbers,
             key=stage_key,
             loss=loss,
-            settings=plan.training,
+            training=plan.training,
             validation=(judged_numbers, None),
-            report=report,
+            report=None if report is None else partial(report, stage),
         )
         model, field = fitted.model, fitted.model.field
         history.append(fitted.history)

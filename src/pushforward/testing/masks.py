@@ -23,6 +23,7 @@ from pushforward.networks import MaskedMLP
 
 
 def _masked_mlp(module: MaskedMLP) -> dict[str, np.ndarray]:
+    """What the masks of the coordinates' order leave."""
     # Trailing axes only: under a stack every array carries the layers in front.
     size, d, width = module.last.shape[-3:]
     ones = MaskedMLP(
@@ -40,16 +41,18 @@ def _masked_mlp(module: MaskedMLP) -> dict[str, np.ndarray]:
 
 
 def _lu_linear(module: LULinear) -> dict[str, np.ndarray]:
+    """Strict triangles."""
     square = np.ones(module.lower.shape[-2:], bool)
     return {"lower": np.tril(square, -1), "upper": np.triu(square, 1)}
 
 
 def _batch_norm(module: BatchNorm) -> dict[str, np.ndarray]:
-    # Measured, not trained.
+    """None of the statistics: they are measured, not trained."""
     return {name: np.zeros(module.mean.shape[-1:], bool) for name in ("mean", "variance")}
 
 
 def _recurrent(module: Recurrent) -> dict[str, np.ndarray]:
+    """The recurrence, where there are two coordinates or more."""
     # The state after the last coordinate is never used: with one coordinate only the first state is.
     units, several = module.out.shape[-1], module.event_shape[0] > 1
     return {
@@ -59,16 +62,19 @@ def _recurrent(module: Recurrent) -> dict[str, np.ndarray]:
 
 
 def _qr_linear(module: QRLinear) -> dict[str, np.ndarray]:
+    """A strict triangle and, from two coordinates on, the reflections."""
     above = np.triu(np.ones(module.upper.shape[-2:], bool), 1)
     return {"upper": above, **_householder(module)}
 
 
 def _householder(module: Householder | QRLinear) -> dict[str, np.ndarray]:
+    """The reflections, from two coordinates on."""
     # In one dimension all reflections are the same.
     return {"vectors": np.full(module.vectors.shape[-2:], module.event_shape[0] > 1)}
 
 
 def _sylvester(module: Sylvester) -> dict[str, np.ndarray]:
+    """Strict triangles and, from two coordinates on, the directions."""
     above = np.triu(np.ones(module.r.shape[-2:], bool), 1)
     # In one dimension there is one direction.
     several = np.full(module.factor.shape[-2:], module.event_shape[0] > 1)
@@ -76,6 +82,7 @@ def _sylvester(module: Sylvester) -> dict[str, np.ndarray]:
 
 
 def _block_autoregressive(module: BlockAutoregressive) -> dict[str, np.ndarray]:
+    """Blocks of earlier coordinates."""
     d = module.event_shape[0]
     earlier = np.tril(np.ones((d, d), bool), -1)
     blocks = [np.ones(b.shape[-2:], bool) for b in module.log_blocks]

@@ -65,13 +65,13 @@ class State(eqx.Module):
     step: Array
 
 
-def optimiser_of(settings: Training) -> optax.GradientTransformation:
+def optimiser_of(training: Training) -> optax.GradientTransformation:
     """Clipped Adam with decoupled weight decay on matrices; the step size is applied by the loop."""
     return optax.chain(
-        optax.clip_by_global_norm(settings.clip),
+        optax.clip_by_global_norm(training.clip),
         optax.scale_by_adam(),
         optax.add_decayed_weights(
-            settings.weight_decay or 0.0,
+            training.weight_decay or 0.0,
             # Stacked layers lead with the layer axis: weights are what has two axes more, biases one.
             mask=lambda params: jax.tree.map(lambda p: p.ndim >= 3, params),
         ),
@@ -81,13 +81,13 @@ def optimiser_of(settings: Training) -> optax.GradientTransformation:
 @eqx.filter_jit
 def _run(
     state: State, static: Any, rows: PaddedRows, order: Array, span: Array, pace: Array,
-    jitter: Array | None, key: PRNGKeyArray, loss: Loss, settings: Training, batch: int,
+    jitter: Array | None, key: PRNGKeyArray, loss: Loss, training: Training, batch: int,
 ) -> tuple[State, Array]:  # fmt: skip
     """Steps `span[0] .. span[1]` of an epoch; returns the mean loss, NaN if any step was not finite.
 
     `pace` is (progress at the first step, progress of one step, factor on the step size), progress in [0, 1].
     """
-    optimiser = optimiser_of(settings)
+    optimiser = optimiser_of(training)
 
     def objective(params: Any, x: Array, condition: Array | None, k: PRNGKeyArray) -> Array:
         return _of_rows(loss(eqx.combine(params, static), x, condition, k), len(x)).mean()
@@ -101,10 +101,10 @@ def _run(
             x = x + jitter * jax.random.uniform(noise_key, x.shape, x.dtype, -0.5, 0.5)
         value, grads = jax.value_and_grad(objective)(params, x, condition, loss_key)
         updates, opt_state = optimiser.update(grads, opt_state, params)
-        rate = pace[2] * learning_rate(pace[0] + (i - span[0]) * pace[1], settings)
+        rate = pace[2] * learning_rate(pace[0] + (i - span[0]) * pace[1], training)
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         # Early on the average follows closely, or it would remember the initial weights.
-        decay = jnp.minimum(settings.average or 0.0, (count + 1) / (count + 10))
+        decay = jnp.minimum(training.average or 0.0, (count + 1) / (count + 10))
         average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
         return params, opt_state, average, count + 1, total + value
 
@@ -145,11 +145,11 @@ def _of_rows(values: Array, n: int) -> Array:
     return values
 
 
-def learning_rate(progress: Array, settings: Training) -> Array:
+def learning_rate(progress: Array, training: Training) -> Array:
     """Linear warm-up to the peak, then a half cosine to zero; `progress` in [0, 1]."""
     progress = jnp.clip(progress, 0.0, 1.0)
-    warm = jnp.minimum(1.0, (progress + 1e-3) / (settings.warmup + 1e-3))
-    return settings.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * progress))
+    warm = jnp.minimum(1.0, (progress + 1e-3) / (training.warmup + 1e-3))
+    return training.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 
 
 @dataclass
@@ -183,7 +183,7 @@ def fit(
     *,
     key: PRNGKeyArray,
     loss: Loss = negative_log_prob,
-    settings: Training | None = None,
+    training: Training | None = None,
     validation: tuple[ArrayLike, ArrayLike | None] | None = None,
     jitter: Float[ArrayLike, " d"] | None = None,
     report: Callable[[Epoch], bool | None] | None = None,
@@ -200,7 +200,7 @@ def fit(
         condition: `(n, *condition)`, if the model takes one.
         key: source of the split, the order of rows and all noise.
         loss: what to minimise, one number a row; default maximum likelihood.
-        settings: how; default `Training()`.
+        training: how; default `Training()`.
         validation: rows (and conditions, or None) to judge by; default a share of x, drawn at random.
         jitter: width of the uniform noise added to every coordinate anew in each step (dequantization).
         report: called after every epoch; return True to stop.
@@ -212,18 +212,18 @@ def fit(
     >>> import jax, pushforward as pf
     >>> x = jax.random.normal(jax.random.key(0), (200, 2)) * 3.0
     >>> model = pf.architectures.RealNVP(layers=2, width=8).build(2, key=jax.random.key(1))
-    >>> fitted = pf.fit(model, x, key=jax.random.key(2), settings=pf.Training(max_epochs=2))
+    >>> fitted = pf.fit(model, x, key=jax.random.key(2), training=pf.Training(max_epochs=2))
     >>> len(fitted.history)
     2
 
     ```
     """
-    settings = settings or Training()
+    training = training or Training()
     split_key, run_key = spawn(key, 2)
     rows = np.asarray(x), None if condition is None else np.asarray(condition)
     check_rows(*rows, "x")
     if validation is None:
-        rows, judge = holdout(*rows, settings.validation, split_key)
+        rows, judge = holdout(*rows, training.validation, split_key)
     elif not isinstance(validation, tuple) or len(validation) != 2:
         raise InputError(
             "validation: a pair of rows and conditions was expected, (x, None) without"
@@ -241,7 +241,7 @@ def fit(
     fingerprint = {
         "data": digest(*rows, *judge),
         "settings": digest(
-            replace(settings, max_time=None),
+            replace(training, max_time=None),
             jax.random.key_data(key).tolist(),
             None if jitter is None else np.asarray(jitter, float).tolist(),
         ),
@@ -251,7 +251,7 @@ def fit(
         ),
     }
     with open_checkpoint(checkpoint, fingerprint) as file:
-        return _fit(model, rows, judge, run_key, loss, settings, jitter, report, file)
+        return _fit(model, rows, judge, run_key, loss, training, jitter, report, file)
 
 
 def _fit(
@@ -260,7 +260,7 @@ def _fit(
     judge: Pair,
     key: PRNGKeyArray,
     loss: Loss,
-    settings: Training,
+    training: Training,
     jitter: Any,
     report: Callable[[Epoch], bool | None] | None,
     file: CheckpointFile | None,
@@ -268,21 +268,21 @@ def _fit(
     began = time.perf_counter()
     train, valid = PaddedRows.pad(*rows), PaddedRows.pad(*jittered(judge, jitter))
     n, padded = int(train.count), train.x.shape[0]
-    settings = settings.for_rows(n)
-    batch, epochs = settings.batch, settings.max_epochs
+    training = training.for_rows(n)
+    batch, epochs = training.batch, training.max_epochs
     assert batch is not None
     assert epochs is not None
     steps = n // batch
     # The clock is the host's business: fits that differ in their time limit share one compiled program.
-    compiled = replace(settings, max_time=None)
-    patience = max(1, math.ceil(settings.patience * epochs))
+    compiled = replace(training, max_time=None)
+    patience = max(1, math.ceil(training.patience * epochs))
     noise = None if jitter is None else jnp.asarray(jitter, train.x.dtype)
     few = jax.tree.map(lambda a: a[: min(n, MEASURED)], (train.x, train.condition))
 
-    if settings.remat != "none":
-        model = with_remat(model, settings.remat)
+    if training.remat != "none":
+        model = with_remat(model, training.remat)
     params, static = eqx.partition(model, eqx.is_inexact_array)
-    state = State(params, optimiser_of(settings).init(params), params, jnp.zeros((), jnp.int32))
+    state = State(params, optimiser_of(training).init(params), params, jnp.zeros((), jnp.int32))
     best, at = params, _Progress()
     if file is not None and (stored := file.read((state, best))) is not None:
         (state, best), at = stored[0], _Progress.from_json(stored[1])
@@ -291,9 +291,9 @@ def _fit(
     while not at.stopped:
         epoch_key = jax.random.fold_in(key, at.epoch)
         order = jax.device_put(np.pad(permutation(key, n, at.epoch), (0, padded - n)))
-        while at.step < steps and at.retries <= settings.retries:
+        while at.step < steps and at.retries <= training.retries:
             last = min(at.step + SEGMENT, steps)
-            progress, per_step = _pace(at.epoch * steps + at.step, epochs * steps, began, settings)
+            progress, per_step = _pace(at.epoch * steps + at.step, epochs * steps, began, training)
             pace = jnp.asarray([progress, per_step, at.scale], jnp.float32)
             trial, mean = _run(
                 state, static, train, order, jnp.asarray([at.step, last]), pace, noise, epoch_key,
@@ -307,7 +307,7 @@ def _fit(
             if file is not None and file.due():
                 at.seconds = time.perf_counter() - began
                 file.write((state, best), at.to_json())
-        if at.retries > settings.retries:
+        if at.retries > training.retries:
             at.stopped = "diverged"
             break
         judged = _measured(state.average, static, few) if has_statistics(model) else state.average
@@ -328,7 +328,7 @@ def _fit(
             at.stopped = "interrupted"
         elif at.epoch == epochs:
             at.stopped = "finished"
-        elif settings.max_time is not None and seconds > settings.max_time:
+        elif training.max_time is not None and seconds > training.max_time:
             at.stopped = "time"
         elif at.since_best >= patience:
             at.stopped = "early"
@@ -348,7 +348,7 @@ def _fit(
         file.write((state, best), at.to_json())
     fitted = eqx.combine(best, static)
     return Fitted(
-        fitted if settings.remat == "none" else with_remat(fitted, "none"),
+        fitted if training.remat == "none" else with_remat(fitted, "none"),
         tuple(at.history),
         at.best_loss,
         stopped,
@@ -356,12 +356,12 @@ def _fit(
     )
 
 
-def _pace(step: int, steps: int, began: float, settings: Training) -> tuple[float, float]:
+def _pace(step: int, steps: int, began: float, training: Training) -> tuple[float, float]:
     """Progress of the schedule, and progress of one step: by steps, or by the clock where that ends first."""
     progress, per_step = step / steps, 1 / steps
-    if settings.max_time is not None:
+    if training.max_time is not None:
         elapsed = time.perf_counter() - began
-        by_clock = elapsed / settings.max_time
+        by_clock = elapsed / training.max_time
         if by_clock > progress:
             return by_clock, by_clock / max(step, 1)
     return progress, per_step
