@@ -1,5 +1,6 @@
 """Base distributions against SciPy, mixtures against their definition, and what a flow is."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -14,6 +15,7 @@ from pushforward.distributions import (
     Flow,
     GaussianMixture,
     Normal,
+    Resampled,
     StudentT,
     Uniform,
     base_named,
@@ -54,6 +56,17 @@ def test_mixture_against_its_definition():
     weights = np.asarray(jax.nn.softmax(mixture.logits))
     each = stats.norm.logpdf(X[:, None], means, scales).sum(2)
     close(mixture.log_prob(X), logsumexp(each, b=weights, axis=1))
+
+
+@pytest.mark.parametrize("shift", [30.0, -200.0])
+def test_certain_acceptance_and_rejection_have_gradients(shift):
+    """Where the rate of a resampled base rounds to 1 or 0 the density is the normal's, and no gradient is NaN."""
+    base = Resampled(1, width=4, key=KEY)
+    base = eqx.tree_at(lambda b: b.network.last_bias, base, base.network.last_bias + shift)
+    x = jnp.array([[0.3], [2.0]])
+    close(base.log_prob(x), stats.norm.logpdf(x)[:, 0])
+    slopes = eqx.filter_grad(lambda b: b.log_prob(x).sum())(base)
+    assert all(bool(jnp.isfinite(s).all()) for s in jax.tree.leaves(slopes))
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,22 @@ def test_what_was_not_seen_does_not_count(model):
     x, condition = as_rows(observed)
     slope = jax.jit(jax.grad(lambda x: NegativeELBO()(model, x, condition, KEY).sum()))(x)
     assert ((slope != 0) == observed.seen).all()
+    # The times of padding may be anything.
+    x, condition = as_rows(Observations(*padded, seen))
+    odd = condition.at[:2, -1, 0].set(jnp.array([9.0, jnp.nan]))
+    slopes = jax.jit(jax.grad(lambda m, c: NegativeELBO()(m, x, c, KEY).sum()))
+    for a, b in zip(*(jax.tree.leaves(slopes(model, c)) for c in (condition, odd)), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_a_fit_refuses_times_outside_of_the_span(model):
+    """By a fit's first look: the loss of such a series would be NaN, and the fit would end where it began."""
+    observed = some_series()
+    late = observed.times.copy()
+    late[3, -1] = 2.6
+    rows = as_rows(Observations(late, observed.values, np.ones_like(observed.seen)))
+    with pytest.raises(InputError, match=r"series 3 was seen at 2.6, outside of the model's span"):
+        pf.fit(model, *rows, key=KEY, loss=NegativeELBO(), validation=rows)
 
 
 def test_belief_depends_on_times_and_gaps_and_on_no_other_series(model):

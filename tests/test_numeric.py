@@ -71,6 +71,10 @@ def test_any_shape(shape):
     assert increasing_root(cubic, jnp.ones(shape), 1.0).shape == shape
 
 
+def test_whole_numbers_are_targets_too():
+    assert increasing_root(cubic, jnp.array([2, 30]), 1.0).tolist() == [1.0, 3.0]
+
+
 def test_gradients_are_the_implicit_functions():
     """First and second order, forwards and in reverse, beside finite differences in float64."""
 

@@ -19,7 +19,7 @@ class FFJORD:
 
     Density and sampling: an ODE solve a layer, a few dozen passes of the network each. The log-det is exact, at the
     price of one more product, for one or two hidden layers; deeper networks use a random probe while training on more
-    than 8 coordinates, and in evaluation beyond 64.
+    than 8 coordinates, and in evaluation beyond 128.
 
     Arguments:
         layers: flows one after the other; default 1.

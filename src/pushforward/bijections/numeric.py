@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import ConvergenceError
-from pushforward.rows import kept_whole
+from pushforward.rows import as_float, kept_whole
 
 ScalarMap = Callable[[Array, Any], tuple[Array, Array]]
 """`(x, params) -> (value, log of the slope)`, elementwise, increasing in x on all of R."""
@@ -54,6 +54,7 @@ def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
 
     ```
     """
+    target = as_float(target)
     with kept_whole():
         x, residual = _root(function, target, params)
     return certified(x, residual, target)

@@ -54,7 +54,9 @@ class GaussianMixture(AbstractDistribution):
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
-        z = (x[:, None] - self.means) * jnp.exp(-self.log_scales)
+        # Further out all squares would overflow, and no component would be the nearest.
+        far = jnp.finfo(x.dtype).max ** 0.45
+        z = jnp.clip((x[:, None] - self.means) * jnp.exp(-self.log_scales), -far, far)
         logs = -0.5 * z * z - self.log_scales - 0.5 * math.log(2 * math.pi)
         each = logs.sum(range(2, logs.ndim))
         return jax.nn.logsumexp(each + jax.nn.log_softmax(self.logits), axis=1)

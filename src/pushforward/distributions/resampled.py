@@ -79,6 +79,9 @@ class Resampled(AbstractDistribution):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         log_rate, log_mean = self._log_rate(x), self._log_mean(x.dtype)
+        # Certain to be accepted or rejected, in the type's digits: the logarithms below would be infinite.
+        limits = jnp.finfo(x.dtype)
+        log_mean = jnp.clip(log_mean, 0.5 * jnp.log(limits.tiny), -limits.eps)
         rejected = (self.tries - 1) * jnp.log1p(-jnp.exp(log_mean))
         accepted = log_rate - log_mean + jnp.log(-jnp.expm1(rejected))
         normal = Normal(self.event_shape).log_prob_rows(x, None, None)

@@ -13,7 +13,7 @@ from pushforward.errors import InputError
 ROWS = 256
 """Rows that are coupled with each other; larger batches are coupled in blocks."""
 SINKHORN, REGULARISATION = 100, 0.05
-"""Sweeps of the entropic coupling and its temperature, as a share of the mean cost."""
+"""Sweeps of the entropic coupling and its temperature, as a share of the mean reduced cost."""
 WARM_SWEEPS, WARM_REGULARISATION = 10, 0.05
 """The same for the potentials that the exact coupling starts from."""
 

@@ -28,7 +28,8 @@ class NegativeELBO:
         hide: share of the values seen that are kept from the recognition network, drawn anew each step, while all are
             scored; default 0. The bound holds as before: it trains for the interpolation of what was not seen.
 
-    Raises `InputError` for values out of range; when called, for a model of another kind.
+    Raises `InputError` for values out of range; when called, for a model of another kind; `fit` refuses times outside
+    of the model's span.
 
     Source: Kingma & Welling 2014, arXiv 1312.6114.
 
@@ -56,14 +57,7 @@ class NegativeELBO:
         self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         """The loss of each series; `x (n, k, d)`, `condition (n, k, 1 + d)`: times, and 1 where a value was seen."""
-        if not isinstance(model, LatentODE):
-            raise InputError(f"this loss trains a LatentODE, not a {type(model).__name__}")
-        if condition is None or condition.shape != (*x.shape[:2], 1 + model.d):
-            given = None if condition is None else condition.shape
-            raise InputError(
-                f"the condition has shape {given}, expected {(*x.shape[:2], 1 + model.d)}: give the rows of as_rows"
-            )
-        times, seen = condition[..., 0], condition[..., 1:] > 0.5
+        times, seen = _parts(model, x, condition)
         draw_key, hide_key = jax.random.split(jax.random.key(0) if key is None else key)
         shown = seen
         if self.hide and key is not None:
@@ -72,12 +66,38 @@ class NegativeELBO:
         n, m = len(x), self.samples
         noise = jax.random.normal(draw_key, (m, *mean.shape), mean.dtype)
         z0 = (mean + scale * noise).reshape(m * n, -1)
-        expected = model.decode(model.path(z0, jnp.tile(times, (m, 1)))).reshape(m, *x.shape)
+        # Where nothing was seen the time may be any, but its path must not be NaN.
+        due = jnp.where(seen.any(-1), times, model.span[0])
+        expected = model.decode(model.path(z0, jnp.tile(due, (m, 1)))).reshape(m, *x.shape)
         spread = model.noise.astype(x.dtype)
         terms = jnp.square((x - expected) / spread) + jnp.log(2 * jnp.pi * jnp.square(spread))
         misfit = 0.5 * jnp.where(seen, terms, 0.0).sum((2, 3)).mean(0)
         divergence = 0.5 * (jnp.square(mean) + jnp.square(scale) - 1) - jnp.log(scale)
         return misfit + self.kl * divergence.sum(1)
+
+    def check(self, model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
+        """Raises `InputError` for rows that are not those of `as_rows`, or a time seen outside of the model's span."""
+        times, seen = _parts(model, x, condition)
+        counts = np.asarray(seen).any(-1)
+        outside = counts & ~np.asarray(model.within(times))
+        if outside.any():
+            i, j = (int(place) for place in np.argwhere(outside)[0])
+            raise InputError(
+                f"series {i} was seen at {times[i, j]:.6g}, outside of the model's span {model.span}: build the model "
+                "with a span that holds all times"
+            )
+
+
+def _parts(model: Any, x: Any, condition: Any) -> tuple[Any, Any]:
+    """Times and what was seen, of the rows of `as_rows`."""
+    if not isinstance(model, LatentODE):
+        raise InputError(f"this loss trains a LatentODE, not a {type(model).__name__}")
+    if condition is None or condition.shape != (*x.shape[:2], 1 + model.d):
+        given = None if condition is None else condition.shape
+        raise InputError(
+            f"the condition has shape {given}, expected {(*x.shape[:2], 1 + model.d)}: give the rows of as_rows"
+        )
+    return condition[..., 0], condition[..., 1:] > 0.5
 
 
 def as_rows(observations: Observations) -> tuple[Float[Array, "n k d"], Float[Array, "n k 1+d"]]:

@@ -19,6 +19,8 @@ from pushforward.networks.recurrent import Recurrent
 from pushforward.series.observations import Observations, checked_times
 
 LEAST_SCALE = 1e-4
+# Share of a knot's interval by which a time may lie outside of the knots.
+ROUNDED = 1e-3
 
 
 class LatentODE(eqx.Module):
@@ -145,6 +147,7 @@ class LatentODE(eqx.Module):
         """What `encode` does, of arrays and without checks; values that were not seen must be finite."""
         first, last = self.span
         counts = seen.any(-1)
+        times = jnp.where(counts, times, first)  # where nothing was seen the time may be any
         # Backwards, the gap is to the next time that counts.
         due = jnp.where(counts, times, jnp.inf)
         later = jax.lax.cummin(due, axis=1, reverse=True)
@@ -200,7 +203,7 @@ class LatentODE(eqx.Module):
         hat = jnp.square(jnp.maximum(1 - jnp.abs(u), 0.0))
         weights = jnp.stack([hat * (1 + 2 * jnp.abs(u)), length * hat * u], -2)
         found = jnp.einsum("nkaj,jaln->nkl", weights, jnp.stack([states, slopes], 1))
-        inside = (at >= -1e-3) & (at <= len(states) - 1 + 1e-3)
+        inside = (at >= -ROUNDED) & (at <= len(states) - 1 + ROUNDED)
         return jnp.where(inside[..., None], found, jnp.nan)
 
     def predict(
@@ -239,6 +242,12 @@ class LatentODE(eqx.Module):
         asked = np.broadcast_to(asked, (n, asked.shape[-1]))
         return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
 
+    def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
+        """Whether times lie in the span, up to rounding."""
+        first, last = self.span
+        slack = ROUNDED * (last - first) / self.knots
+        return (np.asarray(times) >= first - slack) & (np.asarray(times) <= last + slack)
+
     def _checked(self, observations: Observations) -> tuple[Array, Array, Array]:
         """The arrays of series that fit the model."""
         times, values, seen = (
@@ -254,8 +263,7 @@ class LatentODE(eqx.Module):
 
     def _flag(self, times: np.ndarray, what: str) -> None:
         first, last = self.span
-        slack = 1e-4 * (last - first)
-        if times.min() < first - slack or times.max() > last + slack:
+        if not self.within(times).all():
             warnings.warn(
                 f"{what} go from {times.min():.6g} to {times.max():.6g}, outside of the span "
                 f"({first:g}, {last:g}) of training: this is extrapolation",

@@ -206,7 +206,8 @@ def fit(
         report: called after every epoch; return True to stop.
         checkpoint: where to keep the state.
 
-    Raises `InputError` where rows and conditions do not fit or are too few, or a checkpoint cannot be used.
+    Raises `InputError` where rows and conditions do not fit or are too few, for what the loss's own `check` refuses,
+    and where a checkpoint cannot be used.
 
     ```python
     >>> import jax, pushforward as pf
@@ -238,6 +239,9 @@ def fit(
             raise InputError(
                 f"validation has rows of shape {judge[0].shape[1:]}, but x of {rows[0].shape[1:]}"
             )
+    if (check := getattr(loss, "check", None)) is not None:
+        check(model, *rows)
+        check(model, *judge)
     fingerprint = {
         "data": digest(*rows, *judge),
         "settings": digest(

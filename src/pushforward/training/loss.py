@@ -10,6 +10,9 @@ class Loss(Protocol):
 
     `key` carries the noise of a training step. It is None in validation, where a loss must be deterministic: a loss
     that needs noise uses a fixed key of its own then.
+
+    A loss may have a method `check(model, x, condition)`, which `fit` calls before it compiles anything, with all rows
+    to learn from and then with those to judge by, as NumPy arrays: it raises `InputError` for rows that it cannot take.
     """
 
     def __call__(
