@@ -354,13 +354,15 @@ def architectures() -> str:
     ]
     for name, kind in ARCHITECTURES.items():
         text = markdown(inspect.getdoc(kind) or "")
+        rate = getattr(kind, "learning_rate", None)
+        trained = f" Tables are fitted with a learning rate of {rate:g}." if rate else ""
         options = " ".join(f"{f.name}={_shown(f.default)}" for f in fields(kind))
         out += [
             f"## {kind.__name__} {{ #{name} }}",
             "",
             text,
             "",
-            f"Source: {kind.reference}.",
+            f"Source: {kind.reference}.{trained}",
             "",
             "On the command line, with the defaults:",
             "",

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import jax
 import joblib
@@ -16,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pushforward.architectures import MAF, RealNVP
+from pushforward.architectures import MAF, Radial, RealNVP
 from pushforward.cli import main
 from pushforward.errors import InputError
 from pushforward.estimators import (
@@ -177,6 +178,12 @@ class TestFlowDensity:
         assert out == ""
         assert err.count("\n") == 3
         assert "epoch 3/3" in err
+
+    def test_an_architectures_own_learning_rate(self, rows):
+        """It is taken unless another is given."""
+        plans = [replace(QUICK, learning_rate=rate) for rate in (None, Radial.learning_rate, 6e-3)]
+        fits = [density(architecture=Radial(layers=1), training=plan).fit(rows) for plan in plans]
+        assert fits[0].score(rows) == fits[1].score(rows) != fits[2].score(rows)
 
     def test_double_precision(self, rows):
         fitted = density(precision=64).fit(rows)

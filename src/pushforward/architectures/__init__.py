@@ -41,7 +41,11 @@ from pushforward.rows import Shape
 
 
 class Architecture(Protocol):
-    """What every architecture is: a frozen dataclass whose fields are its configuration, able to build its model."""
+    """What every architecture is: a frozen dataclass whose fields are its configuration, able to build its model.
+
+    It may also say how tables are fitted: by a class attribute `learning_rate` of its own, a property `loss` other than
+    the likelihood, a class attribute `angles` where its rows are angles.
+    """
 
     reference: ClassVar[str]
     __dataclass_fields__: ClassVar[dict[str, Any]]

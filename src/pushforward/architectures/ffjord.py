@@ -55,6 +55,7 @@ class FFJORD:
     reference: ClassVar[str] = (
         "Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud 2019, arXiv 1810.01367"
     )
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

@@ -42,6 +42,7 @@ class Gaussianization:
     width: int = 64
     base: str = "normal"
     reference: ClassVar[str] = "Meng, Song, Song & Ermon 2020, arXiv 2003.01941"
+    learning_rate: ClassVar[float] = 5e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

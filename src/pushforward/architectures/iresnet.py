@@ -48,6 +48,7 @@ class IResNet:
     reference: ClassVar[str] = (
         "Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, arXiv 1811.00995"
     )
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

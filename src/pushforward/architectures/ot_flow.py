@@ -50,6 +50,7 @@ class OTFlow:
     atol: float = 1e-5
     base: str = "normal"
     reference: ClassVar[str] = "Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104"
+    learning_rate: ClassVar[float] = 1e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

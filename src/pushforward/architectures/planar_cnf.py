@@ -42,6 +42,7 @@ class PlanarCNF:
     atol: float = 1e-5
     base: str = "normal"
     reference: ClassVar[str] = "Chen, Rubanova, Bettencourt & Duvenaud 2018, arXiv 1806.07366"
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

@@ -37,6 +37,7 @@ class Radial:
     layers: int = 64
     base: str = "normal"
     reference: ClassVar[str] = "Rezende & Mohamed 2015, arXiv 1505.05770"
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

@@ -46,6 +46,7 @@ class ResidualFlow:
     lipschitz: float = 0.95
     base: str = "normal"
     reference: ClassVar[str] = "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735"
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

@@ -49,6 +49,7 @@ class RNODE:
     atol: float = 1e-5
     base: str = "normal"
     reference: ClassVar[str] = "Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798"
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

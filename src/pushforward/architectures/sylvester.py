@@ -45,6 +45,7 @@ class Sylvester:
     reflections: int = 8
     base: str = "normal"
     reference: ClassVar[str] = "van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649"
+    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray

@@ -43,6 +43,12 @@ def loss_of(architecture: Architecture) -> Loss:
     return getattr(architecture, "loss", negative_log_prob)
 
 
+def _with_rate(training: Training, architecture: Architecture) -> Training:
+    """The settings with a learning rate of the architecture's own, if it has one and the user has none."""
+    own = getattr(architecture, "learning_rate", None)
+    return training if training.learning_rate else replace(training, learning_rate=own)
+
+
 def table_flow(architecture: Architecture, d: int, condition: Shape | None, key: jax.Array) -> Flow:
     """The architecture's flow for encoded rows: far outliers compressed before the model sees them (angles
     have none)."""
@@ -122,8 +128,9 @@ def fit_table(
             first = x[:FIRST_ROWS], None if c is None else c[:FIRST_ROWS]
             flow = Flow(flow.base, initialised(flow.bijection, *first))
             return fit(
-                flow, *rows, key=keys[2], loss=loss_of(entrant), training=training,
-                validation=judge_rows, jitter=columns.jitter if any(columns.lattice) else None,
+                flow, *rows, key=keys[2], loss=loss_of(entrant),
+                training=_with_rate(training, entrant), validation=judge_rows,
+                jitter=columns.jitter if any(columns.lattice) else None,
                 report=report, checkpoint=checkpoint,
             )  # fmt: skip
 

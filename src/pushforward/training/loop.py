@@ -149,6 +149,7 @@ def learning_rate(progress: Array, training: Training) -> Array:
     """Linear warm-up to the peak, then a half cosine to zero; `progress` in [0, 1]."""
     progress = jnp.clip(progress, 0.0, 1.0)
     warm = jnp.minimum(1.0, (progress + 1e-3) / (training.warmup + 1e-3))
+    assert training.learning_rate is not None
     return training.learning_rate * warm * 0.5 * (1 + jnp.cos(jnp.pi * progress))
 
 

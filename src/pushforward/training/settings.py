@@ -9,6 +9,7 @@ from pushforward.errors import InputError
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
 PASSES, FEWEST, MOST = 55, 700, 8000
+LEARNING_RATE = 6e-3
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Training:
         max_steps: steps of a fit where `max_epochs` is None.
         max_time: seconds after which the fit ends, with the learning rate annealed towards that end; None for no
             limit. Runs under a time limit are not reproducible to the bit.
-        learning_rate: the peak of the schedule (linear warm-up, then cosine to zero).
+        learning_rate: the peak of the schedule (linear warm-up, then cosine to zero); None for 6e-3 or, in fits of
+            tables, the architecture's own: flows of few parameters take larger ones.
         warmup: share of the run spent warming up.
         weight_decay: decoupled weight decay (AdamW) on the matrices of stacked layers, not on biases or scales.
         clip: largest norm of a gradient.
@@ -47,7 +49,7 @@ class Training:
     max_epochs: int | None = None
     max_steps: int | None = None
     max_time: float | None = None
-    learning_rate: float = 6e-3
+    learning_rate: float | None = None
     warmup: float = 0.02
     weight_decay: float | None = None
     clip: float = 5.0
@@ -98,6 +100,7 @@ class Training:
             batch=batch,
             max_steps=steps,
             max_epochs=epochs,
+            learning_rate=self.learning_rate or LEARNING_RATE,
             weight_decay=decay,
             average=average,
         )
