@@ -47,8 +47,8 @@ FOR_TWO = ("round trip", "inverse log-det", "interaction", "integral", "samples"
 # What an architecture's variants cannot change: how rows, batches and precisions are told apart.
 NOT_FOR_VARIANTS = ("jit", "vmap", "leading axes", "row independence")
 NOT_FOR_VARIANTS += ("single precision", "double precision")
-# Fields in the same map as ffjord's: fewer coordinates change their densities only. Those of rnode and flow_matching are
-# ffjord's too, so that they count as its variants. A grid in the plane takes each of them half a minute.
+# Fields in the same map as ffjord's: fewer coordinates change their densities only. Those of rnode and flow_matching
+# are ffjord's too, so that they count as its variants. A grid in the plane takes each of them half a minute.
 CONTINUOUS = ("planar_cnf", "ot_flow")
 FFJORD_FIELD = ("rnode", "flow_matching")
 
