@@ -38,17 +38,18 @@ from pushforward.testing import (
 )
 
 VOLUME_PRESERVING = {"additive"}
-# Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change:
-# gradients with 1, where networks may have no inputs. `check_architecture` runs all of them at every size.
+# Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change.
+# `check_architecture` runs all of them at every size.
 FOR_ONE = ("far inputs", "integral")
-FOR_TWO = ("round trip", "inverse log-det", "interaction", "integral", "samples")
+FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs", "interaction")
+FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 
 
 # What an architecture's variants cannot change: how rows, batches and precisions are told apart.
 NOT_FOR_VARIANTS = ("jit", "vmap", "leading axes", "row independence")
 NOT_FOR_VARIANTS += ("single precision", "double precision")
-# Fields in the same map as ffjord's: fewer coordinates change their densities only. Those of rnode and flow_matching
-# are ffjord's too, so that they count as its variants. A grid in the plane takes each of them half a minute.
+# Fields in the same map as ffjord's: fewer coordinates change their densities only, and the fields of rnode
+# and flow_matching are ffjord's too. A grid in the plane takes each of them half a minute.
 CONTINUOUS = ("planar_cnf", "ot_flow")
 FFJORD_FIELD = ("rnode", "flow_matching")
 
@@ -59,7 +60,7 @@ def table_for(name, event, variant):
         names = ()
     if name in CONTINUOUS and event == 2:
         names = ()
-    if variant or name in FFJORD_FIELD:
+    if variant:
         names = [name for name in names if name not in NOT_FOR_VARIANTS]
     return {name: ARCHITECTURE_TABLE[name] for name in names}
 

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from os import PathLike
 from typing import Any, Self
 
@@ -15,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.estimators.shared import print_epoch, seed_from
+from pushforward.estimators.shared import print_some, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
@@ -27,11 +28,9 @@ from pushforward.series.observations import (
 )
 from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
-from pushforward.series.shooting import Member, Plan, check_count, fit_series
+from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
-
-# Lines that tell of a stage.
-LINES = 20
+from pushforward.training.settings import check_count
 
 
 class NeuralODERegressor(BaseEstimator):
@@ -166,7 +165,7 @@ class NeuralODERegressor(BaseEstimator):
                 *(self._field(field_key), observed, judged, self.units_, plan),
                 key=fit_key,
                 weights=weights,
-                report=self._teller(i) if self.verbose else None,
+                report=partial(self._tell, i) if self.verbose else None,
             )
             if member.stopped == "diverged":
                 warnings.warn(
@@ -326,15 +325,9 @@ class NeuralODERegressor(BaseEstimator):
     def _knows_time(self) -> bool:
         return callable(self.field) or not self.autonomous
 
-    def _teller(self, member: int) -> Callable[[int, Epoch], None]:
-        """Writes some lines of a member's fit to stderr."""
-
-        def tell(stage: int, epoch: Epoch) -> None:
-            if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
-                where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""
-                print_epoch(epoch, f"{where}stage {stage + 1}/{len(self.segments)}, ")
-
-        return tell
+    def _tell(self, member: int, stage: int, epoch: Epoch) -> None:
+        where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""
+        print_some(epoch, f"{where}stage {stage + 1}/{len(self.segments)}, ")
 
     def _plan(self) -> Plan:
         """The settings, checked."""

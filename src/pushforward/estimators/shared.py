@@ -20,6 +20,8 @@ from pushforward.estimators.table_model import TableModel
 from pushforward.training import Epoch, Training
 from pushforward.training.settings import check_count
 
+# Lines that tell of a fit whose epochs are short.
+LINES = 20
 # Where an estimator notes in its model's summary what a file could not otherwise tell.
 NOTES = "estimator"
 # The first version of scikit-learn that knows frames by Narwhals.
@@ -189,6 +191,12 @@ def print_epoch(epoch: Epoch, where: str = "") -> None:
     losses = f"loss {epoch.train_loss:.4f}, held out {epoch.validation_loss:.4f}"
     done = f"{where}epoch {epoch.epoch}/{epoch.epochs}: {losses} (best {epoch.best_loss:.4f})"
     print(f"{done}, {epoch.seconds:.1f} s {epoch.note}".rstrip(), file=sys.stderr)
+
+
+def print_some(epoch: Epoch, where: str) -> None:
+    """What `print_epoch` does, of at most `LINES` epochs of a fit, the last among them."""
+    if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
+        print_epoch(epoch, where)
 
 
 def with_notes(model: TableModel, **notes: Any) -> TableModel:

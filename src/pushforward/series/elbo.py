@@ -78,8 +78,7 @@ class NegativeELBO:
     def check(self, model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
         """Raises `InputError` for rows that are not those of `as_rows`, or a time seen outside of the model's span."""
         times, seen = _parts(model, x, condition)
-        counts = np.asarray(seen).any(-1)
-        outside = counts & ~np.asarray(model.within(times))
+        outside = seen.any(-1) & ~model.within(times)
         if outside.any():
             i, j = (int(place) for place in np.argwhere(outside)[0])
             raise InputError(
