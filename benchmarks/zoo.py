@@ -219,10 +219,11 @@ def fill(cells: Iterable[tuple[str, str]], budget: float, jobs: int, folder: str
 COSTS = ("seconds", "parameters", "1,000 samples, ms", "round trip", "mass", "calls")
 
 
-def _range(values: list[int]) -> str:
-    if not values:
-        return "-"
-    return f"{values[0]}" if values[0] == values[-1] else f"{values[0]} to {values[-1]}"
+def _range(values: Iterable[float], form: str = ",.0f") -> str:
+    """From the least to the largest."""
+    found = sorted(values)
+    ends = [format(end, form) for end in (found[0], found[-1])] if found else ["-"]
+    return " to ".join(dict.fromkeys(ends))
 
 
 def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) -> str:
@@ -243,15 +244,13 @@ def tables(names: list[str], data: tuple[str, ...], budgets: tuple[float, ...]) 
         if not cells:
             return ["-"] * len(COSTS)
         masses = [abs(c["mass"] - 1) for c in cells if c["mass"] is not None]
-        sampling = sorted(c["sampling"] for c in cells)
-        seconds = sorted(c["seconds"] for c in cells)
         return [
-            f"{seconds[0]:.0f} to {seconds[-1]:.0f}",
-            f"{min(c['parameters'] for c in cells):,} to {max(c['parameters'] for c in cells):,}",
-            f"{sampling[0] * 1e3:.1f} to {sampling[-1] * 1e3:.1f}",
+            _range(c["seconds"] for c in cells),
+            _range(c["parameters"] for c in cells),
+            _range((c["sampling"] * 1e3 for c in cells), ".1f"),
             f"{max(c['round_trip'] for c in cells):.0e}",
             f"{max(masses):.0e}" if masses else "-",
-            _range(sorted(c["calls"] for c in cells if c.get("calls"))),
+            _range(c["calls"] for c in cells if c.get("calls")),
         ]
 
     head = ["model", *data, *COSTS]

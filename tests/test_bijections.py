@@ -191,7 +191,10 @@ CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
         ),
         (lambda: Chain([]), "at least one bijection"),
         (lambda: Chain([Reverse(2), Reverse(3)]), "differ in shape"),
-        (lambda: Stack(lambda key: Reverse(2), 0, key=KEY), "layers=0: at least 1"),
+        (
+            lambda: Stack(lambda key: Reverse(2), 0, key=KEY),
+            "layers=0: a whole number of at least 1",
+        ),
         (lambda: Permutation(np.array([0, 0])), r"a permutation of 0\.\.1"),
         (lambda: Affine(bound=0.0), r"bound=0\.0"),
         (lambda: RationalQuadratic(bins=1), "bins=1: the spline needs at least 2"),

@@ -15,9 +15,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pushforward.architectures import FlowMatching
 from pushforward.cli import main
 from pushforward.cli.options import check_model_output
 from pushforward.cli.programs import keep_programs
+from pushforward.data.preprocess import Preprocessing
+from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.table_file import save_table_model
+from pushforward.estimators.table_model import TableModel
+from pushforward.fields import with_guidance
+from pushforward.ode import with_solver
 
 TINY = ["--flow", "realnvp", "--set", "layers=1", "--set", "width=8", "--max-epochs", "1"]
 CACHE_LIMITS = (
@@ -524,6 +531,36 @@ class TestSample:
         assert frame["x"].to_list() == [4.5] * 3 + [6.5] * 3
         assert frame["count"].to_list() == [3] * 3 + [7] * 3
         assert frame["y"].n_unique() == 6
+
+    def test_solved_in_another_way(self, run, here):
+        """Options of the solver and of guidance change what is drawn as they do in Python."""
+        values = rows()
+        architecture = FlowMatching(width=4, depth=1, drop_condition=0.1)
+        columns, given = (
+            Preprocessing.fit(values[:, 2:]),
+            Preprocessing.fit(values[:, :2], NAMES[:2]),
+        )
+        flow = table_flow(architecture, 1, (2,), jax.random.key(0))
+        model = TableModel(flow, architecture, columns, given)
+        save_table_model(model, "f.st")
+        (here / "g.csv").write_text("x,count\n4.5,3\n")
+        words = ("sample", "f.st", "-n", "3", "--given", "g.csv")
+        changed = run(*words, "--solver", "method=euler", "--solver", "steps=2", "--guidance", "3")
+        same = with_guidance(with_solver(model, method="euler", steps=2), 3.0)
+        drawn = same.sample(3, 0, np.array([[4.5, 3.0]]))
+        np.testing.assert_allclose(read(io.StringIO(changed.out))["x0"], drawn[:, 0], rtol=1e-6)
+        assert run(*words).out != changed.out
+        for option, expected in (
+            (("--solver", "tolerance=1"), "known are method, steps, rtol, atol, max_steps"),
+            (("--solver", "steps=few"), "--solver steps=few: a whole number"),
+            (("--solver", "steps"), "key=value"),
+            (("--guidance", "-3"), "weight=-3.0"),
+        ):
+            assert expected in mistake(run(*words, *option))
+        for words in (("sample", "m.st", "-n", "1"), ("score", "m.st", "data.csv")):
+            assert "m.st: the model holds no continuous" in mistake(
+                run(*words, "--solver", "steps=2")
+            )
 
     def test_a_label_that_training_never_had_is_warned_of_once(self, run, here):
         rng = np.random.default_rng(0)

@@ -324,6 +324,12 @@ class TestRefused:
             (lambda x: np.column_stack([x, np.ones(len(x))]), "column 'x3' is constant"),
             (lambda x: np.column_stack([x, x[:, 0]]), "'x0' and 'x3' are equal"),
             (lambda x: [["red"]] * 5, "could not convert string|not numeric"),
+            (lambda x: np.ma.masked_array(x, x == x[3, 1]), "X: 1 cell .* row 4, column 'x1'"),
+            (
+                lambda x: pandas.DataFrame(x, columns=list("aba")),
+                "X: the column name 'a' occurs more",
+            ),
+            (lambda x: polars.DataFrame(x, schema=list("abc")).lazy(), r"give X\.collect\(\)"),
         ],
     )
     def test_rows(self, spoil, message, rows):

@@ -16,9 +16,11 @@ import pushforward as pf
 from pushforward.architectures import FFJORD
 from pushforward.architectures import FlowMatching as Architecture
 from pushforward.bijections import Continuous
+from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.table_model import TableModel
 from pushforward.fields import GuidedField, MLPField, divergence, with_guidance
 from pushforward.ode import with_solver
 from pushforward.paths import COUPLINGS, PATHS, FlowMatching, partners
@@ -252,8 +254,39 @@ class TestFit:
             with_guidance(flow, 1.0)
         with pytest.raises(InputError, match="weight=-2"):
             with_guidance(flow, -2.0)
+        with pytest.raises(InputError, match="weight='two'"):
+            with_guidance(flow, "two")
         with pytest.raises(InputError, match=r"drop_condition=1\.0: a share"):
             Architecture(drop_condition=1.0).build(2, key=jax.random.key(0))
+
+    def test_what_is_dropped_must_be_known_to_be_missing(self):
+        """A loss that drops conditions and a field that cannot do without, or the other way round, find each other out
+        before a step is taken."""
+        key, x, labels = (
+            jax.random.key(0),
+            np.zeros((9, 2), np.float32),
+            np.ones((9, 1), np.float32),
+        )
+        plain = Architecture(width=4).build(2, condition=1, key=key)
+        with pytest.raises(InputError, match=r"architectures\.FlowMatching\(drop_condition=0\.5\)"):
+            pf.fit(plain, x, labels, key=key, loss=FlowMatching(drop_condition=0.5))
+        guided = Architecture(width=4, drop_condition=0.5).build(2, condition=1, key=key)
+        with pytest.raises(InputError, match="would learn nothing of the data without"):
+            pf.fit(guided, x, labels, key=key, loss=FlowMatching())
+
+    def test_of_a_fitted_table(self, labelled):
+        """A table's model, or an estimator, is changed as its flow is, and stays as it was."""
+        x, labels, fitted = labelled
+        columns, given = Preprocessing.fit(x), Preprocessing.fit(labels, modelled=False)
+        table = TableModel(fitted.model, Architecture(drop_condition=0.2), columns, given)
+        estimator = pf.ConditionalFlowDensity.from_model(table)
+        changed = with_guidance(with_solver(estimator, method="euler", steps=3), 1.5)
+        assert isinstance(changed, pf.ConditionalFlowDensity)
+        assert estimator.model_.flow is fitted.model
+        flow = changed.model_.flow
+        same = with_guidance(with_solver(fitted.model, method="euler", steps=3), 1.5)
+        assert jax.tree.structure(flow) == jax.tree.structure(same)
+        assert jax.tree.structure(flow) != jax.tree.structure(fitted.model)
 
     def test_tables(self, rng):
         """A table is fitted by the architecture's own loss, which is never told as nats."""

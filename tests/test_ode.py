@@ -304,6 +304,7 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"steps": 0}, "steps=0"),
         ({"steps": 2.5}, "steps=2.5: a whole number"),
         ({"max_steps": 0}, "max_steps=0"),
+        ({"max_steps": 1.5}, "max_steps=1.5: a whole number"),
         ({"at": [0.5, 0.2]}, "0.5 comes before 0.2"),
         ({"at": [0.5, 3.0]}, "3 comes before 1"),
         ({"at": [0.5, np.nan]}, "finite"),
@@ -316,6 +317,27 @@ def test_what_makes_no_sense_is_refused_in_one_line(options, words):
     with pytest.raises(InputError, match=words) as caught:
         solve(field, jnp.ones((3, 2)), 0.0, 1.0, **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"b": (1 / 6, 2 / 3)}, "b has 2 weights: 3 were expected"),
+        ({"b": (1 / 6, 2 / 3, 1 / 3)}, "b sums to 1.16.*: 1 was expected"),
+        ({"a": ((1.0,), (0.5,), (-1.0, 2.0))}, r"rows of \[1, 1, 2\] numbers: an explicit"),
+        ({"a": ((), ("half",), (-1.0, 2.0))}, r"a: \('half',\) is no row of numbers"),
+        ({"a": 3}, "a=3: one row"),
+        ({"error": (0.5,)}, "error has 1 weights: 3"),
+        ({"error": (0.5, 0.5, 0.5)}, "error sums to 1.5: 0 was expected"),
+    ],
+)
+def test_a_tableau_is_an_explicit_method(changes, words):
+    right = {"order": 3, "a": ((), (0.5,), (-1.0, 2.0)), "b": (1 / 6, 2 / 3, 1 / 6)}
+    with pytest.raises(InputError, match=words):
+        Tableau(**right | changes)
+    listed = Tableau(3, [[], [0.5], np.array([-1.0, 2.0])], np.array(right["b"]))
+    assert listed == Tableau(**right)
+    assert hash(listed) == hash(Tableau(**right))
 
 
 @pytest.mark.parametrize("control", ["shared", "per_row"])

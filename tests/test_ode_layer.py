@@ -204,7 +204,7 @@ def test_squeezing_keeps_all_pixels_of_a_block_together(images):
         (lambda: ODELayer(turning, augment=1, axis=2)(jnp.ones((3, 2))), "no axis 2"),
         (lambda: ODELayer(turning, augment=1)(jnp.ones((3, 2))), r"expected \(3, 3\)"),
         (lambda: Conv(1, 2, size=4, key=KEY), "size=4: an odd number"),
-        (lambda: Conv(0, 2, key=KEY), "at least one channel"),
+        (lambda: Conv(0, 2, key=KEY), "inputs=0: a whole number"),
         (lambda: Conv(1, 2, time=True, key=KEY)(jnp.ones((1, 4, 4, 1))), "a time t was expected"),
         (lambda: GroupNorm(6, groups=4), "groups=4 do not divide channels=6"),
         (lambda: ConvBlock(8, activation="magic", key=KEY), "known: relu"),

@@ -259,7 +259,7 @@ class TestBadFiles:
             (lambda h: h["architecture"]["fields"].update(layers="2"), "must be int"),
             (lambda h: h["architecture"]["fields"].update(layers=True), "must be int"),
             (lambda h: h["architecture"]["fields"].update(layers=3), "is damaged: array"),
-            (lambda h: h["architecture"]["fields"].update(width=-1), "width=-1: a network needs"),
+            (lambda h: h["architecture"]["fields"].update(width=-1), "width=-1: a whole number"),
             (lambda h: h["architecture"]["fields"].update(base="cauchy"), "'cauchy' is unknown"),
             (lambda h: h["columns"]["scale"].pop(), "preprocessing is damaged"),
             (lambda h: h.update(columns=3), "damaged"),

@@ -1,5 +1,6 @@
 """The training loop: deterministic, resumable to the bit, rolled back where a loss is not finite."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -240,6 +241,19 @@ def test_jitter_widens_what_is_learnt():
     assert -np.log(4) - 0.7 < -fitted.best_loss < -np.log(4) + 0.35
 
 
+class Bare(eqx.Module):
+    """Nothing that the default loss could use."""
+
+    weight: jax.Array
+
+
+class Keyless(Bare):
+    """A density that takes no key."""
+
+    def log_prob(self, x, condition=None):
+        return -jnp.square(x - self.weight).sum(1)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -265,6 +279,19 @@ def test_jitter_widens_what_is_learnt():
             lambda: pf.fit(model(), X, key=KEY, loss=lambda *a: negative_log_prob(*a).sum()),
             r"shape \(\) for 128 rows: one number a row",
         ),
+        (lambda: pf.fit(model(), X, key=0), r"key=0: a key was expected, such as jax\.random"),
+        (lambda: model().sample(7), "key=7: a key was expected"),
+        (lambda: pf.fit(model(), X[:, 0], key=KEY), r"x has shape \(300,\)"),
+        (lambda: pf.fit(TINY.build(2, 1, key=KEY), X, key=KEY), "needs a condition of shape"),
+        (lambda: pf.fit(Bare(jnp.ones(2)), X, key=KEY), "Bare has no log_prob"),
+        (lambda: pf.fit(Keyless(jnp.ones(2)), X, key=KEY), "Keyless.log_prob must take .* 'key'"),
+        (
+            lambda: pf.fit(model(), np.ma.masked_array(X, mask=X > 2), key=KEY),
+            "values that are not finite",
+        ),
+        (lambda: TINY.build(2.5, key=KEY), r"event shape \(2\.5,\): every size must be a whole"),
+        (lambda: replace(TINY, layers=2.5).build(2, key=KEY), "layers=2.5: a whole number"),
+        (lambda: replace(TINY, width="a").build(2, key=KEY), "width='a': a whole number"),
         (lambda: pf.Training(validation=1.0), "validation=1.0"),
         (lambda: pf.Training(weight_decay=-1.0), "weight_decay=-1.0"),
     ],

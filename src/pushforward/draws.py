@@ -9,11 +9,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
+from pushforward.errors import InputError
 from pushforward.rows import Shape
 
 
+def check_key(key: Any) -> None:
+    """Raises `InputError` for what is no key, such as the number that one is made of."""
+    if not isinstance(key, (jax.Array, np.ndarray)):
+        raise InputError(f"key={key!r}: a key was expected, such as jax.random.key(0)")
+
+
 def spawn(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
-    """`n` independent keys of the same kind."""
+    """`n` independent keys of the same kind. Raises `InputError` for what is no key."""
+    check_key(key)
     words = jax.random.key_data(key).shape[-1]
 
     def draw(seed: list[int]) -> np.ndarray:

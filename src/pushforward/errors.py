@@ -1,4 +1,7 @@
-"""The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end."""
+"""The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end. And the check
+of numbers that count things, which any part may need."""
+
+from numbers import Integral
 
 
 class InputError(ValueError):
@@ -68,3 +71,19 @@ class SolveError(ArithmeticError):
     def __init__(self, message: str, time: float, step: float):
         super().__init__(message)
         self.time, self.step = time, step
+
+
+def check_count(name: str, value: object, least: int = 1) -> None:
+    """Raises `InputError` for what is not a whole number of at least `least`.
+
+    ```python
+    >>> check_count("layers", 2.5)
+    Traceback (most recent call last):
+    ...
+    pushforward.errors.InputError: layers=2.5: a whole number of at least 1 is needed
+
+    ```
+    """
+    whole = isinstance(value, Integral) and not isinstance(value, bool)
+    if not whole or value < least:  # type: ignore[operator]
+        raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")

@@ -1,9 +1,11 @@
 """One batch axis for every leaf: checking, broadcasting and flattening of leading axes, done once."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
+from numbers import Integral
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,10 +21,10 @@ def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:
     """A shape from a size or a shape: ``8 -> (8,)``, ``(3, 4) -> (3, 4)``, ``None -> None``."""
     if size is None:
         return None
-    shape = (int(size),) if isinstance(size, int) else tuple(int(s) for s in size)
-    if any(s < 1 for s in shape):
-        raise InputError(f"{what} shape {shape}: every size must be at least 1")
-    return shape
+    sizes = tuple(size) if isinstance(size, Iterable) else (size,)
+    if not all(isinstance(s, Integral) and s >= 1 for s in sizes):
+        raise InputError(f"{what} shape {sizes}: every size must be a whole number of at least 1")
+    return tuple(int(s) for s in sizes)
 
 
 def as_float(value: ArrayLike) -> Array:
@@ -33,6 +35,13 @@ def as_float(value: ArrayLike) -> Array:
             raise InputError(f"a real array was expected, not one of type {array.dtype}")
         array = array.astype(jnp.zeros(()).dtype)
     return array
+
+
+def unmasked(values: Any) -> Any:
+    """What a masked array masks as NaN, which is how missing entries are written; all else as it is."""
+    if not np.ma.isMaskedArray(values) or not np.ma.is_masked(values):
+        return values
+    return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
 
 
 def precision_of(model: object, *arrays: Array) -> jnp.dtype:

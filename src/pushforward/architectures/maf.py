@@ -70,4 +70,4 @@ class MAF:
             after += [BatchNorm(d)] if self.batch_norm else []
             return Chain([made, Reverse(d), *after])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)

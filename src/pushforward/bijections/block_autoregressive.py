@@ -14,7 +14,7 @@ from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.planar import condition_size
 from pushforward.bijections.transformers.tails import bounded
 from pushforward.draws import normal, spawn, uniform
-from pushforward.errors import InputError
+from pushforward.errors import check_count
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
 
@@ -69,8 +69,8 @@ class BlockAutoregressive(AbstractBijection):
         *,
         key: PRNGKeyArray,
     ):
-        if units < 1 or depth < 1:
-            raise InputError(f"units={units}, depth={depth}: at least 1 of each is needed")
+        check_count("units", units)
+        check_count("depth", depth)
         sizes = [1, *[units] * depth, 1]
         keys = spawn(key, 3 * depth + 4)
         lower, log_blocks, biases = [], [], []

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.remat import check_remat, run_chain, run_stack
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import stacked
 from pushforward.rows import Shape
 
@@ -105,8 +105,7 @@ class Stack(AbstractBijection):
         key: PRNGKeyArray,
         remat: str = "none",
     ):
-        if layers < 1:
-            raise InputError(f"layers={layers}: at least 1 layer is needed")
+        check_count("layers", layers)
         self.remat = check_remat(remat)
         self.layer = stacked(make, layers, key)
         self.layers = layers

@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.draws import normal
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
 
 
@@ -41,8 +41,7 @@ class Householder(AbstractBijection):
 
     def __init__(self, d: int, reflections: int | None = None, *, key: PRNGKeyArray):
         count = d if reflections is None else reflections
-        if count < 1:
-            raise InputError(f"reflections={count}: at least 1 reflection is needed")
+        check_count("reflections", count)
         self.vectors = normal(key, (count, d))
         self.event_shape, self.condition_shape = (d,), None
 

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import certified
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.networks.lipschitz import LipschitzMLP, NetworkJacobian, series_tail
 from pushforward.rows import Shape, kept_whole
 
@@ -82,8 +82,8 @@ class Residual(AbstractBijection):
         if log_det not in METHODS:
             raise InputError(f"log_det={log_det!r} is unknown; known: {', '.join(METHODS)}")
         terms = (10 if log_det == "truncated" else 2) if terms is None else terms
-        if terms < 1 or probes < 1:
-            raise InputError(f"terms={terms}, probes={probes}: at least 1 of each is needed")
+        check_count("terms", terms)
+        check_count("probes", probes)
         self.network, self.log_det, self.terms, self.probes = network, log_det, terms, probes
         self.event_shape, self.condition_shape = (network.last.shape[0],), condition_shape
 

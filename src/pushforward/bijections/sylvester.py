@@ -10,7 +10,7 @@ from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import reflected
 from pushforward.bijections.planar import condition_size, flat
 from pushforward.draws import normal, spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape
 
@@ -75,10 +75,8 @@ class Sylvester(AbstractBijection):
     ):
         if kind not in KINDS:
             raise InputError(f"kind={kind!r} is unknown; known: {', '.join(KINDS)}")
-        if units < 1 or reflections < 1:
-            raise InputError(
-                f"units={units}, reflections={reflections}: at least 1 of each is needed"
-            )
+        check_count("units", units)
+        check_count("reflections", reflections)
         m = d if kind == "triangular" else min(units, d)
         keys = spawn(key, 7)
         shape = {"orthogonal": (d, m), "householder": (reflections, d), "triangular": (0, 0)}[kind]

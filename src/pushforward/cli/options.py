@@ -16,6 +16,7 @@ from pushforward.errors import InputError
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
+    from pushforward.estimators.table_model import TableModel
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
@@ -37,6 +38,22 @@ TableOutput = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+SOLVER = {"method": str, "steps": int, "rtol": float, "atol": float, "max_steps": int}
+SolverOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--solver",
+        metavar="KEY=VALUE",
+        help=f"How a continuous flow is solved, in place of what it was fitted with: {', '.join(SOLVER)}. Repeatable.",
+    ),
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        metavar="W",
+        help="Press the condition by this weight, of a flow fitted with drop_condition; 0 is the fitted density.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="The source of all randomness."),
@@ -77,16 +94,41 @@ def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architectu
     types = typing.get_type_hints(kind)
     chosen: dict[str, Any] = {}
     for setting in settings:
-        key, equals, text = (part.strip() for part in setting.partition("="))
-        if not equals:
-            raise InputError(f"--set {setting}: key=value is expected")
+        key, text = _pair("--set", setting, chosen)
         if key not in defaults:
             options = ", ".join(f"{option}={value}" for option, value in defaults.items())
             raise InputError(f"--set {setting}: {name} has no {key!r}; it has {options}")
-        if key in chosen:
-            raise InputError(f"--set {setting}: {key} is set twice")
-        chosen[key] = _value(setting, text, types[key])
+        chosen[key] = _value(f"--set {setting}", text, types[key])
     return kind(**chosen)
+
+
+def solved_anew(
+    model: "TableModel", path: Path, solver: Sequence[str] | None, guidance: float | None
+) -> "TableModel":
+    """The model as `--solver` and `--guidance` change it."""
+    from pushforward.fields import with_guidance
+    from pushforward.ode import with_solver
+
+    chosen: dict[str, Any] = {}
+    for setting in solver or ():
+        key, text = _pair("--solver", setting, chosen)
+        if key not in SOLVER:
+            raise InputError(f"--solver {setting}: known are {', '.join(SOLVER)}")
+        chosen[key] = _value(f"--solver {setting}", text, SOLVER[key])
+    try:
+        model = with_solver(model, **chosen) if chosen else model
+        return model if guidance is None else with_guidance(model, guidance)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+
+
+def _pair(option: str, setting: str, chosen: dict[str, Any]) -> tuple[str, str]:
+    key, equals, text = (part.strip() for part in setting.partition("="))
+    if not equals:
+        raise InputError(f"{option} {setting}: key=value is expected")
+    if key in chosen:
+        raise InputError(f"{option} {setting}: {key} is set twice")
+    return key, text
 
 
 def architecture_defaults(kind: type[Any]) -> dict[str, str]:
@@ -101,40 +143,40 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(setting: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...]:
+def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...]:
     if typing.get_origin(kind) is tuple:
         try:
             return tuple(int(part) for part in text.split(",") if text != "none")
         except ValueError:
             raise InputError(
-                f"--set {setting}: whole numbers with commas between are expected, such as 2,0,1"
+                f"{where}: whole numbers with commas between are expected, such as 2,0,1"
             ) from None
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in words:
-            raise InputError(f"--set {setting}: true or false is expected")
+            raise InputError(f"{where}: true or false is expected")
         return words[text.lower()]
     if kind is int:
         try:
             return int(text)
         except ValueError:
-            raise InputError(f"--set {setting}: a whole number is expected") from None
+            raise InputError(f"{where}: a whole number is expected") from None
     if kind is float:
         try:
             number = float(text)
         except ValueError:
             number = math.nan
         if not math.isfinite(number):
-            raise InputError(f"--set {setting}: a number is expected")
+            raise InputError(f"{where}: a number is expected")
         return number
     if typing.get_origin(kind) is typing.Literal:
         if text not in typing.get_args(kind):
             known = ", ".join(typing.get_args(kind))
-            raise InputError(f"--set {setting}: known are {known}")
+            raise InputError(f"{where}: known are {known}")
         return text
     if kind is str:
         return text
-    raise InputError(f"--set {setting}: cannot be set from the command line ({kind})")
+    raise InputError(f"{where}: cannot be set from the command line ({kind})")
 
 
 def check_model_output(target: Path, force: bool) -> None:

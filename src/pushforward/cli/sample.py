@@ -5,7 +5,17 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pushforward.cli.options import Force, Model, Quiet, Seed, TableOutput, refuse_same_file
+from pushforward.cli.options import (
+    Force,
+    Guidance,
+    Model,
+    Quiet,
+    Seed,
+    SolverOption,
+    TableOutput,
+    refuse_same_file,
+    solved_anew,
+)
 from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.errors import InputError
 
@@ -27,6 +37,8 @@ def sample(
             metavar="FILE", help="The rows to condition on, for a conditional model; - for stdin."
         ),
     ] = None,
+    solver: SolverOption = None,
+    guidance: Guidance = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,6 +54,7 @@ def sample(
     \b
       pushforward sample m.safetensors -n 1000 -o draws.csv
       pushforward sample m.safetensors -n 100 --given hours.csv -o draws.parquet
+      pushforward sample flow_matching.safetensors -n 1000 --solver method=midpoint --solver steps=8
     """
     if n < 1:
         raise InputError(f"-n {n}: at least 1 draw is needed")
@@ -52,7 +65,7 @@ def sample(
 
     check_output(output, force)
     refuse_same_file(output, model, *([] if given is None else [given]))
-    fitted = load_table_model(model)
+    fitted = solved_anew(load_table_model(model), model, solver, guidance)
     names, integer, rows, condition = fitted.columns.names, fitted.columns.lattice, n, None
     if fitted.given is not None:
         wanted = fitted.given.names

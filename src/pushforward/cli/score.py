@@ -1,6 +1,16 @@
 """`pushforward score`: the log density of every row of a table, as a stream."""
 
-from pushforward.cli.options import Data, Force, Model, Quiet, TableOutput, refuse_same_file
+from pushforward.cli.options import (
+    Data,
+    Force,
+    Guidance,
+    Model,
+    Quiet,
+    SolverOption,
+    TableOutput,
+    refuse_same_file,
+    solved_anew,
+)
 from pushforward.cli.progress import Meter, on_terminal, say
 
 ROWS = 65536
@@ -11,6 +21,8 @@ def score(
     model: Model,
     data: Data,
     output: TableOutput = "-",
+    solver: SolverOption = None,
+    guidance: Guidance = None,
     force: Force = False,
     quiet: Quiet = False,
 ) -> None:
@@ -31,7 +43,7 @@ def score(
 
     check_output(output, force)
     refuse_same_file(output, model, data)
-    fitted = load_table_model(model)
+    fitted = solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
     given_names = () if fitted.given is None else fitted.given.names
     reader = open_blocks(data, (*fitted.columns.names, *given_names), ROWS, by_position=True)

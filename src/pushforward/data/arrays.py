@@ -41,7 +41,7 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
     numeric = [name for name in available if _is_number(schema[name])]
     text = {name: f"type {schema[name]}" for name in names if name not in numeric}
     if text:
-        raise not_numeric(where, text, numeric)
+        raise not_numeric(where, text, numeric, columns is None)
     if not names or total == 0:
         raise InputError(f"{where}: has no rows")
     step = rows_at_once(len(names))
@@ -147,7 +147,7 @@ def open_npz(
         text = {name: kind for name, kind in text.items() if name in names}
         if text:
             numeric = [name for name, member in members.items() if member.dtype.kind in "biuf"]
-            raise not_numeric(where, text, numeric)
+            raise not_numeric(where, text, numeric, columns is None)
         parts, named, select = [members[name] for name in names], True, list(range(len(indices)))
     else:
         member = members[key]

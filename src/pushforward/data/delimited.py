@@ -68,7 +68,7 @@ def open_delimited(
     text = {names[i]: _example(sample, i) for i in indices if kinds[i] == "text"}
     if text:
         numeric = [n for n, kind in zip(names, kinds, strict=True) if kind != "text" and n]
-        raise not_numeric(where, text, numeric)
+        raise not_numeric(where, text, numeric, columns is None)
     if not start[header_bytes:].strip(b"\r\n"):
         if start[:header_bytes].rstrip(b"\r\n").count(b"\r"):
             raise InputError(f"{where}: its lines end in CR alone; save it with LF or CR LF")
@@ -199,7 +199,7 @@ class _Parser:
             out.append(numbers)
         if text:
             rest = [self.names[i] for i in self.indices if self.names[i] not in text]
-            raise not_numeric(self.where, text, rest)
+            raise not_numeric(self.where, text, rest, len(self.indices) == width)
         return np.array(out, dtype=np.float64).reshape(-1, len(self.indices))
 
 

@@ -136,13 +136,16 @@ def unknown_columns(unknown: Sequence[str], available: Sequence[str], where: str
     return f"{where}: no {noun} {quoted(unknown)}{hint}; it holds {quoted(available)}"
 
 
-def not_numeric(where: str, text: dict[str, str], numeric: Sequence[str]) -> InputError:
+def not_numeric(
+    where: str, text: dict[str, str], numeric: Sequence[str], suggest: bool
+) -> InputError:
     """The error for columns that are not numbers.
 
     Args:
         where: the file.
         text: what each such column holds instead, such as ``row 1: 'red'`` or a type.
-        numeric: the numeric columns, to suggest.
+        numeric: the numeric columns.
+        suggest: whether to suggest the option that takes them: not where columns have been chosen already.
     """
     first, example = next(iter(text.items()))
     which = f"column '{first}' is not numeric ({example})"
@@ -150,6 +153,8 @@ def not_numeric(where: str, text: dict[str, str], numeric: Sequence[str]) -> Inp
         which += f", nor {'is' if len(text) == 2 else 'are'} {quoted(list(text)[1:], 5)}"
     if not numeric:
         return InputError(f"{where}: {which}; no column is numeric")
+    if not suggest:
+        return InputError(f"{where}: {which}; numeric: {quoted(numeric)}")
     return InputError(f"{where}: {which}; choose numeric columns: {columns_option(numeric)}")
 
 

@@ -8,6 +8,7 @@ import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections.continuous import rows_only
+from pushforward.draws import check_key
 from pushforward.rows import Shape, broadcast_rows, condition_rows, settled
 
 
@@ -84,9 +85,9 @@ class AbstractDistribution(eqx.Module):
         return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
 
     def sample(
-        self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
+        self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
     ) -> Array:
-        """Draws of shape `(*shape, *batch of the condition, *event)`.
+        """Draws of shape `(*shape, *batch of the condition, *event)`; a number n is the shape `(n,)`.
 
         Those of `sample_and_log_prob` with the same key; of a continuous flow within its tolerance, as its draws alone
         are solved for, without their log-densities.
@@ -94,13 +95,16 @@ class AbstractDistribution(eqx.Module):
         return rows_only(self).sample_and_log_prob(key, shape, condition)[0]
 
     def sample_and_log_prob(
-        self, key: PRNGKeyArray, shape: Shape = (), condition: ArrayLike | None = None
+        self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
     ) -> tuple[Array, Array]:
         """Draws as in `sample`, with their log-densities in nats from the same pass.
 
-        Raises `ConvergenceError` where a numeric inverse does not reach its target; under `jit` such draws are NaN.
+        Raises `InputError` for a key that is none or a condition that does not fit, `ConvergenceError` where a numeric
+        inverse does not reach its target; under `jit` such draws are NaN.
         """
-        conditions, batch = condition_rows(condition, self.condition_shape, tuple(shape))
+        check_key(key)
+        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        conditions, batch = condition_rows(condition, self.condition_shape, shape)
         x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
 

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.draws import normal
-from pushforward.errors import InputError
+from pushforward.errors import check_count
 from pushforward.rows import Shape, as_shape
 
 
@@ -43,8 +43,7 @@ class GaussianMixture(AbstractDistribution):
     condition_shape: None = eqx.field(static=True)
 
     def __init__(self, event: int | Shape, components: int = 8, *, key: PRNGKeyArray):
-        if components < 1:
-            raise InputError(f"components={components}: at least 1 component is needed")
+        check_count("components", components)
         self.event_shape = as_shape(event) or ()
         self.condition_shape = None
         self.logits = jnp.zeros(components)

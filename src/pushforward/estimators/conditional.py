@@ -1,6 +1,7 @@
 """The density of targets given features, as a scikit-learn estimator."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from copy import copy
 from os import PathLike
 from typing import Any, Self
 
@@ -11,6 +12,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pushforward.architectures import Architecture
 from pushforward.data.source import check_finite, quoted, stand_in_names
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
@@ -20,8 +22,8 @@ from pushforward.estimators.shared import (
     frame_kind,
     names_in,
     notes_of,
+    readable,
     real_names,
-    refuse_dates,
     refuse_text,
     seed_from,
     with_notes,
@@ -198,6 +200,19 @@ class ConditionalFlowDensity(BaseEstimator):
         ndim = notes_of(self.model_).get("target_ndim", min(draws.shape[1], 2))
         return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
 
+    def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
+        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
+
+        Arguments:
+            change: from the flow to the new one.
+
+        Raises `NotFittedError` before `fit`.
+        """
+        check_is_fitted(self)
+        changed = copy(self)
+        changed.model_ = self.model_.with_flow(change)
+        return changed
+
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted density to a safetensors file.
 
@@ -256,7 +271,7 @@ def _checked_targets(
     y: Any, given: np.ndarray, names: tuple[str, ...] | None
 ) -> tuple[np.ndarray, int]:
     """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
-    refuse_dates(y, "y")
+    y = readable(y, "y")
     try:
         values = check_array(
             y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y"

@@ -1,5 +1,7 @@
 """The density of a table's rows, as a scikit-learn estimator."""
 
+from collections.abc import Callable
+from copy import copy
 from os import PathLike
 from typing import Any, Self
 
@@ -8,6 +10,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
@@ -153,6 +156,19 @@ class FlowDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))
         return as_frame(draws, names_in(self), notes_of(self.model_).get("frame"))
+
+    def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
+        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
+
+        Arguments:
+            change: from the flow to the new one.
+
+        Raises `NotFittedError` before `fit`.
+        """
+        check_is_fitted(self)
+        changed = copy(self)
+        changed.model_ = self.model_.with_flow(change)
+        return changed
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the fitted density to a safetensors file.

@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.estimators.shared import print_some, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
@@ -30,7 +30,9 @@ from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
-from pushforward.training.settings import check_count
+
+STEPS = 700
+"""Of a stage, if the user does not say how to train."""
 
 
 class NeuralODERegressor(BaseEstimator):
@@ -60,7 +62,7 @@ class NeuralODERegressor(BaseEstimator):
             observations (the Bayesian bootstrap); the spread of their trajectories is the uncertainty.
         solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
             predictions, whose times may be far apart, are solved to its tolerances in any case.
-        training: how to train, of each stage; default `Training()`.
+        training: how to train, of each stage; default `Training(max_steps=700)`.
         random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
         verbose: whether to write lines on a stage's progress to stderr, at most twenty; default False.
 
@@ -334,7 +336,7 @@ class NeuralODERegressor(BaseEstimator):
         for name in ("width", "depth", "ensemble"):
             check_count(name, getattr(self, name))
         solver = Solver(rtol=1e-4, atol=1e-4) if self.solver is None else self.solver
-        training = Training() if self.training is None else self.training
+        training = Training(max_steps=STEPS) if self.training is None else self.training
         return Plan(self.segments, self.continuity, self.starts, solver, training)
 
     def _solver(self) -> Solver:

@@ -15,10 +15,10 @@ from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import validate_data
 
 from pushforward.data.source import check_finite, not_numeric, stand_in_names
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.estimators.table_model import TableModel
+from pushforward.rows import unmasked
 from pushforward.training import Epoch, Training
-from pushforward.training.settings import check_count
 
 # Lines that tell of a fit whose epochs are short.
 LINES = 20
@@ -33,7 +33,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
-    refuse_dates(X, "X")
+    X = readable(X, "X")
     try:
         # Cells are checked below, where the message can name row and column.
         values = validate_data(
@@ -83,11 +83,24 @@ def _with_names(table: Any) -> Any:
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 
 
-def refuse_dates(table: Any, where: str) -> None:
-    """Raise an `InputError` for dates and spans of time: as numbers they would be counts of some unit."""
+def readable(table: Any, where: str) -> Any:
+    """The table, what an array masks as NaN.
+
+    Raises `InputError` for a lazy frame, columns of one name, and for dates and spans of time: as numbers they would be
+    counts of some unit.
+    """
+    if hasattr(table, "collect_schema") and hasattr(table, "collect"):
+        raise InputError(f"{where}: a lazy frame has no rows yet; give {where}.collect()")
     if frame_kind(table) is None:
+        table = unmasked(table)
         columns = {} if getattr(table, "dtype", None) is None else {"": table}
     else:
+        names = list(map(str, table.columns))
+        twice = [name for name in names if names.count(name) > 1]
+        if twice:
+            raise InputError(
+                f"{where}: the column name '{twice[0]}' occurs more than once; rename one of them"
+            )
         columns = {str(name): table[name][:1] for name in table.columns}
     for name, column in columns.items():
         if np.asarray(column).dtype.kind in "mM":
@@ -95,6 +108,7 @@ def refuse_dates(table: Any, where: str) -> None:
             raise InputError(
                 f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
             )
+    return table
 
 
 def refuse_text(frame: Any, where: str) -> None:
@@ -110,7 +124,7 @@ def refuse_text(frame: Any, where: str) -> None:
         else:
             numeric.append(str(name))
     if text:
-        raise not_numeric(where, text, numeric)
+        raise not_numeric(where, text, numeric, suggest=False)
 
 
 def names_in(estimator: Any) -> tuple[str, ...] | None:

@@ -1,7 +1,7 @@
 """A fitted density for a table, in the table's own units."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import equinox as eqx
@@ -48,6 +48,15 @@ class TableModel:
     precision: int = 32
     summary: dict[str, Any] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
+
+    def with_flow(self, change: Callable[[Flow], Flow]) -> "TableModel":
+        """The same density with a changed flow: another solver (`ode.with_solver`), another weight of guidance
+        (`fields.with_guidance`). A file can hold only the flow that the architecture builds.
+
+        Arguments:
+            change: from the flow to the new one.
+        """
+        return replace(self, flow=change(self.flow))
 
     def log_prob(
         self, values: Float[np.ndarray, "n d"], given: Float[np.ndarray, "n c"] | None = None

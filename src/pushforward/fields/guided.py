@@ -1,6 +1,7 @@
 """Classifier-free guidance."""
 
 import math
+from numbers import Real
 from typing import Any
 
 import equinox as eqx
@@ -80,7 +81,8 @@ def with_guidance(model: Any, weight: float) -> Any:
     """The same model, its guided fields at another weight.
 
     Arguments:
-        model: a flow, or anything that holds guided fields.
+        model: a flow, or anything that holds guided fields; or what has such a flow: a fitted estimator, a
+            `TableModel`.
         weight: 0 for the conditional density itself; above, samples are more typical of their condition.
 
     Raises `InputError` for a weight below -1, or a model that was not trained for guidance.
@@ -94,10 +96,12 @@ def with_guidance(model: Any, weight: float) -> Any:
 
     ```
     """
-    if not -1 <= weight < math.inf:
+    if not (isinstance(weight, Real) and -1 <= weight < math.inf):
         raise InputError(
-            f"weight={weight}: a finite number of at least -1 was expected (-1 leaves the condition out)"
+            f"weight={weight!r}: a finite number of at least -1 was expected (-1 leaves the condition out)"
         )
+    if hasattr(model, "with_flow"):
+        return model.with_flow(lambda flow: with_guidance(flow, weight))
 
     def is_guided(node: Any) -> bool:
         return isinstance(node, GuidedField)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape, as_shape
@@ -59,8 +59,7 @@ class PlanarField(AbstractField):
         condition: int | Shape | None = None,
         key: PRNGKeyArray,
     ):
-        if width < 1:
-            raise InputError(f"width={width}: at least 1 planar field is needed")
+        check_count("width", width)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
         size = 0 if self.condition_shape is None else 1
         for axis in self.condition_shape or ():

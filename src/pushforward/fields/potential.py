@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape, as_shape
@@ -58,8 +58,8 @@ class PotentialField(AbstractField):
         condition: int | Shape | None = None,
         key: PRNGKeyArray,
     ):
-        if width < 1 or rank < 1:
-            raise InputError(f"width={width}, rank={rank}: both must be at least 1")
+        check_count("width", width)
+        check_count("rank", rank)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
         size = 0 if self.condition_shape is None else 1
         for axis in self.condition_shape or ():

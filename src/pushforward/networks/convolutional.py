@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import activation_named, stacked, uniform_weights
 
 EPS = 1e-5
@@ -107,8 +107,8 @@ class Conv(eqx.Module):
     ):
         if size < 1 or size % 2 == 0:
             raise InputError(f"size={size}: an odd number of pixels was expected")
-        if inputs < 1 or out < 1:
-            raise InputError(f"inputs={inputs}, out={out}: at least one channel each is needed")
+        check_count("inputs", inputs)
+        check_count("out", out)
         kernel_key, clock_key = spawn(key, 2)
         fan_in = size * size * (inputs + time)
         self.kernel = scale * uniform_weights(kernel_key, (size, size, inputs, out), fan_in)
@@ -276,8 +276,7 @@ class ResidualBlocks(eqx.Module):
         last_scale: float = 1.0,
         key: PRNGKeyArray,
     ):
-        if count < 1:
-            raise InputError(f"count={count}: at least one block is needed")
+        check_count("count", count)
 
         def made(key: PRNGKeyArray) -> ConvBlock:
             return ConvBlock(

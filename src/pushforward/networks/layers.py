@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.draws import spawn, uniform
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 M = TypeVar("M")
 
@@ -34,8 +34,7 @@ def check_network(width: int, depth: int, activation: str, dropout: float) -> No
     """Raises `InputError` where no network of these sizes exists."""
     activation_named(activation)
     for name, value in (("width", width), ("depth", depth)):
-        if value < 1:
-            raise InputError(f"{name}={value}: a network needs a {name} of at least 1")
+        check_count(name, value)
     if not 0 <= dropout < 1:
         raise InputError(f"dropout={dropout}: a share at least 0 and below 1 was expected")
 

@@ -1,7 +1,6 @@
 """What `solve` is given: names become what they name, and what makes no sense is refused in one line."""
 
 import warnings
-from numbers import Integral
 from typing import Any
 
 import equinox as eqx
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
@@ -52,8 +51,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
     if name not in CONTROLS:
         raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
     if control.steps is not None:
-        if not isinstance(control.steps, Integral) or control.steps < 1:
-            raise InputError(f"steps={control.steps}: a whole number of at least 1 step is needed")
+        check_count("steps", control.steps)
     else:
         if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
             raise InputError(
@@ -72,8 +70,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
                 "this method has no error estimate: give steps=N, or take one of "
                 + ", ".join(k for k, v in METHODS.items() if v.error is not None)
             )
-    if control.max_steps < 1:
-        raise InputError(f"max_steps={control.max_steps}: at least 1 is needed")
+    check_count("max_steps", control.max_steps)
     if control.per_row:
         sizes = {leaf.shape[:1] for leaf in leaves}
         if len(sizes) > 1 or () in sizes:

@@ -1,6 +1,7 @@
 """How an equation that a model holds is solved."""
 
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -39,7 +40,8 @@ def with_solver(model: Any, **changes: Any) -> Any:
     """The same model, its equations solved in another way: continuous maps, ODE layers, all that has a `Solver`.
 
     Arguments:
-        model: a module, a pytree of modules: whatever holds modules with a field `solver` of type `Solver`.
+        model: a module, a pytree of modules: whatever holds modules with a field `solver` of type `Solver`; or what has
+            such a flow: a fitted estimator, a `TableModel`.
         changes: fields of `Solver`: `rtol`, `atol`, `method`, `steps`, `adjoint`, `max_steps`.
 
     Raises `InputError` for other names, or a model that solves no equation.
@@ -57,6 +59,8 @@ def with_solver(model: Any, **changes: Any) -> Any:
     unknown = sorted(set(changes) - set(known))
     if unknown:
         raise InputError(f"{unknown[0]!r} is no field of Solver; known: {', '.join(known)}")
+    if hasattr(model, "with_flow"):
+        return model.with_flow(partial(with_solver, **changes))
     if not any(map(_solves, jax.tree.leaves(model, is_leaf=_solves))):
         raise InputError("the model holds no continuous map, no ODE layer, nothing with a solver")
 

@@ -1,6 +1,11 @@
 """Explicit Runge-Kutta methods as data."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
+
+from pushforward.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -13,6 +18,9 @@ class Tableau:
         b: weights of the solution.
         error: weights of the error estimate, the solution's less the embedded one's; None for a method without one,
             which takes fixed steps only.
+
+    Raises `InputError` for numbers that are no explicit method: rows that do not grow by one, weights that are not one
+    a stage, or do not sum to 1 (those of the error: to 0).
 
     ```python
     >>> from pushforward.ode import METHODS
@@ -27,6 +35,22 @@ class Tableau:
     b: tuple[float, ...]
     error: tuple[float, ...] | None = None
 
+    def __post_init__(self):
+        # A tableau is a static argument of compiled programs, so it is made of tuples whatever was given.
+        if not isinstance(self.a, Iterable):
+            raise InputError(f"a={self.a!r}: one row of numbers a stage was expected")
+        object.__setattr__(self, "a", tuple(_numbers("a", row) for row in self.a))
+        object.__setattr__(self, "b", _numbers("b", self.b))
+        stages = len(self.a)
+        if [len(row) for row in self.a] != list(range(stages)):
+            raise InputError(
+                f"a has rows of {[len(row) for row in self.a]} numbers: an explicit method's have 0, 1, 2, ..."
+            )
+        _check_weights("b", self.b, stages, 1)
+        if self.error is not None:
+            object.__setattr__(self, "error", _numbers("error", self.error))
+            _check_weights("error", self.error, stages, 0)
+
     @property
     def c(self) -> tuple[float, ...]:
         """The nodes: where in the step each stage is evaluated."""
@@ -36,6 +60,24 @@ class Tableau:
     def reuses_last(self) -> bool:
         """Whether the last stage is the next step's first ("first same as last")."""
         return self.b[-1] == 0.0 and self.a[-1] == self.b[:-1]
+
+
+def _numbers(name: str, row: Any) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in row)
+    except (TypeError, ValueError):
+        raise InputError(f"{name}: {row!r} is no row of numbers") from None
+
+
+def _check_weights(name: str, weights: tuple[float, ...], stages: int, total: int) -> None:
+    if len(weights) != stages:
+        raise InputError(f"{name} has {len(weights)} weights: {stages} were expected, one a stage")
+    if not abs(math.fsum(weights) - total) < SUMS:
+        raise InputError(f"{name} sums to {math.fsum(weights):.12g}: {total} was expected")
+
+
+SUMS = 1e-9
+"""What published coefficients may leave of their sums."""
 
 
 # fmt: off

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections import AbstractBijection, Chain, Continuous, Stack
@@ -34,7 +35,7 @@ class FlowMatching:
         drop_condition: share of rows trained without their condition, for guidance; default 0.
 
     Raises `InputError` for unknown names or a share out of range; when called, for a model without a continuous map
-    or with several.
+    or with several; in a fit, for a share of conditions to drop where the field cannot do without its condition.
 
     Sources: Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003; Tong et al. 2024, arXiv
     2302.00482.
@@ -64,17 +65,27 @@ class FlowMatching:
         if not 0 <= self.drop_condition < 1:
             raise InputError(f"drop_condition={self.drop_condition}: a share in [0, 1) is expected")
 
+    def check(self, model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
+        """Refuse a model and a share of dropped conditions that do not belong together."""
+        if condition is None:
+            return
+        guided = isinstance(self._parts(model)[0].field, GuidedField)
+        if self.drop_condition and not guided:
+            raise InputError(
+                f"drop_condition={self.drop_condition}: the model's field cannot do without its condition; build it by "
+                f"architectures.FlowMatching(drop_condition={self.drop_condition})"
+            )
+        if guided and not self.drop_condition:
+            raise InputError(
+                "the model was built for guidance (drop_condition above 0), and would learn nothing of the data "
+                "without condition: give the loss a drop_condition too"
+            )
+
     def __call__(
         self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         """The loss of each row; `x (n, d)`, `condition (n, *condition)` or None."""
-        if not isinstance(model, Flow):
-            raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
-        inner, outer = _split(model.bijection)
-        if inner.time != 1.0 or inner.log_time is not None or inner.steer:
-            raise InputError(
-                "flow matching needs a continuous map of time 1, not trained and without steer"
-            )
+        inner, outer = self._parts(model)
         n, training = len(x), key is not None
         keys = jax.random.split(jax.random.key(0) if key is None else key, 4)
         for bijection in outer[::-1]:
@@ -87,12 +98,23 @@ class FlowMatching:
         field, when = inner.field, t[:, None]
         if condition is None:
             moved = field(when, between)
-        elif training and self.drop_condition and isinstance(field, GuidedField):
+        elif training and isinstance(field, GuidedField):
             kept = jax.random.bernoulli(keys[3], 1 - self.drop_condition, (n,)).astype(x.dtype)
             moved = field.told(when, between, condition, kept)[0]
         else:
             moved = field(when, between, condition)
         return jnp.square(moved - velocity).mean(1)
+
+    @staticmethod
+    def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
+        if not isinstance(model, Flow):
+            raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
+        inner, outer = _split(model.bijection)
+        if inner.time != 1.0 or inner.log_time is not None or inner.steer:
+            raise InputError(
+                "flow matching needs a continuous map of time 1, not trained and without steer"
+            )
+        return inner, outer
 
 
 def _split(bijection: AbstractBijection) -> tuple[Continuous, list[AbstractBijection]]:

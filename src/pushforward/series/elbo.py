@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.series.latent_ode import LatentODE, check_order
 from pushforward.series.observations import Observations
 
@@ -48,8 +48,7 @@ class NegativeELBO:
     def __post_init__(self):
         if not 0 <= self.kl < float("inf"):
             raise InputError(f"kl={self.kl}: a finite weight of at least 0 was expected")
-        if self.samples < 1:
-            raise InputError(f"samples={self.samples}: at least 1 is needed")
+        check_count("samples", self.samples)
         if not 0 <= self.hide < 1:
             raise InputError(f"hide={self.hide}: a share at least 0 and below 1 was expected")
 

@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from pushforward import ode
 from pushforward.draws import spawn
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
 from pushforward.series.observations import Observations, checked_times
@@ -90,8 +90,7 @@ class LatentODE(eqx.Module):
         key: PRNGKeyArray,
     ):
         for name, value in (("d", d), ("latent", latent), ("memory", memory), ("knots", knots)):
-            if value < 1:
-                raise InputError(f"{name}={value}: at least 1 is needed")
+            check_count(name, value)
         first, last = (float(t) for t in span)
         if not (math.isfinite(first) and math.isfinite(last) and first < last):
             raise InputError(f"span={span}: two finite times, the earlier first, were expected")

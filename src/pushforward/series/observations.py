@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from pushforward.errors import InputError
+from pushforward.rows import unmasked
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +184,7 @@ def _checked(
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k d"]]:
     t = checked_times(times, where)
     try:
-        y = np.asarray(values, np.float64)
+        y = np.asarray(unmasked(values), np.float64)
     except (TypeError, ValueError):
         raise InputError(
             f"the values{where} are not a table of numbers: (k, d) was expected"

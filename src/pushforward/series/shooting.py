@@ -11,13 +11,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.ode import Solver
 from pushforward.series.neural_ode import SeriesField, Units, trajectories
 from pushforward.series.observations import Observations
 from pushforward.series.pieces import Cuts, Segments, filled, segments, sizes, stages
 from pushforward.training import Epoch, Training, fit
-from pushforward.training.settings import check_count
 
 
 class Shooting(eqx.Module):

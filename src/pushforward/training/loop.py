@@ -17,6 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError, InputWarning
+from pushforward.rows import unmasked
 from pushforward.training.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -196,7 +197,8 @@ def fit(
     `max_time` unset): the same key gives the same model, resumed or not.
 
     Arguments:
-        model: any Equinox module that the loss accepts.
+        model: any Equinox module that the loss accepts; the default loss wants a method
+            `log_prob(x, condition, *, key)`, one number a row.
         x: `(n, *event)` rows, finite.
         condition: `(n, *condition)`, if the model takes one.
         key: source of the split, the order of rows and all noise.
@@ -222,8 +224,11 @@ def fit(
     """
     training = training or Training()
     split_key, run_key = spawn(key, 2)
-    rows = np.asarray(x), None if condition is None else np.asarray(condition)
+    rows = _arrays(x, condition)
     check_rows(*rows, "x")
+    check = getattr(loss, "check", None)
+    if check is not None:
+        check(model, *rows)
     if validation is None:
         rows, judge = holdout(*rows, training.validation, split_key)
     elif not isinstance(validation, tuple) or len(validation) != 2:
@@ -231,18 +236,14 @@ def fit(
             "validation: a pair of rows and conditions was expected, (x, None) without"
         )
     else:
-        judge = (
-            np.asarray(validation[0]),
-            None if validation[1] is None else np.asarray(validation[1]),
-        )
+        judge = _arrays(*validation)
         check_rows(*judge, "validation")
         if judge[0].shape[1:] != rows[0].shape[1:]:
             raise InputError(
                 f"validation has rows of shape {judge[0].shape[1:]}, but x of {rows[0].shape[1:]}"
             )
-    if (check := getattr(loss, "check", None)) is not None:
-        check(model, *rows)
-        check(model, *judge)
+        if check is not None:
+            check(model, *judge)
     fingerprint = {
         "data": digest(*rows, *judge),
         "settings": digest(
@@ -257,6 +258,10 @@ def fit(
     }
     with open_checkpoint(checkpoint, fingerprint) as file:
         return _fit(model, rows, judge, run_key, loss, training, jitter, report, file)
+
+
+def _arrays(x: Any, condition: Any) -> Pair:
+    return np.asarray(unmasked(x)), None if condition is None else np.asarray(unmasked(condition))
 
 
 def _fit(

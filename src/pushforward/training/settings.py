@@ -2,13 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from numbers import Integral, Real
+from numbers import Real
 
 from pushforward.bijections.remat import check_remat
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
-PASSES, FEWEST, MOST = 55, 700, 8000
+PASSES, FEWEST, MOST = 100, 2500, 8000
 LEARNING_RATE = 6e-3
 
 
@@ -80,8 +80,8 @@ class Training:
     def for_rows(self, rows: int) -> "Training":
         """The same configuration with everything chosen for a number of training rows.
 
-        The steps grow with the rows (55 passes in batches of 256, between 700 and 8,000 steps), the batch more slowly
-        (128 to 1,024); weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
+        The steps grow with the rows (100 passes in batches of 256, between 2,500 and 8,000 steps), the batch more
+        slowly (128 to 1,024); weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
         weight decay.
         """
         batch = 128 if rows < 5_000 else 256 if rows < 50_000 else 512 if rows < 200_000 else 1024
@@ -104,13 +104,6 @@ class Training:
             weight_decay=decay,
             average=average,
         )
-
-
-def check_count(name: str, value: object, least: int = 1) -> None:
-    """Raises `InputError` for what is not a whole number of at least `least`."""
-    whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if not whole or value < least:  # type: ignore[operator]
-        raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")
 
 
 def _number(settings: Training, name: str) -> float | None:

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from pushforward.bijections.numeric import solved
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.tails import linear_tails
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 
 class Bernstein(AbstractTransformer):
@@ -45,8 +45,7 @@ class Bernstein(AbstractTransformer):
     bound: float = eqx.field(static=True, default=5.0)
 
     def __check_init__(self):
-        if self.degree < 1:
-            raise InputError(f"degree={self.degree}: a degree of at least 1 was expected")
+        check_count("degree", self.degree)
         if not self.bound > 0:
             raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
 

@@ -9,7 +9,7 @@ from pushforward.bijections.numeric import solved
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.mixtures import along, logit_of_mixture, spread
 from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 
 class DeepSigmoid(AbstractTransformer):
@@ -72,7 +72,6 @@ REACH, START = 1.5, 0.1
 
 def check_units(units: int, bound: float) -> None:
     """Raise `InputError` unless there is a unit and a box."""
-    if units < 1:
-        raise InputError(f"units={units}: at least 1 unit is needed")
+    check_count("units", units)
     if not bound > 0:
         raise InputError(f"bound={bound}: the half-width of the box must be positive")

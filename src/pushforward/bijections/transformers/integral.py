@@ -7,7 +7,7 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.tails import bounded, linear_tails
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 
 class Integral(AbstractTransformer):
@@ -51,8 +51,7 @@ class Integral(AbstractTransformer):
     bound: float = eqx.field(static=True)
 
     def __init__(self, units: int = 16, nodes: int = 32, bound: float = 5.0):
-        if units < 1:
-            raise InputError(f"units={units}: at least 1 unit is needed")
+        check_count("units", units)
         if nodes < 2 or nodes % 2:
             raise InputError(f"nodes={nodes}: an even number of at least 2 was expected")
         if not bound > 0:

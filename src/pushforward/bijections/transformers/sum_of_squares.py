@@ -9,7 +9,7 @@ from jaxtyping import Array
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.bijections.transformers.tails import bounded, linear_tails
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 
 class SumOfSquares(AbstractTransformer):
@@ -51,10 +51,8 @@ class SumOfSquares(AbstractTransformer):
     bound: float = eqx.field(static=True, default=5.0)
 
     def __check_init__(self):
-        if self.polynomials < 1 or self.degree < 1:
-            raise InputError(
-                f"polynomials={self.polynomials}, degree={self.degree}: both must be at least 1"
-            )
+        check_count("polynomials", self.polynomials)
+        check_count("degree", self.degree)
         if not self.bound > 0:
             raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
 
