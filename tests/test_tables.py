@@ -185,6 +185,10 @@ class TestText:
             f"{path}: column 'kind' is not numeric (row 1: 'red'), nor is 'day'; "
             "choose numeric columns: --columns a,b"
         )
+        # Where columns were chosen already, another choice may not be what is wanted.
+        assert line(read_table, path, ["day", "b"]).endswith(
+            "(row 1: '2024-01-01'); numeric: 'a', 'b'"
+        )
         assert read_table(path, ["b"]).values.tolist() == [[2], [4]]
         assert "no column is numeric" in line(read_table, text("k\nred\n"))
 
@@ -396,6 +400,7 @@ class TestPaths:
         assert "is a directory" in line(read_table, tmp_path)
         message = line(read_table, text("a\n1\n", "t.xlsx"))
         assert "unknown format '.xlsx'; known are .csv, .tsv, .parquet, .npy, .npz" in message
+        assert "t.csv.GZ: is packed; unpack it" in line(read_table, text("a\n1\n", "t.csv.GZ"))
         assert "at least 1" in line(open_blocks, text("a\n1\n"), block_rows=0)
 
     def test_targets(self, tmp_path, text, monkeypatch):

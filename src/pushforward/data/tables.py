@@ -34,6 +34,7 @@ __all__ = [
 ]
 
 BLOCK_ROWS = 65536
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 LEAST_RANGE = 1e6
 """How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
 
@@ -191,6 +192,8 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
         raise InputError(f"{where}: is a directory; a file is expected")
     if not path.exists():
         raise InputError(f"{where}: no such file")
+    if suffix in PACKED:
+        raise InputError(f"{where}: is packed; unpack it, or pipe it in as CSV and give - as the file")
     if suffix not in SUFFIXES:
         raise InputError(
             f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
