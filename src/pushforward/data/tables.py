@@ -193,7 +193,9 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
     if not path.exists():
         raise InputError(f"{where}: no such file")
     if suffix in PACKED:
-        raise InputError(f"{where}: is packed; unpack it, or pipe it in as CSV and give - as the file")
+        raise InputError(
+            f"{where}: is packed; unpack it, or pipe it in as CSV and give - as the file"
+        )
     if suffix not in SUFFIXES:
         raise InputError(
             f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
