@@ -69,7 +69,7 @@ class FlowMatching:
         """Refuse a model and a share of dropped conditions that do not belong together."""
         if condition is None:
             return
-        guided = isinstance(self._parts(model)[0].field, GuidedField)
+        guided = isinstance(_parts(model)[0].field, GuidedField)
         if self.drop_condition and not guided:
             raise InputError(
                 f"drop_condition={self.drop_condition}: the model's field cannot do without its condition; build it by "
@@ -85,7 +85,7 @@ class FlowMatching:
         self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
         """The loss of each row; `x (n, d)`, `condition (n, *condition)` or None."""
-        inner, outer = self._parts(model)
+        inner, outer = _parts(model)
         n, training = len(x), key is not None
         keys = jax.random.split(jax.random.key(0) if key is None else key, 4)
         for bijection in outer[::-1]:
@@ -105,16 +105,17 @@ class FlowMatching:
             moved = field(when, between, condition)
         return jnp.square(moved - velocity).mean(1)
 
-    @staticmethod
-    def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
-        if not isinstance(model, Flow):
-            raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
-        inner, outer = _split(model.bijection)
-        if inner.time != 1.0 or inner.log_time is not None or inner.steer:
-            raise InputError(
-                "flow matching needs a continuous map of time 1, not trained and without steer"
-            )
-        return inner, outer
+
+def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
+    """The continuous map to train, and the maps between it and the data."""
+    if not isinstance(model, Flow):
+        raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
+    inner, outer = _split(model.bijection)
+    if inner.time != 1.0 or inner.log_time is not None or inner.steer:
+        raise InputError(
+            "flow matching needs a continuous map of time 1, not trained and without steer"
+        )
+    return inner, outer
 
 
 def _split(bijection: AbstractBijection) -> tuple[Continuous, list[AbstractBijection]]:

@@ -8,7 +8,7 @@ from pushforward.bijections.remat import check_remat
 from pushforward.errors import InputError, check_count
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
-PASSES, FEWEST, MOST = 100, 2500, 8000
+PASSES, FEWEST, MOST = 100, 1800, 8000
 LEARNING_RATE = 6e-3
 
 
@@ -80,7 +80,7 @@ class Training:
     def for_rows(self, rows: int) -> "Training":
         """The same configuration with everything chosen for a number of training rows.
 
-        The steps grow with the rows (100 passes in batches of 256, between 2,500 and 8,000 steps), the batch more
+        The steps grow with the rows (100 passes in batches of 256, between 1,800 and 8,000 steps), the batch more
         slowly (128 to 1,024); weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
         weight decay.
         """
