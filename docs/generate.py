@@ -7,6 +7,7 @@ Run: python docs/generate.py            writes them
 import argparse
 import ast
 import inspect
+import itertools
 import re
 import sys
 import textwrap
@@ -239,7 +240,10 @@ def _class(name: str, kind: type) -> list[str]:
     abstract = inspect.isabstract(kind)
     head = [f"class {name}"] if protocol or abstract else _constructor(kind, node).splitlines()
     out = [*_code("\n".join(head)), _doc(kind), ""]
-    for part in node.body:
+    # What a class has from a base of ours that the reference does not describe is told as its own.
+    inherited = [b for b in kind.__mro__[1:] if b.__module__.startswith("pushforward.")]
+    bodies = [_node(base).body for base in inherited if base.__name__ not in _homes()]
+    for part in itertools.chain(node.body, *bodies):
         if not isinstance(part, ast.FunctionDef) or part.name.startswith("_"):
             continue
         text = ast.get_docstring(part)

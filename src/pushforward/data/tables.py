@@ -19,7 +19,7 @@ from pushforward.data.writers import (
     open_writer,
     write_table,
 )
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 __all__ = [
     "SUFFIXES",
@@ -88,8 +88,7 @@ class BlockReader:
     """
 
     def __init__(self, source: Source, block_rows: int) -> None:
-        if block_rows < 1:
-            raise InputError(f"block_rows is {block_rows}; at least 1 is needed")
+        check_count("block_rows", block_rows)
         self.names = source.names
         self.named = source.named
         self.total_rows = source.total_rows

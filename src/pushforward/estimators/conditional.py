@@ -1,8 +1,6 @@
 """The density of targets given features, as a scikit-learn estimator."""
 
-from collections.abc import Callable, Sequence
-from copy import copy
-from os import PathLike
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -12,10 +10,10 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pushforward.architectures import Architecture
 from pushforward.data.source import check_finite, quoted, stand_in_names
-from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
+    OfTableModel,
     checked_count,
     checked_table,
     fit_options,
@@ -32,7 +30,7 @@ from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
 
 
-class ConditionalFlowDensity(BaseEstimator):
+class ConditionalFlowDensity(OfTableModel, BaseEstimator):
     """A conditional normalizing flow as a scikit-learn estimator: the whole density p(y | X), not only its mean.
 
     For each row x of X the targets are the image `y = f(z; x)` of a simple base density, so that
@@ -199,35 +197,6 @@ class ConditionalFlowDensity(BaseEstimator):
         # A file of the command line does not say: one target then counts as one-dimensional.
         ndim = notes_of(self.model_).get("target_ndim", min(draws.shape[1], 2))
         return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
-
-    def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
-        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
-
-        Arguments:
-            change: from the flow to the new one.
-
-        Raises `NotFittedError` before `fit`.
-        """
-        check_is_fitted(self)
-        changed = copy(self)
-        changed.model_ = self.model_.with_flow(change)
-        return changed
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted density to a safetensors file.
-
-        `pushforward.load` and the command line read it. It holds the model, not the settings of
-        the fit.
-
-        Arguments:
-            path: the file.
-
-        Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
-        """
-        from pushforward.estimators.table_file import save_table_model
-
-        check_is_fitted(self)
-        save_table_model(self.model_, path)
 
     @classmethod
     def from_model(cls, model: TableModel) -> Self:

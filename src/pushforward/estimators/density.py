@@ -1,8 +1,5 @@
 """The density of a table's rows, as a scikit-learn estimator."""
 
-from collections.abc import Callable
-from copy import copy
-from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -10,10 +7,10 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
-from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
+    OfTableModel,
     as_frame,
     checked_count,
     checked_table,
@@ -29,7 +26,7 @@ from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
 
 
-class FlowDensity(DensityMixin, BaseEstimator):
+class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
     """A normalizing flow as a scikit-learn density estimator.
 
     The rows are taken to be the image `x = f(z)` of a simple base density, so that
@@ -156,35 +153,6 @@ class FlowDensity(DensityMixin, BaseEstimator):
         check_is_fitted(self)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))
         return as_frame(draws, names_in(self), notes_of(self.model_).get("frame"))
-
-    def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
-        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
-
-        Arguments:
-            change: from the flow to the new one.
-
-        Raises `NotFittedError` before `fit`.
-        """
-        check_is_fitted(self)
-        changed = copy(self)
-        changed.model_ = self.model_.with_flow(change)
-        return changed
-
-    def save(self, path: str | PathLike[str]) -> None:
-        """Write the fitted density to a safetensors file.
-
-        `pushforward.load` and the command line read it. It holds the model, not the settings of
-        the fit.
-
-        Arguments:
-            path: the file.
-
-        Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
-        """
-        from pushforward.estimators.table_file import save_table_model
-
-        check_is_fitted(self)
-        save_table_model(self.model_, path)
 
     @classmethod
     def from_model(cls, model: TableModel) -> Self:

@@ -4,7 +4,9 @@ import numbers
 import re
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -12,9 +14,10 @@ from sklearn import __version__ as sklearn_version
 from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pushforward.data.source import check_finite, not_numeric, stand_in_names
+from pushforward.data.source import check_finite, choose, not_numeric, stand_in_names
+from pushforward.distributions import Flow
 from pushforward.errors import InputError, check_count
 from pushforward.estimators.table_model import TableModel
 from pushforward.rows import unmasked
@@ -26,6 +29,41 @@ LINES = 20
 NOTES = "estimator"
 # The first version of scikit-learn that knows frames by Narwhals.
 _NARWHALS = parse_version("1.9")
+
+
+class OfTableModel:
+    """What an estimator can do because it holds a `TableModel`, whichever of the two densities that is."""
+
+    model_: TableModel
+
+    def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
+        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
+
+        Arguments:
+            change: from the flow to the new one.
+
+        Raises `NotFittedError` before `fit`.
+        """
+        check_is_fitted(self)
+        changed = copy(self)
+        changed.model_ = self.model_.with_flow(change)
+        return changed
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the fitted density to a safetensors file.
+
+        `pushforward.load` and the command line read it. It holds the model, not the settings of
+        the fit.
+
+        Arguments:
+            path: the file.
+
+        Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
+        """
+        from pushforward.estimators.table_file import save_table_model
+
+        check_is_fitted(self)
+        save_table_model(self.model_, path)
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
@@ -95,12 +133,8 @@ def readable(table: Any, where: str) -> Any:
         table = unmasked(table)
         columns = {} if getattr(table, "dtype", None) is None else {"": table}
     else:
-        names = list(map(str, table.columns))
-        twice = [name for name in names if names.count(name) > 1]
-        if twice:
-            raise InputError(
-                f"{where}: the column name '{twice[0]}' occurs more than once; rename one of them"
-            )
+        # As in a file: a name that stands twice is refused.
+        choose([str(name) for name in table.columns], None, where)
         columns = {str(name): table[name][:1] for name in table.columns}
     for name, column in columns.items():
         if np.asarray(column).dtype.kind in "mM":
