@@ -6,7 +6,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
-from pushforward.architectures.parts import transformer_flow, vector_event
+from pushforward.architectures.parts import by_size, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
@@ -20,9 +20,9 @@ class NAF:
 
     Arguments:
         layers: layers; default 5.
-        width, depth: units and number of hidden layers of each network; default 128 and 2.
-        units: hidden units of each monotone network; default 0: 16 up to 3 coordinates, 8
-            beyond.
+        width, depth: units and number of hidden layers of each network; default 0 (64 up to 3 coordinates, 128 beyond)
+            and 2.
+        units: hidden units of each monotone network; default 0: 16 up to 3 coordinates, 8 beyond.
         dense: two dense layers, whose matrices all values share (DDSF), or one layer (DSF); default False.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
@@ -41,7 +41,7 @@ class NAF:
     """
 
     layers: int = 5
-    width: int = 128
+    width: int = 0
     depth: int = 2
     units: int = 0
     dense: bool = False
@@ -55,6 +55,5 @@ class NAF:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         kind = bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid
-        units = self.units or (16 if vector_event(event, "NAF") <= 3 else 8)
-        transformer = kind(units)
-        return transformer_flow(self, transformer, event, condition, key)
+        units = by_size(self.units, vector_event(event, "NAF"), 16, 8)
+        return transformer_flow(self, kind(units), event, condition, key)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import condition_size, stacked_flow, vector_event
+from pushforward.architectures.parts import by_size, condition_size, stacked_flow, vector_event
 from pushforward.bijections import ActNorm, Chain, Residual
 from pushforward.distributions import Flow
 from pushforward.networks import LipschitzMLP
@@ -23,7 +23,7 @@ class ResidualFlow:
     layer.
 
     Arguments:
-        layers: maps; default 16.
+        layers: maps; default 0: 32 up to 3 coordinates, 16 beyond.
         width, depth: units and number of hidden layers of each network; default 32 and 1.
         lipschitz: Lipschitz constant of each network, below 1; default 0.95.
         base: name of the base distribution; default "normal".
@@ -40,7 +40,7 @@ class ResidualFlow:
     ```
     """
 
-    layers: int = 16
+    layers: int = 0
     width: int = 32
     depth: int = 1
     lipschitz: float = 0.95
@@ -68,4 +68,5 @@ class ResidualFlow:
             residual = Residual(network, condition_shape=context)
             return Chain([residual, ActNorm(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        layers = by_size(self.layers, d, 32, 16)
+        return stacked_flow(layer, layers, (d,), self.base, key)

@@ -19,10 +19,11 @@ class SOS:
     one density pass, each coordinate by a numeric search.
 
     Arguments:
-        layers: layers; default 4.
-        width, depth: units and number of hidden layers of each network; default 128 and 2.
+        layers: layers; default 5.
+        width, depth: units and number of hidden layers of each network; default 0 (64 up to 3 coordinates, 128 beyond)
+            and 2.
         polynomials: squares in each sum; default 3.
-        degree: degree of each polynomial; default 5.
+        degree: degree of each polynomial; default 6.
         bound: half-width of the box in which maps bend, in standard deviations; default 3.
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
@@ -40,11 +41,11 @@ class SOS:
     ```
     """
 
-    layers: int = 4
-    width: int = 128
+    layers: int = 5
+    width: int = 0
     depth: int = 2
     polynomials: int = 3
-    degree: int = 5
+    degree: int = 6
     bound: float = 3.0
     residual: bool = False
     dropout: float = 0.0

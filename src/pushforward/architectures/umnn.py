@@ -50,7 +50,6 @@ class UMNN:
     dropout: float = 0.0
     base: str = "normal"
     reference: ClassVar[str] = "Wehenkel & Louppe 2019, arXiv 1908.05164"
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
