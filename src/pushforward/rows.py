@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.errors import InputError
 
@@ -25,6 +25,16 @@ def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:
     if not all(isinstance(s, Integral) and s >= 1 for s in sizes):
         raise InputError(f"{what} shape {sizes}: every size must be a whole number of at least 1")
     return tuple(int(s) for s in sizes)
+
+
+def condition_size(condition_shape: Shape | None) -> int:
+    """Number of condition features; 0 for none."""
+    return 0 if condition_shape is None else math.prod(condition_shape)
+
+
+def flat(condition: Array) -> Float[Array, "n size"]:
+    """Condition rows with their axes flattened."""
+    return condition.reshape(condition.shape[0], math.prod(condition.shape[1:]))
 
 
 def as_float(value: ArrayLike) -> Array:

@@ -7,7 +7,6 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import (
-    condition_size,
     elementwise_layer,
     next_turn,
     vector_event,
@@ -16,7 +15,7 @@ from pushforward.bijections import Chain, Coupling, Elementwise, Stack
 from pushforward.bijections.transformers.circular_spline import CircularSpline
 from pushforward.distributions import Flow, Uniform
 from pushforward.networks.periodic import PeriodicMLP
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import condition_size, stacked_flow, vector_event
+from pushforward.architectures.parts import stacked_flow, vector_event
 from pushforward.bijections import Continuous
 from pushforward.distributions import Flow
 from pushforward.fields import GuidedField, MLPField
 from pushforward.ode import Solver
 from pushforward.paths import FlowMatching as Loss
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 
 @dataclass(frozen=True)

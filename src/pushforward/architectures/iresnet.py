@@ -5,11 +5,9 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import by_size, condition_size, stacked_flow, vector_event
-from pushforward.bijections import ActNorm, Chain, Residual
+from pushforward.architectures.parts import residual_flow, vector_event
 from pushforward.distributions import Flow
-from pushforward.networks import LipschitzMLP
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape
 
 
 @dataclass(frozen=True)
@@ -54,23 +52,6 @@ class IResNet:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "IResNet"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            network = LipschitzMLP(
-                d,
-                d,
-                width=self.width,
-                depth=self.depth,
-                condition=condition_size(context),
-                lipschitz=self.lipschitz,
-                activation="elu",
-                key=key,
-            )
-            # Up to as many coordinates as the series has terms, the determinant is no dearer, and exact.
-            how = "exact" if d <= 10 else "truncated"
-            residual = Residual(network, log_det=how, terms=10, condition_shape=context)
-            return Chain([residual, ActNorm(d)])
-
-        layers = by_size(self.layers, d, 32, 16)
-        return stacked_flow(layer, layers, (d,), self.base, key)
+        # Up to as many coordinates as the series has terms, the determinant is no dearer, and exact.
+        how = "exact" if vector_event(event, "IResNet") <= 10 else "truncated"
+        return residual_flow(self, "elu", event, condition, key, log_det=how, terms=10)

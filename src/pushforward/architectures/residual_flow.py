@@ -5,11 +5,9 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import by_size, condition_size, stacked_flow, vector_event
-from pushforward.bijections import ActNorm, Chain, Residual
+from pushforward.architectures.parts import residual_flow
 from pushforward.distributions import Flow
-from pushforward.networks import LipschitzMLP
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape
 
 
 @dataclass(frozen=True)
@@ -52,21 +50,4 @@ class ResidualFlow:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "ResidualFlow"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            network = LipschitzMLP(
-                d,
-                d,
-                width=self.width,
-                depth=self.depth,
-                condition=condition_size(context),
-                lipschitz=self.lipschitz,
-                activation="lipswish",
-                key=key,
-            )
-            residual = Residual(network, condition_shape=context)
-            return Chain([residual, ActNorm(d)])
-
-        layers = by_size(self.layers, d, 32, 16)
-        return stacked_flow(layer, layers, (d,), self.base, key)
+        return residual_flow(self, "lipswish", event, condition, key)

@@ -1,7 +1,5 @@
 """The autoregressive structure."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -10,7 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.networks.masked_mlp import MaskedMLP
-from pushforward.rows import Shape
+from pushforward.rows import Shape, flat
 
 
 class Autoregressive(AbstractBijection):
@@ -81,8 +79,4 @@ class Autoregressive(AbstractBijection):
 
 def as_columns(condition: Array | None) -> Array | None:
     """Condition rows `(n, *condition)` as network features `(size, n)`."""
-    return (
-        None
-        if condition is None
-        else condition.reshape(condition.shape[0], math.prod(condition.shape[1:])).T
-    )
+    return None if condition is None else flat(condition).T

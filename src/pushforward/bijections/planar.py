@@ -11,7 +11,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
 from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape
+from pushforward.rows import Shape, condition_size, flat
 
 
 class Planar(AbstractBijection):
@@ -85,13 +85,3 @@ def _along_the_normal(a: Array, params: tuple[Array, Array]) -> tuple[Array, Arr
     along, shift = params
     bent = jnp.tanh(a + shift)
     return a + along * bent, jnp.log1p(along * (1 - bent * bent))
-
-
-def flat(condition: Array) -> Float[Array, "n size"]:
-    """Condition rows with their axes flattened."""
-    return condition.reshape(condition.shape[0], math.prod(condition.shape[1:]))
-
-
-def condition_size(condition_shape: Shape | None) -> int:
-    """Number of condition features; 0 for none."""
-    return 0 if condition_shape is None else math.prod(condition_shape)

@@ -9,10 +9,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.numeric import increasing_root
-from pushforward.bijections.planar import condition_size, flat
 from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape
+from pushforward.rows import Shape, condition_size, flat
 
 
 class Radial(AbstractBijection):

@@ -1,7 +1,5 @@
 """The recurrent map of transformation autoregressive networks."""
 
-import math
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,7 @@ from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.draws import spawn
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape
+from pushforward.rows import Shape, condition_size
 
 
 class Recurrent(AbstractBijection):
@@ -60,7 +58,7 @@ class Recurrent(AbstractBijection):
         key: PRNGKeyArray,
     ):
         keys = spawn(key, 5)
-        condition = 0 if condition_shape is None else math.prod(condition_shape)
+        condition = condition_size(condition_shape)
         self.of_value = uniform_weights(keys[0], (units,), 1)
         self.of_state = uniform_weights(keys[1], (units, units), units)
         self.of_condition = uniform_weights(keys[2], (units, condition), condition)
