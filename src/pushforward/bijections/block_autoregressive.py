@@ -77,7 +77,8 @@ class BlockAutoregressive(AbstractBijection):
             lower.append(uniform_weights(keys[3 * i], (d * a, d * b), d * b))
             # Noise, so that the units of a coordinate are not copies.
             log_blocks.append(0.1 * normal(keys[3 * i + 1], (d, a, b)) - math.log(b))
-            biases.append(uniform(keys[3 * i + 2], (d * a,)) * (a > 1))
+            # Spread over the data, so that each bends somewhere else.
+            biases.append(uniform(keys[3 * i + 2], (d * a,), -SPREAD, SPREAD) * (a > 1))
         self.lower, self.log_blocks, self.biases = tuple(lower), tuple(log_blocks), tuple(biases)
         self.log_scales = tuple(jnp.zeros(d * units) for _ in range(depth))
         size = condition_size(condition_shape)
@@ -147,8 +148,11 @@ class BlockAutoregressive(AbstractBijection):
         return x.T, -log_slope.sum(0)
 
 
-# Slope of the activation far out, and the largest |log-scale| of a unit.
-SLOPE, LARGEST = 0.2, 4.0
+# Slope of the activation far out, and the largest |log-scale| of a unit. The first bounds how thin a density can become
+# between two modes: units that are flat there still pass that share of their steepest slope on.
+SLOPE, LARGEST = 0.02, 4.0
+# Where units bend at the start, at most, in standard deviations.
+SPREAD = 3.0
 
 
 def _activated(h: Array) -> tuple[Array, Array]:
