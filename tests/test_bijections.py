@@ -1,12 +1,14 @@
 """Bijections directly: compositions, data-dependent initialisation, known values, and the errors of shapes."""
 
+from dataclasses import fields
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from pushforward.architectures import NSF, Glow, RealNVP
+from pushforward.architectures import ARCHITECTURES, NSF, Glow, RealNVP
 from pushforward.bijections import (
     ActNorm,
     Affine,
@@ -206,6 +208,15 @@ def test_mistakes_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)
+def test_a_size_of_nothing_is_refused_where_it_is_no_default(kind):
+    sizes = [f.name for f in fields(kind) if type(f.default) is int and f.default > 0]
+    assert sizes
+    for name in sizes:
+        with pytest.raises(InputError, match="0"):
+            kind(**{name: 0}).build(2, 1, key=KEY)
 
 
 def test_a_far_row_does_not_rule_a_mean():

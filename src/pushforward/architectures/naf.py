@@ -1,6 +1,6 @@
 """Neural autoregressive flows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
@@ -55,5 +55,6 @@ class NAF:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         kind = bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid
-        units = by_size(self.units, vector_event(event, "NAF"), 16, 8)
-        return transformer_flow(self, kind(units), event, condition, key)
+        d = vector_event(event, "NAF")
+        sized = replace(self, width=by_size(self.width, d, 64, 128))
+        return transformer_flow(sized, kind(by_size(self.units, d, 16, 8)), event, condition, key)

@@ -101,8 +101,8 @@ def next_turn(d: int) -> AbstractBijection:
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
-class Networks(Protocol):
-    """The fields of an architecture whose layers are one transformer in one structure."""
+class Layers(Protocol):
+    """The fields of an architecture of equal layers with a network in each."""
 
     @property
     def layers(self) -> int: ...
@@ -111,11 +111,16 @@ class Networks(Protocol):
     @property
     def depth(self) -> int: ...
     @property
+    def base(self) -> str: ...
+
+
+class Networks(Layers, Protocol):
+    """Those of an architecture whose layers are one transformer in one structure."""
+
+    @property
     def residual(self) -> bool: ...
     @property
     def dropout(self) -> float: ...
-    @property
-    def base(self) -> str: ...
 
 
 def transformer_flow(
@@ -138,7 +143,7 @@ def transformer_flow(
             transformer,
             d,
             context,
-            width=by_size(architecture.width, d, 64, 128),
+            width=architecture.width,
             depth=architecture.depth,
             residual=architecture.residual,
             dropout=architecture.dropout,
@@ -149,19 +154,11 @@ def transformer_flow(
     return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft=True)
 
 
-class Contractions(Protocol):
-    """The fields of an architecture whose layers are residual maps."""
+class Contractions(Layers, Protocol):
+    """Those of an architecture whose layers are residual maps."""
 
     @property
-    def layers(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
     def lipschitz(self) -> float: ...
-    @property
-    def base(self) -> str: ...
 
 
 def residual_flow(

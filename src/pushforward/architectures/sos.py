@@ -1,12 +1,12 @@
 """Sum-of-squares polynomial flows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
-from pushforward.architectures.parts import transformer_flow
+from pushforward.architectures.parts import by_size, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
@@ -57,4 +57,5 @@ class SOS:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         transformer = bijections.SumOfSquares(self.polynomials, self.degree, self.bound)
-        return transformer_flow(self, transformer, event, condition, key)
+        width = by_size(self.width, vector_event(event, "SOS"), 64, 128)
+        return transformer_flow(replace(self, width=width), transformer, event, condition, key)

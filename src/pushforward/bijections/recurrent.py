@@ -8,6 +8,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
 from pushforward.draws import spawn
+from pushforward.errors import check_count
 from pushforward.networks.layers import uniform_weights
 from pushforward.rows import Shape, condition_size
 
@@ -28,6 +29,8 @@ class Recurrent(AbstractBijection):
         units: size of the state; default 32.
         condition_shape: the shape of a condition; None for none.
         key: draws the initial weights.
+
+    Raises `InputError` for a state of fewer than 1 unit.
 
     ```python
     >>> import jax, pushforward as pf
@@ -57,6 +60,7 @@ class Recurrent(AbstractBijection):
         *,
         key: PRNGKeyArray,
     ):
+        check_count("units", units)
         keys = spawn(key, 5)
         condition = condition_size(condition_shape)
         self.of_value = uniform_weights(keys[0], (units,), 1)
