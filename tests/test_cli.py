@@ -400,6 +400,7 @@ class TestResume:
         scores = [run("score", name, "data.csv").out for name in ("a.st", "b.st")]
         assert scores[0] == scores[1]
         assert [p.name for p in here.glob("a.st*")] == ["a.st"]
+        assert "that fit is complete" in mistake(run(*words, "-o", "a.st", "--resume"))
 
     def test_nothing_to_resume_starts_from_the_beginning_and_says_so(self, run):
         result = run("fit", "data.csv", "-o", "a.st", *TINY, "--resume")

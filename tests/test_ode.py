@@ -308,6 +308,7 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"at": [0.5, 0.2]}, "0.5 comes before 0.2"),
         ({"at": [0.5, 3.0]}, "3 comes before 1"),
         ({"at": [0.5, np.nan]}, "finite"),
+        ({"at": "start"}, "at: an array of numbers was expected, not a str"),
         ({"rtol": "small"}, "rtol='small'"),
         ({"method": diffrax.Tsit5}, "solver object"),
         ({"method": diffrax.ImplicitEuler(), "steps": 10}, "implicit diffrax solver"),

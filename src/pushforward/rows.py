@@ -37,12 +37,19 @@ def flat(condition: Array) -> Float[Array, "n size"]:
     return condition.reshape(condition.shape[0], math.prod(condition.shape[1:]))
 
 
-def as_float(value: ArrayLike) -> Array:
-    """The value as a floating-point array: integers and booleans become the default float type."""
-    array = jnp.asarray(value)
+def as_float(value: ArrayLike, name: str = "value") -> Array:
+    """The value as a floating-point array: integers and booleans become the default float type.
+
+    Raises `InputError`, with the name, for what is no array of real numbers.
+    """
+    try:
+        array = jnp.asarray(value)
+    except (TypeError, ValueError):
+        kind = f"{type(value).__name__} that cannot be one"
+        raise InputError(f"{name}: an array of numbers was expected, not a {kind}") from None
     if not jnp.issubdtype(array.dtype, jnp.floating):
         if jnp.issubdtype(array.dtype, jnp.complexfloating):
-            raise InputError(f"a real array was expected, not one of type {array.dtype}")
+            raise InputError(f"{name}: a real array was expected, not one of type {array.dtype}")
         array = array.astype(jnp.zeros(()).dtype)
     return array
 
@@ -93,7 +100,7 @@ def broadcast_rows(
 
     Raises `InputError` where an event or condition has the wrong shape, is missing, or is given but not taken.
     """
-    value = as_float(value)
+    value = as_float(value, name)
     value = value.astype(precision_of(model, value))
     batch = batch_shape_of(value, event_shape, name)
     if condition_shape is None:
@@ -117,7 +124,7 @@ def condition_rows(
     own = (
         ()
         if condition is None
-        else batch_shape_of(as_float(condition), condition_shape, "condition")
+        else batch_shape_of(as_float(condition, "condition"), condition_shape, "condition")
     )
     batch, rows = _condition_rows(condition, condition_shape, (*shape, *(1,) * len(own)))
     return rows, batch
@@ -128,7 +135,7 @@ def _condition_rows(
 ) -> tuple[Shape, Array]:
     if condition is None:
         raise InputError(f"this model needs a condition of shape {condition_shape}; none was given")
-    condition = as_float(condition)
+    condition = as_float(condition, "condition")
     own = batch_shape_of(condition, condition_shape, "condition")
     try:
         batch = jnp.broadcast_shapes(batch, own)

@@ -103,9 +103,15 @@ def fit(
         raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
     if max_time is not None and not math.isfinite(max_time):
         raise InputError(f"--max-time {max_time}: a number of seconds is expected")
+    checkpoint = output.with_name(output.name + ".checkpoint")
+    if resume and output.is_file() and not checkpoint.exists() and not force:
+        raise InputError(
+            f"{output}: that fit is complete: there is no {checkpoint.name} to go on from; fit it anew "
+            "with --force"
+        )
     check_model_output(output, force)
     refuse_same_file(output, data)
-    checkpoint = _checkpoint(output, resume, force, quiet)
+    _keep(checkpoint, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
     from pushforward.estimators.table_file import save_table_model
     from pushforward.training import Training
@@ -144,9 +150,8 @@ def fit(
     say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
 
 
-def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
-    """The checkpoint beside the output. One that is there already is never lost by accident."""
-    checkpoint = output.with_name(output.name + ".checkpoint")
+def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
+    """See that a checkpoint which is there already is not lost by accident."""
     if resume and not checkpoint.exists():
         say(f"{checkpoint}: no checkpoint; the fit starts from the beginning", quiet)
     if checkpoint.exists() and not resume:
@@ -160,7 +165,6 @@ def _checkpoint(output: Path, resume: bool, force: bool, quiet: bool) -> Path:
         # Under its lock: the checkpoint of a fit that is still running must stay.
         with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
             checkpoint.unlink()
-    return checkpoint
 
 
 def _read(

@@ -14,6 +14,7 @@ from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
 from pushforward.ode.tableaus import METHODS, Tableau
+from pushforward.rows import as_float
 
 CONTROLS = ("shared", "per_row")
 
@@ -83,7 +84,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
 
 def time_of(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Array:
     """An end of the interval in the state's type."""
-    time = jnp.asarray(value).astype(dtype)
+    time = as_float(value, name).astype(dtype)
     if time.ndim > 1 or (time.ndim and any(leaf.shape[:1] != time.shape for leaf in leaves)):
         raise InputError(
             f"{name} has shape {time.shape}: a number, or one for each row, was expected"
@@ -103,7 +104,7 @@ def number_of(value: Any, name: str) -> float:
 
 def stops_of(at: ArrayLike, leaves: list[Array], dtype: Any) -> Array:
     """The times to stop at."""
-    stops = jnp.asarray(at).astype(dtype)
+    stops = as_float(at, "at").astype(dtype)
     by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
     if stops.ndim != 1 and not by_row:
         raise InputError(f"at has shape {stops.shape}: (k,), or (rows, k), was expected")

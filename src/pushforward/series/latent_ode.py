@@ -242,7 +242,19 @@ class LatentODE(eqx.Module):
         return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
 
     def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
-        """Whether times lie in the span, up to rounding."""
+        """Whether times lie in the span, up to rounding.
+
+        Arguments:
+            times: of any shape, which the answer has too.
+
+        ```python
+        >>> import jax
+        >>> from pushforward.series import LatentODE
+        >>> LatentODE(1, span=(0.0, 2.0), key=jax.random.key(0)).within([0.0, 1.5, 2.5]).tolist()
+        [True, True, False]
+
+        ```
+        """
         first, last = self.span
         slack = ROUNDED * (last - first) / self.knots
         return (np.asarray(times) >= first - slack) & (np.asarray(times) <= last + slack)
