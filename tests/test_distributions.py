@@ -156,7 +156,10 @@ def test_draws_differ_by_row_and_key():
         (lambda: Normal(2).log_prob(np.zeros(2), np.zeros(1)), "this model takes none"),
         (lambda: Normal(1).sample(KEY, (), np.zeros(1)), "this model takes none"),
         (lambda: Normal(1).log_prob(np.array([1j])), "x: a real array was expected"),
-        (lambda: Normal(1).log_prob(["one"]), "x: an array of numbers was expected, not a list that"),
+        (
+            lambda: Normal(1).log_prob(["one"]),
+            "x: an array of numbers was expected, not a list that",
+        ),
         (lambda: Normal(1).log_prob(None), "x: an array of numbers was expected, not a NoneType"),
     ],
 )
