@@ -284,7 +284,7 @@ def notes(budget: float, jobs: int, others: str = "") -> str:
         "the worst of the row's data sets\n"
         "- mass: largest |integral - 1| of the fitted density, by the midpoint rule on 400 x 400 points in a box 2 "
         "wider than the data, or, where that is off by more than 1e-3, on 1,000 x 1,000 there and 600 x 600 in a box "
-        "three times as wide around it, the worst of the toys\n"
+        "three times as wide around it, the worst of the toys; older cells have the first alone\n"
         "- calls: of the field of a continuous flow, for the densities of 1,000 held-out rows side by side; - where "
         "there is no field, or the run is older than the column\n" + harness.provenance()
     )

@@ -15,7 +15,7 @@ from pushforward.rows import Shape, as_shape
 class Glow:
     """Steps of activation normalisation, a learned linear map (LU) and affine coupling.
 
-    Density: `layers` network passes and d x d products; sampling: the same with triangular solves.
+    Density and sampling: `layers` network passes and d x d products.
 
     Arguments:
         layers: steps; default 8.

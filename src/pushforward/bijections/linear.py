@@ -12,8 +12,8 @@ from pushforward.rows import Shape
 class LULinear(AbstractBijection):
     """An invertible linear map with bias, `z = L U x + b`: L unit lower, U upper triangular with positive diagonal.
 
-    Inverse (density): one d x d product, composed once per call. Forward (sampling): two triangular solves. The
-    log-det is the sum of the diagonal's logarithms, d terms. It starts at the identity.
+    Inverse (density) and forward (sampling): a product with a d x d matrix, composed once per call, forward by two
+    triangular solves. The log-det is the sum of the diagonal's logarithms, d terms. It starts at the identity.
 
     Glow (Kingma & Dhariwal 2018, arXiv 1807.03039), in the vector form of Oliva et al. 2018 (arXiv 1801.09819).
 
@@ -59,6 +59,8 @@ class LULinear(AbstractBijection):
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         lower, upper = self._factors()
-        solve = jax.scipy.linalg.solve_triangular
-        x = solve(upper, solve(lower, (z - self.bias).T, lower=True, unit_diagonal=True)).T
+        solve, eye = jax.scipy.linalg.solve_triangular, jnp.eye(len(lower), dtype=lower.dtype)
+        # Not for the rows: in the loop of a stack's gradient (`remat="invertible"`) that takes 4 ms for 4,096 of them.
+        undone = solve(upper, solve(lower, eye, lower=True, unit_diagonal=True))
+        x = (z - self.bias) @ undone.T
         return x, jnp.broadcast_to(-self.log_diagonal.sum(), z.shape[:1])
