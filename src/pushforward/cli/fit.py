@@ -103,14 +103,11 @@ def fit(
         raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
     if max_time is not None and not math.isfinite(max_time):
         raise InputError(f"--max-time {max_time}: a number of seconds is expected")
-    checkpoint = output.with_name(output.name + ".checkpoint")
-    if resume and output.is_file() and not checkpoint.exists() and not force:
-        raise InputError(
-            f"{output}: that fit is complete: there is no {checkpoint.name} to go on from; fit it anew "
-            "with --force"
-        )
+    if resume and not force:
+        _refuse_complete(output)
     check_model_output(output, force)
     refuse_same_file(output, data)
+    checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
     from pushforward.estimators.table_file import save_table_model
@@ -148,6 +145,20 @@ def fit(
         say(line, quiet)
     ending = ENDINGS.get(model.summary["stopped"], model.summary["stopped"])
     say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
+
+
+def _checkpoint(output: Path) -> Path:
+    """The checkpoint beside the output."""
+    return output.with_name(output.name + ".checkpoint")
+
+
+def _refuse_complete(output: Path) -> None:
+    """A model without a checkpoint beside it leaves nothing to resume."""
+    if output.is_file() and not _checkpoint(output).exists():
+        raise InputError(
+            f"{output}: that fit is complete: there is no {_checkpoint(output).name} to go on from; "
+            "fit it anew with --force"
+        )
 
 
 def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
