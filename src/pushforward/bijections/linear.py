@@ -60,7 +60,7 @@ class LULinear(AbstractBijection):
     ) -> tuple[Array, Float[Array, " n"]]:
         lower, upper = self._factors()
         solve, eye = jax.scipy.linalg.solve_triangular, jnp.eye(len(lower), dtype=lower.dtype)
-        # Not for the rows: in the loop of a stack's gradient (`remat="invertible"`) that takes 4 ms for 4,096 of them.
+        # Not for the rows: in the loop of a stack's gradient that is slow (Glow in `benchmarks/remat.py`).
         undone = solve(upper, solve(lower, eye, lower=True, unit_diagonal=True))
         x = (z - self.bias) @ undone.T
         return x, jnp.broadcast_to(-self.log_diagonal.sum(), z.shape[:1])

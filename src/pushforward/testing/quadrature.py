@@ -84,9 +84,8 @@ class Grid:
         x, volume = self.to_x(u.reshape(-1, d))
         events = x.reshape(-1, *self.subject.initial.event_shape)
         density = np.exp(self.subject.log_prob64(events, self.subject.one_condition))
-        return (density * volume).reshape(len(corners), -1) @ product(
-            weights / (2 * CELLS[d])
-        ).prod(1)
+        shares = product(weights / (2 * CELLS[d])).prod(1)
+        return (density * volume).reshape(len(corners), -1) @ shares
 
     @cached_property
     def counts(self) -> np.ndarray:
