@@ -20,7 +20,7 @@ from pushforward.cli import main
 from pushforward.cli.options import check_model_output
 from pushforward.cli.programs import keep_programs
 from pushforward.data.preprocess import Preprocessing
-from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import save_table_model
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance

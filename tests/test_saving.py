@@ -20,7 +20,7 @@ from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP
 from pushforward.bijections import Permutation
 from pushforward.data.preprocess import Preprocessing
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (

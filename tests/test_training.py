@@ -11,8 +11,9 @@ import pytest
 
 import pushforward as pf
 from pushforward.draws import spawn
-from pushforward.training import loop, negative_log_prob
+from pushforward.training import loop, negative_log_prob, step
 from pushforward.training.checkpoint import open_checkpoint, spelled
+from pushforward.training.rows import holdout
 
 KEY = jax.random.key(0)
 X = np.asarray(jax.random.normal(KEY, (300, 2))) * np.float32(0.7) + np.float32(0.2)
@@ -94,7 +95,7 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """With segments of 3 steps an epoch of 8 is written in three parts; the second is where the fit dies."""
-    monkeypatch.setattr(loop, "SEGMENT", 3)
+    monkeypatch.setattr(step, "SEGMENT", 3)
     whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
     writes = []
     write = loop.CheckpointFile.write
@@ -210,7 +211,8 @@ def test_early_stopping_keeps_the_best_weights():
     fitted = pf.fit(wide, X[:100], key=KEY, training=training)
     assert fitted.stopped == "early"
     assert len(fitted.history) < 200
-    (train, _), (judge, _) = loop.holdout(X[:100], None, 0.1, spawn(KEY, 2)[0])
+    train, held = holdout(100, 0.1, spawn(KEY, 2)[0])
+    judge = X[held]
     assert len(train) == 90
     assert -float(fitted.model.log_prob(judge).mean()) == pytest.approx(fitted.best_loss, abs=1e-5)
 

@@ -15,7 +15,7 @@ from pushforward.bijections import AbstractBijection, Chain, SoftTails
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal, StudentT
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import _EMITTERS, _known, format_trust, trust_report
 from pushforward.rows import Shape

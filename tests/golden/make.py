@@ -12,7 +12,7 @@ import numpy as np
 
 from pushforward.architectures import NSF
 from pushforward.data.preprocess import Preprocessing
-from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import save_table_model
 from pushforward.estimators.table_model import TableModel
 

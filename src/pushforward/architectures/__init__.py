@@ -21,6 +21,7 @@ from pushforward.architectures.linear_spline import LinearSpline
 from pushforward.architectures.made import MADE
 from pushforward.architectures.maf import MAF
 from pushforward.architectures.maf_mog import MAFMoG
+from pushforward.architectures.mixture import Mixture
 from pushforward.architectures.naf import NAF
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.nsf import NSF
@@ -80,6 +81,7 @@ ARCHITECTURES: Mapping[str, type[Architecture]] = MappingProxyType(
         "sylvester": Sylvester,
         "bnaf": BNAF,
         "gaussianization": Gaussianization,
+        "mixture": Mixture,
         "iresnet": IResNet,
         "residual_flow": ResidualFlow,
         "planar_cnf": PlanarCNF,
@@ -115,6 +117,7 @@ __all__ = [
     "IResNet",
     "LinearSpline",
     "MAFMoG",
+    "Mixture",
     "OTFlow",
     "Planar",
     "PlanarCNF",

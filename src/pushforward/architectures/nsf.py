@@ -6,13 +6,12 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import (
-    autoregressive_layer,
     bins_for,
-    coupling_layer,
     stacked_flow,
+    transformer_layer,
     vector_event,
 )
-from pushforward.bijections import Chain, LULinear, RationalQuadratic, Reverse
+from pushforward.bijections import Chain, RationalQuadratic
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
 
@@ -63,19 +62,8 @@ class NSF:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         d, context = vector_event(event, "NSF"), as_shape(condition, "condition")
         spline = RationalQuadratic(bins_for(self.bins, d), self.bound)
-        make = autoregressive_layer if self.autoregressive else coupling_layer
 
         def layer(key: PRNGKeyArray) -> Chain:
-            splines = make(
-                spline,
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                residual=self.residual,
-                dropout=self.dropout,
-                key=key,
-            )
-            return Chain([splines, Reverse(d), LULinear(d)])
+            return transformer_layer(self, spline, d, context, key, self.autoregressive)
 
         return stacked_flow(layer, self.layers, (d,), self.base, key)

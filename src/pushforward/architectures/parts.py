@@ -21,7 +21,7 @@ from pushforward.bijections import (
     SoftTails,
     Stack,
 )
-from pushforward.distributions import Flow, Normal, base_named
+from pushforward.distributions import AbstractDistribution, Flow, Normal, base_named
 from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
@@ -114,17 +114,49 @@ class Layers(Protocol):
     def base(self) -> str: ...
 
 
-class Networks(Layers, Protocol):
-    """Those of an architecture whose layers are one transformer in one structure."""
+class Networks(Protocol):
+    """Those that say what the network of a layer is."""
 
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
     @property
     def residual(self) -> bool: ...
     @property
     def dropout(self) -> float: ...
 
 
-def transformer_flow(
+class NetworkLayers(Layers, Networks, Protocol):
+    """Those of an architecture whose layers are one transformer in one structure."""
+
+
+def transformer_layer(
     architecture: Networks,
+    transformer: AbstractTransformer,
+    d: int,
+    condition: Shape | None,
+    key: PRNGKeyArray,
+    autoregressive: bool = True,
+) -> Chain:
+    """A layer of a transformer, autoregressive or coupling, with the order of coordinates reversed and a learned linear
+    map (LU) behind it."""
+    make = autoregressive_layer if autoregressive else coupling_layer
+    transformed = make(
+        transformer,
+        d,
+        condition,
+        width=architecture.width,
+        depth=architecture.depth,
+        residual=architecture.residual,
+        dropout=architecture.dropout,
+        key=key,
+    )
+    return Chain([transformed, Reverse(d), LULinear(d)])
+
+
+def transformer_flow(
+    architecture: NetworkLayers,
     transformer: AbstractTransformer,
     event: int | Shape,
     condition: int | Shape | None,
@@ -136,20 +168,9 @@ def transformer_flow(
     `stacked_flow`."""
     name = type(architecture).__name__
     d, context = vector_event(event, name), as_shape(condition, "condition")
-    make = autoregressive_layer if autoregressive else coupling_layer
 
     def layer(key: PRNGKeyArray) -> Chain:
-        transformed = make(
-            transformer,
-            d,
-            context,
-            width=architecture.width,
-            depth=architecture.depth,
-            residual=architecture.residual,
-            dropout=architecture.dropout,
-            key=key,
-        )
-        return Chain([transformed, Reverse(d), LULinear(d)])
+        return transformer_layer(architecture, transformer, d, context, key, autoregressive)
 
     return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft=True)
 
@@ -201,14 +222,16 @@ def stacked_flow(
     """A flow of `layers` equal layers over the base distribution of that name.
 
     `soft` is for layers that scale what lies beyond the data by factors without a small bound: a row far from the data
-    is thrown further by each, and the mean log-density of thousands is then this one's. The normal base gets
-    logarithmic tails where it has no mass that 32 bits could draw, beyond `SOFT`.
+    is thrown further by each, and the mean log-density of thousands is then this one's. The normal base is `softened`.
     """
     base_key, layer_key = spawn(key, 2)
     start = base_named(base, event, base_key)
-    if soft and isinstance(start, Normal):
-        start = Flow(start, SoftTails(event[0], SOFT))
-    return Flow(start, Stack(make, layers, key=layer_key))
+    return Flow(softened(start) if soft else start, Stack(make, layers, key=layer_key))
+
+
+def softened(base: AbstractDistribution) -> AbstractDistribution:
+    """A normal base with logarithmic tails where it has no mass that 32 bits could draw; any other as it is."""
+    return Flow(base, SoftTails(base.event_shape[0], SOFT)) if isinstance(base, Normal) else base
 
 
 SOFT = 6.0

@@ -11,6 +11,7 @@ from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
+from pushforward.bijections.margins import Margins
 from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import Householder, QRLinear
 from pushforward.bijections.permutation import Permutation, Reverse
@@ -68,6 +69,7 @@ __all__ = [
     "LULinear",
     "LinearSpline",
     "LogisticMixtureCDF",
+    "Margins",
     "Permutation",
     "Planar",
     "Power",

@@ -9,23 +9,25 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.draws import normal
-from pushforward.errors import check_count
+from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape, as_shape
 
 
 class GaussianMixture(AbstractDistribution):
-    """A mixture of Gaussians with diagonal covariances, trained with the flow.
+    """A mixture of Gaussians, trained with the flow.
 
-        log p = logsumexp_k (log w_k + sum_i log N(x_i; m_ki, s_ki^2))
+        log p = logsumexp_k (log w_k + log N(A_k (x - m_k); 0, 1) + log |A_k|)
 
-    Cost: `components * d` either way.
+    The whitening A_k is diagonal, `1 / s_k`, or lower triangular for full covariances. Cost: `components * d` either
+    way, `components * d^2` for full covariances.
 
     Arguments:
         event: the event's size or shape.
         components: number of components; default 8.
+        full: whether covariances are full, which a vector event is needed for; default False, diagonal.
         key: draws the initial means, standard normal; weights start equal, scales at 1.
 
-    Raises `InputError` for fewer than 1 component.
+    Raises `InputError` for fewer than 1 component, and for full covariances of an event that is no vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -39,13 +41,26 @@ class GaussianMixture(AbstractDistribution):
     logits: Float[Array, " components"]
     means: Float[Array, "components *event"]
     log_scales: Float[Array, "components *event"]
+    below: Float[Array, "components d d"] | None
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)
 
-    def __init__(self, event: int | Shape, components: int = 8, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        event: int | Shape,
+        components: int = 8,
+        *,
+        full: bool = False,
+        key: PRNGKeyArray,
+    ):
         check_count("components", components)
         self.event_shape = as_shape(event) or ()
         self.condition_shape = None
+        if full and len(self.event_shape) != 1:
+            raise InputError(
+                f"full covariances are those of vectors, not of events of shape {self.event_shape}"
+            )
+        self.below = jnp.zeros((components, *self.event_shape * 2)) if full else None
         self.logits = jnp.zeros(components)
         self.means = normal(key, (components, *self.event_shape))
         self.log_scales = jnp.zeros((components, *self.event_shape))
@@ -55,7 +70,11 @@ class GaussianMixture(AbstractDistribution):
     ) -> Float[Array, " n"]:
         # Further out all squares would overflow, and no component would be the nearest.
         far = jnp.finfo(x.dtype).max ** 0.45
-        z = jnp.clip((x[:, None] - self.means) * jnp.exp(-self.log_scales), -far, far)
+        away = jnp.clip(x[:, None] - self.means, -far, far)
+        z = away * jnp.exp(-self.log_scales)
+        if self.below is not None:
+            z = z + jnp.einsum("kij,nkj->nki", jnp.tril(self.below, -1), away)
+        z = jnp.clip(z, -far, far)
         logs = -0.5 * z * z - self.log_scales - 0.5 * math.log(2 * math.pi)
         each = logs.sum(range(2, logs.ndim))
         return jax.nn.logsumexp(each + jax.nn.log_softmax(self.logits), axis=1)
@@ -66,5 +85,10 @@ class GaussianMixture(AbstractDistribution):
         pick, noise = jax.random.split(key)
         component = jax.random.categorical(pick, self.logits, shape=(n,))
         z = jax.random.normal(noise, (n, *self.event_shape), self.means.dtype)
-        x = self.means[component] + jnp.exp(self.log_scales[component]) * z
+        if self.below is None:
+            x = self.means[component] + jnp.exp(self.log_scales[component]) * z
+        else:
+            whitening = jnp.tril(self.below, -1) + jax.vmap(jnp.diag)(jnp.exp(-self.log_scales))
+            colouring = jnp.linalg.inv(whitening)
+            x = self.means[component] + jnp.einsum("nij,nj->ni", colouring[component], z)
         return x, self.log_prob_rows(x, None, None)

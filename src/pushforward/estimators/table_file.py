@@ -8,7 +8,7 @@ import jax
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import table_flow
+from pushforward.estimators.prepared import has_margins, table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
@@ -39,6 +39,7 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
         "columns": model.columns.to_json(),
         "given": None if model.given is None else model.given.to_json(),
         "precision": model.precision,
+        "margins": has_margins(model.flow),
         "summary": model.summary,
         "trust": model.trust,
     }
@@ -73,7 +74,9 @@ def _skeleton(header: dict[str, Any]) -> Flow:
             raise InputError(f"the header's {key!r} is damaged")
     condition = None if given is None else (len(given.names),)
     architecture = architecture_from_json(header["architecture"])
-    return table_flow(architecture, len(columns.names), condition, jax.random.key(0))
+    # Files of before 0.5 have no margins and do not say so.
+    margins = header.get("margins", False)
+    return table_flow(architecture, len(columns.names), condition, jax.random.key(0), margins)
 
 
 def _given(header: dict[str, Any]) -> Preprocessing | None:

@@ -57,6 +57,7 @@ def example_bijections() -> dict[str, Subject]:
         bijection_subject("Householder", b.Householder(3, key=key), volume_preserving=True),
         bijection_subject("Invert", b.Invert(made)),
         bijection_subject("LULinear", b.LULinear(3)),
+        bijection_subject("Margins", b.Margins(2, knots=3).following(_skewed())),
         bijection_subject(
             "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
         ),
@@ -75,12 +76,18 @@ def example_bijections() -> dict[str, Subject]:
         bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
         bijection_subject("Softplus", b.Softplus(2)),
         bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
+        bijection_subject("SoftTails root", b.SoftTails(2, start=1.0, root=True)),
         bijection_subject("Sylvester", b.Sylvester(3, 2, condition_shape=(2,), key=key)),
         bijection_subject("Sylvester householder", b.Sylvester(2, 2, "householder", 2, key=key)),
         bijection_subject("Sylvester triangular", b.Sylvester(3, 2, "triangular", key=key)),
         bijection_subject("Stack", b.Stack(lambda k: b.ActNorm(2), 3, key=key)),
     ]
     return {subject.name: subject for subject in subjects}
+
+
+def _skewed() -> np.ndarray:
+    """Rows whose margins are not normal."""
+    return np.exp(np.random.default_rng(0).normal(size=(200, 2))) - 1
 
 
 def exported_bijections() -> set[str]:

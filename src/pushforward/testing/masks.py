@@ -15,10 +15,12 @@ from pushforward.bijections import (
     BlockAutoregressive,
     Householder,
     LULinear,
+    Margins,
     QRLinear,
     Recurrent,
     Sylvester,
 )
+from pushforward.distributions import GaussianMixture
 from pushforward.networks import MaskedMLP
 
 
@@ -49,6 +51,19 @@ def _lu_linear(module: LULinear) -> dict[str, np.ndarray]:
 def _batch_norm(module: BatchNorm) -> dict[str, np.ndarray]:
     """None of the statistics: they are measured, not trained."""
     return {name: np.zeros(module.mean.shape[-1:], bool) for name in ("mean", "variance")}
+
+
+def _margins(module: Margins) -> dict[str, np.ndarray]:
+    """None of the knots: they are measured, not trained."""
+    fields = ("centre", "log_widths", "score", "log_heights", "log_slopes")
+    return {name: np.zeros(getattr(module, name).shape, bool) for name in fields}
+
+
+def _gaussian_mixture(module: GaussianMixture) -> dict[str, np.ndarray]:
+    """A strict triangle of full covariances."""
+    if module.below is None:
+        return {}
+    return {"below": np.tril(np.ones(module.below.shape[-2:], bool), -1)}
 
 
 def _recurrent(module: Recurrent) -> dict[str, np.ndarray]:
@@ -98,6 +113,8 @@ MASKS: dict[type, Callable[[Any], dict[str, np.ndarray]]] = {
     BlockAutoregressive: _block_autoregressive,
     BatchNorm: _batch_norm,
     Recurrent: _recurrent,
+    Margins: _margins,
+    GaussianMixture: _gaussian_mixture,
 }
 """Module type -> from a module to its masked arrays: field name (and index) -> True where the entry is read."""
 

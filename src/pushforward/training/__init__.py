@@ -3,6 +3,16 @@
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.loop import Fitted, fit
 from pushforward.training.loss import negative_log_prob
-from pushforward.training.settings import Epoch, Training
+from pushforward.training.rows import RowSource
+from pushforward.training.settings import Epoch, Step, Training
 
-__all__ = ["Checkpoint", "Epoch", "Fitted", "Training", "fit", "negative_log_prob"]
+__all__ = [
+    "Checkpoint",
+    "Epoch",
+    "Fitted",
+    "RowSource",
+    "Step",
+    "Training",
+    "fit",
+    "negative_log_prob",
+]

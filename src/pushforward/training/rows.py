@@ -1,8 +1,9 @@
 """The rows of a fit: what they must be, which are held out, how they are laid out for compiled programs."""
 
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PRNGKeyArray
@@ -15,46 +16,64 @@ Pair = tuple[np.ndarray, np.ndarray | None]
 """Rows, and their conditions if there are any."""
 BLOCK = 2048
 """Rows evaluated at once in validation, if there are as many."""
+MOST_HELD = 50_000
+"""Rows held out at most: more would cost time and tell no more."""
+_CHECKED = 1 << 16
+# Rows looked at at once: temporary arrays of the size of a large table would not fit beside it.
 
 
-class PaddedRows(eqx.Module):
-    """Rows padded to a round number, so that data of about one size shares one compiled program.
+@dataclass(frozen=True)
+class RowSource:
+    """Rows that are made as they are taken, so that a table need not lie in memory twice.
 
-    The padding repeats the rows: a loss that looks at a block as a whole sees nothing but data.
+    Attributes:
+        count: how many there are.
+        take: row numbers `(k,)` to those rows and their conditions, as arrays of the model's precision.
     """
 
-    x: Array
-    condition: Array | None
-    count: Array
+    count: int
+    take: Callable[[np.ndarray], Pair]
 
     @staticmethod
-    def pad(x: np.ndarray, condition: np.ndarray | None) -> "PaddedRows":
-        n = x.shape[0]
-        # A power of two up to a block, two significant bits beyond: 100 -> 128, 3,283 -> 4,096, 18,000 -> 24,576.
-        unit = max(block_size(n, BLOCK), 1 << max(n.bit_length() - 2, 0))
-        extra = -n % unit
+    def of(x: np.ndarray, condition: np.ndarray | None) -> "RowSource":
+        """Those of two arrays."""
+        return RowSource(len(x), lambda i: (x[i], None if condition is None else condition[i]))
 
-        def padded(a: np.ndarray) -> Array:
-            return jnp.asarray(np.concatenate([a, a[np.arange(extra) % n]]))
+    def some(self, rows: np.ndarray) -> "RowSource":
+        """Those of these numbers, in this order."""
+        return RowSource(len(rows), lambda i: self.take(rows[i]))
 
-        return PaddedRows(
-            padded(x), None if condition is None else padded(condition), jnp.asarray(n)
-        )
+    def all(self) -> Pair:
+        return self.take(np.arange(self.count))
 
-    def take(self, rows: Array) -> tuple[Array, Array | None]:
-        return self.x[rows], None if self.condition is None else self.condition[rows]
+    def blocks(self) -> Iterator[Pair]:
+        """All rows, some at a time."""
+        for start in range(0, self.count, _CHECKED):
+            yield self.take(np.arange(start, min(start + _CHECKED, self.count)))
 
 
-def holdout(
-    x: np.ndarray, condition: np.ndarray | None, share: float, key: PRNGKeyArray
-) -> tuple[Pair, Pair]:
-    """Rows to train on and a share of rows to judge by, drawn at random; with share 0 both are all rows."""
-    order = permutation(key, x.shape[0])
-    held = min(max(round(share * x.shape[0]), 1), x.shape[0] - 1) if share > 0 else 0
-    train, judge = order[held:], order[:held] if held else order
-    if condition is None:
-        return (x[train], None), (x[judge], None)
-    return (x[train], condition[train]), (x[judge], condition[judge])
+def padded_blocks(x: np.ndarray, condition: np.ndarray | None) -> list[tuple[Array, Array | None]]:
+    """Rows on the device in blocks of one size, so that tables of all sizes share a few compiled programs.
+
+    The last block is filled by repeating the rows: a loss that looks at a block as a whole sees nothing but data.
+    """
+    size = block_size(len(x), BLOCK)
+
+    def block(a: np.ndarray, start: int) -> Array:
+        return jnp.asarray(a[np.arange(start, start + size) % len(a)])
+
+    return [
+        (block(x, start), None if condition is None else block(condition, start))
+        for start in range(0, len(x), size)
+    ]
+
+
+def holdout(count: int, share: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the rows to train on and of a share of them to judge by, at most `MOST_HELD`, drawn at random;
+    with share 0 both are all rows."""
+    order = permutation(key, count)
+    held = min(max(round(share * count), 1), count - 1, MOST_HELD) if share > 0 else 0
+    return order[held:], order[:held] if held else order
 
 
 def jittered(judge: Pair, jitter: Any) -> Pair:
@@ -74,9 +93,11 @@ def check_rows(x: np.ndarray, condition: np.ndarray | None, name: str) -> None:
     if not np.issubdtype(x.dtype, np.floating):
         raise InputError(f"{name} must be floating-point rows, not {x.dtype}")
     for what, rows in ((name, x), ("condition", condition)):
-        if rows is not None and not np.isfinite(rows).all():
-            raise InputError(
-                f"{what} has {int((~np.isfinite(rows)).sum())} values that are not finite"
-            )
+        if rows is None:
+            continue
+        starts = range(0, len(rows), _CHECKED)
+        wrong = sum(int((~np.isfinite(rows[i : i + _CHECKED])).sum()) for i in starts)
+        if wrong:
+            raise InputError(f"{what} has {wrong} values that are not finite")
     if condition is not None and condition.shape[0] != x.shape[0]:
         raise InputError(f"{x.shape[0]} rows in {name}, but {condition.shape[0]} conditions")

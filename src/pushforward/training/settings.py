@@ -21,14 +21,15 @@ class Training:
         max_epochs: passes over the data; None for `max_steps` steps' worth.
         max_steps: steps of a fit where `max_epochs` is None.
         max_time: seconds after which the fit ends, with the learning rate annealed towards that end; None for no
-            limit. Runs under a time limit are not reproducible to the bit.
+            limit. Large tables are then passed over for as long as there is time. Runs under a time limit are not
+            reproducible to the bit.
         learning_rate: the peak of the schedule (linear warm-up, then cosine to zero); None for 6e-3 or, in fits of
             tables, the architecture's own: flows of few parameters take larger ones.
         warmup: share of the run spent warming up.
         weight_decay: decoupled weight decay (AdamW) on the matrices of stacked layers, not on biases or scales.
         clip: largest norm of a gradient.
         average: decay of the averaged weights, which validation judges and the fit returns; 0 turns it off.
-        validation: share of rows held out for early stopping and the choice of the best weights.
+        validation: share of rows held out for early stopping and the choice of the best weights, at most 50,000.
         patience: epochs without improvement after which the fit ends, as a share of all epochs.
         remat: how gradients come by the activations of stacked layers: `"none"` keeps them; `"invertible"` recomputes
             them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
@@ -80,13 +81,16 @@ class Training:
     def for_rows(self, rows: int) -> "Training":
         """The same configuration with everything chosen for a number of training rows.
 
-        The steps grow with the rows (100 passes in batches of 256, between 1,800 and 8,000 steps), the batch more
-        slowly (128 to 1,024); weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
+        The steps grow with the rows (100 passes in batches of 256, between 1,800 and 8,000 steps; 12,000 for a million
+        rows, and no such limit where there is one of time), the batch more slowly (128 to 1,024);
+        weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
         weight decay.
         """
         batch = 128 if rows < 5_000 else 256 if rows < 50_000 else 512 if rows < 200_000 else 1024
         batch = min(self.batch or batch, rows)
-        steps = self.max_steps or min(max(round(rows * PASSES / 256), FEWEST), MOST)
+        # A time limit is to be used: only the passes end such a fit sooner.
+        most = math.inf if self.max_time is not None else MOST * max(1.0, (rows / 200_000) ** 0.25)
+        steps = self.max_steps or round(min(max(rows * PASSES / 256, FEWEST), most))
         of_epoch = max(rows // batch, 1)
         epochs = self.max_epochs or math.ceil(steps / of_epoch)
         decay = (
@@ -127,3 +131,20 @@ class Epoch:
     seconds: float
     note: str = ""
     likelihood: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """Where a fit stands within an epoch: `step` of `steps`, with the mean loss of the epoch so far.
+
+    `stage` says what is fitted where there are several fits, such as the entrants of a race.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    loss: float
+    seconds: float
+    likelihood: bool = True
+    stage: str = ""
