@@ -76,8 +76,10 @@ class NeuralODERegressor(BaseEstimator):
         n_features_in_: number of columns.
 
     Raises `InputError`, a `ValueError`, for empty input, series of one observation, times that are not finite, repeat
-    or go back, infinite values, different numbers of columns, a column that was never observed, parameters that make no
-    sense. Warns of times beyond those of training, and where a field of time sees series that do not overlap.
+    or go back, times that a field of time could not tell apart in the model's precision, infinite values, different
+    numbers of columns, a column that was never observed, parameters that make no sense. Warns of times beyond those of
+    training, and where a field of time sees series that do not overlap. Where time does not enter, series may lie any
+    time apart.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Bock and Plitt 1984 (multiple shooting); Turan and Jäschke 2022, arXiv
     2109.06786 (the same for neural equations); Rubin 1981 (the Bayesian bootstrap).
@@ -143,7 +145,14 @@ class NeuralODERegressor(BaseEstimator):
         check_enough(observed)
         columns = observed.values.shape[2]
         judged = None if validation is None else pack(*validation, columns)
-        gap = gap_between(observed) if self._knows_time else None
+        self.units_ = Units.of(observed)
+        self.several_ = is_several(times)
+        self.n_features_in_ = columns
+        timed = self._field(jax.random.key(0)).timed
+        for given in (observed, judged):
+            if given is not None:
+                self.units_.check_times(given.times, timed=timed, learned=not callable(self.field))
+        gap = gap_between(observed) if timed else None
         if gap is not None:
             warnings.warn(
                 f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
@@ -151,9 +160,6 @@ class NeuralODERegressor(BaseEstimator):
                 InputWarning,
                 stacklevel=2,
             )
-        self.units_ = Units.of(observed)
-        self.several_ = is_several(times)
-        self.n_features_in_ = columns
         self.range_ = float(observed.times.min()), float(observed.times.max())
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
         rng = np.random.default_rng(seed := seed_from(self.random_state))
@@ -235,7 +241,7 @@ class NeuralODERegressor(BaseEstimator):
         t = checked_times(times)
         state = _as_state(initial, self.n_features_in_)
         starts = np.atleast_2d(state)
-        if self._knows_time:
+        if self.members_[0].model.field.timed:
             self._flag(t[0], t[-1])
         elif np.ptp(t) > self.longest_ * (1 + 1e-6):
             warnings.warn(
@@ -322,10 +328,6 @@ class NeuralODERegressor(BaseEstimator):
         from pushforward.estimators.series_file import load_equation
 
         return load_equation(path, field, params)
-
-    @property
-    def _knows_time(self) -> bool:
-        return callable(self.field) or not self.autonomous
 
     def _tell(self, member: int, stage: int, epoch: Epoch) -> None:
         where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""

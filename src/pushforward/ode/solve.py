@@ -361,4 +361,5 @@ def _raise_if_failed(found: _Found, control: Control) -> None:
         f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}",
         time,
         size,
+        int(i) if many > 1 else None,
     )
