@@ -49,6 +49,25 @@ def test_the_measured_order_is_the_declared_one(name, truth):
     assert -0.35 < measured - method.order < (1.2 if name == "tsit5" else 0.35), measured
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [*((name, {}) for name in METHODS if METHODS[name].order > 3)]
+    + [("rk4", {"adjoint": name}) for name in ADJOINTS if name != "checkpoint"]
+    + [("rk4", {"control": "per_row"})],
+)
+def test_many_steps_in_float32_add_up_to_the_interval(method, options):
+    """Steps that were summed up would leave the last one a rest of many steps' rounding."""
+
+    def end(y, sign, t0, t1):
+        found = solve(lambda t, y: sign * y, y, t0, t1, method=method, steps=1000, **options)
+        return found.y1[0]
+
+    for case in ((1, 0.0, 5.9), (-1, 5.9, 0.0)):
+        value, slope = jax.value_and_grad(end)(jnp.ones(1), *case)
+        assert float(value) / np.exp(5.9) == pytest.approx(1, abs=1e-5)
+        assert float(slope[0]) / np.exp(5.9) == pytest.approx(1, abs=2e-5)
+
+
 def test_the_test_of_order_can_fail(truth):
     """A tableau with one entry perturbed loses its order."""
     right = METHODS["rk4"]
