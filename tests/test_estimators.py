@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date, timedelta
 
 import jax
 import joblib
@@ -306,6 +307,90 @@ def test_functions_for_tables_leave_scikit_learn_alone():
 
 
 DATES = np.datetime64("2026-01-01") + np.arange(200).astype("m8[D]")
+DAYS = [date(2026, 1, 1) + timedelta(i) for i in range(200)]
+# Columns of dates and spans of time, as the libraries spell them.
+WHEN = {
+    "zone": pandas.Series(pandas.date_range("2024-01-01", periods=200, tz="UTC"), name="when"),
+    "index": pandas.date_range("2024-01-01", periods=200, name="when"),
+    "objects": pandas.Series(DAYS, name="when"),
+    "late": pandas.Series([*range(199), DAYS[0]], dtype=object, name="when"),
+    "period": pandas.period_range("2024-01-01", periods=200, freq="D", name="when"),
+    "category": pandas.Series(DATES, name="when").astype("category"),
+    "span": pandas.Series(DATES - DATES[0], name="when"),
+    "polars": polars.Series("when", DAYS),
+    "polars span": polars.Series("when", [day - DAYS[0] for day in DAYS]),
+}
+IDS = 2**60 + np.random.default_rng(3).integers(0, 5000, 200)
+# Whole numbers beyond 2**53, in every way of storing them.
+HUGE = {
+    "int64": IDS,
+    "uint64": IDS.astype(np.uint64) + np.uint64(2**63),
+    "nullable": pandas.Series(IDS, name="id", dtype="Int64"),
+    "objects": pandas.Series([int(i) for i in IDS], name="id", dtype=object),
+    "list": IDS.tolist(),
+    "polars": polars.Series("id", IDS),
+    "polars uint64": polars.Series("id", IDS, dtype=polars.UInt64),
+}
+TOO_CLOSE = "column '{}' holds whole numbers up to .* beyond 2..53, too close together"
+
+
+def frame_with(column, numbers):
+    """A frame of that column and one of numbers, by the column's library."""
+    if isinstance(column, polars.Series):
+        return polars.DataFrame([column, polars.Series("a", numbers)])
+    return pandas.DataFrame({getattr(column, "name", "id") or "id": column, "a": numbers})
+
+
+class TestCells:
+    """What cells are before they become floats."""
+
+    @pytest.mark.parametrize("name", WHEN)
+    def test_dates_are_named(self, name, regression):
+        when, a = WHEN[name], regression[1][:200]
+        with pytest.raises(InputError, match="X: column 'when' holds dates or spans of time"):
+            density().fit(frame_with(when, a))
+        with pytest.raises(InputError, match="X: column 'when' holds dates"):
+            conditional().fit(frame_with(when, a), a)
+        y = pandas.Series(when, name="when") if isinstance(when, pandas.Index) else when
+        with pytest.raises(InputError, match="y: column 'when' holds dates"):
+            conditional().fit(a[:, None], y)
+
+    @pytest.mark.parametrize("name", HUGE)
+    def test_whole_numbers_that_floats_merge_are_named(self, name, regression):
+        ids, a = HUGE[name], regression[1][:200]
+        with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("id")):
+            density().fit(frame_with(ids, a))
+        target = getattr(ids, "name", "y0")
+        with pytest.raises(InputError, match="y: " + TOO_CLOSE.format(target)):
+            conditional().fit(a[:, None], ids)
+
+    def test_arrays_and_lists_of_dates_and_huge_numbers(self, rows):
+        for x in (np.stack([IDS, np.arange(200)], 1), [[int(i), 0.5 * int(i)] for i in IDS]):
+            with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("x0")):
+                density().fit(x)
+        with pytest.raises(InputError, match="X: column 'x1' holds dates"):
+            density().fit([[1.5, day] for day in DAYS])
+        with pytest.raises(InputError, match="y: column 'y0' holds dates"):
+            conditional().fit(rows, DAYS)
+
+    def test_rows_to_score_are_looked_at_too(self, regression):
+        """A model of floats 256 apart is asked for whole numbers between them."""
+        a = regression[1][:200]
+        apart = pandas.DataFrame({"id": 2.0**60 + 256.0 * np.arange(200)})
+        ids = apart.astype(np.int64) + 1
+        fitted = conditional(max_epochs=1).fit(apart, a)
+        for call in (lambda: fitted.log_prob(ids, a), lambda: fitted.sample(ids)):
+            with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("id")):
+                call()
+        fitted = conditional(max_epochs=1).fit(a[:, None], apart)
+        with pytest.raises(InputError, match="y: " + TOO_CLOSE.format("id")):
+            fitted.log_prob(a[:, None], ids)
+        # Where the column spans far more than rounding, or is far from the number, nothing merges.
+        for column in (np.random.default_rng(0).integers(-(2**62), 2**62, 200), np.arange(200)):
+            x = pandas.DataFrame({"id": column, "a": a})
+            fitted = density(max_epochs=1).fit(x)
+            assert np.isfinite(fitted.score_samples(x[:1])).all()
+            assert np.isfinite(fitted.score_samples(x[:1].assign(id=2**60 + 1))).all()
 
 
 class TestRefused:

@@ -5,6 +5,8 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
+import polars
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -236,6 +238,27 @@ BAD = {
     "have inf in row 1, column 0": (T, np.where(Y == 2, np.inf, Y)),
     "are not numbers": (["a", "b"], Y[:2]),
     "array, or a list of arrays, was expected": (3.0, Y),
+    "the times hold dates or spans of time": (T.astype("M8[D]"), Y),
+    "times hold dates": (pandas.date_range("2024-01-01", periods=4), Y),
+    "the times of series 1 hold dates": (
+        [T, pandas.date_range("2024", periods=4, tz="UTC")],
+        [Y, Y],
+    ),
+    "the times hold dates": (polars.Series(T.astype("m8[us]")), Y),
+    "times hold dates or spans": (pandas.period_range("2024", periods=4, freq="D").tolist(), Y),
+    "the values of series 1 hold dates or spans of time in column 'b'": (
+        [T, T],
+        [Y, pandas.DataFrame({"a": T, "b": pandas.date_range("2024", periods=4, tz="UTC")})],
+    ),
+    "the times: column '0' holds whole numbers": (2**60 + np.arange(4), Y),
+    "the values: column '1' holds whole numbers": (
+        T,
+        np.arange(8).reshape(4, 2) + np.array([0, 2**60]),
+    ),
+    "the values: column 'n' holds whole numbers": (
+        T,
+        pandas.DataFrame({"n": pandas.array(2**60 + np.arange(4), dtype="Int64")}),
+    ),
 }
 
 
@@ -275,6 +298,13 @@ def test_bad_questions(fitted):
             fitted.predict(times)
         with pytest.raises(InputError, match="the times"):
             fitted.simulate([1.0, 0.0], times)
+    for call in (
+        lambda: fitted.predict(T.astype("M8[D]")),
+        lambda: fitted.simulate([1.0, 0.0], pandas.date_range("2024", periods=4)),
+        lambda: fitted.score(T.astype("m8[h]"), Y),
+    ):
+        with pytest.raises(InputError, match="the times hold dates"):
+            call()
     with pytest.raises(InputError, match="3 arrays of times, but 2 training series"):
         fitted.predict([T, T, T])
     for initial, message in (([1.0], "shape"), ([1.0, np.nan], "finite"), ("here", "state")):

@@ -13,6 +13,8 @@ from pushforward.errors import InputError
 
 LARGEST_EXACT_INTEGER = 2.0**53
 """Beyond it float64 no longer tells neighbouring integers apart."""
+LEAST_RANGE = 1e6
+"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -189,6 +191,30 @@ def check_finite(
         f"{where}: {cells if whole else 'at least ' + cells} missing, NaN or infinite, the first "
         f"in row {first_row + row}, column '{names[column]}' ({what}); fill or drop such rows first"
     )
+
+
+def refuse_merged(
+    column: np.ndarray, name: str, where: str, seen: tuple[float, float] | None = None
+) -> None:
+    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same.
+
+    Args:
+        column: ``(n,)`` whole numbers as float64.
+        name: of the column.
+        where: the file.
+        seen: the least and the greatest value of the training rows, which say how close is too close; others than
+            between them lie far off in any case. None takes those of the column.
+
+    Raises:
+        InputError: the numbers lie too close together.
+    """
+    low, high = seen or (column.min(initial=np.inf), column.max(initial=-np.inf))
+    largest = np.abs(column[(column >= low) & (column <= high)]).max(initial=0.0)
+    if largest > LARGEST_EXACT_INTEGER and high - low < LEAST_RANGE * np.spacing(largest):
+        raise InputError(
+            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
+            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
+        )
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -11,7 +11,13 @@ import numpy as np
 
 from pushforward.data.arrays import open_npy, open_npz, open_parquet
 from pushforward.data.delimited import open_delimited
-from pushforward.data.source import LARGEST_EXACT_INTEGER, Source, check_finite, choose
+from pushforward.data.source import (
+    LARGEST_EXACT_INTEGER,
+    Source,
+    check_finite,
+    choose,
+    refuse_merged,
+)
 from pushforward.data.writers import (
     SUFFIXES,
     TableWriter,
@@ -35,8 +41,6 @@ __all__ = [
 
 BLOCK_ROWS = 65536
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-LEAST_RANGE = 1e6
-"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def read_table(
     check_finite(values, opened.names, opened.where)
     for i, name in enumerate(opened.names):
         if opened.integer[i]:
-            _refuse_merged(values[:, i], name, opened.where)
+            refuse_merged(values[:, i], name, opened.where)
     integer = tuple(flag and _whole(values[:, i]) for i, flag in enumerate(opened.integer))
     return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
 
@@ -212,16 +216,6 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
         return open_npz(path, key, columns, where, by_position)
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
-
-
-def _refuse_merged(column: np.ndarray, name: str, where: str) -> None:
-    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same."""
-    largest = np.abs(column).max(initial=0.0)
-    if largest > LARGEST_EXACT_INTEGER and np.ptp(column) < LEAST_RANGE * np.spacing(largest):
-        raise InputError(
-            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
-            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
-        )
 
 
 def _whole(column: np.ndarray) -> bool:

@@ -9,6 +9,8 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.columns import frame_kind
+from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import check_finite, quoted, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
@@ -17,7 +19,6 @@ from pushforward.estimators.shared import (
     checked_count,
     checked_table,
     fit_options,
-    frame_kind,
     names_in,
     notes_of,
     readable,
@@ -165,7 +166,8 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
                 f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, "
                 "in this order"
             )
-        return self.model_.log_prob(_checked_targets(y, given, names)[0], given)
+        targets, _ = _checked_targets(y, given, names, self.model_.columns)
+        return self.model_.log_prob(targets, given)
 
     def score(self, X: Any, y: Any) -> float:
         """Mean log-density of y given X, nats a row; arguments and errors as in `log_prob`."""
@@ -237,10 +239,13 @@ def _names_of_targets(y: Any) -> tuple[str, ...] | None:
 
 
 def _checked_targets(
-    y: Any, given: np.ndarray, names: tuple[str, ...] | None
+    y: Any,
+    given: np.ndarray,
+    names: tuple[str, ...] | None,
+    seen: Preprocessing | None = None,
 ) -> tuple[np.ndarray, int]:
     """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
-    y = readable(y, "y")
+    y = readable(y, "y", seen)
     try:
         values = check_array(
             y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y"

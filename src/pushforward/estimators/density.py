@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.columns import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
@@ -15,7 +16,6 @@ from pushforward.estimators.shared import (
     checked_count,
     checked_table,
     fit_options,
-    frame_kind,
     names_in,
     notes_of,
     real_names,

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.estimators.shared import print_some, seed_from
+from pushforward.estimators.shared import print_some, refuse_huge, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
@@ -25,6 +25,7 @@ from pushforward.series.observations import (
     gap_between,
     is_several,
     pack,
+    refuse_dates,
 )
 from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
@@ -141,6 +142,8 @@ class NeuralODERegressor(BaseEstimator):
         Returns the estimator. Raises `InputError` (see the class).
         """
         plan = self._plan()
+        for given in ((times, series), *(() if validation is None else (validation,))):
+            _refuse_huge(*given)
         observed = pack(times, series)
         check_enough(observed)
         columns = observed.values.shape[2]
@@ -387,7 +390,17 @@ def keep_members(estimator: NeuralODERegressor, members: list[Member]) -> None:
         estimator.params_ = mean
 
 
+def _refuse_huge(times: Any, series: Any) -> None:
+    """Raises `InputError` for times or values that as floats would be the same."""
+    several = is_several(times)
+    for i, (t, y) in enumerate(zip(times, series, strict=False) if several else [(times, series)]):
+        which = f" of series {i}" if several else ""
+        refuse_huge(t, f"the times{which}")
+        refuse_huge(y, f"the values{which}")
+
+
 def _as_state(initial: Any, d: int) -> np.ndarray:
+    refuse_dates(initial, "initial states")
     try:
         state = np.asarray(initial, np.float64)
     except (TypeError, ValueError):

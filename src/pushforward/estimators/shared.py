@@ -16,7 +16,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pushforward.data.source import check_finite, choose, not_numeric, stand_in_names
+from pushforward.columns import columns_of, dated, frame_kind, huge_numbers
+from pushforward.data.preprocess import Preprocessing
+from pushforward.data.source import (
+    LARGEST_EXACT_INTEGER,
+    check_finite,
+    choose,
+    not_numeric,
+    refuse_merged,
+    stand_in_names,
+)
 from pushforward.distributions import Flow
 from pushforward.errors import InputError, check_count
 from pushforward.estimators.table_model import TableModel
@@ -71,7 +80,8 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
-    X = readable(X, "X")
+    model: TableModel | None = None if reset else estimator.model_
+    X = readable(X, "X", None if model is None else model.given or model.columns)
     try:
         # Cells are checked below, where the message can name row and column.
         values = validate_data(
@@ -121,28 +131,46 @@ def _with_names(table: Any) -> Any:
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 
 
-def readable(table: Any, where: str) -> Any:
+def readable(table: Any, where: str, seen: Preprocessing | None = None) -> Any:
     """The table, what an array masks as NaN.
 
-    Raises `InputError` for a lazy frame, columns of one name, and for dates and spans of time: as numbers they would be
-    counts of some unit.
+    Arguments:
+        table: a frame or an array.
+        where: what to call it.
+        seen: the pre-processing of the fitted columns; None while fitting.
+
+    Raises `InputError` for a lazy frame, columns of one name, dates and spans of time, and whole numbers that floats
+    cannot tell apart.
     """
     if hasattr(table, "collect_schema") and hasattr(table, "collect"):
         raise InputError(f"{where}: a lazy frame has no rows yet; give {where}.collect()")
     if frame_kind(table) is None:
         table = unmasked(table)
-        columns = {} if getattr(table, "dtype", None) is None else {"": table}
     else:
         # As in a file: a name that stands twice is refused.
         choose([str(name) for name in table.columns], None, where)
-        columns = {str(name): table[name][:1] for name in table.columns}
-    for name, column in columns.items():
-        if np.asarray(column).dtype.kind in "mM":
-            which = f"column '{name}'" if name else "the array"
-            raise InputError(
-                f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
-            )
+    if (which := dated(table, where.lower())) is not None:
+        raise InputError(
+            f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
+        )
+    refuse_huge(table, where, where.lower(), seen)
     return table
+
+
+def refuse_huge(table: Any, where: str, stem: str = "", seen: Preprocessing | None = None) -> None:
+    """Raises `InputError` for stored whole numbers that as floats would be the same.
+
+    Arguments:
+        table, where, seen: as of `readable`.
+        stem: of the names of columns without one.
+    """
+    for i, (name, column) in enumerate(columns_of(table, stem)):
+        cells = huge_numbers(column, LARGEST_EXACT_INTEGER)
+        if cells is not None:
+            ends = None
+            if seen is not None and i < len(seen.names):
+                ends = seen.lower[i], seen.upper[i]
+            refuse_merged(cells, name, where, ends)
 
 
 def refuse_text(frame: Any, where: str) -> None:
@@ -165,16 +193,6 @@ def names_in(estimator: Any) -> tuple[str, ...] | None:
     """The names of the fitted columns, or None where the table had none."""
     names = getattr(estimator, "feature_names_in_", None)
     return None if names is None else tuple(names)
-
-
-def frame_kind(table: Any) -> str | None:
-    """ "pandas" or "polars" for their frames, else None."""
-    # A frame's library is loaded already; an array must not make us load it.
-    for kind in ("pandas", "polars"):
-        library = sys.modules.get(kind)
-        if library is not None and isinstance(table, library.DataFrame):
-            return kind
-    return None
 
 
 def as_frame(values: np.ndarray, names: Sequence[str] | None, kind: str | None) -> Any:

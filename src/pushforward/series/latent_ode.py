@@ -16,7 +16,7 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
-from pushforward.series.observations import Observations, checked_times
+from pushforward.series.observations import Observations, checked_times, refuse_dates
 
 LEAST_SCALE = 1e-4
 # Share of a knot's interval by which a time may lie outside of the knots.
@@ -220,6 +220,7 @@ class LatentODE(eqx.Module):
         Raises `InputError` where series or times do not fit the model.
         """
         arrays = self._checked(observations)
+        refuse_dates(times, "times to predict at")
         asked = np.asarray(times, float)
         n = len(arrays[0])
         if asked.ndim not in (1, 2) or (asked.ndim == 2 and len(asked) != n) or not asked.size:
@@ -250,6 +251,7 @@ class LatentODE(eqx.Module):
 
         ```
         """
+        refuse_dates(times, "times")
         first, last = self.span
         slack = ROUNDED * (last - first) / self.knots
         return (np.asarray(times) >= first - slack) & (np.asarray(times) <= last + slack)
