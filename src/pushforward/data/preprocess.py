@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from pushforward.data.dependence import check_dependence
 from pushforward.data.source import (
     LARGEST_EXACT_INTEGER,
     check_finite,
@@ -103,8 +104,8 @@ class Preprocessing:
                 conditioned on may be constant (their scale is 1) or copies of each other.
 
         Raises:
-            InputError: too few rows, missing cells, a constant column, two columns that are the
-                same up to shift and scale, or a value that float arithmetic cannot standardise.
+            InputError: too few rows, missing cells, a constant column, columns that are linearly
+                dependent (whole numbers only warn), or a value that float arithmetic cannot standardise.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] == 0:
@@ -134,7 +135,7 @@ class Preprocessing:
         )
         _refuse_wild_values(pre, values)
         if modelled:
-            _refuse_copies(pre, values)
+            check_dependence(pre, values)
         return pre
 
     def of_angles(self) -> Preprocessing:
@@ -311,45 +312,3 @@ def _refuse_wild_values(pre: Preprocessing, values: np.ndarray) -> None:
                     f"column '{name}' holds {extreme:.4g} in row {row}, over 1e18 spreads from its "
                     f"median {pre.center[i]:.4g}; drop the row or transform the column"
                 )
-
-
-def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
-    """Two columns that are one up to shift and scale have no joint density."""
-    n, width = values.shape
-    if width < 2:
-        return
-    seen: dict[bytes, int] = {}
-    for j in range(width):
-        # Adding 0 makes -0 and 0 the same bytes.
-        i = seen.setdefault((values[:, j] + 0.0).tobytes(), j)
-        if i != j:
-            raise InputError(
-                f"columns '{pre.names[i]}' and '{pre.names[j]}' are equal: the density is "
-                "singular; drop one of them"
-            )
-    if n < 3:
-        # Any two columns of two rows lie on a line.
-        return
-    # Center and scale follow shift and scale, so copies agree in model units up to sign.
-    # Correlation on some rows, squashed against outliers, finds candidates; a line through all
-    # rows decides.
-    u = (values - np.array(pre.center)) / np.array(pre.scale)
-    some = np.arctan(u[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))])
-    some = some - some.mean(axis=0)
-    length = np.sqrt(np.square(some).sum(axis=0))
-    close = np.abs(some.T @ some) >= (1 - 1e-6) * np.outer(length, length)
-    # Rounding of the values themselves, in model units.
-    rounding = 8 * _ROUNDING * np.abs(values).max(axis=0) / np.array(pre.scale)
-    for i, j in np.argwhere(np.triu(close, 1)):
-        if _off_line(u[:, i], u[:, j]) <= rounding[i] + rounding[j]:
-            raise InputError(
-                f"columns '{pre.names[i]}' and '{pre.names[j]}' are the same up to shift and "
-                "scale: the density is singular; drop one of them"
-            )
-
-
-def _off_line(x: np.ndarray, y: np.ndarray) -> float:
-    """How far the points go from the line through those of the least and the greatest x."""
-    a, b = int(np.argmin(x)), int(np.argmax(x))
-    slope = (y[b] - y[a]) / (x[b] - x[a])
-    return float(np.abs(y - y[a] - slope * (x - x[a])).max())
