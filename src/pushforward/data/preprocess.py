@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class Preprocessing:
         offset: where the lattice starts, in ``[0, grid)``; 0 for a continuous column.
         lower: the smallest observed value.
         upper: the largest observed value.
+        angles: whether the columns are angles in radians, which are the same after a turn.
 
     ```python
     >>> import numpy as np
@@ -78,6 +79,7 @@ class Preprocessing:
     offset: tuple[float, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+    angles: bool = field(default=False, kw_only=True)
 
     @classmethod
     def fit(
@@ -141,7 +143,8 @@ class Preprocessing:
     def of_angles(self) -> Preprocessing:
         """The same columns as angles in radians, moved to ``[-pi, pi]`` and not rescaled.
 
-        A column within ``[0, 2 pi]`` is moved by half a turn, one within ``[-pi, pi]`` stays.
+        A column within ``[0, 2 pi]`` is moved by half a turn, one within ``[-pi, pi]`` stays. Other rows may follow
+        either convention, or none: ``encode`` takes whole turns off.
 
         Raises:
             InputError: a column goes beyond both.
@@ -157,7 +160,7 @@ class Preprocessing:
                 )
         center = tuple(0.0 if high <= turn + rounding else turn for high in self.upper)
         ones, zeros = (1.0,) * len(center), (0.0,) * len(center)
-        return replace(self, center=center, scale=ones, grid=zeros, offset=zeros)
+        return replace(self, center=center, scale=ones, grid=zeros, offset=zeros, angles=True)
 
     @property
     def log_det(self) -> float:
@@ -175,7 +178,7 @@ class Preprocessing:
         return tuple(grid > 0 for grid in self.grid)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Data units to model units: ``(x - center) / scale``, ``(n, d)`` float64.
+        """Data units to model units: ``(x - center) / scale``, ``(n, d)`` float64; angles within ``[-pi, pi]``.
 
         Raises:
             InputError: ``values`` is not ``(n, d)``.
@@ -183,7 +186,11 @@ class Preprocessing:
         values = self._table(values)
         # A value far outside the training range may overflow to infinity, whose density is 0.
         with np.errstate(over="ignore"):
-            return (values - np.array(self.center)) / np.array(self.scale)
+            u = (values - np.array(self.center)) / np.array(self.scale)
+        if not self.angles:
+            return u
+        # What lies within a turn stays as it is, to the last bit.
+        return np.where(np.abs(u) <= math.pi, u, np.mod(u + math.pi, 2 * math.pi) - math.pi)
 
     def decode(self, u: np.ndarray) -> np.ndarray:
         """Model units to data units, ``(n, d)`` float64, lattice columns rounded to the lattice that was seen.
@@ -229,9 +236,10 @@ class Preprocessing:
             raise InputError(unknown_columns(missing, list(place), "the model's input"))
         return np.array([place[name] for name in self.names])
 
-    def to_json(self) -> dict[str, list[Any]]:
+    def to_json(self) -> dict[str, Any]:
         """Plain lists, which JSON keeps exactly."""
-        return {key: list(getattr(self, key)) for key in _FIELDS}
+        lists = {key: list(getattr(self, key)) for key in _FIELDS}
+        return {**lists, "angles": True} if self.angles else lists
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
@@ -242,7 +250,8 @@ class Preprocessing:
         """
         try:
             numbers = [tuple(float(v) for v in data[key]) for key in _FIELDS[1:]]
-            pre = cls(tuple(str(name) for name in data["names"]), *numbers)
+            names = tuple(str(name) for name in data["names"])
+            pre = cls(names, *numbers, angles=data.get("angles", False) is True)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the preprocessing is damaged ({error!r})") from None
         width = len(pre.names)
@@ -263,7 +272,7 @@ class Preprocessing:
         return values
 
 
-_FIELDS = tuple(field.name for field in fields(Preprocessing))
+_FIELDS = tuple(f.name for f in fields(Preprocessing) if f.name != "angles")
 
 
 def _fit_column(column: np.ndarray) -> tuple[float, float, float, float]:
