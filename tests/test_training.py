@@ -309,6 +309,15 @@ def test_settings_follow_the_rows():
     assert pf.Training().for_rows(10**7).max_steps == 8000
 
 
+def test_settings_take_numpys_numbers():
+    """A search over an array of them gives such."""
+    plain = pf.Training(batch=16, max_epochs=1, learning_rate=0.5)
+    given = pf.Training(batch=np.int64(16), max_epochs=np.uint8(1), learning_rate=np.float32(0.5))
+    assert repr(given) == repr(plain)
+    ours, theirs = (pf.fit(model(), X, key=KEY, training=each) for each in (plain, given))
+    assert same(ours.model, theirs.model)
+
+
 def test_any_loss():
     def squared_latents(model, x, condition, key):
         z, _ = model.inverse(x)
