@@ -318,6 +318,29 @@ def test_settings_take_numpys_numbers():
     assert same(ours.model, theirs.model)
 
 
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64", "longdouble"])
+def test_rows_of_any_precision(kind):
+    """They are widened to the model's, as where densities are computed; conditions and judges too."""
+    x = np.asarray(X.astype(jnp.dtype(kind)))
+    conditional = TINY.build(2, 1, key=jax.random.key(1))
+    short = pf.Training(max_epochs=1, batch=32)
+    fitted = pf.fit(
+        conditional, x, x[:, :1], key=KEY, training=short, validation=(x[:50], x[:50, :1])
+    )
+    assert {a.dtype for a in jax.tree.leaves(fitted.model) if eqx.is_array(a)} == {
+        jnp.dtype("float32")
+    }
+    single = x.astype(np.float32)
+    same_rows = pf.fit(
+        conditional, single, X[:, :1].astype(x.dtype), key=KEY, training=short,
+        validation=(single[:50], single[:50, :1]),
+    )  # fmt: skip
+    assert same(fitted.model, same_rows.model)
+    with jax.enable_x64(True):
+        wide = TINY.build(2, key=jax.random.key(1))
+        assert np.isfinite(pf.fit(wide, x, key=KEY, training=short).best_loss)
+
+
 def test_any_loss():
     def squared_latents(model, x, condition, key):
         z, _ = model.inverse(x)

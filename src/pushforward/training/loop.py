@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.rows import unmasked
+from pushforward.rows import precision_of, unmasked
 from pushforward.training.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -224,7 +224,7 @@ def fit(
     """
     training = training or Training()
     split_key, run_key = spawn(key, 2)
-    rows = _arrays(x, condition)
+    rows = _arrays(model, x, condition)
     check_rows(*rows, "x")
     check = getattr(loss, "check", None)
     if check is not None:
@@ -236,7 +236,7 @@ def fit(
             "validation: a pair of rows and conditions was expected, (x, None) without"
         )
     else:
-        judge = _arrays(*validation)
+        judge = _arrays(model, *validation)
         check_rows(*judge, "validation")
         if judge[0].shape[1:] != rows[0].shape[1:]:
             raise InputError(
@@ -260,8 +260,19 @@ def fit(
         return _fit(model, rows, judge, run_key, loss, training, jitter, report, file)
 
 
-def _arrays(x: Any, condition: Any) -> Pair:
-    return np.asarray(unmasked(x)), None if condition is None else np.asarray(unmasked(condition))
+def _arrays(model: Any, x: Any, condition: Any) -> Pair:
+    """Rows and conditions as arrays, narrower floats widened to the precision of all, as `log_prob` does."""
+    given = [np.asarray(unmasked(a)) for a in (x, condition) if a is not None]
+    # JAX has no floats beyond 64 bits.
+    given = [a.astype(np.float64) if a.dtype == np.longdouble else a for a in given]
+    floats = [jnp.issubdtype(a.dtype, jnp.floating) for a in given]
+    kinds = (np.zeros(0, a.dtype) for a, is_float in zip(given, floats, strict=True) if is_float)
+    widest = precision_of(model, *map(jnp.asarray, kinds))
+    given = [
+        a.astype(widest) if is_float and a.dtype.itemsize < widest.itemsize else a
+        for a, is_float in zip(given, floats, strict=True)
+    ]
+    return given[0], None if condition is None else given[1]
 
 
 def _fit(
