@@ -1,5 +1,8 @@
 """The training loop: deterministic, resumable to the bit, rolled back where a loss is not finite."""
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.draws import spawn
+from pushforward.training import checkpoint as checkpoint_module
 from pushforward.training import loop, negative_log_prob
 from pushforward.training.checkpoint import open_checkpoint, spelled
 
@@ -115,6 +119,42 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
     assert same(
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume).model, whole.model
     )
+
+
+@pytest.mark.parametrize("fails", ["open", "fsync", "replace", "removed"])
+def test_a_fit_outlives_its_checkpoint(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A disk that fills up in the middle, or a folder that is gone: one warning, and the same model."""
+    whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(epoch):
+        if epoch.epoch == 2 and fails == "open":
+            monkeypatch.setattr(checkpoint_module, "open", full, raising=False)
+        elif epoch.epoch == 2 and fails == "removed":
+            shutil.rmtree(folder)
+        elif epoch.epoch == 2:
+            monkeypatch.setattr(os, fails, full)
+
+    path = folder / "c"
+    with pytest.warns(pf.errors.InputWarning, match=f"checkpoint {path} cannot be wr") as caught:
+        fitted = pf.fit(
+            model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0),
+            report=fill,
+        )  # fmt: skip
+    monkeypatch.undo()
+    assert len(caught) == 1
+    assert fitted.stopped == "finished"
+    assert same(fitted.model, whole.model)
+    # What was written before stays whole, and nothing else.
+    assert [*folder.glob("*")] == ([] if fails == "removed" else [path])
+    if fails != "removed":
+        resume = pf.Checkpoint(path, resume=True)
+        again = pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume)
+        assert same(again.model, whole.model)
 
 
 def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
