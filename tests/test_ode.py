@@ -406,6 +406,24 @@ def test_a_field_of_another_shape_is_named():
         solve(field, jnp.ones((3, 2)), 0.0, np.inf)
 
 
+def test_a_field_of_no_array_is_named():
+    for given, what in (
+        (1.0, "a Python number, 1.0"),
+        (True, "a Python number, True"),
+        ("a", "a str"),
+    ):
+        for options in ({}, {"adjoint": "direct"}, {"method": diffrax.Tsit5()}):
+            with pytest.raises(InputError, match=rf"gives {what}.* an array of JAX of shape \(\)"):
+                solve(lambda t, y, given=given: given, jnp.float32(0), 0.0, 1.0, **options)
+    start = {"a": jnp.zeros(2), "b": jnp.zeros(())}
+    with pytest.raises(InputError, match=r"Python number at \['a'\], 2: .* shape \(2,\)"):
+        solve(lambda t, y: {"a": 2, "b": y["b"]}, start, 0.0, 1.0)
+    with pytest.raises(InputError, match="Python number"):
+        pf.ode.backsolve(lambda t, y: 1.0, jnp.ones(2), jnp.ones(2), 0.0, 1.0)
+    # Numbers of NumPy are arrays.
+    assert float(solve(lambda t, y: np.float64(1), jnp.float32(0), 0.0, 1.0).y1) == pytest.approx(1)
+
+
 def test_a_tolerance_below_the_dtype_is_warned_of():
     with pytest.warns(UserWarning, match="achievable"):
         solve(field, jnp.ones((3, 2)), 0.0, 0.1, rtol=1e-9, atol=1.0)
