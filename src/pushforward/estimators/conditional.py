@@ -16,6 +16,7 @@ from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
     OfTableModel,
+    RandomSource,
     checked_count,
     checked_table,
     fit_options,
@@ -50,7 +51,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's
             global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
@@ -91,7 +92,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.architecture = architecture
@@ -178,14 +179,14 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         self,
         X: Any,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
     ) -> np.ndarray:
         """Draw targets for each row of X, in the units of y, integer columns as whole numbers.
 
         Arguments:
             X: `(n_rows, n_features)`, as for `log_prob`.
             n_samples: draws for each row; default 1.
-            random_state: an int for draws that repeat, a RandomState, or None (default) for fresh
+            random_state: an int for draws that repeat, a RandomState or Generator, or None (default) for fresh
                 draws.
 
         Returns an array `(n_rows, n_samples)` if fitted on a one-dimensional y, else

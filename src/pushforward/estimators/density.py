@@ -12,6 +12,7 @@ from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.shared import (
     OfTableModel,
+    RandomSource,
     as_frame,
     checked_count,
     checked_table,
@@ -45,7 +46,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's
             global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
@@ -83,7 +84,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.architecture = architecture
@@ -137,15 +138,13 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         """
         return float(self.score_samples(X).mean())
 
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
+    def sample(self, n_samples: int = 1, random_state: RandomSource = None) -> Any:
         """Draw rows in the data's own units, integer columns as whole numbers.
 
         Arguments:
             n_samples: number of rows; default 1.
             random_state: an int for draws that repeat (a longer sample begins with a shorter one's
-                rows), a RandomState, or None (default) for fresh draws.
+                rows), a RandomState or Generator, or None (default) for fresh draws.
 
         Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names if fitted
         on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`

@@ -14,7 +14,7 @@ from pushforward.bijections import Chain, SoftTails, initialised
 from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import plural
 from pushforward.distributions import Flow
-from pushforward.draws import spawn
+from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, candidates
 from pushforward.estimators.labels import labels_of
@@ -107,7 +107,7 @@ def fit_table(
             raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
         given_columns = Preprocessing.fit(given, given_names, modelled=False)
     training = training or Training()
-    keys = spawn(jax.random.key(seed), 3)
+    keys = spawn(key_of(seed), 3)
     train, judge = holdout(values, given, training.validation, keys[0])
     with jax.enable_x64(precision == 64):
         rows, judge_rows = (

@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.estimators.shared import print_some, refuse_huge, seed_from
+from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
@@ -64,7 +64,8 @@ class NeuralODERegressor(BaseEstimator):
         solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
             predictions, whose times may be far apart, are solved to its tolerances in any case.
         training: how to train, of each stage; default `Training(max_steps=700)`.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's global
+            state.
         verbose: whether to write lines on a stage's progress to stderr, at most twenty; default False.
 
     Attributes:
@@ -113,7 +114,7 @@ class NeuralODERegressor(BaseEstimator):
         ensemble: int = 1,
         solver: Solver | None = None,
         training: Training | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.field = field

@@ -40,6 +40,10 @@ NOTES = "estimator"
 _NARWHALS = parse_version("1.9")
 
 
+RandomSource = int | np.random.RandomState | np.random.Generator | None
+"""What randomness comes from."""
+
+
 class OfTableModel:
     """What an estimator can do because it holds a `TableModel`, whichever of the two densities that is."""
 
@@ -208,12 +212,22 @@ def as_frame(values: np.ndarray, names: Sequence[str] | None, kind: str | None) 
     return values
 
 
-def seed_from(random_state: Any) -> int:
-    """A seed by scikit-learn's rule: None draws it from NumPy's global state.
+def seed_from(random_state: RandomSource) -> int:
+    """A seed by scikit-learn's rule: None draws it from NumPy's global state; a Generator is taken too.
 
-    An int is the seed itself, so that it means what `--seed` means on the command line.
+    An int is the seed itself, so that it means what `--seed` means on the command line. Raises `InputError` for all
+    else.
     """
-    state = check_random_state(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(np.iinfo(np.int32).max))
+    try:
+        state = check_random_state(random_state)
+    except (TypeError, ValueError):
+        given = " ".join(repr(random_state).split())
+        raise InputError(
+            f"random_state={given[:80]}: a whole number from 0 to 2**32 - 1, a RandomState or Generator of NumPy, "
+            "or None is expected"
+        ) from None
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(state.randint(np.iinfo(np.int32).max))

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.architectures import Architecture
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
+from pushforward.draws import key_of
 from pushforward.errors import InputError
 from pushforward.estimators.labels import warn_of_new_labels
 from pushforward.rows import block_size, spelled_out
@@ -115,7 +116,7 @@ class TableModel:
                 if condition is not None:
                     repeated = condition[np.arange(start, stop) // n]
                     block_given = _padded(repeated, size, self.precision)
-                key = jax.random.fold_in(jax.random.key(seed), number)
+                key = jax.random.fold_in(key_of(seed), number)
                 draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
                 if np.isnan(draws).any():
                     # The same draws without compilation, where the numeric inverse at fault raises.
