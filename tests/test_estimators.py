@@ -237,6 +237,65 @@ class TestFrames:
         np.testing.assert_array_equal(fitted.score_samples(frame), plain.score_samples(rows))
         np.testing.assert_array_equal(np.asarray(draws), plain.sample(4, random_state=0))
 
+    def test_types_come_back(self, rows, tmp_path):
+        """Whatever a frame stores its numbers as, in a file too."""
+        count, flag, x = rows[:, 2].astype(int), rows[:, 0] > 100, rows[:, 1]
+        wide = np.random.default_rng(0).integers(-(2**62), 2**62, 200)
+        plain = {
+            "long": count, "short": count.astype(np.int8), "flag": flag, "wide": wide,
+            "single": x.astype(np.float32) ** 2, "double": x,
+        }  # fmt: skip
+        plain["short"] = np.roll(plain["short"], 1)
+        nullable = {
+            "whole": pandas.array(np.roll(count, 2), dtype="Int64"),
+            "maybe": pandas.array(np.roll(flag, 1), dtype="boolean"),
+            "real": pandas.array(x**3, dtype="Float32"),
+        }
+        for frame in (pandas.DataFrame(plain | nullable), polars.DataFrame(plain)):
+            fitted = density(max_epochs=1).fit(frame)
+            draws = fitted.sample(6, random_state=0)
+            assert list(draws.dtypes) == list(frame.dtypes)
+            numbers = fitted.model_.sample(6, 0)
+            assert np.asarray(draws["short"]).tolist() == numbers[:, 1].tolist()
+            assert np.asarray(draws["flag"]).tolist() == (numbers[:, 2] == 1).tolist()
+            np.testing.assert_array_equal(draws["double"], numbers[:, 5])
+            assert np.isfinite(fitted.score_samples(draws)).all()
+            fitted.save(tmp_path / "m.st")
+            assert list(load(tmp_path / "m.st").sample(6, 0).dtypes) == list(frame.dtypes)
+            # Files of earlier versions do not say.
+            notes = fitted.model_.summary["estimator"]
+            del notes["types"]
+            drawn = fitted.sample(6, random_state=0)
+            np.testing.assert_array_equal(np.asarray(drawn), numbers)
+
+    def test_objects_and_categories_of_numbers_are_drawn_as_numbers(self, rows):
+        frame = pandas.DataFrame(
+            {
+                "objects": pandas.Series([int(n) for n in rows[:, 2]], dtype=object),
+                "category": pandas.Series(np.roll(rows[:, 2], 1).astype(int)).astype("category"),
+                "x": rows[:, 1],
+            }
+        )
+        draws = density(max_epochs=1).fit(frame).sample(3, random_state=0)
+        assert [str(dtype) for dtype in draws.dtypes] == ["int64", "int64", "float64"]
+
+    @pytest.mark.parametrize("library", [pandas, polars])
+    def test_targets_keep_their_type(self, library, rows, tmp_path):
+        x, count = rows[:, :1], rows[:, 2].astype(np.int16)
+        frame = library.DataFrame({"n": count, "flag": rows[:, 0] > 100, "x": rows[:, 1]})
+        for y, expected in (
+            (frame["n"], np.int16),
+            (frame["flag"], bool),
+            (frame[["n", "flag"]], np.int16),
+            (frame[["n", "x"]], np.float64),
+            (rows[:, 2], np.float64),
+        ):
+            fitted = conditional(max_epochs=1).fit(x, y)
+            draws = fitted.sample(x[:3], 2, random_state=0)
+            assert draws.dtype == expected
+            fitted.save(tmp_path / "m.st")
+            np.testing.assert_array_equal(load(tmp_path / "m.st").sample(x[:3], 2, 0), draws)
+
     @pytest.mark.parametrize("kind", [pandas.DataFrame, polars.DataFrame])
     def test_other_names_and_other_order_are_refused(self, kind, rows):
         fitted = density().fit(kind({"a": rows[:, 0], "b": rows[:, 1]}))

@@ -235,6 +235,8 @@ BAD = {
     "column 1 was never observed": (T, Y * [1, np.nan]),
     r"have shape \(3, 2\): \(4, columns\) was expected": (T, Y[:3]),
     "2 arrays of times, but 1 series": ([T, T], [Y]),
+    "series is None": ([T, T], None),
+    "times is None": (None, Y),
     "have inf in row 1, column 0": (T, np.where(Y == 2, np.inf, Y)),
     "are not numbers": (["a", "b"], Y[:2]),
     "array, or a list of arrays, was expected": (3.0, Y),

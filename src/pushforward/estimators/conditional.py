@@ -14,6 +14,7 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import check_finite, quoted, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.frames import common_type, typed, types_of
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
@@ -143,6 +144,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
             named=names_in(self) is not None,
             target_named=names is not None,
             target_ndim=ndim,
+            target_type=common_type(types_of(y)),
         )
         self.target_names_ = names
         return self
@@ -190,7 +192,8 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
                 draws.
 
         Returns an array `(n_rows, n_samples)` if fitted on a one-dimensional y, else
-        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`. Raises
+        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`; of the type of a series or
+        frame that was fitted, which for several columns is the one that holds all of theirs, else float64. Raises
         `InputError` for n_samples below 1, `ValueError` where the columns of X differ from the
         fitted ones, `NotFittedError` before `fit`.
         """
@@ -198,8 +201,10 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         given = checked_table(self, X, reset=False)
         n = checked_count(n_samples)
         draws = self.model_.sample(n, seed_from(random_state), given)
+        notes = notes_of(self.model_)
+        draws = typed(draws, notes.get("target_type"))
         # A file of the command line does not say: one target then counts as one-dimensional.
-        ndim = notes_of(self.model_).get("target_ndim", min(draws.shape[1], 2))
+        ndim = notes.get("target_ndim", min(draws.shape[1], 2))
         return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
 
     @classmethod

@@ -10,10 +10,10 @@ from pushforward.architectures import Architecture
 from pushforward.columns import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.frames import as_frame, types_of
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
-    as_frame,
     checked_count,
     checked_table,
     fit_options,
@@ -107,7 +107,9 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         values = checked_table(self, X, reset=True)
         names = names_in(self)
         model = fit_table(values, names=names, **fit_options(self))
-        self.model_ = with_notes(model, frame=frame_kind(X), named=names is not None)
+        kind = frame_kind(X)
+        types = None if kind is None else types_of(X)
+        self.model_ = with_notes(model, frame=kind, types=types, named=names is not None)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -146,13 +148,14 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
             random_state: an int for draws that repeat (a longer sample begins with a shorter one's
                 rows), a RandomState or Generator, or None (default) for fresh draws.
 
-        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names if fitted
-        on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`
+        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names and types
+        if fitted on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`
         before `fit`.
         """
         check_is_fitted(self)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))
-        return as_frame(draws, names_in(self), notes_of(self.model_).get("frame"))
+        notes = notes_of(self.model_)
+        return as_frame(draws, names_in(self), notes.get("frame"), notes.get("types"))
 
     @classmethod
     def from_model(cls, model: TableModel) -> Self:

@@ -21,11 +21,11 @@ from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
     check_enough,
+    checked_state,
     checked_times,
     gap_between,
     is_several,
     pack,
-    refuse_dates,
 )
 from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
@@ -143,8 +143,8 @@ class NeuralODERegressor(BaseEstimator):
         Returns the estimator. Raises `InputError` (see the class).
         """
         plan = self._plan()
-        for given in ((times, series), *(() if validation is None else (validation,))):
-            _refuse_huge(*given)
+        for raw in ((times, series), (None, None) if validation is None else validation):
+            _refuse_huge(*raw)
         observed = pack(times, series)
         check_enough(observed)
         columns = observed.values.shape[2]
@@ -243,7 +243,7 @@ class NeuralODERegressor(BaseEstimator):
         """
         check_is_fitted(self)
         t = checked_times(times)
-        state = _as_state(initial, self.n_features_in_)
+        state = checked_state(initial, self.n_features_in_)
         starts = np.atleast_2d(state)
         if self.members_[0].model.field.timed:
             self._flag(t[0], t[-1])
@@ -392,22 +392,8 @@ def keep_members(estimator: NeuralODERegressor, members: list[Member]) -> None:
 
 
 def _refuse_huge(times: Any, series: Any) -> None:
-    """Raises `InputError` for times or values that as floats would be the same."""
+    """Raises `InputError` for times or values of which floats would merge neighbouring ones."""
     several = is_several(times)
-    for i, (t, y) in enumerate(zip(times, series, strict=False) if several else [(times, series)]):
-        which = f" of series {i}" if several else ""
-        refuse_huge(t, f"the times{which}")
-        refuse_huge(y, f"the values{which}")
-
-
-def _as_state(initial: Any, d: int) -> np.ndarray:
-    refuse_dates(initial, "initial states")
-    try:
-        state = np.asarray(initial, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"initial={initial!r}: a state ({d},) was expected") from None
-    if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
-        raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
-    if not np.isfinite(state).all():
-        raise InputError("initial has values that are not finite: a whole state is needed to start")
-    return state
+    for what, given in (("times", times), ("values", series)):
+        for i, part in enumerate(given if several and hasattr(given, "__len__") else [given]):
+            refuse_huge(part, f"the {what} of series {i}" if several else f"the {what}")

@@ -199,19 +199,6 @@ def names_in(estimator: Any) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def as_frame(values: np.ndarray, names: Sequence[str] | None, kind: str | None) -> Any:
-    """Rows as a frame of that kind with those names; the array itself where either is missing."""
-    if names is not None and kind == "pandas":
-        import pandas
-
-        return pandas.DataFrame(values, columns=list(names))
-    if names is not None and kind == "polars":
-        import polars
-
-        return polars.DataFrame(values, schema=list(names))
-    return values
-
-
 def seed_from(random_state: RandomSource) -> int:
     """A seed by scikit-learn's rule: None draws it from NumPy's global state; a Generator is taken too.
 

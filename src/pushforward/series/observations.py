@@ -147,6 +147,20 @@ def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
     return t
 
 
+def checked_state(initial: Any, d: int) -> Float[np.ndarray, "*n d"]:
+    """A state `(d,)` or several `(n, d)` as float64, if they are finite."""
+    refuse_dates(initial, "initial states")
+    try:
+        state = np.asarray(initial, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"initial={initial!r}: a state ({d},) was expected") from None
+    if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
+        raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
+    if not np.isfinite(state).all():
+        raise InputError("initial has values that are not finite: a whole state is needed to start")
+    return state
+
+
 def refuse_dates(values: Any, what: str) -> None:
     """Raises `InputError` for dates and spans of time, which as numbers would be counts of some unit.
 
