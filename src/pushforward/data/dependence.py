@@ -36,10 +36,10 @@ class Dependence:
 
 
 def check_dependence(pre: Preprocessing, values: np.ndarray) -> None:
-    """Looks for columns of a table that follow from others.
+    """Looks for columns of a table that follow from others: copies are refused, of other relations there is a warning.
 
-    A singular density is refused. Whole numbers fill their cells while fitting, so that their density is proper: of a
-    relation among them, or of one that rounding to decimals blurs, there is a warning. Memory: a sample of the rows and
+    A singular density has no nats; a flow fits it all the same, ever more narrowly. Whole numbers fill their cells
+    while fitting, so that the density of parts and a total that are counts is proper. Memory: a sample of the rows and
     blocks.
 
     Args:
@@ -47,32 +47,28 @@ def check_dependence(pre: Preprocessing, values: np.ndarray) -> None:
         values: ``(n, d)``, finite, no column constant.
 
     Raises:
-        InputError: two columns are the same up to shift and scale, or more are linearly dependent.
+        InputError: two columns are the same up to shift and scale.
     """
     _refuse_copies(pre, values)
     for found in dependences(pre, values):
         names = [pre.names[i] for i in found.columns]
-        which = f"columns {quoted(names, len(names))}"
         if all(pre.lattice[i] for i in found.columns):
-            warnings.warn(
-                f"{which} are linearly dependent whole numbers, such as parts and their total: a flow learns that only "
-                "up to the cells that it fills; drop one of them",
-                InputWarning,
-                stacklevel=5,
+            what = (
+                "linearly dependent whole numbers, such as parts and their total: a flow learns that only up to the "
+                "cells that it fills"
             )
         elif not found.exact:
-            warnings.warn(
-                f"{which} are linearly dependent but for the rounding of their decimals, which is all that a density "
-                "across them can show; drop one of them",
-                InputWarning,
-                stacklevel=5,
+            what = (
+                "linearly dependent but for the rounding of their decimals, which is all that a density across them "
+                "can show"
             )
         elif len(names) == 2:
             raise _copies(*names)
         else:
-            raise InputError(
-                f"{which} are linearly dependent: the density is singular; drop one of them"
-            )
+            what = "linearly dependent: the density is singular, and its nats have no meaning"
+        which = quoted(names, len(names))
+        # Seen from an estimator's fit.
+        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=5)
 
 
 def dependences(pre: Preprocessing, values: np.ndarray) -> Iterator[Dependence]:

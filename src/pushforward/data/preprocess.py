@@ -106,8 +106,8 @@ class Preprocessing:
                 conditioned on may be constant (their scale is 1) or copies of each other.
 
         Raises:
-            InputError: too few rows, missing cells, a constant column, columns that are linearly
-                dependent (whole numbers only warn), or a value that float arithmetic cannot standardise.
+            InputError: too few rows, missing cells, a constant column, two columns that are the
+                same up to shift and scale, or a value that float arithmetic cannot standardise.
         """
         values = np.asarray(values, dtype=np.float64)
         if values.ndim != 2 or values.shape[1] == 0:

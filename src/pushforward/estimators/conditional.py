@@ -62,9 +62,9 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         feature_names_in_: their names, only where X was a frame with string names.
         target_names_: names of y's columns, a tuple; None where y had none.
 
-    Raises `InputError`, a `ValueError`, for a constant column or one that follows from others, such as a copy or a
-    total, for missing or infinite cells, dates, text, or parameters that make no sense. Warns of whole-number columns
-    that follow from others.
+    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
+    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
+    parts.
 
     Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv
     1912.00042.

@@ -55,9 +55,9 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         n_features_in_: number of columns.
         feature_names_in_: their names, only where X was a frame with string names.
 
-    Raises `InputError`, a `ValueError`, for a constant column or one that follows from others, such as a copy or a
-    total, for missing or infinite cells, dates, text, or parameters that make no sense. Warns of whole-number columns
-    that follow from others.
+    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
+    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
+    parts.
 
     Source: Papamakarios et al. 2021, "Normalizing flows for probabilistic modeling and inference",
     arXiv 1912.02762.
