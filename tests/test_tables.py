@@ -40,6 +40,13 @@ def drain(path, *args, **kwargs):
     return np.concatenate(list(open_blocks(path, *args, **kwargs)))
 
 
+def parquet(**columns):
+    """The bytes of a Parquet file."""
+    file = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(file)
+    return file.getvalue()
+
+
 @pytest.fixture
 def text(tmp_path):
     def write(content, name="t.csv"):
@@ -154,6 +161,37 @@ class TestRoundTrip:
         assert os.listdir(tmp_path) == [path.name]
         with pytest.raises(ValueError, match="closed"):
             writer.write(np.zeros((1, 1)))
+
+
+class TestNamesOfFiles:
+    """A file's name is a name: no pattern, no folder of partitions, no address."""
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".npz"])
+    @pytest.mark.parametrize(
+        "stem",
+        ["d[1]", "d*", "d?", "run[0]/d", "k=3/d", "~/d", "~root/d", "file:d", "a b%20#1", "{d,1}"],
+    )
+    def test_are_taken_literally(self, tmp_path, monkeypatch, stem, suffix):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 2)
+        monkeypatch.chdir(tmp_path)
+        for decoy in ("d1", "d", "run0/d"):
+            (tmp_path / decoy).parent.mkdir(exist_ok=True)
+            write_table(f"{decoy}{suffix}", ["a", "b"], np.full((5, 2), 9.0))
+        path = tmp_path / f"{stem}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        for name in (path, path.relative_to(tmp_path)):
+            write_table(name, ["a", "b"], AWKWARD[:, :2])
+            table = read_table(name)
+            np.testing.assert_array_equal(table.values, AWKWARD[:, :2])
+            assert len(table.names) == 2
+        assert not list(tmp_path.rglob(".pushforward*"))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
+    def test_in_another_encoding(self, tmp_path):
+        path = tmp_path / "gr\udcf6sse.parquet"
+        path.write_bytes(parquet(a=[1.0, 2.0]))
+        assert read_table(path).values.tolist() == [[1.0], [2.0]]
+        assert "not UTF-8" in line(check_output, path, force=True)
 
 
 class TestText:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,24 @@ def rows_at_once(width: int) -> int:
     return max(1, CELLS_AT_ONCE // max(1, width))
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a path is text, the only kind that polars takes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def scan_parquet(*paths: Path) -> pl.LazyFrame:
+    """These very files, one after the other; their names are no patterns, and their folders no columns."""
+    # In absolute paths polars reads nothing into `~` at the beginning, nor into what stands before a colon.
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    # An open file lives as long as the scan.
+    sources: Any = [path if is_utf8(path) else path.open("rb") for path in absolute]
+    return pl.scan_parquet(sources, glob=False, hive_partitioning=False)
+
+
 def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Source:
     """Open a Parquet file; slices of it are decoded one after the other.
 
@@ -31,7 +50,7 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
         InputError: the file is damaged, has no rows, or a chosen column is not numeric.
     """
     try:
-        scan = pl.scan_parquet(path)
+        scan = scan_parquet(path)
         schema = scan.collect_schema()
         total = int(scan.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:

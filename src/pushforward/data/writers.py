@@ -18,6 +18,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import polars as pl
 
+from pushforward.data.arrays import is_utf8, scan_parquet
 from pushforward.errors import InputError
 
 SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
@@ -49,11 +50,18 @@ def check_output(target: str | Path, force: bool = False) -> None:
         )
     if path.is_dir():
         raise InputError(f"{target}: is a directory; name a file")
+    if path.exists() and not path.is_file():
+        # Replacing a pipe or a device would destroy it.
+        raise InputError(
+            f"{target}: is not a regular file; a table cannot be written to it, but - is CSV on standard output"
+        )
     if path.exists() and not force:
         raise InputError(
             f"{target}: exists already; choose another name or replace it with --force"
         )
     directory = _real(path).parent
+    if path.suffix.lower() == ".parquet" and not is_utf8(_real(path)):
+        raise InputError(f"{target}: the name is not UTF-8; choose another name or format")
     if not directory.is_dir():
         raise InputError(f"{target}: the directory {directory} does not exist; create it first")
     if not os.access(directory, os.W_OK | os.X_OK):
@@ -347,7 +355,7 @@ class _ParquetSink:
             part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
             self._flush(part)
             self._parts.append(part)
-        pl.scan_parquet(self._parts).sink_parquet(self._path)
+        scan_parquet(*self._parts).sink_parquet(self._path)
 
     def _flush(self, path: Path) -> None:
         dtype = self._held[0].dtype if self._held else np.dtype(np.float64)
