@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
 import numpy as np
+import pandas
 import polars as pl
 import pytest
 
+import pushforward as pf
 from pushforward.architectures import FlowMatching
 from pushforward.cli import main
 from pushforward.cli.options import check_model_output
 from pushforward.cli.programs import keep_programs
 from pushforward.data.preprocess import Preprocessing
 from pushforward.estimators.fit_table import table_flow
-from pushforward.estimators.table_file import save_table_model
+from pushforward.estimators.notes import NOTES, names_of
+from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance
 from pushforward.ode import with_solver
@@ -512,6 +516,60 @@ class TestScore:
             assert "input" in mistake(run("score", "m.st", source, "-o", "s.csv", "--force"))
         assert "format" in mistake(run("score", "m.st", "data.csv", "-o", "s.xlsx"))
         assert "does not exist" in mistake(run("score", "m.st", "data.csv", "-o", "no/s.csv"))
+
+
+class TestNamesOfColumns:
+    """A model knows whether the table held its names, even where they look like stand-ins for names."""
+
+    @pytest.mark.parametrize("names", [("x1", "x2"), ("x1", "x0"), ("a", "b")])
+    def test_python_knows_the_names_of_the_file(self, run, names):
+        write_csv("n.csv", rows()[:, [0, 2]], names)
+        assert run("fit", "n.csv", "-o", "n.st", *TINY).code == 0
+        model, frame = pf.load("n.st"), pandas.read_csv("n.csv")
+        assert tuple(model.feature_names_in_) == names
+        assert np.isfinite(model.score(frame))
+        with pytest.raises(ValueError, match="same order"):
+            model.score(frame[[names[1], names[0]]])
+        # And so does what Python saves again.
+        model.save("again.st")
+        assert tuple(pf.load("again.st").feature_names_in_) == names
+
+    def test_a_condition_s_names_too(self, run):
+        write_csv("n.csv", rows(), ("x2", "x0", "x1"))
+        words = ("--columns", "x1", "--condition", "x2,x0")
+        assert run("fit", "n.csv", "-o", "n.st", *TINY, *words).code == 0
+        model = pf.load("n.st")
+        assert tuple(model.feature_names_in_) == ("x2", "x0")
+        assert model.target_names_ == ("x1",)
+        expected = run("score", "n.st", "n.csv").out
+        np.save("n.npy", rows()[:, [2, 0, 1]])
+        assert run("score", "n.st", "n.npy").out == expected
+        drawn = run("sample", "n.st", "-n", "2", "--given", "n.csv").out
+        np.save("given.npy", rows()[:, :2])
+        again = run("sample", "n.st", "-n", "2", "--given", "given.npy").out
+        assert read(io.StringIO(again))["x1"].equals(read(io.StringIO(drawn))["x1"])
+
+    def test_names_that_look_like_stand_ins_take_an_array_by_position(self, run):
+        values = rows()[:, [0, 2]]
+        write_csv("n.csv", values, ("x1", "x0"))
+        np.save("n.npy", values)
+        assert run("fit", "n.csv", "-o", "n.st", *TINY).code == 0
+        assert run("score", "n.st", "n.npy").out == run("score", "n.st", "n.csv").out
+
+    def test_a_file_without_names_gives_none(self, run):
+        assert run("fit", "data.npy", "-o", "n.st", *TINY, "--columns", "x2,x0").code == 0
+        model = pf.load("n.st")
+        assert not hasattr(model, "feature_names_in_")
+        expected = model.score_samples(rows()[:, [2, 0]])
+        scores = read(io.StringIO(run("score", "n.st", "data.npy").out))["log_prob"].to_numpy()
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+    def test_of_an_older_file_they_are_guessed(self, run):
+        model = load_table_model("m.st")
+        summary = {key: value for key, value in model.summary.items() if key != NOTES}
+        for names, expected in ((("x1", "x0", "x2"), None), (("x", "x0", "x1"), ("x", "x0", "x1"))):
+            older = replace(model, columns=replace(model.columns, names=names), summary=summary)
+            assert names_of(older) == (expected, None)
 
 
 class TestSample:

@@ -110,6 +110,7 @@ def fit(
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
+    from pushforward.estimators.notes import with_names_noted
     from pushforward.estimators.table_file import save_table_model
     from pushforward.training import Training
 
@@ -134,6 +135,7 @@ def fit(
                 checkpoint=checkpoint,
                 resume=resume,
             )
+            model = with_names_noted(model, table.named, None if given is None else given.named)
             meter.update(1.0, "writing the model")
             save_table_model(model, output)
         except KeyboardInterrupt:

@@ -61,6 +61,7 @@ def sample(
     if n > MOST_ROWS:
         raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
     from pushforward.data.tables import check_output, open_writer, read_table
+    from pushforward.estimators.notes import names_of
     from pushforward.estimators.table_file import load_table_model
 
     check_output(output, force)
@@ -74,7 +75,8 @@ def sample(
                 f"{model}: is conditioned on {', '.join(wanted)}; name a table with "
                 f"{'this column' if len(wanted) == 1 else 'these columns'} by --given"
             )
-        table = read_table(given, wanted, by_position=True)
+        stand_in = names_of(fitted)[1] is None
+        table = read_table(given, wanted, by_position=True, stand_in=stand_in)
         names, integer = (*table.names, *names), (*table.integer, *integer)
         rows, condition = n * len(table.values), table.values
         if rows > MOST_ROWS:

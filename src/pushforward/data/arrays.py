@@ -79,7 +79,11 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
 
 
 def open_npy(
-    path: Path, columns: Sequence[str] | None, where: str, by_position: bool = False
+    path: Path,
+    columns: Sequence[str] | None,
+    where: str,
+    by_position: bool = False,
+    stand_in: bool = True,
 ) -> Source:
     """Open an NPY file, a table ``(n, d)`` or one column ``(n,)``, through a memory map.
 
@@ -94,7 +98,12 @@ def open_npy(
     table = array if array.ndim == 2 else array[:, None]
     total, width = table.shape
     indices, names = choose(
-        stand_in_names(width), columns, where, named=False, by_position=by_position
+        stand_in_names(width),
+        columns,
+        where,
+        named=False,
+        by_position=by_position,
+        stand_in=stand_in,
     )
     step = rows_at_once(width)
 
@@ -123,6 +132,7 @@ def open_npz(
     columns: Sequence[str] | None,
     where: str,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> Source:
     """Open an NPZ file: one array, or 1-D arrays of one length that are its columns.
 
@@ -134,6 +144,7 @@ def open_npz(
         columns: the wanted columns; None takes all.
         where: what to call the file in messages.
         by_position: let ``columns`` name the columns of an array that has no names.
+        stand_in: whether ``x0, x1, ...`` in ``columns`` say even so where they stand in such an array.
 
     Raises:
         InputError: the file is damaged, holds several tables and no ``key`` chooses, or an array is
@@ -176,7 +187,12 @@ def open_npz(
         # A lone 1-D array is named by its key, which np.savez may have made up.
         made_up = not named or key.startswith("arr_")
         select, names = choose(
-            available, columns, where, named=not made_up, by_position=by_position
+            available,
+            columns,
+            where,
+            named=not made_up,
+            by_position=by_position,
+            stand_in=stand_in,
         )
         parts, named = [member], not made_up
     total = parts[0].shape[0]

@@ -88,6 +88,7 @@ def choose(
     *,
     named: bool = True,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> tuple[list[int], tuple[str, ...]]:
     """Where the wanted columns stand in a file, and what to call them.
 
@@ -96,8 +97,8 @@ def choose(
         columns: the wanted names; None takes all.
         where: the file, for messages.
         named: whether the names come from the file.
-        by_position: let ``columns`` name the columns of a file that has no names, unless they are stand-in names
-            themselves, which say where they stand.
+        by_position: let ``columns`` name the columns of a file that has no names.
+        stand_in: even so, take names such as ``x0, x1, ...`` for stand-in names, which say where they stand.
 
     Raises:
         InputError: a name is not there, is wanted twice, or stands twice in the file.
@@ -114,7 +115,7 @@ def choose(
         raise InputError(f"{where}: no columns were chosen; it holds {quoted(available)}")
     if (again := _repeated(wanted)) is not None:
         raise InputError(f"{where}: column '{again}' is asked for twice")
-    stand_in = not named and set(wanted) <= set(available)
+    stand_in = stand_in and set(wanted) <= set(available)
     if by_position and not named and not stand_in:
         if len(wanted) != len(available):
             raise InputError(

@@ -126,7 +126,11 @@ class BlockReader:
 
 
 def read_table(
-    source: str | Path, columns: Sequence[str] | None = None, *, by_position: bool = False
+    source: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    by_position: bool = False,
+    stand_in: bool = True,
 ) -> Table:
     """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
 
@@ -137,12 +141,14 @@ def read_table(
         source: the path; its suffix says the format.
         columns: the wanted columns in the wanted order; None takes all.
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
+        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
+            source without names; False where a table held these names.
 
     Raises:
         InputError: the source is not there, is damaged, holds something other than numbers in a
             wanted column, or has missing, NaN or infinite cells.
     """
-    opened = _open(source, columns, by_position)
+    opened = _open(source, columns, by_position, stand_in)
     if opened.total_rows is None:
         values = np.concatenate([chunk for chunk, _ in opened.chunks()])
     else:
@@ -164,6 +170,7 @@ def open_blocks(
     block_rows: int = BLOCK_ROWS,
     *,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> BlockReader:
     """Open a table to be read in blocks, in memory that does not grow with the number of rows.
 
@@ -176,14 +183,18 @@ def open_blocks(
         columns: the wanted columns in the wanted order; None takes all.
         block_rows: rows in every block but the last.
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
+        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
+            source without names; False where a table held these names.
 
     Raises:
         InputError: as ``read_table``.
     """
-    return BlockReader(_open(source, columns, by_position), block_rows)
+    return BlockReader(_open(source, columns, by_position, stand_in), block_rows)
 
 
-def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) -> Source:
+def _open(
+    source: str | Path, columns: Sequence[str] | None, by_position: bool, stand_in: bool
+) -> Source:
     if str(source) == "-":
         return open_delimited(None, ",", columns, "standard input")
     path, key = Path(source), None
@@ -212,8 +223,8 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
         if suffix == ".parquet":
             return open_parquet(path, columns, where)
         if suffix == ".npy":
-            return open_npy(path, columns, where, by_position)
-        return open_npz(path, key, columns, where, by_position)
+            return open_npy(path, columns, where, by_position, stand_in)
+        return open_npz(path, key, columns, where, by_position, stand_in)
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
 

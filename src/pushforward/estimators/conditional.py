@@ -15,6 +15,7 @@ from pushforward.data.source import check_finite, quoted, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import common_type, typed, types_of
+from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
@@ -22,12 +23,9 @@ from pushforward.estimators.shared import (
     checked_table,
     fit_options,
     names_in,
-    notes_of,
     readable,
-    real_names,
     refuse_text,
     seed_from,
-    with_notes,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
@@ -219,12 +217,11 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         if model.given is None:
             raise InputError("this model has no condition: FlowDensity takes it")
         estimator = cls(model.architecture, precision=model.precision)
-        estimator.model_, notes = model, notes_of(model)
+        estimator.model_ = model
         estimator.n_features_in_ = len(model.given.names)
-        names = real_names(model.given.names, notes.get("named"))
+        estimator.target_names_, names = names_of(model)
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
-        estimator.target_names_ = real_names(model.columns.names, notes.get("target_named"))
         return estimator
 
 

@@ -11,6 +11,7 @@ from pushforward.columns import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import as_frame, types_of
+from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
@@ -18,10 +19,7 @@ from pushforward.estimators.shared import (
     checked_table,
     fit_options,
     names_in,
-    notes_of,
-    real_names,
     seed_from,
-    with_notes,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
@@ -171,7 +169,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         estimator = cls(model.architecture, precision=model.precision)
         estimator.model_ = model
         estimator.n_features_in_ = len(model.columns.names)
-        names = real_names(model.columns.names, notes_of(model).get("named"))
+        names, _ = names_of(model)
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
         return estimator

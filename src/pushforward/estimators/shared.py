@@ -1,7 +1,6 @@
 """What the two estimators share: checked tables, names and frames, seeds, settings."""
 
 import numbers
-import re
 import sys
 from collections.abc import Callable, Sequence
 from copy import copy
@@ -34,8 +33,6 @@ from pushforward.training import Epoch, Training
 
 # Lines that tell of a fit whose epochs are short.
 LINES = 20
-# Where an estimator notes in its model's summary what a file could not otherwise tell.
-NOTES = "estimator"
 # The first version of scikit-learn that knows frames by Narwhals.
 _NARWHALS = parse_version("1.9")
 
@@ -264,25 +261,3 @@ def print_some(epoch: Epoch, where: str) -> None:
     """What `print_epoch` does, of at most `LINES` epochs of a fit, the last among them."""
     if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
         print_epoch(epoch, where)
-
-
-def with_notes(model: TableModel, **notes: Any) -> TableModel:
-    """The model with an estimator's notes in its summary, so that they are saved with it."""
-    return replace(model, summary={**model.summary, NOTES: notes})
-
-
-def notes_of(model: TableModel) -> dict[str, Any]:
-    """The notes of `with_notes`; empty for a model that no estimator fitted."""
-    return dict(model.summary.get(NOTES, {}))
-
-
-def real_names(names: Sequence[str], named: bool | None) -> tuple[str, ...] | None:
-    """A model's column names, or None where they only stand in for names the table did not have.
-
-    Arguments:
-        names: the names that the model holds.
-        named: what the estimator noted; where nobody did (None), `x0, x1, ...` are stand-ins.
-    """
-    if named is None:
-        named = not all(re.fullmatch(r"x\d+", name) for name in names)
-    return tuple(names) if named else None
