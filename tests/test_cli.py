@@ -518,6 +518,31 @@ class TestScore:
         assert "does not exist" in mistake(run("score", "m.st", "data.csv", "-o", "no/s.csv"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+class TestForce:
+    """What replaces a private file is private."""
+
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+    def test_keeps_permissions(self, run, here, mode):
+        words = {
+            "a.st": ("fit", "data.csv", *TINY),
+            "s.csv": ("score", "m.st", "data.csv"),
+            "s.npz": ("score", "m.st", "data.csv"),
+            "d.parquet": ("sample", "m.st", "-n", "5"),
+        }
+        for name, command in words.items():
+            (here / name).write_bytes(b"old")
+            (here / name).chmod(mode)
+            assert run(*command, "-o", name, "--force", "--quiet").code == 0
+            assert (here / name).stat().st_mode & 0o777 == mode
+            assert (here / name).read_bytes() != b"old"
+
+    def test_a_new_file_gets_those_that_are_usual(self, run, here):
+        (here / "usual").touch()
+        run("score", "m.st", "data.csv", "-o", "s.csv")
+        assert (here / "s.csv").stat().st_mode == (here / "usual").stat().st_mode
+
+
 class TestNamesOfColumns:
     """A model knows whether the table held its names, even where they look like stand-ins for names."""
 
@@ -726,6 +751,20 @@ class TestProcess:
             _, err = process.communicate(timeout=60)
         assert process.returncode == 1
         assert err == "pushforward: No space left on device\n"
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+    @pytest.mark.parametrize("name", ["s.csv", "s.parquet", "s.npy", "s.npz"])
+    def test_a_full_disk_is_one_line_with_the_file_s_name(self, run, here, name):
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            result = run("score", "m.st", "data.csv", "-o", name, "--quiet")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (result.code, result.err) == (1, f"pushforward: {name}: File too large\n")
+        assert not list(here.glob("s.*")) + list(here.glob(".pushforward*"))
 
     def test_a_mistake_has_no_traceback(self, here):
         process = start("score", "m.st", "none.csv", cwd=here)

@@ -5,6 +5,7 @@ import os
 import re
 import sys
 import tracemalloc
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -331,6 +332,69 @@ class TestStandardStreams:
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
         write_table("-", ["a", "b,c"], np.array([[1.0, 0.1]]), [True, False])
         assert out.getvalue() == b'a,"b,c"\n1,0.1\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+class TestFullDisk:
+    """A disk that is full in the middle: an error with the file's name, and nothing left."""
+
+    @staticmethod
+    @contextmanager
+    def room(size):
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".npz"])
+    @pytest.mark.parametrize("rows", [200, 10_000])
+    @pytest.mark.parametrize("room", [0, 1000])
+    def test_names_the_file_and_leaves_nothing(
+        self, tmp_path, monkeypatch, suffix, rows, room, rng
+    ):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 500)
+        path, values = tmp_path / f"t{suffix}", rng.normal(size=(rows, 2))
+        with pytest.raises(OSError, match="File too large") as caught, self.room(room):
+            write_table(path, ["a", "b"], values)
+        assert caught.value.filename == str(path)
+        assert os.listdir(tmp_path) == []
+
+    def test_where_only_the_last_step_has_no_room(self, tmp_path, monkeypatch, rng):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 500)
+        values = rng.normal(size=(2000, 1))
+        # The parts of a Parquet file have room; the rows of an archive have, and its own index has not.
+        for name, room in (("t.parquet", 12_000), ("t.npz", 8 * 2000 + 128 + 40)):
+            path = tmp_path / name
+            write_table(path, ["a"], np.zeros((1, 1)))
+            before = path.read_bytes()
+            with pytest.raises(OSError, match="File too large") as caught, self.room(room):
+                write_table(path, ["a"], values)
+            assert caught.value.filename == str(path)
+            assert path.read_bytes() == before
+        assert sorted(os.listdir(tmp_path)) == ["t.npz", "t.parquet"]
+
+    def test_standard_output_without_a_buffer_takes_all(self, monkeypatch):
+        class Slow(io.RawIOBase):
+            """Takes seven bytes at a time, as a pipe may under `python -u`."""
+
+            text = b""
+
+            def writable(self):
+                return True
+
+            def write(self, data):
+                self.text += bytes(data[:7])
+                return min(7, len(data))
+
+        out = Slow()
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
+        write_table("-", ["first", "second"], AWKWARD[:, :2])
+        assert out.text.count(b"\n") == 4
+        assert out.text.endswith(b"\n")
 
 
 class TestArrays:

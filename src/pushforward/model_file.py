@@ -156,6 +156,15 @@ def check_target(path: str | os.PathLike[str], force: bool = True) -> Path:
     return target
 
 
+def keep_permissions(file: Path, target: Path) -> None:
+    """Let who may read and write a file, if there is one, read and write the one that is to replace it."""
+    if target.exists():
+        wanted, found = (stat.S_IMODE(path.stat().st_mode) for path in (target, file))
+        # Only where they differ: some file systems refuse to change any.
+        if wanted != found:
+            file.chmod(wanted)
+
+
 def plain(value: Any) -> Any:
     """NumPy and JAX numbers and arrays as plain data, for `json.dumps(default=...)`. Raises `TypeError` for others."""
     if isinstance(value, np.generic):
@@ -213,6 +222,7 @@ def _replace(target: Path, data: bytes | bytearray) -> None:
     try:
         try:
             with open(part, "xb") as file:
+                keep_permissions(part, target)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -18,13 +18,8 @@ from pushforward.data.source import (
     choose,
     refuse_merged,
 )
-from pushforward.data.writers import (
-    SUFFIXES,
-    TableWriter,
-    check_output,
-    open_writer,
-    write_table,
-)
+from pushforward.data.targets import SUFFIXES, check_output
+from pushforward.data.writers import TableWriter, open_writer, write_table
 from pushforward.errors import InputError, check_count
 
 __all__ = [

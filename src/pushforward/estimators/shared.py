@@ -2,7 +2,7 @@
 
 import numbers
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from os import PathLike
