@@ -335,6 +335,81 @@ class TestInterrupt:
         assert not (here / "a.st.checkpoint").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+class TestTerminated:
+    """`kill`, `timeout`, a closed terminal: nothing half-written stays."""
+
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGXCPU"])
+    @pytest.mark.parametrize("suffix", ["csv", "parquet", "npy", "npz"])
+    def test_leaves_nothing(self, run, here, monkeypatch, name, suffix):
+        number = getattr(signal, name)
+
+        def blocks(*_):
+            yield np.ones((10, 3))
+            assert list(here.glob(".pushforward*"))
+            # As `timeout` does: twice.
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        result = run("sample", "m.st", "-n", "1000", "-o", f"d.{suffix}", "--quiet")
+        assert (result.code, result.err) == (128 + number, "pushforward: terminated\n")
+        assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+    def test_a_second_one_does_not_interrupt_cleaning_up(self, run, here, monkeypatch):
+        from pushforward.data import writers
+
+        def removed(*words, **more):
+            signal.raise_signal(signal.SIGTERM)
+            rmtree(*words, **more)
+
+        def blocks(*_):
+            signal.raise_signal(signal.SIGTERM)
+            yield np.ones((10, 3))
+
+        rmtree = writers.shutil.rmtree
+        monkeypatch.setattr(writers.shutil, "rmtree", removed)
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        assert run("sample", "m.st", "-n", "9", "-o", "d.csv").code == 143
+        assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
+
+    def test_who_ignores_them_is_left_alone(self, run, here, monkeypatch):
+        def blocks(*_):
+            signal.raise_signal(signal.SIGHUP)
+            yield np.ones((10, 3))
+
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            assert run("sample", "m.st", "-n", "10", "-o", "d.csv").code == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_a_fit_says_what_is_kept(self, run, here, monkeypatch, fit_module):
+        def fit(*_, checkpoint, **__):
+            checkpoint.touch()
+            signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(fit_module, "fit_table", fit)
+        result = run("fit", "data.csv", "-o", "a.st", "--quiet")
+        assert result.code == 143
+        assert result.err == (
+            "pushforward: terminated before the first epoch was done: no model was written; "
+            "--resume goes on from a.st.checkpoint\n"
+        )
+
+    def test_a_process_that_is_drawing(self, here):
+        process = start("sample", "m.st", "-n", "300000000", "-o", "d.csv", cwd=here)
+        assert process.stderr.readline().startswith("sampling 0%")
+        assert list(here.glob(".pushforward*"))
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (143, "")
+        assert err.endswith("pushforward: terminated\n")
+        assert not list(here.glob("d.csv")) + list(here.glob(".pushforward*"))
+
+
 class TestKeptPrograms:
     @pytest.fixture
     def home(self, tmp_path):

@@ -11,6 +11,7 @@ import typer
 
 from pushforward.cli.fit import fit
 from pushforward.cli.inspect import inspect
+from pushforward.cli.interrupts import Terminated, tidy_end
 from pushforward.cli.list import list_
 from pushforward.cli.programs import keep_programs
 from pushforward.cli.sample import sample
@@ -57,7 +58,7 @@ def pushforward(
 
     Densities are in nats per row, in the units of the table. Results go to standard output or
     the file named by `-o`, everything else to standard error. Exit codes: 0 done, 2 a mistake in
-    the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C.
+    the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Compiled programs are kept in the user's cache folder, at most 512 MiB, for the next command;
     JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 keeps none.
@@ -99,7 +100,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", InputWarning)
             warnings.showwarning = _warn
         try:
-            with typer.main.get_command(app).make_context("pushforward", words) as context:
+            with (
+                tidy_end(),
+                typer.main.get_command(app).make_context("pushforward", words) as context,
+            ):
                 context.command.invoke(context)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -107,6 +111,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return stop.exit_code
         except KeyboardInterrupt as stop:
             return _fail(str(stop) or "interrupted", INTERRUPTED)
+        except Terminated as stop:
+            return _fail(str(stop), stop.code)
         except BrokenPipeError:
             return _reader_left()
         except InputError as error:
