@@ -618,6 +618,46 @@ class TestForce:
         assert (here / "s.csv").stat().st_mode == (here / "usual").stat().st_mode
 
 
+class TestOddNames:
+    """Names with blanks at their ends, commas or numbers for names: what a command writes, the next one reads."""
+
+    @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "npz", "npy"])
+    @pytest.mark.parametrize("names", [(" a", "b "), ("a,b", 'c"'), ("2019", "2020"), ("a", " a")])
+    def test_there_and_back(self, run, names, suffix):
+        pl.DataFrame(dict(zip(names, rows()[:, [0, 2]].T, strict=True))).write_parquet("p.parquet")
+        assert run("fit", "p.parquet", "-o", "p.st", *TINY).code == 0
+        assert run("sample", "p.st", "-n", "3", "-o", f"d.{suffix}").code == 0
+        assert run("score", "p.st", f"d.{suffix}").out.count("\n") == 4
+        assert tuple(pf.load("p.st").feature_names_in_) == names
+
+    @pytest.mark.parametrize("word", ["a", " a", '" a"', '"a "'])
+    def test_columns_are_found_without_their_blanks(self, run, word):
+        pl.DataFrame(dict(zip((" a", "b "), rows()[:, [0, 2]].T, strict=True))).write_parquet(
+            "p.parquet"
+        )
+        for words, density in (
+            (("--columns", word), "p( a)"),
+            (("--condition", word), "p(b  |  a)"),
+            (("--columns", f"b,{word}"), "p(b ,  a)"),
+        ):
+            assert run("fit", "p.parquet", "-o", "q.st", *TINY, *words, "--force").code == 0
+            assert density in run("inspect", "q.st").out
+        both = ("--columns", "a", "--condition", '" a"')
+        assert "twice" in mistake(run("fit", "p.parquet", "-o", "r.st", *TINY, *both))
+
+    def test_a_header_of_numbers(self, run, here):
+        values = rows()[:, [0, 2]]
+        np.savetxt("y.csv", values, delimiter=",", header="2019,2020", comments="")
+        line = mistake(run("fit", "y.csv", "-o", "y.st", *TINY))
+        assert line.endswith("choose them: --columns 2019,2020\n")
+        assert run("fit", "y.csv", "-o", "y.st", *TINY, "--columns", "2019,2020").code == 0
+        assert run("score", "y.st", "y.csv").out.count("\n") == 401
+        words = ("--columns", "2020", "--condition", "2019")
+        assert run("fit", "y.csv", "-o", "c2.st", *TINY, *words).code == 0
+        drawn = run("sample", "c2.st", "-n", "1", "--given", "y.csv").out
+        assert drawn.startswith("2019,2020\n")
+
+
 class TestNamesOfColumns:
     """A model knows whether the table held its names, even where they look like stand-ins for names."""
 
@@ -809,6 +849,18 @@ class TestProcess:
         process.stdout.close()
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
+
+    def test_closed_standard_input(self, run, here, monkeypatch):
+        expected = (1, "", "pushforward: standard input is closed\n")
+        closed = ["sh", "-c", f"exec {sys.executable} -m pushforward score m.st - <&-"]
+        found = subprocess.run(closed, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stdout, found.stderr) == expected
+        # As Python has it in such a process.
+        monkeypatch.setattr(sys, "stdin", None)
+        for words in (("fit", "-", "-o", "a.st"), ("sample", "c.st", "-n", "1", "--given", "-")):
+            result = run(*words)
+            assert (result.code, result.out, result.err) == expected
+        assert run("score", "m.st", "data.csv").code == 0
 
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is full")
     def test_closed_streams(self, here):

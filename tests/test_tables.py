@@ -1,9 +1,12 @@
 """Reading and writing tables: every format, streaming, and the line each mistake gets."""
 
+import errno
 import io
 import os
 import re
+import shlex
 import sys
+import threading
 import tracemalloc
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -12,7 +15,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from pushforward.cli.options import column_list
 from pushforward.data import delimited
+from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
     open_blocks,
@@ -217,6 +222,28 @@ class TestText:
         path = text('a,pipe\n1,5" pipe\n2,6" pipe\n3,x\n')
         assert read_table(path, ["a"]).values.tolist() == [[1], [2], [3]]
 
+    @pytest.mark.parametrize("quote", ["", '"'])
+    @pytest.mark.parametrize("size", [131_073, 140_000, 3_000_000])
+    @pytest.mark.parametrize("row", [0, 50, 700])
+    def test_long_cells_in_a_column_not_asked_for(self, text, monkeypatch, quote, size, row):
+        monkeypatch.setattr(delimited, "CHUNK_BYTES", 1 << 18)
+        rows = [f"{i},y,{i / 7}" for i in range(800)]
+        rows[row] = f"{row},{quote}{'x' * size}{quote},{row / 7}"
+        path = text("a,note,b\n" + "\n".join(rows) + "\n")
+        values = read_table(path, ["b", "a"]).values
+        np.testing.assert_array_equal(values, [[i / 7, i] for i in range(800)])
+        # Cells that polars does not take as they stand are parsed one by one.
+        path = text("a,note,b\n" + "\n".join([*rows, " 800 ,y,NA"]) + "\n")
+        assert read_table(path, ["a"]).values[-1, 0] == 800
+        message = line(read_table, path, ["a", "note"])
+        assert len(message) < 400
+        if row == 0:
+            assert "(row 1: 'xxxxxxxxxxxxxxxxxxxxx...')" in message
+
+    def test_a_long_name(self, text):
+        name = "x" * 140_000
+        assert read_table(text(f"a,{name}\n1,2\n"), ["a"]).values.tolist() == [[1]]
+
     def test_text_columns(self, text):
         path = text("a,kind,b,day\n1,red,2,2024-01-01\n3,blue,4,2024-01-02\n")
         message = line(read_table, path)
@@ -280,9 +307,46 @@ class TestText:
         assert "--columns 'a b,c'" in line(read_table, text("a b,k,c\n1,x,2\n"))
         assert "the first line holds numbers" in line(read_table, text("0.5,2\n1,2\n"))
         assert read_table(text("0,1\n5,6\n")).names == ("0", "1")
+        years = text("2019,2020, 2021\n5,6,7\n")
+        assert line(read_table, years).endswith("choose them: --columns 2019,2020,2021")
+        assert read_table(years, ["2019", "2020", "2021"]).values.tolist() == [[5, 6, 7]]
+        assert read_table(years, ["2021", "2019"]).values.tolist() == [[7, 5]]
+        assert "the first line holds numbers" in line(read_table, years, ["a", "2020"])
         assert "not UTF-8" in line(read_table, text("a,b\n1,2\n".encode("utf-16")))
         assert "not UTF-8" in line(read_table, text("größe,b\n1,2\n".encode("latin-1")))
         assert "never closed" in line(read_table, text('a,b\n1,"2\n3,4\n'))
+
+    @pytest.mark.parametrize(
+        ("names", "option"),
+        [
+            (["x,y", "b"], """--columns '"x,y",b'"""),
+            (['5" pipe', "b"], """--columns '"5"" pipe",b'"""),
+            ([" a", "b "], """--columns '" a","b "'"""),
+            (["a b", "$c"], "--columns 'a b,$c'"),
+            (["it's", "b"], """--columns 'it'"'"'s,b'"""),
+        ],
+    )
+    def test_columns_that_are_suggested_are_those_that_are_read(self, tmp_path, names, option):
+        for suffix in (".csv", ".tsv", ".parquet"):
+            path = tmp_path / f"t{suffix}"
+            if suffix == ".parquet":
+                frame = pl.DataFrame({"kind": ["red"], names[0]: [1.5], names[1]: [2.5]})
+                frame.write_parquet(path)
+            else:
+                write_table(path, ["kind", *names], np.array([[0, 1.5, 2.5]]))
+                path.write_text(path.read_text().replace("\n0.0", "\nred"))
+            message = line(read_table, path)
+            assert message.endswith(option)
+            # As a shell and the command line take it.
+            chosen = column_list("--columns", shlex.split(option)[1])
+            assert chosen == tuple(names)
+            table = read_table(path, chosen)
+            assert (table.names, table.values.tolist()) == (tuple(names), [[1.5, 2.5]])
+
+    def test_many_columns_are_suggested_in_part(self):
+        option = columns_option([f"c{i}" for i in range(41)])
+        assert option.endswith("c39,...")
+        assert columns_option([f"c{i}" for i in range(40)]).endswith("c39")
 
     @pytest.mark.parametrize(
         ("content", "name", "words"),
@@ -310,6 +374,69 @@ class TestText:
             tracemalloc.stop()
         assert peaks[1] < 1.2 * peaks[0]
         assert peaks[1] < 40_000 * 14
+
+
+class TestBlanksInNames:
+    """What stands in a frame's names comes back from every format, and is found without its blanks too."""
+
+    NAMES = (" a", "b ", "c\u00a0", "d\ne", '" f', "a")
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npz"])
+    def test_round_trip(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        values = np.arange(12.0).reshape(2, 6)
+        write_table(path, self.NAMES, values)
+        table = read_table(path, self.NAMES)
+        assert table.values.tolist() == values.tolist()
+        if suffix in (".parquet", ".npz"):
+            assert read_table(path).names == self.NAMES
+        else:
+            assert read_table(path).names == (" a", "b ", "c\u00a0", "d e", '" f', "a")
+        for wanted, place in (("b", 1), (" b", 1), ("c", 2), ("d e", 3), (" a", 0), ("a", 5)):
+            assert read_table(path, [wanted]).values.tolist() == values[:, [place]].tolist()
+            assert table.select([wanted]).values.tolist() == values[:, [place]].tolist()
+        # Two are alike but for their blanks.
+        assert "no column 'a '" in line(read_table, path, ["a "])
+        assert "'b ' is asked for twice" in line(read_table, path, ["b", "b "])
+
+    def test_headers(self, text):
+        content = ' a,"b ","c, d" , e ,"f"""\n1,2,3,4,5\n'
+        table = read_table(text(content))
+        assert table.names == ("a", "b ", "c, d", "e", 'f"')
+        wanted = ["a ", "b", "e", ' f"']
+        assert read_table(text(content), wanted).values.tolist() == [[1, 2, 4, 5]]
+
+    @pytest.mark.parametrize("names", [("a",), ("", "a"), ("", "", "b"), ('"', ","), (" ", "\t")])
+    def test_a_line_of_names_is_read_back(self, names):
+        for delimiter in (",", "\t"):
+            again = names_in_line(names_line(names, delimiter), delimiter)
+            assert [name.strip() for name in again] == [name.strip() for name in names]
+
+
+class TestRowIndex:
+    """The row index that pandas stores with a filtered frame is none of its columns."""
+
+    @pytest.mark.parametrize("levels", [1, 2])
+    def test_is_left_out(self, tmp_path, levels):
+        frame = pl.DataFrame({"a": [1.5, 2.5], "b": [3, 4]})
+        index = {f"__index_level_{i}__": [7, 9] for i in range(levels)}
+        path = tmp_path / "t.parquet"
+        frame.with_columns(
+            **{name: pl.Series(level) for name, level in index.items()}
+        ).write_parquet(path)
+        table = read_table(path)
+        assert table.names == ("a", "b")
+        assert table.values.tolist() == [[1.5, 3], [2.5, 4]]
+        assert drain(path).shape == (2, 2)
+        assert read_table(path, ["__index_level_0__", "a"]).values.tolist() == [[7, 1.5], [9, 2.5]]
+        pl.DataFrame(index).write_parquet(path)
+        assert "holds a row index only" in line(read_table, path)
+
+    def test_of_words_and_in_text(self, tmp_path, text):
+        path = tmp_path / "t.parquet"
+        pl.DataFrame({"a": [1.5], "__index_level_0__": ["x"]}).write_parquet(path)
+        assert read_table(path).values.tolist() == [[1.5]]
+        assert read_table(text("a,__index_level_0__,b\n1,7,2\n")).values.tolist() == [[1, 2]]
 
 
 class TestStandardStreams:
@@ -395,6 +522,65 @@ class TestFullDisk:
         write_table("-", ["first", "second"], AWKWARD[:, :2])
         assert out.text.count(b"\n") == 4
         assert out.text.endswith(b"\n")
+
+
+class TestPipes:
+    """What can be read only once."""
+
+    @pytest.fixture
+    def pipe(self, tmp_path):
+        def write(name, content):
+            path = tmp_path / name
+            os.mkfifo(path)
+            # Opening a pipe waits for the other end.
+            threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+            return path
+
+        return write
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_a_named_pipe_is_read_once(self, pipe, small_chunks, rng):
+        values = rng.normal(size=(200, 2))
+        rows = "".join(f"{a!r}\t{b!r}\n" for a, b in values.tolist())
+        path = pipe("t.tsv", f"a\tb\n{rows}".encode())
+        reader = open_blocks(path, ["b", "a"], block_rows=9)
+        np.testing.assert_array_equal(np.concatenate(list(reader)), values[:, ::-1])
+        assert (reader.total_rows, reader.fraction) == (None, None)
+        assert "only once" in line(list, reader)
+        assert read_table(pipe("u.csv", b"a\n1\n")).values.tolist() == [[1]]
+        assert "is empty; a header line" in line(read_table, pipe("v.csv", b""))
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    @pytest.mark.parametrize("suffix", [".parquet", ".npy", ".npz"])
+    def test_formats_that_cannot_be_piped(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        os.mkfifo(path)
+        message = line(read_table, path)
+        assert "is a pipe or a device" in message
+        assert "give - as the file" in message
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_are_not_written_over(self, tmp_path):
+        os.mkfifo(tmp_path / "t.csv")
+        (tmp_path / "null.npy").symlink_to(os.devnull)
+        for name in ("t.csv", "null.npy"):
+            assert "not a regular file" in line(check_output, tmp_path / name, force=True)
+
+    def test_standard_input_that_is_closed(self, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", None)
+        with pytest.raises(OSError, match="standard input is closed"):
+            read_table("-")
+
+    def test_a_disk_that_fails_is_told_with_the_file_s_name(self, text, monkeypatch):
+        def fail(*_):
+            raise OSError(errno.EIO, "Input/output error")
+            yield
+
+        path = text("a\n1\n")
+        opened = open_blocks(path)
+        monkeypatch.setattr(delimited, "record_chunks", fail)
+        message = f"{path}: cannot be read (Input/output error)"
+        assert line(list, opened) == line(read_table, path) == message
 
 
 class TestArrays:

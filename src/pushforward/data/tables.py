@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,7 +107,7 @@ class BlockReader:
         size, row = self._block_rows, 1
         block = np.empty((size, len(self.names)))
         filled = 0
-        for values, fraction in self._source.chunks():
+        for values, fraction in _chunks(self._source):
             check_finite(values, self.names, self._source.where, row, whole=False)
             row += len(values)
             self.fraction = fraction
@@ -145,10 +148,10 @@ def read_table(
     """
     opened = _open(source, columns, by_position, stand_in)
     if opened.total_rows is None:
-        values = np.concatenate([chunk for chunk, _ in opened.chunks()])
+        values = np.concatenate([chunk for chunk, _ in _chunks(opened)])
     else:
         values, row = np.empty((opened.total_rows, len(opened.names))), 0
-        for chunk, _ in opened.chunks():
+        for chunk, _ in _chunks(opened):
             values[row : row + len(chunk)] = chunk
             row += len(chunk)
     check_finite(values, opened.names, opened.where)
@@ -191,7 +194,10 @@ def _open(
     source: str | Path, columns: Sequence[str] | None, by_position: bool, stand_in: bool
 ) -> Source:
     if str(source) == "-":
-        return open_delimited(None, ",", columns, "standard input")
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "standard input is closed")
+        with _reading("standard input"):
+            return open_delimited(None, ",", columns, "standard input")
     path, key = Path(source), None
     chosen = re.fullmatch(r"(.+\.npz):(.+)", str(source), flags=re.IGNORECASE)
     if chosen and not path.exists():
@@ -210,18 +216,36 @@ def _open(
             f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
             "CSV on standard input"
         )
-    try:
-        if path.stat().st_size == 0:
+    with _reading(where):
+        text = suffix in (".csv", ".tsv")
+        if not path.is_file() and not text:
+            raise InputError(
+                f"{where}: is a pipe or a device; {suffix} needs a file. Save it first, or pipe in CSV and give - "
+                "as the file"
+            )
+        if path.is_file() and path.stat().st_size == 0:
             raise InputError(f"{where}: is empty")
-        if suffix == ".csv" or suffix == ".tsv":
+        if text:
             return open_delimited(path, "\t" if suffix == ".tsv" else ",", columns, where)
         if suffix == ".parquet":
             return open_parquet(path, columns, where)
         if suffix == ".npy":
             return open_npy(path, columns, where, by_position, stand_in)
         return open_npz(path, key, columns, where, by_position, stand_in)
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """A disk that fails, or a mount that is lost, is told with the table's name."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
+
+
+def _chunks(source: Source) -> Iterator[tuple[np.ndarray, float | None]]:
+    with _reading(source.where):
+        yield from source.chunks()
 
 
 def _whole(column: np.ndarray) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import io
 import os
@@ -21,6 +20,7 @@ import numpy as np
 import polars as pl
 
 from pushforward.data.arrays import scan_parquet
+from pushforward.data.source import names_line
 from pushforward.data.targets import check_output, put_in_place, real_path
 from pushforward.errors import InputError
 
@@ -245,9 +245,7 @@ class _TextSink:
     ) -> None:
         self.stream, self._names, self._integer = stream, names, integer
         self._delimiter = delimiter
-        header = io.StringIO()
-        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(names)
-        self._put(header.getvalue().encode())
+        self._put(f"{names_line(names, delimiter)}\n".encode())
 
     def write(self, block: np.ndarray) -> None:
         for start in range(0, len(block), ROWS_AT_ONCE):
