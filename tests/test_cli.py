@@ -827,6 +827,106 @@ class TestInspect:
         assert name in mistake(run("inspect", name))
 
 
+class TestFailures:
+    """What is nobody's mistake in the input is one line too, with exit code 1."""
+
+    @pytest.mark.parametrize(
+        ("error", "asked"),
+        [
+            (
+                RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 44812783184 bytes."),
+                "44.8 GB",
+            ),
+            (
+                RuntimeError(
+                    "RESOURCE_EXHAUSTED: Failed to allocate request for 1.50GiB (1610612736B)"
+                ),
+                None,
+            ),
+            (RuntimeError("Out of memory while trying to allocate 4096 bytes."), "4.1 kB"),
+            (MemoryError("Unable to allocate 8.19 TiB for an array with shape (3, 3)"), "9.005 TB"),
+            (MemoryError(), None),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "words", [("fit", "data.csv", "-o", "a.st"), ("score", "m.st", "data.csv")]
+    )
+    def test_too_little_memory(self, run, here, monkeypatch, fit_module, words, error, asked):
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(fit_module, "fit_table", fail)
+        monkeypatch.setattr(TableModel, "log_prob", fail)
+        result = run(*words, "--quiet")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert result.err.startswith("pushforward: out of memory")
+        assert "a smaller flow" in result.err
+        if asked is not None:
+            assert f": {asked} were asked for at once" in result.err
+        assert not list(here.glob("a.st*"))
+
+    def test_a_flow_beyond_all_memory(self, run, here):
+        """A size that no machine can address, as NumPy itself refuses it."""
+        words = ("--flow", "nsf", "--set", f"bins={10**18}")
+        result = run("fit", "data.csv", "-o", "a.st", *words, "--quiet")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert "out of memory" in result.err
+        assert not list(here.glob("a.st*"))
+
+    def test_what_a_traceback_explains_better_keeps_it(self, run, monkeypatch):
+        def fail(*_, **__):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(TableModel, "log_prob", fail)
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            run("score", "m.st", "data.csv")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("JAX_PLATFORMS", "nonsense", "JAX finds no such device here"),
+            pytest.param(
+                "JAX_PLATFORMS",
+                "cuda",
+                "JAX finds no such device here",
+                marks=pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="has one"),
+            ),
+            ("JAX_ENABLE_X64", "maybe", "JAX does not take this"),
+        ],
+    )
+    def test_an_environment_that_jax_does_not_take(self, here, monkeypatch, name, value, expected):
+        monkeypatch.setenv(name, value)
+        process = start("score", "m.st", "data.csv", cwd=here)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith(f"pushforward: {name}={value}: {expected}")
+        assert "unset it" in err
+
+    def test_broadcasting_that_jax_is_set_to_refuse(self, run, here, monkeypatch):
+        expected = run("score", "m.st", "data.csv").out
+        monkeypatch.setenv("JAX_NUMPY_RANK_PROMOTION", "raise")
+        process = start("score", "m.st", "data.csv", "-q", cwd=here)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, expected, "")
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+    def test_letters_that_the_terminal_has_not(self, run, monkeypatch, encoding):
+        write_csv("g.csv", rows()[:, [0, 2]], ("größe", "\u0394t"))
+        assert run("fit", "g.csv", "-o", "g.st", *TINY).code == 0
+        for words in (
+            ("inspect", "g.st"),
+            ("inspect", "g.st", "--json"),
+            ("sample", "g.st", "-n", "1"),
+        ):
+            out = io.BytesIO()
+            monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding))
+            assert main(list(words)) == 0
+            sys.stdout.flush()
+            # A table is UTF-8 whatever the terminal is.
+            sign = "\u0394t".encode() if words[0] == "sample" else rb"\u0394t"
+            assert sign in out.getvalue()
+
+
 class TestProcess:
     """What only a process of its own can show."""
 

@@ -5,6 +5,7 @@ import sys
 from dataclasses import replace
 from datetime import date, timedelta
 
+import equinox as eqx
 import jax
 import joblib
 import numpy as np
@@ -18,8 +19,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pushforward.architectures import MAF, Radial, RealNVP
+from pushforward.architectures import MAF, NSF, Glow, Radial, RealNVP
+from pushforward.bijections import initialised
 from pushforward.cli import main
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators import (
     ConditionalFlowDensity,
@@ -29,6 +32,7 @@ from pushforward.estimators import (
     fit_table,
     load,
 )
+from pushforward.estimators.fit_table import table_flow
 from pushforward.training import Training
 
 SMALL = RealNVP(layers=1, width=8, depth=1)
@@ -119,6 +123,41 @@ class TestScikitLearnTools:
         again = joblib.load(tmp_path / "density.joblib")
         np.testing.assert_array_equal(again.score_samples(rows), fitted.score_samples(rows))
         np.testing.assert_array_equal(again.sample(5, 0), fitted.sample(5, 0))
+
+
+class TestSettingsOfJax:
+    """`JAX_NUMPY_RANK_PROMOTION=raise` is for a user's own code."""
+
+    @pytest.mark.parametrize("architecture", [NSF(), MAF(), Glow(layers=1), RealNVP()])
+    @pytest.mark.parametrize("condition", [None, (3,)])
+    def test_broadcasting_refused(self, architecture, condition):
+        """All that is traced for a fit, a score and a draw."""
+        x, given = np.zeros((5, 2)), None if condition is None else np.zeros((5, 3))
+
+        def loss(flow):
+            return -flow.log_prob(x, given).sum()
+
+        with jax.numpy_rank_promotion("raise"):
+            flow = table_flow(architecture, 2, condition, jax.random.key(0))
+            flow = Flow(flow.base, initialised(flow.bijection, x, given))
+            eqx.filter_eval_shape(eqx.filter_grad(loss), flow)
+            shape = (5,) if condition is None else ()
+            drawn = eqx.filter_eval_shape(lambda f: f.sample(jax.random.key(1), shape, given), flow)
+            assert drawn.shape == (5, 2)
+            assert eqx.filter_eval_shape(lambda f: f.score(x, given), flow).shape == (5, 2)
+            # The user's own code is still refused.
+            with pytest.raises(ValueError, match="rank_promotion"):
+                jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
+
+    def test_a_fit_and_its_file(self, regression, tmp_path):
+        x, y = regression
+        with jax.numpy_rank_promotion("raise"):
+            fitted = conditional(max_epochs=1).fit(x[:100], y[:100])
+            fitted.save(tmp_path / "m.safetensors")
+            again = load(tmp_path / "m.safetensors")
+            scores = again.log_prob(x[:9], y[:9])
+            assert again.sample(x[:2], 3, random_state=0).shape == (2, 3)
+        np.testing.assert_allclose(scores, fitted.log_prob(x[:9], y[:9]), rtol=1e-6)
 
 
 class TestFlowDensity:

@@ -191,10 +191,12 @@ def _arrays(model: eqx.Module) -> dict[str, np.ndarray]:
 
 def _built(skeleton: Skeleton, header: dict[str, Any], path: Any) -> Any:
     try:
-        return eqx.filter_eval_shape(lambda: skeleton(header))
+        # What JAX is set to refuse (`JAX_NUMPY_RANK_PROMOTION=raise`) is no fault of the file.
+        with jax.numpy_rank_promotion("allow"):
+            return eqx.filter_eval_shape(lambda: skeleton(header))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
         # Whatever a header makes an architecture do, the user sees one line; the cause is kept for developers.
         raise InputError(f"{path}: is damaged: its header builds no model ({_brief(e)})") from e
 

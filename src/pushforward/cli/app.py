@@ -1,5 +1,6 @@
 """The command `pushforward`: its subcommands, and what becomes of their errors."""
 
+import io
 import logging
 import os
 import sys
@@ -9,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from pushforward.cli import failures
 from pushforward.cli.fit import fit
 from pushforward.cli.inspect import inspect
 from pushforward.cli.interrupts import Terminated, tidy_end
@@ -89,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         keep_programs()
+        failures.settle()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name may hold letters that the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:  # closed: `print` would talk on standard output instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     # Libraries warn about their own affairs; standard error is for what the user can act on.
@@ -123,6 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A full disk or a lost mount: nothing that a traceback would explain better.
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 1)
+        except Exception as error:
+            if (line := failures.told(error)) is None:
+                raise
+            return _fail(line, 1)
     return 0
 
 
