@@ -19,7 +19,18 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pushforward.architectures import MAF, NSF, Glow, Radial, RealNVP
+from pushforward.architectures import (
+    FFJORD,
+    MAF,
+    NSF,
+    RNODE,
+    FlowMatching,
+    Glow,
+    OTFlow,
+    PlanarCNF,
+    Radial,
+    RealNVP,
+)
 from pushforward.bijections import initialised
 from pushforward.cli import main
 from pushforward.distributions import Flow
@@ -33,7 +44,7 @@ from pushforward.estimators import (
     load,
 )
 from pushforward.estimators.fit_table import table_flow
-from pushforward.training import Training
+from pushforward.training import Training, fit
 
 SMALL = RealNVP(layers=1, width=8, depth=1)
 # One batch size for all: rows are padded, so that fits of one width share one compiled program.
@@ -128,19 +139,22 @@ class TestScikitLearnTools:
 class TestSettingsOfJax:
     """`JAX_NUMPY_RANK_PROMOTION=raise` is for a user's own code."""
 
-    @pytest.mark.parametrize("architecture", [NSF(), MAF(), Glow(layers=1), RealNVP()])
+    CONTINUOUS = (PlanarCNF(), FFJORD(), RNODE(), OTFlow(), FlowMatching())
+
+    @pytest.mark.parametrize("architecture", [NSF(), MAF(), Glow(layers=1), RealNVP(), *CONTINUOUS])
     @pytest.mark.parametrize("condition", [None, (3,)])
     def test_broadcasting_refused(self, architecture, condition):
         """All that is traced for a fit, a score and a draw."""
         x, given = np.zeros((5, 2)), None if condition is None else np.zeros((5, 3))
 
-        def loss(flow):
-            return -flow.log_prob(x, given).sum()
+        def loss(flow, key=None):
+            return -flow.log_prob(x, given, key=key).sum()
 
         with jax.numpy_rank_promotion("raise"):
             flow = table_flow(architecture, 2, condition, jax.random.key(0))
             flow = Flow(flow.base, initialised(flow.bijection, x, given))
             eqx.filter_eval_shape(eqx.filter_grad(loss), flow)
+            eqx.filter_eval_shape(eqx.filter_grad(lambda f: loss(f, jax.random.key(2))), flow)
             shape = (5,) if condition is None else ()
             drawn = eqx.filter_eval_shape(lambda f: f.sample(jax.random.key(1), shape, given), flow)
             assert drawn.shape == (5, 2)
@@ -148,6 +162,23 @@ class TestSettingsOfJax:
             # The user's own code is still refused.
             with pytest.raises(ValueError, match="rank_promotion"):
                 jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
+
+    @pytest.mark.parametrize("architecture", CONTINUOUS)
+    def test_a_fit_of_a_continuous_flow(self, architecture):
+        x = np.random.default_rng(0).normal(size=(20, 2))
+        flow = table_flow(replace(architecture, width=8), 2, None, jax.random.key(0))
+        training = Training(max_epochs=1, batch=16)
+        options = {"loss": architecture.loss} if hasattr(architecture, "loss") else {}
+        with jax.numpy_rank_promotion("raise"):
+            fitted = fit(flow, x, key=jax.random.key(1), training=training, **options)
+        assert np.isfinite(fitted.best_loss)
+
+    def test_an_equation_of_series(self):
+        times = np.linspace(0, 3, 20)
+        series = np.stack([np.cos(times), np.sin(times)], 1)
+        with jax.numpy_rank_promotion("raise"):
+            fitted = NeuralODERegressor(training=Training(max_steps=5), random_state=0, width=8)
+            assert fitted.fit(times, series).predict(times, series[0]).shape == (20, 2)
 
     def test_a_fit_and_its_file(self, regression, tmp_path):
         x, y = regression

@@ -262,6 +262,13 @@ def test_drawn_predictions_spread_about_the_mean(model):
     np.testing.assert_allclose(same, middle, atol=1e-6)
 
 
+def test_settings_of_jax_are_for_code_of_ones_own(model):
+    observed = some_series()
+    with jax.numpy_rank_promotion("raise"):
+        found = model.predict(observed, [0.5, 1.0])
+    np.testing.assert_allclose(found, model.predict(observed, [0.5, 1.0]), rtol=1e-5)
+
+
 def test_hidden_values_are_scored_and_not_shown(model):
     """With a key a share is hidden from the belief; without one nothing is."""
     rows = as_rows(some_series())

@@ -16,6 +16,7 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
+from pushforward.rows import broadcasting
 from pushforward.series.observations import Observations, checked_times, refuse_dates
 
 LEAST_SCALE = 1e-4
@@ -235,7 +236,8 @@ class LatentODE(eqx.Module):
             max(math.ceil((asked.max() - last) / length - 1e-4), 0),
         )
         asked = np.broadcast_to(asked, (n, asked.shape[-1]))
-        return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
+        with broadcasting():
+            return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
 
     def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
         """Whether times lie in the span, up to rounding.

@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections import has_statistics, with_remat, with_statistics
 from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.rows import precision_of, unmasked
+from pushforward.rows import broadcasting, precision_of, unmasked
 from pushforward.training.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -256,7 +256,7 @@ def fit(
             jax.tree.structure(model), [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
         ),
     }
-    with open_checkpoint(checkpoint, fingerprint) as file:
+    with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
         return _fit(model, rows, judge, run_key, loss, training, jitter, report, file)
 
 
