@@ -8,20 +8,24 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import jax
 import numpy as np
+import pandas
 import polars as pl
 import pytest
 
+import pushforward as pf
 from pushforward.architectures import FlowMatching
 from pushforward.cli import main
 from pushforward.cli.options import check_model_output
 from pushforward.cli.programs import keep_programs
 from pushforward.data.preprocess import Preprocessing
+from pushforward.estimators.notes import NOTES, names_of
 from pushforward.estimators.prepared import table_flow
-from pushforward.estimators.table_file import save_table_model
+from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance
 from pushforward.ode import with_solver
@@ -331,6 +335,81 @@ class TestInterrupt:
         assert not (here / "a.st.checkpoint").exists()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows ends processes without a signal")
+class TestTerminated:
+    """`kill`, `timeout`, a closed terminal: nothing half-written stays."""
+
+    @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGXCPU"])
+    @pytest.mark.parametrize("suffix", ["csv", "parquet", "npy", "npz"])
+    def test_leaves_nothing(self, run, here, monkeypatch, name, suffix):
+        number = getattr(signal, name)
+
+        def blocks(*_):
+            yield np.ones((10, 3))
+            assert list(here.glob(".pushforward*"))
+            # As `timeout` does: twice.
+            signal.raise_signal(number)
+            signal.raise_signal(number)
+
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        result = run("sample", "m.st", "-n", "1000", "-o", f"d.{suffix}", "--quiet")
+        assert (result.code, result.err) == (128 + number, "pushforward: terminated\n")
+        assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
+        assert signal.getsignal(number) is signal.SIG_DFL
+
+    def test_a_second_one_does_not_interrupt_cleaning_up(self, run, here, monkeypatch):
+        from pushforward.data import writers
+
+        def removed(*words, **more):
+            signal.raise_signal(signal.SIGTERM)
+            rmtree(*words, **more)
+
+        def blocks(*_):
+            signal.raise_signal(signal.SIGTERM)
+            yield np.ones((10, 3))
+
+        rmtree = writers.shutil.rmtree
+        monkeypatch.setattr(writers.shutil, "rmtree", removed)
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        assert run("sample", "m.st", "-n", "9", "-o", "d.csv").code == 143
+        assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
+
+    def test_who_ignores_them_is_left_alone(self, run, here, monkeypatch):
+        def blocks(*_):
+            signal.raise_signal(signal.SIGHUP)
+            yield np.ones((10, 3))
+
+        monkeypatch.setattr(TableModel, "sample_blocks", blocks)
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            assert run("sample", "m.st", "-n", "10", "-o", "d.csv").code == 0
+        finally:
+            signal.signal(signal.SIGHUP, before)
+
+    def test_a_fit_says_what_is_kept(self, run, here, monkeypatch, fit_module):
+        def fit(*_, checkpoint, **__):
+            checkpoint.touch()
+            signal.raise_signal(signal.SIGTERM)
+
+        monkeypatch.setattr(fit_module, "fit_table", fit)
+        result = run("fit", "data.csv", "-o", "a.st", "--quiet")
+        assert result.code == 143
+        assert result.err == (
+            "pushforward: terminated before the first epoch was done: no model was written; "
+            "--resume goes on from a.st.checkpoint\n"
+        )
+
+    def test_a_process_that_is_drawing(self, here):
+        process = start("sample", "m.st", "-n", "300000000", "-o", "d.csv", cwd=here)
+        assert process.stderr.readline().startswith("sampling 0%")
+        assert list(here.glob(".pushforward*"))
+        process.terminate()
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out) == (143, "")
+        assert err.endswith("pushforward: terminated\n")
+        assert not list(here.glob("d.csv")) + list(here.glob(".pushforward*"))
+
+
 class TestKeptPrograms:
     @pytest.fixture
     def home(self, tmp_path):
@@ -514,6 +593,125 @@ class TestScore:
         assert "does not exist" in mistake(run("score", "m.st", "data.csv", "-o", "no/s.csv"))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
+class TestForce:
+    """What replaces a private file is private."""
+
+    @pytest.mark.parametrize("mode", [0o600, 0o640, 0o664, 0o444])
+    def test_keeps_permissions(self, run, here, mode):
+        words = {
+            "a.st": ("fit", "data.csv", *TINY),
+            "s.csv": ("score", "m.st", "data.csv"),
+            "s.npz": ("score", "m.st", "data.csv"),
+            "d.parquet": ("sample", "m.st", "-n", "5"),
+        }
+        for name, command in words.items():
+            (here / name).write_bytes(b"old")
+            (here / name).chmod(mode)
+            assert run(*command, "-o", name, "--force", "--quiet").code == 0
+            assert (here / name).stat().st_mode & 0o777 == mode
+            assert (here / name).read_bytes() != b"old"
+
+    def test_a_new_file_gets_those_that_are_usual(self, run, here):
+        (here / "usual").touch()
+        run("score", "m.st", "data.csv", "-o", "s.csv")
+        assert (here / "s.csv").stat().st_mode == (here / "usual").stat().st_mode
+
+
+class TestOddNames:
+    """Names with blanks at their ends, commas or numbers for names: what a command writes, the next one reads."""
+
+    @pytest.mark.parametrize("suffix", ["csv", "tsv", "parquet", "npz", "npy"])
+    @pytest.mark.parametrize("names", [(" a", "b "), ("a,b", 'c"'), ("2019", "2020"), ("a", " a")])
+    def test_there_and_back(self, run, names, suffix):
+        pl.DataFrame(dict(zip(names, rows()[:, [0, 2]].T, strict=True))).write_parquet("p.parquet")
+        assert run("fit", "p.parquet", "-o", "p.st", *TINY).code == 0
+        assert run("sample", "p.st", "-n", "3", "-o", f"d.{suffix}").code == 0
+        assert run("score", "p.st", f"d.{suffix}").out.count("\n") == 4
+        assert tuple(pf.load("p.st").feature_names_in_) == names
+
+    @pytest.mark.parametrize("word", ["a", " a", '" a"', '"a "'])
+    def test_columns_are_found_without_their_blanks(self, run, word):
+        pl.DataFrame(dict(zip((" a", "b "), rows()[:, [0, 2]].T, strict=True))).write_parquet(
+            "p.parquet"
+        )
+        for words, density in (
+            (("--columns", word), "p( a)"),
+            (("--condition", word), "p(b  |  a)"),
+            (("--columns", f"b,{word}"), "p(b ,  a)"),
+        ):
+            assert run("fit", "p.parquet", "-o", "q.st", *TINY, *words, "--force").code == 0
+            assert density in run("inspect", "q.st").out
+        both = ("--columns", "a", "--condition", '" a"')
+        assert "twice" in mistake(run("fit", "p.parquet", "-o", "r.st", *TINY, *both))
+
+    def test_a_header_of_numbers(self, run, here):
+        values = rows()[:, [0, 2]]
+        np.savetxt("y.csv", values, delimiter=",", header="2019,2020", comments="")
+        line = mistake(run("fit", "y.csv", "-o", "y.st", *TINY))
+        assert line.endswith("choose them: --columns 2019,2020\n")
+        assert run("fit", "y.csv", "-o", "y.st", *TINY, "--columns", "2019,2020").code == 0
+        assert run("score", "y.st", "y.csv").out.count("\n") == 401
+        words = ("--columns", "2020", "--condition", "2019")
+        assert run("fit", "y.csv", "-o", "c2.st", *TINY, *words).code == 0
+        drawn = run("sample", "c2.st", "-n", "1", "--given", "y.csv").out
+        assert drawn.startswith("2019,2020\n")
+
+
+class TestNamesOfColumns:
+    """A model knows whether the table held its names, even where they look like stand-ins for names."""
+
+    @pytest.mark.parametrize("names", [("x1", "x2"), ("x1", "x0"), ("a", "b")])
+    def test_python_knows_the_names_of_the_file(self, run, names):
+        write_csv("n.csv", rows()[:, [0, 2]], names)
+        assert run("fit", "n.csv", "-o", "n.st", *TINY).code == 0
+        model, frame = pf.load("n.st"), pandas.read_csv("n.csv")
+        assert tuple(model.feature_names_in_) == names
+        assert np.isfinite(model.score(frame))
+        with pytest.raises(ValueError, match="same order"):
+            model.score(frame[[names[1], names[0]]])
+        # And so does what Python saves again.
+        model.save("again.st")
+        assert tuple(pf.load("again.st").feature_names_in_) == names
+
+    def test_a_condition_s_names_too(self, run):
+        write_csv("n.csv", rows(), ("x2", "x0", "x1"))
+        words = ("--columns", "x1", "--condition", "x2,x0")
+        assert run("fit", "n.csv", "-o", "n.st", *TINY, *words).code == 0
+        model = pf.load("n.st")
+        assert tuple(model.feature_names_in_) == ("x2", "x0")
+        assert model.target_names_ == ("x1",)
+        expected = run("score", "n.st", "n.csv").out
+        np.save("n.npy", rows()[:, [2, 0, 1]])
+        assert run("score", "n.st", "n.npy").out == expected
+        drawn = run("sample", "n.st", "-n", "2", "--given", "n.csv").out
+        np.save("given.npy", rows()[:, :2])
+        again = run("sample", "n.st", "-n", "2", "--given", "given.npy").out
+        assert read(io.StringIO(again))["x1"].equals(read(io.StringIO(drawn))["x1"])
+
+    def test_names_that_look_like_stand_ins_take_an_array_by_position(self, run):
+        values = rows()[:, [0, 2]]
+        write_csv("n.csv", values, ("x1", "x0"))
+        np.save("n.npy", values)
+        assert run("fit", "n.csv", "-o", "n.st", *TINY).code == 0
+        assert run("score", "n.st", "n.npy").out == run("score", "n.st", "n.csv").out
+
+    def test_a_file_without_names_gives_none(self, run):
+        assert run("fit", "data.npy", "-o", "n.st", *TINY, "--columns", "x2,x0").code == 0
+        model = pf.load("n.st")
+        assert not hasattr(model, "feature_names_in_")
+        expected = model.score_samples(rows()[:, [2, 0]])
+        scores = read(io.StringIO(run("score", "n.st", "data.npy").out))["log_prob"].to_numpy()
+        np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+    def test_of_an_older_file_they_are_guessed(self, run):
+        model = load_table_model("m.st")
+        summary = {key: value for key, value in model.summary.items() if key != NOTES}
+        for names, expected in ((("x1", "x0", "x2"), None), (("x", "x0", "x1"), ("x", "x0", "x1"))):
+            older = replace(model, columns=replace(model.columns, names=names), summary=summary)
+            assert names_of(older) == (expected, None)
+
+
 class TestSample:
     def test_same_columns_whole_numbers_same_seed(self, run):
         first = run("sample", "m.st", "-n", "50")
@@ -629,6 +827,106 @@ class TestInspect:
         assert name in mistake(run("inspect", name))
 
 
+class TestFailures:
+    """What is nobody's mistake in the input is one line too, with exit code 1."""
+
+    @pytest.mark.parametrize(
+        ("error", "asked"),
+        [
+            (
+                RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 44812783184 bytes."),
+                "44.8 GB",
+            ),
+            (
+                RuntimeError(
+                    "RESOURCE_EXHAUSTED: Failed to allocate request for 1.50GiB (1610612736B)"
+                ),
+                None,
+            ),
+            (RuntimeError("Out of memory while trying to allocate 4096 bytes."), "4.1 kB"),
+            (MemoryError("Unable to allocate 8.19 TiB for an array with shape (3, 3)"), "9.005 TB"),
+            (MemoryError(), None),
+        ],
+    )
+    @pytest.mark.parametrize(
+        "words", [("fit", "data.csv", "-o", "a.st"), ("score", "m.st", "data.csv")]
+    )
+    def test_too_little_memory(self, run, here, monkeypatch, fit_module, words, error, asked):
+        def fail(*_, **__):
+            raise error
+
+        monkeypatch.setattr(fit_module, "fit_table", fail)
+        monkeypatch.setattr(TableModel, "log_prob", fail)
+        result = run(*words, "--quiet")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert result.err.startswith("pushforward: out of memory")
+        assert "a smaller flow" in result.err
+        if asked is not None:
+            assert f": {asked} were asked for at once" in result.err
+        assert not list(here.glob("a.st*"))
+
+    def test_a_flow_beyond_all_memory(self, run, here):
+        """A size that no machine can address, as NumPy itself refuses it."""
+        words = ("--flow", "nsf", "--set", f"bins={10**18}")
+        result = run("fit", "data.csv", "-o", "a.st", *words, "--quiet")
+        assert (result.code, result.err.count("\n")) == (1, 1)
+        assert "out of memory" in result.err
+        assert not list(here.glob("a.st*"))
+
+    def test_what_a_traceback_explains_better_keeps_it(self, run, monkeypatch):
+        def fail(*_, **__):
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(TableModel, "log_prob", fail)
+        with pytest.raises(RuntimeError, match="a fault of ours"):
+            run("score", "m.st", "data.csv")
+
+    @pytest.mark.parametrize(
+        ("name", "value", "expected"),
+        [
+            ("JAX_PLATFORMS", "nonsense", "JAX finds no such device here"),
+            pytest.param(
+                "JAX_PLATFORMS",
+                "cuda",
+                "JAX finds no such device here",
+                marks=pytest.mark.skipif(os.path.exists("/dev/nvidia0"), reason="has one"),
+            ),
+            ("JAX_ENABLE_X64", "maybe", "JAX does not take this"),
+        ],
+    )
+    def test_an_environment_that_jax_does_not_take(self, here, monkeypatch, name, value, expected):
+        monkeypatch.setenv(name, value)
+        process = start("score", "m.st", "data.csv", cwd=here)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err.count("\n")) == (1, "", 1)
+        assert err.startswith(f"pushforward: {name}={value}: {expected}")
+        assert "unset it" in err
+
+    def test_broadcasting_that_jax_is_set_to_refuse(self, run, here, monkeypatch):
+        expected = run("score", "m.st", "data.csv").out
+        monkeypatch.setenv("JAX_NUMPY_RANK_PROMOTION", "raise")
+        process = start("score", "m.st", "data.csv", "-q", cwd=here)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, out, err) == (0, expected, "")
+
+    @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+    def test_letters_that_the_terminal_has_not(self, run, monkeypatch, encoding):
+        write_csv("g.csv", rows()[:, [0, 2]], ("größe", "\u0394t"))
+        assert run("fit", "g.csv", "-o", "g.st", *TINY).code == 0
+        for words in (
+            ("inspect", "g.st"),
+            ("inspect", "g.st", "--json"),
+            ("sample", "g.st", "-n", "1"),
+        ):
+            out = io.BytesIO()
+            monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out, encoding=encoding))
+            assert main(list(words)) == 0
+            sys.stdout.flush()
+            # A table is UTF-8 whatever the terminal is.
+            sign = "\u0394t".encode() if words[0] == "sample" else rb"\u0394t"
+            assert sign in out.getvalue()
+
+
 class TestProcess:
     """What only a process of its own can show."""
 
@@ -652,6 +950,18 @@ class TestProcess:
         assert process.stderr.read() == ""
         assert process.wait(timeout=60) == 0
 
+    def test_closed_standard_input(self, run, here, monkeypatch):
+        expected = (1, "", "pushforward: standard input is closed\n")
+        closed = ["sh", "-c", f"exec {sys.executable} -m pushforward score m.st - <&-"]
+        found = subprocess.run(closed, capture_output=True, text=True, check=False)
+        assert (found.returncode, found.stdout, found.stderr) == expected
+        # As Python has it in such a process.
+        monkeypatch.setattr(sys, "stdin", None)
+        for words in (("fit", "-", "-o", "a.st"), ("sample", "c.st", "-n", "1", "--given", "-")):
+            result = run(*words)
+            assert (result.code, result.out, result.err) == expected
+        assert run("score", "m.st", "data.csv").code == 0
+
     @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="Linux has a disk that is full")
     def test_closed_streams(self, here):
         script = "exec {} -m pushforward sample m.st -n 2 {}"
@@ -668,6 +978,20 @@ class TestProcess:
             _, err = process.communicate(timeout=60)
         assert process.returncode == 1
         assert err == "pushforward: No space left on device\n"
+
+    @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+    @pytest.mark.parametrize("name", ["s.csv", "s.parquet", "s.npy", "s.npz"])
+    def test_a_full_disk_is_one_line_with_the_file_s_name(self, run, here, name):
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        try:
+            result = run("score", "m.st", "data.csv", "-o", name, "--quiet")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        assert (result.code, result.err) == (1, f"pushforward: {name}: File too large\n")
+        assert not list(here.glob("s.*")) + list(here.glob(".pushforward*"))
 
     def test_a_mistake_has_no_traceback(self, here):
         process = start("score", "m.st", "none.csv", cwd=here)

@@ -3,7 +3,9 @@
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import date, timedelta
 
+import equinox as eqx
 import jax
 import joblib
 import numpy as np
@@ -17,17 +19,32 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from pushforward.architectures import MAF, Radial, RealNVP
+from pushforward.architectures import (
+    FFJORD,
+    MAF,
+    NSF,
+    RNODE,
+    FlowMatching,
+    Glow,
+    OTFlow,
+    PlanarCNF,
+    Radial,
+    RealNVP,
+)
+from pushforward.bijections import initialised
 from pushforward.cli import main
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators import (
     ConditionalFlowDensity,
     FlowDensity,
+    NeuralODERegressor,
     TableModel,
     fit_table,
     load,
 )
-from pushforward.training import Training
+from pushforward.estimators.prepared import table_flow
+from pushforward.training import Training, fit
 
 SMALL = RealNVP(layers=1, width=8, depth=1)
 # One batch size for all: rows are padded, so that fits of one width share one compiled program.
@@ -119,6 +136,61 @@ class TestScikitLearnTools:
         np.testing.assert_array_equal(again.sample(5, 0), fitted.sample(5, 0))
 
 
+class TestSettingsOfJax:
+    """`JAX_NUMPY_RANK_PROMOTION=raise` is for a user's own code."""
+
+    CONTINUOUS = (PlanarCNF(), FFJORD(), RNODE(), OTFlow(), FlowMatching())
+
+    @pytest.mark.parametrize("architecture", [NSF(), MAF(), Glow(layers=1), RealNVP(), *CONTINUOUS])
+    @pytest.mark.parametrize("condition", [None, (3,)])
+    def test_broadcasting_refused(self, architecture, condition):
+        """All that is traced for a fit, a score and a draw."""
+        x, given = np.zeros((5, 2)), None if condition is None else np.zeros((5, 3))
+
+        def loss(flow, key=None):
+            return -flow.log_prob(x, given, key=key).sum()
+
+        with jax.numpy_rank_promotion("raise"):
+            flow = table_flow(architecture, 2, condition, jax.random.key(0))
+            flow = Flow(flow.base, initialised(flow.bijection, x, given))
+            eqx.filter_eval_shape(eqx.filter_grad(loss), flow)
+            eqx.filter_eval_shape(eqx.filter_grad(lambda f: loss(f, jax.random.key(2))), flow)
+            shape = (5,) if condition is None else ()
+            drawn = eqx.filter_eval_shape(lambda f: f.sample(jax.random.key(1), shape, given), flow)
+            assert drawn.shape == (5, 2)
+            assert eqx.filter_eval_shape(lambda f: f.score(x, given), flow).shape == (5, 2)
+            # The user's own code is still refused.
+            with pytest.raises(ValueError, match="rank_promotion"):
+                jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
+
+    @pytest.mark.parametrize("architecture", CONTINUOUS)
+    def test_a_fit_of_a_continuous_flow(self, architecture):
+        x = np.random.default_rng(0).normal(size=(20, 2))
+        flow = table_flow(replace(architecture, width=8), 2, None, jax.random.key(0))
+        training = Training(max_epochs=1, batch=16)
+        options = {"loss": architecture.loss} if hasattr(architecture, "loss") else {}
+        with jax.numpy_rank_promotion("raise"):
+            fitted = fit(flow, x, key=jax.random.key(1), training=training, **options)
+        assert np.isfinite(fitted.best_loss)
+
+    def test_an_equation_of_series(self):
+        times = np.linspace(0, 3, 20)
+        series = np.stack([np.cos(times), np.sin(times)], 1)
+        with jax.numpy_rank_promotion("raise"):
+            fitted = NeuralODERegressor(training=Training(max_steps=5), random_state=0, width=8)
+            assert fitted.fit(times, series).predict(times, series[0]).shape == (20, 2)
+
+    def test_a_fit_and_its_file(self, regression, tmp_path):
+        x, y = regression
+        with jax.numpy_rank_promotion("raise"):
+            fitted = conditional(max_epochs=1).fit(x[:100], y[:100])
+            fitted.save(tmp_path / "m.safetensors")
+            again = load(tmp_path / "m.safetensors")
+            scores = again.log_prob(x[:9], y[:9])
+            assert again.sample(x[:2], 3, random_state=0).shape == (2, 3)
+        np.testing.assert_allclose(scores, fitted.log_prob(x[:9], y[:9]), rtol=1e-6)
+
+
 class TestFlowDensity:
     def test_score_is_the_mean(self, rows):
         fitted = density().fit(rows)
@@ -154,6 +226,36 @@ class TestFlowDensity:
         state = np.random.RandomState(3)
         assert (fitted.sample(5, state) != fitted.sample(5, state)).any()
         np.testing.assert_array_equal(fitted.sample(2, 3), fitted.sample(5, 3)[:2])
+
+    def test_generators_are_taken(self, rows):
+        first, again = (density(random_state=np.random.default_rng(3)).fit(rows) for _ in range(2))
+        assert first.score(rows) == again.score(rows)
+        rng = np.random.default_rng(4)
+        one, other = first.sample(5, rng), first.sample(5, rng)
+        assert (one != other).any()
+        np.testing.assert_array_equal(again.sample(5, np.random.default_rng(4)), one)
+
+    @pytest.mark.parametrize("wrong", ["a", 1.5, -1, 2**32, jax.random.key(0), [1, 2]])
+    def test_other_states_are_named(self, wrong, rows, fitted_conditional):
+        fitted = density(max_epochs=1).fit(rows)
+        for call in (
+            lambda: density(random_state=wrong).fit(rows),
+            lambda: fitted.sample(2, wrong),
+            lambda: fitted_conditional.sample(np.zeros((2, 2)), 2, random_state=wrong),
+            lambda: NeuralODERegressor(random_state=wrong).fit([0.0, 1.0], [1.0, 2.0]),
+        ):
+            with pytest.raises(InputError, match=r"random_state=.*a whole number from 0 to"):
+                call()
+
+    def test_seeds_of_the_functions_are_whole_numbers(self, rows):
+        fitted = density(max_epochs=1).fit(rows)
+        for seed in (np.random.default_rng(0), np.random.RandomState(0), 0.5, -1, 2**64):
+            for call in (
+                lambda seed=seed: fit_table(rows, architecture=SMALL, training=QUICK, seed=seed),
+                lambda seed=seed: fitted.model_.sample(2, seed),
+            ):
+                with pytest.raises(InputError, match=r"seed=.*: a whole number .* is needed"):
+                    call()
 
     def test_a_fit_repeats_for_a_seed(self, rows):
         first, again, other = (density(random_state=seed).fit(rows) for seed in (0, 0, 1))
@@ -204,6 +306,65 @@ class TestFrames:
         plain = density().fit(rows)
         np.testing.assert_array_equal(fitted.score_samples(frame), plain.score_samples(rows))
         np.testing.assert_array_equal(np.asarray(draws), plain.sample(4, random_state=0))
+
+    def test_types_come_back(self, rows, tmp_path):
+        """Whatever a frame stores its numbers as, in a file too."""
+        count, flag, x = rows[:, 2].astype(int), rows[:, 0] > 100, rows[:, 1]
+        wide = np.random.default_rng(0).integers(-(2**62), 2**62, 200)
+        plain = {
+            "long": count, "short": count.astype(np.int8), "flag": flag, "wide": wide,
+            "single": x.astype(np.float32) ** 2, "double": x,
+        }  # fmt: skip
+        plain["short"] = np.roll(plain["short"], 1)
+        nullable = {
+            "whole": pandas.array(np.roll(count, 2), dtype="Int64"),
+            "maybe": pandas.array(np.roll(flag, 1), dtype="boolean"),
+            "real": pandas.array(x**3, dtype="Float32"),
+        }
+        for frame in (pandas.DataFrame(plain | nullable), polars.DataFrame(plain)):
+            fitted = density(max_epochs=1).fit(frame)
+            draws = fitted.sample(6, random_state=0)
+            assert list(draws.dtypes) == list(frame.dtypes)
+            numbers = fitted.model_.sample(6, 0)
+            assert np.asarray(draws["short"]).tolist() == numbers[:, 1].tolist()
+            assert np.asarray(draws["flag"]).tolist() == (numbers[:, 2] == 1).tolist()
+            np.testing.assert_array_equal(draws["double"], numbers[:, 5])
+            assert np.isfinite(fitted.score_samples(draws)).all()
+            fitted.save(tmp_path / "m.st")
+            assert list(load(tmp_path / "m.st").sample(6, 0).dtypes) == list(frame.dtypes)
+            # Files of earlier versions do not say.
+            notes = fitted.model_.summary["estimator"]
+            del notes["types"]
+            drawn = fitted.sample(6, random_state=0)
+            np.testing.assert_array_equal(np.asarray(drawn), numbers)
+
+    def test_objects_and_categories_of_numbers_are_drawn_as_numbers(self, rows):
+        frame = pandas.DataFrame(
+            {
+                "objects": pandas.Series([int(n) for n in rows[:, 2]], dtype=object),
+                "category": pandas.Series(np.roll(rows[:, 2], 1).astype(int)).astype("category"),
+                "x": rows[:, 1],
+            }
+        )
+        draws = density(max_epochs=1).fit(frame).sample(3, random_state=0)
+        assert [str(dtype) for dtype in draws.dtypes] == ["int64", "int64", "float64"]
+
+    @pytest.mark.parametrize("library", [pandas, polars])
+    def test_targets_keep_their_type(self, library, rows, tmp_path):
+        x, count = rows[:, :1], rows[:, 2].astype(np.int16)
+        frame = library.DataFrame({"n": count, "flag": rows[:, 0] > 100, "x": rows[:, 1]})
+        for y, expected in (
+            (frame["n"], np.int16),
+            (frame["flag"], bool),
+            (frame[["n", "flag"]], np.int16),
+            (frame[["n", "x"]], np.float64),
+            (rows[:, 2], np.float64),
+        ):
+            fitted = conditional(max_epochs=1).fit(x, y)
+            draws = fitted.sample(x[:3], 2, random_state=0)
+            assert draws.dtype == expected
+            fitted.save(tmp_path / "m.st")
+            np.testing.assert_array_equal(load(tmp_path / "m.st").sample(x[:3], 2, 0), draws)
 
     @pytest.mark.parametrize("kind", [pandas.DataFrame, polars.DataFrame])
     def test_other_names_and_other_order_are_refused(self, kind, rows):
@@ -306,6 +467,90 @@ def test_functions_for_tables_leave_scikit_learn_alone():
 
 
 DATES = np.datetime64("2026-01-01") + np.arange(200).astype("m8[D]")
+DAYS = [date(2026, 1, 1) + timedelta(i) for i in range(200)]
+# Columns of dates and spans of time, as the libraries spell them.
+WHEN = {
+    "zone": pandas.Series(pandas.date_range("2024-01-01", periods=200, tz="UTC"), name="when"),
+    "index": pandas.date_range("2024-01-01", periods=200, name="when"),
+    "objects": pandas.Series(DAYS, name="when"),
+    "late": pandas.Series([*range(199), DAYS[0]], dtype=object, name="when"),
+    "period": pandas.period_range("2024-01-01", periods=200, freq="D", name="when"),
+    "category": pandas.Series(DATES, name="when").astype("category"),
+    "span": pandas.Series(DATES - DATES[0], name="when"),
+    "polars": polars.Series("when", DAYS),
+    "polars span": polars.Series("when", [day - DAYS[0] for day in DAYS]),
+}
+IDS = 2**60 + np.random.default_rng(3).integers(0, 5000, 200)
+# Whole numbers beyond 2**53, in every way of storing them.
+HUGE = {
+    "int64": IDS,
+    "uint64": IDS.astype(np.uint64) + np.uint64(2**63),
+    "nullable": pandas.Series(IDS, name="id", dtype="Int64"),
+    "objects": pandas.Series([int(i) for i in IDS], name="id", dtype=object),
+    "list": IDS.tolist(),
+    "polars": polars.Series("id", IDS),
+    "polars uint64": polars.Series("id", IDS, dtype=polars.UInt64),
+}
+TOO_CLOSE = "column '{}' holds whole numbers up to .* beyond 2..53, too close together"
+
+
+def frame_with(column, numbers):
+    """A frame of that column and one of numbers, by the column's library."""
+    if isinstance(column, polars.Series):
+        return polars.DataFrame([column, polars.Series("a", numbers)])
+    return pandas.DataFrame({getattr(column, "name", "id") or "id": column, "a": numbers})
+
+
+class TestCells:
+    """What cells are before they become floats."""
+
+    @pytest.mark.parametrize("name", WHEN)
+    def test_dates_are_named(self, name, regression):
+        when, a = WHEN[name], regression[1][:200]
+        with pytest.raises(InputError, match="X: column 'when' holds dates or spans of time"):
+            density().fit(frame_with(when, a))
+        with pytest.raises(InputError, match="X: column 'when' holds dates"):
+            conditional().fit(frame_with(when, a), a)
+        y = pandas.Series(when, name="when") if isinstance(when, pandas.Index) else when
+        with pytest.raises(InputError, match="y: column 'when' holds dates"):
+            conditional().fit(a[:, None], y)
+
+    @pytest.mark.parametrize("name", HUGE)
+    def test_whole_numbers_that_floats_merge_are_named(self, name, regression):
+        ids, a = HUGE[name], regression[1][:200]
+        with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("id")):
+            density().fit(frame_with(ids, a))
+        target = getattr(ids, "name", "y0")
+        with pytest.raises(InputError, match="y: " + TOO_CLOSE.format(target)):
+            conditional().fit(a[:, None], ids)
+
+    def test_arrays_and_lists_of_dates_and_huge_numbers(self, rows):
+        for x in (np.stack([IDS, np.arange(200)], 1), [[int(i), 0.5 * int(i)] for i in IDS]):
+            with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("x0")):
+                density().fit(x)
+        with pytest.raises(InputError, match="X: column 'x1' holds dates"):
+            density().fit([[1.5, day] for day in DAYS])
+        with pytest.raises(InputError, match="y: column 'y0' holds dates"):
+            conditional().fit(rows, DAYS)
+
+    def test_rows_to_score_are_looked_at_too(self, regression):
+        """A model of floats 256 apart is asked for whole numbers between them."""
+        a = regression[1][:200]
+        apart = pandas.DataFrame({"id": 2.0**60 + 256.0 * np.arange(200)})
+        ids = apart.astype(np.int64) + 1
+        fitted = conditional(max_epochs=1).fit(apart, a)
+        for call in (lambda: fitted.log_prob(ids, a), lambda: fitted.sample(ids)):
+            with pytest.raises(InputError, match="X: " + TOO_CLOSE.format("id")):
+                call()
+        fitted = conditional(max_epochs=1).fit(a[:, None], apart)
+        with pytest.raises(InputError, match="y: " + TOO_CLOSE.format("id")):
+            fitted.log_prob(a[:, None], ids)
+        # Where the column spans far more than rounding, or is far from the number, nothing merges.
+        for column in (np.random.default_rng(0).integers(-(2**62), 2**62, 200), np.arange(200)):
+            x = pandas.DataFrame({"id": column, "a": a})
+            fitted = density(max_epochs=1).fit(x)
+            assert np.isfinite(fitted.score_samples(x[:1])).all()
+            assert np.isfinite(fitted.score_samples(x[:1].assign(id=2**60 + 1))).all()
 
 
 class TestRefused:
@@ -345,8 +590,6 @@ class TestRefused:
             ({"architecture": "nosuch"}, "nosuch"),
             ({"architecture": RealNVP}, "an instance such as"),
             ({"architecture": 3}, "architecture=3: 'auto', a name or an instance"),
-            ({"random_state": "seed"}, "cannot be used to seed"),
-            ({"random_state": -1}, "(?i)seed"),
         ],
     )
     def test_parameters(self, parameters, message, rows):

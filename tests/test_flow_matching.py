@@ -129,6 +129,33 @@ class TestCouplings:
         with pytest.raises(InputError, match="coupling='ot' is unknown; known: independent, exact"):
             partners("ot", jnp.ones((2, 1)), jnp.ones((2, 1)), None, jax.random.key(0))
 
+    @pytest.mark.parametrize("name", COUPLINGS)
+    def test_other_lengths_are_told(self, name):
+        two, three, key = jnp.zeros((2, 1)), jnp.zeros((3, 1)), jax.random.key(0)
+        for z, x, condition, words in (
+            (two, three, None, r"z has shape \(2, 1\), but x \(3, 1\)"),
+            (three, two, None, r"z has shape \(3, 1\), but x \(2, 1\)"),
+            (jnp.zeros((3, 2)), three, None, r"z has shape \(3, 2\), but x \(3, 1\)"),
+            (jnp.zeros(()), jnp.zeros(()), None, r"z has shape \(\), but x \(\)"),
+            (three, three, two, r"condition has shape \(2, 1\), but x \(3, 1\)"),
+            (three, three, jnp.float32(1), r"condition has shape \(\), but x \(3, 1\)"),
+        ):
+            with pytest.raises(pf.InputError, match=words):
+                partners(name, z, x, condition, key)
+        with pytest.raises(pf.InputError, match="key=0: a key was expected"):
+            partners(name, three, three, None, 0)
+        # Arrays of NumPy and labels of one axis will do.
+        labels = np.array([0, 1, 2])
+        assert partners(name, np.zeros((3, 1)), np.zeros((3, 1)), labels, key).tolist() == [0, 1, 2]
+
+
+def test_a_path_of_other_lengths_is_told():
+    two, three = jnp.zeros((2, 1)), jnp.zeros((3, 1))
+    with pytest.raises(pf.InputError, match=r"z has shape \(2, 1\), but x \(3, 1\)"):
+        PATHS["linear"].at(0.5, two, three)
+    with pytest.raises(pf.InputError, match=r"t has shape \(2,\), but x \(3, 1\)"):
+        PATHS["linear"].at(jnp.array([0.1, 0.2]), three, three)
+
 
 def velocity(t, x):
     """The field of the linear path to `N(MEAN, SCALE^2)`: the mean of `x - z` given `x_t`."""

@@ -16,6 +16,7 @@ ORDER = [
     "errors",
     "model_file",
     "rows",
+    "columns",
     "draws",
     "networks",
     "ode",

@@ -262,6 +262,13 @@ def test_drawn_predictions_spread_about_the_mean(model):
     np.testing.assert_allclose(same, middle, atol=1e-6)
 
 
+def test_settings_of_jax_are_for_code_of_ones_own(model):
+    observed = some_series()
+    with jax.numpy_rank_promotion("raise"):
+        found = model.predict(observed, [0.5, 1.0])
+    np.testing.assert_allclose(found, model.predict(observed, [0.5, 1.0]), rtol=1e-5)
+
+
 def test_hidden_values_are_scored_and_not_shown(model):
     """With a key a share is hidden from the belief; without one nothing is."""
     rows = as_rows(some_series())
@@ -317,6 +324,12 @@ def series_of(times, columns=2):
         (lambda m: LatentODE(1, span=(1.0, 1.0), key=KEY), "the earlier first"),
         (lambda m: LatentODE(1, noise=-1.0, key=KEY), "noise=-1.0"),
         (lambda m: LatentODE(1, span=(1.7e9, 1.7e9 + 1), key=KEY), "count times from the first"),
+        (lambda m: m.predict(series_of([0.5]), [1.7e9]), "to 1700000000, too far from 0"),
+        (lambda m: m.predict(series_of([0.5]), np.array([1], "M8[D]")), "predict at hold dates"),
+        (lambda m: m.within(np.array([1], "M8[D]")), "times hold dates"),
+        (lambda m: Observations(np.array([[1]], "M8[D]"), np.zeros((1, 1, 1))), "hold dates"),
+        (lambda m: m.predict(series_of([0.5]), [1e9], extrapolate=True), "too far from 0"),
+        (lambda m: m.encode(series_of([-1.7e9])), "observations go to -1700000000, too far"),
         (lambda m: NegativeELBO(hide=1.0), "hide=1.0"),
         (lambda m: NegativeELBO(kl=-1.0), "kl=-1.0"),
         (lambda m: NegativeELBO(samples=0), "samples=0"),

@@ -5,6 +5,8 @@ import warnings
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas
+import polars
 import pytest
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -233,9 +235,32 @@ BAD = {
     "column 1 was never observed": (T, Y * [1, np.nan]),
     r"have shape \(3, 2\): \(4, columns\) was expected": (T, Y[:3]),
     "2 arrays of times, but 1 series": ([T, T], [Y]),
+    "series is None": ([T, T], None),
+    "times is None": (None, Y),
     "have inf in row 1, column 0": (T, np.where(Y == 2, np.inf, Y)),
     "are not numbers": (["a", "b"], Y[:2]),
     "array, or a list of arrays, was expected": (3.0, Y),
+    "the times hold dates or spans of time": (T.astype("M8[D]"), Y),
+    "times hold dates": (pandas.date_range("2024-01-01", periods=4), Y),
+    "the times of series 1 hold dates": (
+        [T, pandas.date_range("2024", periods=4, tz="UTC")],
+        [Y, Y],
+    ),
+    "the times hold dates": (polars.Series(T.astype("m8[us]")), Y),
+    "times hold dates or spans": (pandas.period_range("2024", periods=4, freq="D").tolist(), Y),
+    "the values of series 1 hold dates or spans of time in column 'b'": (
+        [T, T],
+        [Y, pandas.DataFrame({"a": T, "b": pandas.date_range("2024", periods=4, tz="UTC")})],
+    ),
+    "the times: column '0' holds whole numbers": (2**60 + np.arange(4), Y),
+    "the values: column '1' holds whole numbers": (
+        T,
+        np.arange(8).reshape(4, 2) + np.array([0, 2**60]),
+    ),
+    "the values: column 'n' holds whole numbers": (
+        T,
+        pandas.DataFrame({"n": pandas.array(2**60 + np.arange(4), dtype="Int64")}),
+    ),
 }
 
 
@@ -275,6 +300,13 @@ def test_bad_questions(fitted):
             fitted.predict(times)
         with pytest.raises(InputError, match="the times"):
             fitted.simulate([1.0, 0.0], times)
+    for call in (
+        lambda: fitted.predict(T.astype("M8[D]")),
+        lambda: fitted.simulate([1.0, 0.0], pandas.date_range("2024", periods=4)),
+        lambda: fitted.score(T.astype("m8[h]"), Y),
+    ):
+        with pytest.raises(InputError, match="the times hold dates"):
+            call()
     with pytest.raises(InputError, match="3 arrays of times, but 2 training series"):
         fitted.predict([T, T, T])
     for initial, message in (([1.0], "shape"), ([1.0, np.nan], "finite"), ("here", "state")):
@@ -310,6 +342,53 @@ def test_series_apart_in_time(monkeypatch):
                 model.fit(*data)
 
 
+FEW = {"segments": (1,), "solver": CHEAP, "training": Training(max_steps=30), "random_state": 0}
+
+
+def test_far_clocks_without_time_in_the_field():
+    """Where time does not enter, series may lie decades apart, and forecasts begin at any time."""
+    times = np.linspace(0.0, 4.0, 15)
+    decay = np.exp(-0.5 * times)[:, None]
+    model = NeuralODERegressor(jax.jit(lambda t, y, rate: -rate * y), params=0.5, **FEW)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit([times + 1.6e9, times + 1.7e9], [decay, decay])
+        asked = np.array([1.0, 2.0])
+        for path in model.predict([1.6e9 + asked, 1.7e9 + asked]):
+            assert path[:, 0] == pytest.approx(np.exp(-0.5 * asked), abs=2e-3)
+        assert model.noise_ < 1e-3
+        later = model.predict([1.9e9, 1.9e9 + 1, 1.9e9 + 2], initial=[1.0])
+        assert later[:, 0] == pytest.approx(np.exp([0.0, -0.5, -1.0]), abs=2e-3)
+        assert model.score([times, times - 2e9], [decay, decay]) > 0.999
+    learned = NeuralODERegressor(width=4, depth=1, **FEW).fit([times, times + 1e8], [decay, decay])
+    one, other = learned.predict([times, times + 1e8])
+    assert one == pytest.approx(other, abs=1e-5)
+
+
+def test_far_clocks_with_time_in_the_field():
+    """A field of time is given the times: what float32 cannot tell apart is refused, not flattened."""
+    times = np.linspace(0.0, 4.0, 15)
+    decay = np.exp(-0.5 * times)[:, None]
+    known = NeuralODERegressor(lambda t, y, rate: -rate * y + 0 * jnp.sin(t), params=0.5, **FEW)
+    learned = NeuralODERegressor(width=4, depth=1, autonomous=False, **FEW)
+    with pytest.raises(InputError, match="time 1700000004 is too far from 0 for float32"):
+        known.fit(times + 1.7e9, decay)
+    with pytest.raises(InputError, match=r"time 1700000004 is too far from 1.6e\+09 for float32"):
+        learned.fit([times + 1.6e9, times + 1.7e9], [decay, decay])
+    learned.fit(times + 1.7e9, decay)
+    known.fit(times + 10, decay)
+    assert known.predict([11.0], initial=[1.0])[0] == pytest.approx(1.0)
+    for call in (
+        lambda: known.predict([1.7e9, 1.7e9 + 1], initial=[1.0]),
+        lambda: known.predict([1.7e9, 1.7e9 + 1]),
+        lambda: known.score(times + 1.7e9, decay),
+    ):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(InputError, match="cannot tell times there apart"):
+                call()
+
+
 def test_a_trajectory_that_blows_up_says_when():
     t = np.linspace(0.0, 0.5, 5)
     model = NeuralODERegressor(
@@ -322,6 +401,9 @@ def test_a_trajectory_that_blows_up_says_when():
     with pytest.warns(UserWarning, match="extrapolation"), pytest.raises(SolveError) as caught:
         model.predict(np.array([0.2, 3.0]))
     assert caught.value.time == pytest.approx(1.0, abs=0.05)
+    with pytest.warns(UserWarning, match="extrapolation"), pytest.raises(SolveError) as caught:
+        model.simulate([[0.1], [1.0]], [5.0, 5.5, 8.0])
+    assert caught.value.time == pytest.approx(6.0, abs=0.05)
 
 
 def test_observations_of_other_shapes_are_refused():

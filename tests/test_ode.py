@@ -49,6 +49,25 @@ def test_the_measured_order_is_the_declared_one(name, truth):
     assert -0.35 < measured - method.order < (1.2 if name == "tsit5" else 0.35), measured
 
 
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [*((name, {}) for name in METHODS if METHODS[name].order > 3)]
+    + [("rk4", {"adjoint": name}) for name in ADJOINTS if name != "checkpoint"]
+    + [("rk4", {"control": "per_row"})],
+)
+def test_many_steps_in_float32_add_up_to_the_interval(method, options):
+    """Steps that were summed up would leave the last one a rest of many steps' rounding."""
+
+    def end(y, sign, t0, t1):
+        found = solve(lambda t, y: sign * y, y, t0, t1, method=method, steps=1000, **options)
+        return found.y1[0]
+
+    for case in ((1, 0.0, 5.9), (-1, 5.9, 0.0)):
+        value, slope = jax.value_and_grad(end)(jnp.ones(1), *case)
+        assert float(value) / np.exp(5.9) == pytest.approx(1, abs=1e-5)
+        assert float(slope[0]) / np.exp(5.9) == pytest.approx(1, abs=2e-5)
+
+
 def test_the_test_of_order_can_fail(truth):
     """A tableau with one entry perturbed loses its order."""
     right = METHODS["rk4"]
@@ -385,6 +404,24 @@ def test_a_field_of_another_shape_is_named():
         solve(lambda t, y: y.sum(1), jnp.ones((3, 2)), 0.0, 1.0)
     with pytest.raises(InputError, match="not finite"):
         solve(field, jnp.ones((3, 2)), 0.0, np.inf)
+
+
+def test_a_field_of_no_array_is_named():
+    for given, what in (
+        (1.0, "a Python number, 1.0"),
+        (True, "a Python number, True"),
+        ("a", "a str"),
+    ):
+        for options in ({}, {"adjoint": "direct"}, {"method": diffrax.Tsit5()}):
+            with pytest.raises(InputError, match=rf"gives {what}.* an array of JAX of shape \(\)"):
+                solve(lambda t, y, given=given: given, jnp.float32(0), 0.0, 1.0, **options)
+    start = {"a": jnp.zeros(2), "b": jnp.zeros(())}
+    with pytest.raises(InputError, match=r"Python number at \['a'\], 2: .* shape \(2,\)"):
+        solve(lambda t, y: {"a": 2, "b": y["b"]}, start, 0.0, 1.0)
+    with pytest.raises(InputError, match="Python number"):
+        pf.ode.backsolve(lambda t, y: 1.0, jnp.ones(2), jnp.ones(2), 0.0, 1.0)
+    # Numbers of NumPy are arrays.
+    assert float(solve(lambda t, y: np.float64(1), jnp.float32(0), 0.0, 1.0).y1) == pytest.approx(1)
 
 
 def test_a_tolerance_below_the_dtype_is_warned_of():

@@ -2,6 +2,9 @@
 
 import json
 import math
+import tracemalloc
+import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +12,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from pushforward.data.dependence import check_dependence
 from pushforward.data.preprocess import Preprocessing
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 
 
 def line(call, *args):
@@ -173,6 +177,11 @@ class TestMistakes:
         message = line(Preprocessing.fit, values, ["n", "celsius", "fahrenheit"])
         assert "'celsius' and 'fahrenheit' are the same up to shift and scale" in message
 
+    def test_copies_in_single_precision(self, rng):
+        x = rng.normal(size=5000).astype(np.float32)
+        message = line(Preprocessing.fit, np.column_stack([x, np.float32(1.8) * x + 32]))
+        assert "'x0' and 'x1' are the same up to shift and scale" in message
+
     def test_close_columns_are_no_copies(self, rng):
         x = rng.normal(size=5000)
         x[0] = 1e6
@@ -189,6 +198,103 @@ class TestMistakes:
         column[20] = 1e300
         assert "column 'x' holds 1e+300 in row 21" in line(one, column)
         assert "rescale it" in line(one, [1e308, -1e308])
+
+
+def told(values, names=None):
+    """What a fit says of a table: an error's line or the warnings'."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            Preprocessing.fit(values, names)
+        except InputError as error:
+            return [str(error)]
+    return [str(warning.message) for warning in caught]
+
+
+class TestDependence:
+    """Columns that follow from others: named exactly, and no others called so."""
+
+    @pytest.mark.parametrize("kind", [np.float64, np.float32])
+    def test_totals_are_named(self, kind, rng):
+        a, b, c = rng.normal(size=(3, 400)).astype(kind)
+        table = np.column_stack([c, a, c**2, b, kind(3) * a - b / kind(7) + kind(2), a * c])
+        (message,) = told(table)
+        assert message == (
+            "columns 'x1', 'x3', 'x4' are linearly dependent: the density is singular, and its nats have no meaning; "
+            "drop one of them"
+        )
+
+    def test_parts_of_one(self, rng):
+        shares = rng.dirichlet(np.ones(14), 500)
+        table = np.column_stack([rng.normal(size=500), shares])
+        (message,) = told(table, ["x", *(f"part{i}" for i in range(14))])
+        named = ", ".join(f"'part{i}'" for i in range(14))
+        assert message.startswith(
+            f"columns {named} are linearly dependent: the density is singular"
+        )
+
+    def test_whatever_their_sizes_and_outliers(self, rng):
+        a, b = rng.standard_cauchy((2, 5000)) * [[1e-3], [1e6]]
+        assert (
+            "'x0', 'x1', 'x2' are linearly dependent" in told(np.stack([a, b, 1e9 * a - b], 1))[0]
+        )
+        money = np.round(rng.gamma(2, 50, (2, 500)), 2)
+        assert "singular" in told(np.stack([*money, np.round(money.sum(0), 2)], 1))[0]
+
+    def test_whole_numbers_are_warned_of(self, rng):
+        """Their cells are filled: the density is proper, and one of them says nothing new."""
+        a, b = rng.poisson(5, (2, 300))
+        idle = rng.normal(size=300)
+        (message,) = told(np.stack([idle, a, b, a + b, rng.poisson(3, 300)], 1))
+        assert message.startswith("columns 'x1', 'x2', 'x3' are linearly dependent whole numbers")
+        (message,) = told(np.eye(3)[rng.integers(0, 3, 300)])
+        assert message.startswith("columns 'x0', 'x1', 'x2' are linearly dependent whole numbers")
+        # One that is no whole number makes it singular: given the others it is a point.
+        for mixed in (np.stack([idle, a, idle + a], 1), np.stack([a, b, 0.5 * a + 0.25 * b], 1)):
+            assert "'x0', 'x1', 'x2' are linearly dependent: the density is sing" in told(mixed)[0]
+
+    def test_rounded_decimals_are_warned_of(self, rng):
+        a, b = rng.normal(size=(2, 500))
+        for table in (
+            np.stack([a, b, np.round(a + b, 2)], 1),
+            np.round(np.stack([a, b, a + b], 1), 2),
+            np.round(rng.dirichlet([3, 2, 1], 500), 3),
+        ):
+            (message,) = told(table)
+            assert message.startswith(
+                "columns 'x0', 'x1', 'x2' are linearly dependent but for the ro"
+            )
+
+    def test_correlated_columns_are_no_relation(self, rng):
+        a, b, c = rng.normal(size=(3, 2000))
+        for close in (0.99, 0.9999, 1 - 1e-9):
+            rest = math.sqrt(1 - close**2)
+            table = np.stack([a, b, close * (a + b) + rest * c], 1)
+            assert told(table) == told(table.astype(np.float32)) == []
+            assert told(np.round(table, 3 if close < 0.9999 else 12)) == []
+        late = np.stack([a, b, a + b], 1)
+        late[1234, 2] += 1e-6
+        assert told(late) == []
+        assert told(np.cumsum(rng.normal(size=(500, 40)), 1)) == []
+
+    @pytest.mark.parametrize("rows", [6, 8, 20, 21, 22, 24, 60])
+    def test_few_rows_say_nothing(self, rows, rng):
+        """As many rows as columns lie in a plane, whatever they are."""
+        table = rng.normal(size=(rows, 20))
+        for values in (table, np.round(table, 1), np.round(table, 3), table.astype(np.float32)):
+            assert told(values) == []
+
+    def test_memory_is_that_of_blocks(self, rng):
+        table = rng.normal(size=(100_000, 30))
+        pre = Preprocessing.fit(table[:1000])
+        pre = replace(pre, lower=tuple(table.min(0)), upper=tuple(table.max(0)))
+        table[:, 29] = table[:, 0] + table[:, 7]
+        tracemalloc.start()
+        with pytest.warns(InputWarning, match="'x0', 'x7', 'x29' are linearly dependent"):
+            check_dependence(pre, table)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < table.nbytes / 2
 
 
 class TestMatch:

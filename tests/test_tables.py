@@ -1,17 +1,23 @@
 """Reading and writing tables: every format, streaming, and the line each mistake gets."""
 
+import errno
 import io
 import os
 import re
+import shlex
 import sys
+import threading
 import tracemalloc
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
+from pushforward.cli.options import column_list
 from pushforward.data import delimited
+from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
     open_blocks,
@@ -38,6 +44,13 @@ def line(call, *args, **kwargs):
 
 def drain(path, *args, **kwargs):
     return np.concatenate(list(open_blocks(path, *args, **kwargs)))
+
+
+def parquet(**columns):
+    """The bytes of a Parquet file."""
+    file = io.BytesIO()
+    pl.DataFrame(columns).write_parquet(file)
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -156,6 +169,37 @@ class TestRoundTrip:
             writer.write(np.zeros((1, 1)))
 
 
+class TestNamesOfFiles:
+    """A file's name is a name: no pattern, no folder of partitions, no address."""
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".npz"])
+    @pytest.mark.parametrize(
+        "stem",
+        ["d[1]", "d*", "d?", "run[0]/d", "k=3/d", "~/d", "~root/d", "file:d", "a b%20#1", "{d,1}"],
+    )
+    def test_are_taken_literally(self, tmp_path, monkeypatch, stem, suffix):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 2)
+        monkeypatch.chdir(tmp_path)
+        for decoy in ("d1", "d", "run0/d"):
+            (tmp_path / decoy).parent.mkdir(exist_ok=True)
+            write_table(f"{decoy}{suffix}", ["a", "b"], np.full((5, 2), 9.0))
+        path = tmp_path / f"{stem}{suffix}"
+        path.parent.mkdir(exist_ok=True)
+        for name in (path, path.relative_to(tmp_path)):
+            write_table(name, ["a", "b"], AWKWARD[:, :2])
+            table = read_table(name)
+            np.testing.assert_array_equal(table.values, AWKWARD[:, :2])
+            assert len(table.names) == 2
+        assert not list(tmp_path.rglob(".pushforward*"))
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="only Linux takes any bytes for a name")
+    def test_in_another_encoding(self, tmp_path):
+        path = tmp_path / "gr\udcf6sse.parquet"
+        path.write_bytes(parquet(a=[1.0, 2.0]))
+        assert read_table(path).values.tolist() == [[1.0], [2.0]]
+        assert "not UTF-8" in line(check_output, path, force=True)
+
+
 class TestText:
     def test_what_counts_as_a_number(self, text):
         path = text('\ufeffa,b,c\r\n 1 ,true,1e3\r\n\r\n"2",False,+.5\r\n\r\n\r\n')
@@ -177,6 +221,28 @@ class TestText:
     def test_inch_marks_join_no_rows(self, text):
         path = text('a,pipe\n1,5" pipe\n2,6" pipe\n3,x\n')
         assert read_table(path, ["a"]).values.tolist() == [[1], [2], [3]]
+
+    @pytest.mark.parametrize("quote", ["", '"'])
+    @pytest.mark.parametrize("size", [131_073, 140_000, 3_000_000])
+    @pytest.mark.parametrize("row", [0, 50, 700])
+    def test_long_cells_in_a_column_not_asked_for(self, text, monkeypatch, quote, size, row):
+        monkeypatch.setattr(delimited, "CHUNK_BYTES", 1 << 18)
+        rows = [f"{i},y,{i / 7}" for i in range(800)]
+        rows[row] = f"{row},{quote}{'x' * size}{quote},{row / 7}"
+        path = text("a,note,b\n" + "\n".join(rows) + "\n")
+        values = read_table(path, ["b", "a"]).values
+        np.testing.assert_array_equal(values, [[i / 7, i] for i in range(800)])
+        # Cells that polars does not take as they stand are parsed one by one.
+        path = text("a,note,b\n" + "\n".join([*rows, " 800 ,y,NA"]) + "\n")
+        assert read_table(path, ["a"]).values[-1, 0] == 800
+        message = line(read_table, path, ["a", "note"])
+        assert len(message) < 400
+        if row == 0:
+            assert "(row 1: 'xxxxxxxxxxxxxxxxxxxxx...')" in message
+
+    def test_a_long_name(self, text):
+        name = "x" * 140_000
+        assert read_table(text(f"a,{name}\n1,2\n"), ["a"]).values.tolist() == [[1]]
 
     def test_text_columns(self, text):
         path = text("a,kind,b,day\n1,red,2,2024-01-01\n3,blue,4,2024-01-02\n")
@@ -241,9 +307,46 @@ class TestText:
         assert "--columns 'a b,c'" in line(read_table, text("a b,k,c\n1,x,2\n"))
         assert "the first line holds numbers" in line(read_table, text("0.5,2\n1,2\n"))
         assert read_table(text("0,1\n5,6\n")).names == ("0", "1")
+        years = text("2019,2020, 2021\n5,6,7\n")
+        assert line(read_table, years).endswith("choose them: --columns 2019,2020,2021")
+        assert read_table(years, ["2019", "2020", "2021"]).values.tolist() == [[5, 6, 7]]
+        assert read_table(years, ["2021", "2019"]).values.tolist() == [[7, 5]]
+        assert "the first line holds numbers" in line(read_table, years, ["a", "2020"])
         assert "not UTF-8" in line(read_table, text("a,b\n1,2\n".encode("utf-16")))
         assert "not UTF-8" in line(read_table, text("größe,b\n1,2\n".encode("latin-1")))
         assert "never closed" in line(read_table, text('a,b\n1,"2\n3,4\n'))
+
+    @pytest.mark.parametrize(
+        ("names", "option"),
+        [
+            (["x,y", "b"], """--columns '"x,y",b'"""),
+            (['5" pipe', "b"], """--columns '"5"" pipe",b'"""),
+            ([" a", "b "], """--columns '" a","b "'"""),
+            (["a b", "$c"], "--columns 'a b,$c'"),
+            (["it's", "b"], """--columns 'it'"'"'s,b'"""),
+        ],
+    )
+    def test_columns_that_are_suggested_are_those_that_are_read(self, tmp_path, names, option):
+        for suffix in (".csv", ".tsv", ".parquet"):
+            path = tmp_path / f"t{suffix}"
+            if suffix == ".parquet":
+                frame = pl.DataFrame({"kind": ["red"], names[0]: [1.5], names[1]: [2.5]})
+                frame.write_parquet(path)
+            else:
+                write_table(path, ["kind", *names], np.array([[0, 1.5, 2.5]]))
+                path.write_text(path.read_text().replace("\n0.0", "\nred"))
+            message = line(read_table, path)
+            assert message.endswith(option)
+            # As a shell and the command line take it.
+            chosen = column_list("--columns", shlex.split(option)[1])
+            assert chosen == tuple(names)
+            table = read_table(path, chosen)
+            assert (table.names, table.values.tolist()) == (tuple(names), [[1.5, 2.5]])
+
+    def test_many_columns_are_suggested_in_part(self):
+        option = columns_option([f"c{i}" for i in range(41)])
+        assert option.endswith("c39,...")
+        assert columns_option([f"c{i}" for i in range(40)]).endswith("c39")
 
     @pytest.mark.parametrize(
         ("content", "name", "words"),
@@ -273,6 +376,69 @@ class TestText:
         assert peaks[1] < 40_000 * 14
 
 
+class TestBlanksInNames:
+    """What stands in a frame's names comes back from every format, and is found without its blanks too."""
+
+    NAMES = (" a", "b ", "c\u00a0", "d\ne", '" f', "a")
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npz"])
+    def test_round_trip(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        values = np.arange(12.0).reshape(2, 6)
+        write_table(path, self.NAMES, values)
+        table = read_table(path, self.NAMES)
+        assert table.values.tolist() == values.tolist()
+        if suffix in (".parquet", ".npz"):
+            assert read_table(path).names == self.NAMES
+        else:
+            assert read_table(path).names == (" a", "b ", "c\u00a0", "d e", '" f', "a")
+        for wanted, place in (("b", 1), (" b", 1), ("c", 2), ("d e", 3), (" a", 0), ("a", 5)):
+            assert read_table(path, [wanted]).values.tolist() == values[:, [place]].tolist()
+            assert table.select([wanted]).values.tolist() == values[:, [place]].tolist()
+        # Two are alike but for their blanks.
+        assert "no column 'a '" in line(read_table, path, ["a "])
+        assert "'b ' is asked for twice" in line(read_table, path, ["b", "b "])
+
+    def test_headers(self, text):
+        content = ' a,"b ","c, d" , e ,"f"""\n1,2,3,4,5\n'
+        table = read_table(text(content))
+        assert table.names == ("a", "b ", "c, d", "e", 'f"')
+        wanted = ["a ", "b", "e", ' f"']
+        assert read_table(text(content), wanted).values.tolist() == [[1, 2, 4, 5]]
+
+    @pytest.mark.parametrize("names", [("a",), ("", "a"), ("", "", "b"), ('"', ","), (" ", "\t")])
+    def test_a_line_of_names_is_read_back(self, names):
+        for delimiter in (",", "\t"):
+            again = names_in_line(names_line(names, delimiter), delimiter)
+            assert [name.strip() for name in again] == [name.strip() for name in names]
+
+
+class TestRowIndex:
+    """The row index that pandas stores with a filtered frame is none of its columns."""
+
+    @pytest.mark.parametrize("levels", [1, 2])
+    def test_is_left_out(self, tmp_path, levels):
+        frame = pl.DataFrame({"a": [1.5, 2.5], "b": [3, 4]})
+        index = {f"__index_level_{i}__": [7, 9] for i in range(levels)}
+        path = tmp_path / "t.parquet"
+        frame.with_columns(
+            **{name: pl.Series(level) for name, level in index.items()}
+        ).write_parquet(path)
+        table = read_table(path)
+        assert table.names == ("a", "b")
+        assert table.values.tolist() == [[1.5, 3], [2.5, 4]]
+        assert drain(path).shape == (2, 2)
+        assert read_table(path, ["__index_level_0__", "a"]).values.tolist() == [[7, 1.5], [9, 2.5]]
+        pl.DataFrame(index).write_parquet(path)
+        assert "holds a row index only" in line(read_table, path)
+
+    def test_of_words_and_in_text(self, tmp_path, text):
+        path = tmp_path / "t.parquet"
+        pl.DataFrame({"a": [1.5], "__index_level_0__": ["x"]}).write_parquet(path)
+        assert read_table(path).values.tolist() == [[1.5]]
+        assert read_table(text("a,__index_level_0__,b\n1,7,2\n")).values.tolist() == [[1, 2]]
+
+
 class TestStandardStreams:
     def give(self, monkeypatch, content):
         monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=io.BytesIO(content)))
@@ -293,6 +459,128 @@ class TestStandardStreams:
         monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
         write_table("-", ["a", "b,c"], np.array([[1.0, 0.1]]), [True, False])
         assert out.getvalue() == b'a,"b,c"\n1,0.1\n'
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+class TestFullDisk:
+    """A disk that is full in the middle: an error with the file's name, and nothing left."""
+
+    @staticmethod
+    @contextmanager
+    def room(size):
+        import resource
+
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".parquet", ".npy", ".npz"])
+    @pytest.mark.parametrize("rows", [200, 10_000])
+    @pytest.mark.parametrize("room", [0, 1000])
+    def test_names_the_file_and_leaves_nothing(
+        self, tmp_path, monkeypatch, suffix, rows, room, rng
+    ):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 500)
+        path, values = tmp_path / f"t{suffix}", rng.normal(size=(rows, 2))
+        with pytest.raises(OSError, match="File too large") as caught, self.room(room):
+            write_table(path, ["a", "b"], values)
+        assert caught.value.filename == str(path)
+        assert os.listdir(tmp_path) == []
+
+    def test_where_only_the_last_step_has_no_room(self, tmp_path, monkeypatch, rng):
+        monkeypatch.setattr("pushforward.data.writers.CELLS_PER_PART", 500)
+        values = rng.normal(size=(2000, 1))
+        # The parts of a Parquet file have room; the rows of an archive have, and its own index has not.
+        for name, room in (("t.parquet", 12_000), ("t.npz", 8 * 2000 + 128 + 40)):
+            path = tmp_path / name
+            write_table(path, ["a"], np.zeros((1, 1)))
+            before = path.read_bytes()
+            with pytest.raises(OSError, match="File too large") as caught, self.room(room):
+                write_table(path, ["a"], values)
+            assert caught.value.filename == str(path)
+            assert path.read_bytes() == before
+        assert sorted(os.listdir(tmp_path)) == ["t.npz", "t.parquet"]
+
+    def test_standard_output_without_a_buffer_takes_all(self, monkeypatch):
+        class Slow(io.RawIOBase):
+            """Takes seven bytes at a time, as a pipe may under `python -u`."""
+
+            text = b""
+
+            def writable(self):
+                return True
+
+            def write(self, data):
+                self.text += bytes(data[:7])
+                return min(7, len(data))
+
+        out = Slow()
+        monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=out))
+        write_table("-", ["first", "second"], AWKWARD[:, :2])
+        assert out.text.count(b"\n") == 4
+        assert out.text.endswith(b"\n")
+
+
+class TestPipes:
+    """What can be read only once."""
+
+    @pytest.fixture
+    def pipe(self, tmp_path):
+        def write(name, content):
+            path = tmp_path / name
+            os.mkfifo(path)
+            # Opening a pipe waits for the other end.
+            threading.Thread(target=path.write_bytes, args=(content,), daemon=True).start()
+            return path
+
+        return write
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_a_named_pipe_is_read_once(self, pipe, small_chunks, rng):
+        values = rng.normal(size=(200, 2))
+        rows = "".join(f"{a!r}\t{b!r}\n" for a, b in values.tolist())
+        path = pipe("t.tsv", f"a\tb\n{rows}".encode())
+        reader = open_blocks(path, ["b", "a"], block_rows=9)
+        np.testing.assert_array_equal(np.concatenate(list(reader)), values[:, ::-1])
+        assert (reader.total_rows, reader.fraction) == (None, None)
+        assert "only once" in line(list, reader)
+        assert read_table(pipe("u.csv", b"a\n1\n")).values.tolist() == [[1]]
+        assert "is empty; a header line" in line(read_table, pipe("v.csv", b""))
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    @pytest.mark.parametrize("suffix", [".parquet", ".npy", ".npz"])
+    def test_formats_that_cannot_be_piped(self, tmp_path, suffix):
+        path = tmp_path / f"t{suffix}"
+        os.mkfifo(path)
+        message = line(read_table, path)
+        assert "is a pipe or a device" in message
+        assert "give - as the file" in message
+
+    @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+    def test_are_not_written_over(self, tmp_path):
+        os.mkfifo(tmp_path / "t.csv")
+        (tmp_path / "null.npy").symlink_to(os.devnull)
+        for name in ("t.csv", "null.npy"):
+            assert "not a regular file" in line(check_output, tmp_path / name, force=True)
+
+    def test_standard_input_that_is_closed(self, monkeypatch):
+        monkeypatch.setattr(sys, "stdin", None)
+        with pytest.raises(OSError, match="standard input is closed"):
+            read_table("-")
+
+    def test_a_disk_that_fails_is_told_with_the_file_s_name(self, text, monkeypatch):
+        def fail(*_):
+            raise OSError(errno.EIO, "Input/output error")
+            yield
+
+        path = text("a\n1\n")
+        opened = open_blocks(path)
+        monkeypatch.setattr(delimited, "record_chunks", fail)
+        message = f"{path}: cannot be read (Input/output error)"
+        assert line(list, opened) == line(read_table, path) == message
 
 
 class TestArrays:

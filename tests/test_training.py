@@ -1,5 +1,8 @@
 """The training loop: deterministic, resumable to the bit, rolled back where a loss is not finite."""
 
+import errno
+import os
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.draws import spawn
+from pushforward.training import checkpoint as checkpoint_module
 from pushforward.training import loop, negative_log_prob, step
 from pushforward.training.checkpoint import open_checkpoint, spelled
 from pushforward.training.rows import holdout
@@ -116,6 +120,42 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
     assert same(
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume).model, whole.model
     )
+
+
+@pytest.mark.parametrize("fails", ["open", "fsync", "replace", "removed"])
+def test_a_fit_outlives_its_checkpoint(fails: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """A disk that fills up in the middle, or a folder that is gone: one warning, and the same model."""
+    whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+
+    def full(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def fill(epoch):
+        if epoch.epoch == 2 and fails == "open":
+            monkeypatch.setattr(checkpoint_module, "open", full, raising=False)
+        elif epoch.epoch == 2 and fails == "removed":
+            shutil.rmtree(folder)
+        elif epoch.epoch == 2:
+            monkeypatch.setattr(os, fails, full)
+
+    path = folder / "c"
+    with pytest.warns(pf.errors.InputWarning, match=f"checkpoint {path} cannot be wr") as caught:
+        fitted = pf.fit(
+            model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0),
+            report=fill,
+        )  # fmt: skip
+    monkeypatch.undo()
+    assert len(caught) == 1
+    assert fitted.stopped == "finished"
+    assert same(fitted.model, whole.model)
+    # What was written before stays whole, and nothing else.
+    assert [*folder.glob("*")] == ([] if fails == "removed" else [path])
+    if fails != "removed":
+        resume = pf.Checkpoint(path, resume=True)
+        again = pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume)
+        assert same(again.model, whole.model)
 
 
 def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
@@ -308,7 +348,42 @@ def test_settings_follow_the_rows():
     assert pf.Training().for_rows(18_000).batch == 256
     assert pf.Training(batch=64).for_rows(18_000).batch == 64
     assert pf.Training().for_rows(10).batch == 10
-    assert pf.Training().for_rows(10**7).max_steps == 8000
+    assert pf.Training().for_rows(200_000).max_steps == 8000
+    assert pf.Training().for_rows(10**6).max_steps == 11_963
+    # A time limit is used, however many steps it allows.
+    assert pf.Training(max_time=60.0).for_rows(10**6).max_steps == 390_625
+
+
+def test_settings_take_numpys_numbers():
+    """A search over an array of them gives such."""
+    plain = pf.Training(batch=16, max_epochs=1, learning_rate=0.5)
+    given = pf.Training(batch=np.int64(16), max_epochs=np.uint8(1), learning_rate=np.float32(0.5))
+    assert repr(given) == repr(plain)
+    ours, theirs = (pf.fit(model(), X, key=KEY, training=each) for each in (plain, given))
+    assert same(ours.model, theirs.model)
+
+
+@pytest.mark.parametrize("kind", ["float16", "bfloat16", "float32", "float64", "longdouble"])
+def test_rows_of_any_precision(kind):
+    """They are widened to the model's, as where densities are computed; conditions and judges too."""
+    x = np.asarray(X.astype(jnp.dtype(kind)))
+    conditional = TINY.build(2, 1, key=jax.random.key(1))
+    short = pf.Training(max_epochs=1, batch=32)
+    fitted = pf.fit(
+        conditional, x, x[:, :1], key=KEY, training=short, validation=(x[:50], x[:50, :1])
+    )
+    assert {a.dtype for a in jax.tree.leaves(fitted.model) if eqx.is_array(a)} == {
+        jnp.dtype("float32")
+    }
+    single = x.astype(np.float32)
+    same_rows = pf.fit(
+        conditional, single, X[:, :1].astype(x.dtype), key=KEY, training=short,
+        validation=(single[:50], single[:50, :1]),
+    )  # fmt: skip
+    assert same(fitted.model, same_rows.model)
+    with jax.enable_x64(True):
+        wide = TINY.build(2, key=jax.random.key(1))
+        assert np.isfinite(pf.fit(wide, x, key=KEY, training=short).best_loss)
 
 
 def test_any_loss():

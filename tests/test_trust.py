@@ -16,8 +16,9 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal, StudentT
 from pushforward.errors import InputError
 from pushforward.estimators.prepared import table_flow
+from pushforward.estimators.probes import _EMITTERS, _known
 from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust import _EMITTERS, _known, format_trust, trust_report
+from pushforward.estimators.trust import format_trust, trust_report
 from pushforward.rows import Shape
 from pushforward.testing import tiny
 

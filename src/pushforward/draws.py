@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PRNGKeyArray
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
 
 
@@ -17,6 +17,14 @@ def check_key(key: Any) -> None:
     """Raises `InputError` for what is no key, such as the number that one is made of."""
     if not isinstance(key, (jax.Array, np.ndarray)):
         raise InputError(f"key={key!r}: a key was expected, such as jax.random.key(0)")
+
+
+def key_of(seed: Any) -> PRNGKeyArray:
+    """The key of a seed. Raises `InputError` for what is no whole number from 0 to 2**63 - 1."""
+    check_count("seed", seed, 0)
+    if seed >= 2**63:
+        raise InputError(f"seed={seed}: a whole number below 2**63 is needed")
+    return jax.random.key(int(seed))
 
 
 def spawn(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:

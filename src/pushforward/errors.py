@@ -58,6 +58,7 @@ class SolveError(ArithmeticError):
     Attributes:
         time: where it stopped.
         step: the length of the step that was tried there.
+        row: the row that stopped, where rows have steps of their own; else None.
 
     ```python
     >>> raise SolveError("...", time=0.5, step=1e-9)
@@ -68,9 +69,9 @@ class SolveError(ArithmeticError):
     ```
     """
 
-    def __init__(self, message: str, time: float, step: float):
+    def __init__(self, message: str, time: float, step: float, row: int | None = None):
         super().__init__(message)
-        self.time, self.step = time, step
+        self.time, self.step, self.row = time, step, row
 
 
 def check_count(name: str, value: object, least: int = 1) -> None:

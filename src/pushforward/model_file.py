@@ -156,6 +156,15 @@ def check_target(path: str | os.PathLike[str], force: bool = True) -> Path:
     return target
 
 
+def keep_permissions(file: Path, target: Path) -> None:
+    """Let who may read and write a file, if there is one, read and write the one that is to replace it."""
+    if target.exists():
+        wanted, found = (stat.S_IMODE(path.stat().st_mode) for path in (target, file))
+        # Only where they differ: some file systems refuse to change any.
+        if wanted != found:
+            file.chmod(wanted)
+
+
 def plain(value: Any) -> Any:
     """NumPy and JAX numbers and arrays as plain data, for `json.dumps(default=...)`. Raises `TypeError` for others."""
     if isinstance(value, np.generic):
@@ -182,10 +191,12 @@ def _arrays(model: eqx.Module) -> dict[str, np.ndarray]:
 
 def _built(skeleton: Skeleton, header: dict[str, Any], path: Any) -> Any:
     try:
-        return eqx.filter_eval_shape(lambda: skeleton(header))
+        # What JAX is set to refuse (`JAX_NUMPY_RANK_PROMOTION=raise`) is no fault of the file.
+        with jax.numpy_rank_promotion("allow"):
+            return eqx.filter_eval_shape(lambda: skeleton(header))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError) as e:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
         # Whatever a header makes an architecture do, the user sees one line; the cause is kept for developers.
         raise InputError(f"{path}: is damaged: its header builds no model ({_brief(e)})") from e
 
@@ -213,6 +224,7 @@ def _replace(target: Path, data: bytes | bytearray) -> None:
     try:
         try:
             with open(part, "xb") as file:
+                keep_permissions(part, target)
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

@@ -157,7 +157,8 @@ def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> 
         run: gives arrays with the rows on their first axis.
         rows: `(n, *event)` what goes in; None where nothing does.
     """
-    out = run()
+    with broadcasting():
+        out = run()
     if any(isinstance(array, jax.core.Tracer) for array in (*out, rows)):
         return out
     failed = np.zeros(out[0].shape[:1], bool)
@@ -166,9 +167,17 @@ def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> 
     if rows is not None:
         failed &= np.isfinite(np.asarray(rows)).all(tuple(range(1, rows.ndim)))
     if failed.any():
-        with spelled_out():
+        with spelled_out(), broadcasting():
             run()
     return out
+
+
+def broadcasting() -> AbstractContextManager[Any]:
+    """Within, arrays of different numbers of axes broadcast, as the code here expects: a user may have set JAX to
+    refuse that (`JAX_NUMPY_RANK_PROMOTION=raise`) for the sake of code of their own."""
+    if jax.config.jax_numpy_rank_promotion == "allow":  # type: ignore[attr-defined]
+        return nullcontext()
+    return jax.numpy_rank_promotion("allow")
 
 
 _spelled_out: ContextVar[bool] = ContextVar("spelled_out", default=False)

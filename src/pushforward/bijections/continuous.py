@@ -14,7 +14,7 @@ from pushforward.bijections.few_steps import LOOKED_AT, tell_error
 from pushforward.errors import InputError, InputWarning
 from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
-from pushforward.rows import Shape, as_shape, broadcast_rows
+from pushforward.rows import Shape, as_shape, broadcast_rows, broadcasting
 
 EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training; and
@@ -264,7 +264,11 @@ class _Moving(eqx.Module):
         return bool(self.kinetic or self.jacobian or self.hjb)
 
     def __call__(self, t: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        x, *_ = state
+        # Here, because backwards a solve calls its field outside of what called the solve.
+        with broadcasting():
+            return self._moves(t, *state)
+
+    def _moves(self, t: Array, x: Array, *_: Array) -> tuple[Array, ...]:
         if self.jacobian and self.noise is not None:
             arguments = () if self.condition is None else (self.condition,)
             value, moved = jax.jvp(lambda x: self.field(t, x, *arguments), (x,), (self.noise,))
@@ -289,9 +293,10 @@ class _WithScore(eqx.Module):
 
     def __call__(self, t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         x, score = state
-        (value, trace), pull = jax.vjp(
-            lambda x: divergence(self.field, t, x, condition=self.condition), x
-        )
+        with broadcasting():
+            (value, trace), pull = jax.vjp(
+                lambda x: divergence(self.field, t, x, condition=self.condition), x
+            )
         (turned,) = pull((score, jnp.ones_like(trace)))
         return value, -turned
 

@@ -13,6 +13,7 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.chain import Chain, Invert, Stack
 from pushforward.errors import InputError
+from pushforward.rows import broadcasting
 
 B = TypeVar("B", bound=AbstractBijection)
 Setters = Mapping[type, Callable[[Any, Array], Any]]
@@ -30,11 +31,10 @@ def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) 
 
     Raises `InputError` for such a layer inside `Invert`, which no data pass can reach.
     """
-    return (
-        _set(bijection, jnp.asarray(x), condition, START)[0]
-        if _has(bijection, START)
-        else bijection
-    )
+    if not _has(bijection, START):
+        return bijection
+    with broadcasting():
+        return _set(bijection, jnp.asarray(x), condition, START)[0]
 
 
 def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
@@ -44,7 +44,8 @@ def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = No
     """
     if not has_statistics(bijection):
         return bijection
-    return _set(bijection, jnp.asarray(x), condition, STATISTICS)[0]
+    with broadcasting():
+        return _set(bijection, jnp.asarray(x), condition, STATISTICS)[0]
 
 
 def has_statistics(model: Any) -> bool:

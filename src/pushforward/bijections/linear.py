@@ -44,15 +44,14 @@ class LULinear(AbstractBijection):
 
     def _factors(self) -> tuple[Array, Array]:
         eye = jnp.eye(self.bias.size, dtype=self.bias.dtype)
-        return jnp.tril(self.lower, -1) + eye, jnp.triu(self.upper, 1) + eye * jnp.exp(
-            self.log_diagonal
-        )
+        diagonal = eye * jnp.exp(self.log_diagonal)[None]
+        return jnp.tril(self.lower, -1) + eye, jnp.triu(self.upper, 1) + diagonal
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         lower, upper = self._factors()
-        z = x @ (lower @ upper).T + self.bias
+        z = x @ (lower @ upper).T + self.bias[None]
         return z, jnp.broadcast_to(self.log_diagonal.sum(), x.shape[:1])
 
     def forward_rows(
@@ -62,5 +61,5 @@ class LULinear(AbstractBijection):
         solve, eye = jax.scipy.linalg.solve_triangular, jnp.eye(len(lower), dtype=lower.dtype)
         # Not for the rows: in the loop of a stack's gradient that is slow (Glow in `benchmarks/remat.py`).
         undone = solve(upper, solve(lower, eye, lower=True, unit_diagonal=True))
-        x = (z - self.bias) @ undone.T
+        x = (z - self.bias[None]) @ undone.T
         return x, jnp.broadcast_to(-self.log_diagonal.sum(), z.shape[:1])

@@ -14,6 +14,7 @@ from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.errors import InputError
 from pushforward.networks.layers import split
 from pushforward.networks.masked_mlp import MaskedMLP
+from pushforward.rows import broadcasting
 
 OTHER = {"forward_rows": "inverse_rows", "inverse_rows": "forward_rows"}
 
@@ -88,7 +89,8 @@ def _check_noise(bijections: Any, key: PRNGKeyArray | None) -> None:
 
 
 def _apply(static: Any, method: str, arrays: Any, value: Array, condition: Any, key: Any):
-    return getattr(eqx.combine(arrays, static), method)(value, condition, key)
+    with broadcasting():
+        return getattr(eqx.combine(arrays, static), method)(value, condition, key)
 
 
 def _loop(how, arrays, value, condition, keys):

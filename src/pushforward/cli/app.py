@@ -1,5 +1,6 @@
 """The command `pushforward`: its subcommands, and what becomes of their errors."""
 
+import io
 import logging
 import os
 import sys
@@ -9,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from pushforward.cli import failures
 from pushforward.cli.fit import fit
 from pushforward.cli.inspect import inspect
+from pushforward.cli.interrupts import Terminated, tidy_end
 from pushforward.cli.list import list_
 from pushforward.cli.programs import keep_programs
 from pushforward.cli.sample import sample
@@ -57,7 +60,7 @@ def pushforward(
 
     Densities are in nats per row, in the units of the table. Results go to standard output or
     the file named by `-o`, everything else to standard error. Exit codes: 0 done, 2 a mistake in
-    the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C.
+    the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
     Compiled programs are kept in the user's cache folder, at most 512 MiB, for the next command;
     JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 keeps none.
@@ -88,6 +91,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         keep_programs()
+        failures.settle()
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        # A name may hold letters that the terminal's encoding has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     if sys.stderr is None:  # closed: `print` would talk on standard output instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
     # Libraries warn about their own affairs; standard error is for what the user can act on.
@@ -99,7 +106,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             warnings.simplefilter("default", InputWarning)
             warnings.showwarning = _warn
         try:
-            with typer.main.get_command(app).make_context("pushforward", words) as context:
+            with (
+                tidy_end(),
+                typer.main.get_command(app).make_context("pushforward", words) as context,
+            ):
                 context.command.invoke(context)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -107,6 +117,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return stop.exit_code
         except KeyboardInterrupt as stop:
             return _fail(str(stop) or "interrupted", INTERRUPTED)
+        except Terminated as stop:
+            return _fail(str(stop), stop.code)
         except BrokenPipeError:
             return _reader_left()
         except InputError as error:
@@ -117,6 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # A full disk or a lost mount: nothing that a traceback would explain better.
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 1)
+        except Exception as error:
+            if (line := failures.told(error)) is None:
+                raise
+            return _fail(line, 1)
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from pushforward.cli.interrupts import PoliteInterrupt
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated
 from pushforward.cli.options import (
     Data,
     Quiet,
@@ -110,6 +110,7 @@ def fit(
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
     from pushforward.estimators.fit_table import fit_table
+    from pushforward.estimators.notes import with_names_noted
     from pushforward.estimators.table_file import save_table_model
     from pushforward.training import Training
 
@@ -134,12 +135,16 @@ def fit(
                 checkpoint=checkpoint,
                 resume=resume,
             )
+            model = with_names_noted(model, table.named, None if given is None else given.named)
             meter.update(1.0, "writing the model")
             save_table_model(model, output)
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Terminated) as stop:
             kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
             when = "" if interrupt.ready else " before the first epoch was done"
-            raise KeyboardInterrupt(f"interrupted{when}: no model was written{kept}") from None
+            ended = f"{str(stop) or 'interrupted'}{when}: no model was written{kept}"
+            if isinstance(stop, Terminated):
+                raise Terminated(ended, stop.code) from None
+            raise KeyboardInterrupt(ended) from None
     checkpoint.unlink(missing_ok=True)
     for line in _held_out(model.trust):
         say(line, quiet)

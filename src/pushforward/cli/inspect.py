@@ -26,6 +26,7 @@ def inspect(
     beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
     and how many rows lie in the tails.
     """
+    from pushforward.estimators.notes import NOTES
     from pushforward.estimators.table_file import load_table_model
     from pushforward.estimators.trust import format_trust
 
@@ -58,7 +59,7 @@ def inspect(
         [
             f"{name}: {_brief(value)}"
             for name, value in fitted.summary.items()
-            if value != [] and name != "estimator"
+            if value != [] and name != NOTES
         ],
     )
     _section("trust", format_trust(fitted.trust))

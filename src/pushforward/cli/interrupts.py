@@ -1,11 +1,61 @@
-"""Ctrl-C during a fit: the first asks it to end with the best model so far, the second aborts."""
+"""Signals. Ctrl-C during a fit: the first asks it to end with the best model so far, the second aborts. Those that
+end a process, from `kill`, `timeout` and job systems: what is half-written is removed first."""
 
 import os
 import signal
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 
 MESSAGE = b"\nstopping after this epoch with the best model so far; Ctrl-C again aborts\n"
+
+ENDING = ("SIGTERM", "SIGHUP", "SIGXCPU")
+"""The signals that ask a process to end: by `kill` and `timeout`, a closed terminal, a limit on its time."""
+DEAF = 5.0
+"""Seconds in which a second signal is not heard: `timeout` sends two at once, and cleaning up is to go through."""
+
+
+class Terminated(BaseException):
+    """The process was asked to end; like `KeyboardInterrupt` no `Exception`, so that nobody takes it for a failure.
+
+    Attributes:
+        code: the exit code, 128 + the signal's number.
+    """
+
+    def __init__(self, message: str, code: int):
+        super().__init__(message)
+        self.code = code
+
+
+@contextmanager
+def tidy_end() -> Iterator[None]:
+    """Turn the signals that end a process into `Terminated`, so that everybody cleans up on the way out.
+
+    What the caller of the process has them do instead, such as nothing under `nohup`, is left as it is.
+    """
+    heard = -DEAF
+
+    def end(number: int, frame: FrameType | None) -> None:
+        nonlocal heard
+        now = time.monotonic()
+        if now - heard >= DEAF:
+            heard = now
+            raise Terminated("terminated", 128 + number)
+
+    taken: list[signal.Signals] = []
+    # Python lets only the main thread handle signals.
+    if threading.current_thread() is threading.main_thread():
+        known = [getattr(signal, name) for name in ENDING if hasattr(signal, name)]
+        taken = [number for number in known if signal.getsignal(number) is signal.SIG_DFL]
+    try:
+        for number in taken:
+            signal.signal(number, end)
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
 
 
 class PoliteInterrupt:

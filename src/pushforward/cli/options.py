@@ -1,6 +1,5 @@
 """The words that commands share, and the checks that come before any work."""
 
-import csv
 import math
 import re
 import tempfile
@@ -61,7 +60,7 @@ Seed = Annotated[
 
 
 def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
-    """Column names separated by commas; a name that holds a comma stands in double quotes.
+    """Column names separated by commas; a name that holds a comma, or blanks at its ends, stands in double quotes.
 
     ```python
     >>> column_list("--columns", 'a, "b,c"')
@@ -71,7 +70,9 @@ def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
     """
     if text is None:
         return None
-    names = tuple(name.strip() for name in next(csv.reader([text], skipinitialspace=True), []))
+    from pushforward.data.source import names_in_line
+
+    names = names_in_line(text, spaced=True)
     if not names or not all(names):
         raise InputError(f"{option} {text!r}: column names separated by commas are expected")
     return names

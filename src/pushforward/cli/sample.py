@@ -61,7 +61,9 @@ def sample(
     if n > MOST_ROWS:
         raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
     from pushforward.data.tables import check_output, open_writer, read_table
+    from pushforward.estimators.notes import names_of
     from pushforward.estimators.table_file import load_table_model
+    from pushforward.estimators.trust_draws import draws_warnings
 
     check_output(output, force)
     refuse_same_file(output, model, *([] if given is None else [given]))
@@ -74,7 +76,8 @@ def sample(
                 f"{model}: is conditioned on {', '.join(wanted)}; name a table with "
                 f"{'this column' if len(wanted) == 1 else 'these columns'} by --given"
             )
-        table = read_table(given, wanted, by_position=True)
+        stand_in = names_of(fitted)[1] is None
+        table = read_table(given, wanted, by_position=True, stand_in=stand_in)
         names, integer = (*table.names, *names), (*table.integer, *integer)
         rows, condition = n * len(table.values), table.values
         if rows > MOST_ROWS:
@@ -84,6 +87,8 @@ def sample(
             )
     elif given is not None:
         raise InputError(f"--given {given}: {model} is conditioned on nothing; leave --given out")
+    for text in draws_warnings(fitted.trust.get("draws", {})):
+        say(f"warning: {text}", quiet)
     done = 0
     # A bar would run through draws that go to the same terminal.
     bar = output != "-" or not on_terminal()

@@ -39,6 +39,7 @@ def score(
       zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
     """
     from pushforward.data.tables import check_output, open_blocks, open_writer
+    from pushforward.estimators.notes import names_of
     from pushforward.estimators.table_file import load_table_model
 
     check_output(output, force)
@@ -46,7 +47,13 @@ def score(
     fitted = solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
     given_names = () if fitted.given is None else fitted.given.names
-    reader = open_blocks(data, (*fitted.columns.names, *given_names), ROWS, by_position=True)
+    reader = open_blocks(
+        data,
+        (*fitted.columns.names, *given_names),
+        ROWS,
+        by_position=True,
+        stand_in=names_of(fitted) == (None, None),
+    )
     rows, total, least, least_row = 0, 0.0, float("inf"), 0
     # A bar would run through results that go to the same terminal.
     bar = output != "-" or not on_terminal()

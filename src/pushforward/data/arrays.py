@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,24 @@ def rows_at_once(width: int) -> int:
     return max(1, CELLS_AT_ONCE // max(1, width))
 
 
+def is_utf8(path: Path) -> bool:
+    """Whether a path is text, the only kind that polars takes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def scan_parquet(*paths: Path) -> pl.LazyFrame:
+    """These very files, one after the other; their names are no patterns, and their folders no columns."""
+    # In absolute paths polars reads nothing into `~` at the beginning, nor into what stands before a colon.
+    absolute = [Path(os.path.abspath(path)) for path in paths]
+    # An open file lives as long as the scan.
+    sources: Any = [path if is_utf8(path) else path.open("rb") for path in absolute]
+    return pl.scan_parquet(sources, glob=False, hive_partitioning=False)
+
+
 def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Source:
     """Open a Parquet file; slices of it are decoded one after the other.
 
@@ -31,7 +50,7 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
         InputError: the file is damaged, has no rows, or a chosen column is not numeric.
     """
     try:
-        scan = pl.scan_parquet(path)
+        scan = scan_parquet(path)
         schema = scan.collect_schema()
         total = int(scan.select(pl.len()).collect().item())
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -60,7 +79,11 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
 
 
 def open_npy(
-    path: Path, columns: Sequence[str] | None, where: str, by_position: bool = False
+    path: Path,
+    columns: Sequence[str] | None,
+    where: str,
+    by_position: bool = False,
+    stand_in: bool = True,
 ) -> Source:
     """Open an NPY file, a table ``(n, d)`` or one column ``(n,)``, through a memory map.
 
@@ -75,7 +98,12 @@ def open_npy(
     table = array if array.ndim == 2 else array[:, None]
     total, width = table.shape
     indices, names = choose(
-        stand_in_names(width), columns, where, named=False, by_position=by_position
+        stand_in_names(width),
+        columns,
+        where,
+        named=False,
+        by_position=by_position,
+        stand_in=stand_in,
     )
     step = rows_at_once(width)
 
@@ -104,6 +132,7 @@ def open_npz(
     columns: Sequence[str] | None,
     where: str,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> Source:
     """Open an NPZ file: one array, or 1-D arrays of one length that are its columns.
 
@@ -115,6 +144,7 @@ def open_npz(
         columns: the wanted columns; None takes all.
         where: what to call the file in messages.
         by_position: let ``columns`` name the columns of an array that has no names.
+        stand_in: whether ``x0, x1, ...`` in ``columns`` say even so where they stand in such an array.
 
     Raises:
         InputError: the file is damaged, holds several tables and no ``key`` chooses, or an array is
@@ -157,7 +187,12 @@ def open_npz(
         # A lone 1-D array is named by its key, which np.savez may have made up.
         made_up = not named or key.startswith("arr_")
         select, names = choose(
-            available, columns, where, named=not made_up, by_position=by_position
+            available,
+            columns,
+            where,
+            named=not made_up,
+            by_position=by_position,
+            stand_in=stand_in,
         )
         parts, named = [member], not made_up
     total = parts[0].shape[0]

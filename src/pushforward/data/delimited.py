@@ -15,7 +15,15 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from pushforward.data.source import Source, choose, columns_option, not_numeric, plural, quoted
+from pushforward.data.source import (
+    Source,
+    choose,
+    columns_option,
+    names_in_line,
+    not_numeric,
+    plural,
+    quoted,
+)
 from pushforward.errors import InputError
 
 CHUNK_BYTES = 8 << 20
@@ -36,7 +44,7 @@ def open_delimited(
     numbers, ``NA``, text) is parsed again cell by cell, which also finds the place for a message.
 
     Args:
-        path: the file; None reads standard input, once.
+        path: the file; None reads standard input. That, and what is no regular file, such as a pipe, is read once.
         delimiter: what separates the cells.
         columns: the wanted columns; None takes all.
         where: what to call the file in messages.
@@ -45,13 +53,14 @@ def open_delimited(
         InputError: the file is empty, has no rows, an unusable header or a column of text.
     """
     stream = sys.stdin.buffer if path is None else path.open("rb")
+    again = path if path is not None and path.is_file() else None
     try:
         start, rest = _first_chunk(stream, where)
     finally:
-        if path is not None:
+        if again is not None:
             stream.close()
     names, header_bytes, header_lines = _header(start, delimiter, where)
-    _check_header(names, delimiter, where)
+    _check_header(names, delimiter, columns, where)
     indices, chosen = choose(names, columns, where)
     if columns is None and "" in names:
         given = [name for name in names if name]
@@ -78,17 +87,17 @@ def open_delimited(
 
     def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
         nonlocal opened, rest
-        if path is None:
+        if again is None:
             if opened:
                 raise InputError(f"{where}: can be read only once; save it to a file first")
             opened = True
             head, rest = start[header_bytes:] + rest, b""
             yield from parser.parse(record_chunks(stream, head, where), 1 + header_lines, None)
             return
-        with path.open("rb") as file:
+        with again.open("rb") as file:
             file.seek(header_bytes)
             pieces = record_chunks(file, b"", where)
-            yield from parser.parse(pieces, 1 + header_lines, path.stat().st_size)
+            yield from parser.parse(pieces, 1 + header_lines, again.stat().st_size)
 
     integer = tuple(kinds[i] in ("integer", "boolean") for i in indices)
     return Source(where, chosen, integer, True, None, chunks)
@@ -204,14 +213,19 @@ class _Parser:
 
 
 def _first_chunk(stream: BinaryIO, where: str) -> tuple[bytes, bytes]:
-    """The first whole records, and the bytes read behind them."""
-    data = stream.read(CHUNK_BYTES)
-    if len(data) < CHUNK_BYTES:
-        if data.count(b'"') % 2:
-            raise InputError(f"{where}: a quote is opened and never closed")
-        return data, b""
-    end = _records_end(data) or len(data)
-    return data[:end], data[end:]
+    """The first whole records, the header and at least one row, and the bytes read behind them."""
+    data = b""
+    while len(data) <= LONGEST_RECORD:
+        piece = stream.read(CHUNK_BYTES)
+        data += piece
+        if len(piece) < CHUNK_BYTES:
+            if data.count(b'"') % 2:
+                raise InputError(f"{where}: a quote is opened and never closed")
+            return data, b""
+        end = _records_end(data)
+        if data[_header_place(data)[1] : end].strip(b"\r\n"):
+            return data[:end], data[end:]
+    raise InputError(f"{where}: a quote is opened and never closed")
 
 
 def _records_end(data: bytes) -> int:
@@ -225,33 +239,36 @@ def _records_end(data: bytes) -> int:
     return int(outside[-1]) + 1 if len(outside) else 0
 
 
+def _header_place(start: bytes) -> tuple[int, int]:
+    """Where the header begins and ends; a byte-order mark and blank lines may stand in front."""
+    opening = re.match(rb"(?:\xef\xbb\xbf)?(?:\r?\n)*", start)
+    begin = opening.end() if opening else 0
+    end = start.find(b"\n", begin) + 1 or len(start)
+    while start[begin:end].count(b'"') % 2 and end < len(start):
+        end = start.find(b"\n", end) + 1 or len(start)
+    return begin, end
+
+
 def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], int, int]:
     """The column names, and the bytes and lines that the header takes."""
     if b"\0" in start[:4096] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8")
-    # A byte-order mark and blank lines may stand in front.
-    opening = re.match(rb"(?:\xef\xbb\xbf)?(?:\r?\n)*", start)
-    begin = opening.end() if opening else 0
+    begin, end = _header_place(start)
     if begin == len(start):
         raise InputError(f"{where}: is empty; a header line and rows of numbers are expected")
-    end = start.find(b"\n", begin) + 1 or len(start)
-    while start[begin:end].count(b'"') % 2 and end < len(start):
-        end = start.find(b"\n", end) + 1 or len(start)
     try:
         text = start[begin:end].decode("utf-8")
-        names = next(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        names = names_in_line(text, delimiter)
     except UnicodeDecodeError:
         raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8") from None
     except csv.Error as error:
         raise InputError(f"{where}: line 1 cannot be read as a header ({error})") from None
-    return (
-        tuple(re.sub(r"\s*\n\s*", " ", name.strip()) for name in names),
-        end,
-        start[:end].count(b"\n"),
-    )
+    return names, end, start[:end].count(b"\n")
 
 
-def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:
+def _check_header(
+    names: tuple[str, ...], delimiter: str, columns: Sequence[str] | None, where: str
+) -> None:
     if len(names) == 1:
         found = [other for other in SEPARATORS if other != delimiter and other in names[0]]
         if found:
@@ -266,10 +283,13 @@ def _check_header(names: tuple[str, ...], delimiter: str, where: str) -> None:
                 f"{where}: seems to be separated by {name}, not {SEPARATORS[delimiter]}; {use}"
             )
     counted = [str(i) for i in range(len(names))]
-    if all(_number(name, False) is not None and name for name in names) and list(names) != counted:
+    # Who asks for such columns says that they are names: years, wavelengths.
+    asked = columns is not None and {str(name).strip() for name in columns} <= set(names)
+    numbers = all(_number(name, False) is not None and name for name in names)
+    if numbers and list(names) != counted and not asked:
         raise InputError(
-            f"{where}: the first line holds numbers ({quoted(names, 3)}); "
-            "a header line with column names is expected"
+            f"{where}: the first line holds numbers ({quoted(names, 3)}); a header line with column names is "
+            f"expected; if these are names, choose them: {columns_option(names)}"
         )
 
 
@@ -278,6 +298,8 @@ def _rows(
 ) -> Iterator[tuple[int, list[str]]]:
     """The records of ``piece``, each with the offset of its first line."""
     text = io.StringIO(piece.decode("utf-8", errors="replace"), newline="")
+    # Python's own limit is 131,072 characters. It belongs to the process, and is only ever raised.
+    csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
     reader = csv.reader(text, delimiter=delimiter)
     line = 0
     try:

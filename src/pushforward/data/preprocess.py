@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 import numpy as np
 
+from pushforward.data.dependence import check_dependence
 from pushforward.data.source import (
     LARGEST_EXACT_INTEGER,
     check_finite,
@@ -58,6 +59,7 @@ class Preprocessing:
         offset: where the lattice starts, in ``[0, grid)``; 0 for a continuous column.
         lower: the smallest observed value.
         upper: the largest observed value.
+        angles: whether the columns are angles in radians, which are the same after a turn.
 
     ```python
     >>> import numpy as np
@@ -77,6 +79,7 @@ class Preprocessing:
     offset: tuple[float, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
+    angles: bool = field(default=False, kw_only=True)
 
     @classmethod
     def fit(
@@ -134,13 +137,14 @@ class Preprocessing:
         )
         _refuse_wild_values(pre, values)
         if modelled:
-            _refuse_copies(pre, values)
+            check_dependence(pre, values)
         return pre
 
     def of_angles(self) -> Preprocessing:
         """The same columns as angles in radians, moved to ``[-pi, pi]`` and not rescaled.
 
-        A column within ``[0, 2 pi]`` is moved by half a turn, one within ``[-pi, pi]`` stays.
+        A column within ``[0, 2 pi]`` is moved by half a turn, one within ``[-pi, pi]`` stays. Other rows may follow
+        either convention, or none: ``encode`` takes whole turns off.
 
         Raises:
             InputError: a column goes beyond both.
@@ -156,7 +160,7 @@ class Preprocessing:
                 )
         center = tuple(0.0 if high <= turn + rounding else turn for high in self.upper)
         ones, zeros = (1.0,) * len(center), (0.0,) * len(center)
-        return replace(self, center=center, scale=ones, grid=zeros, offset=zeros)
+        return replace(self, center=center, scale=ones, grid=zeros, offset=zeros, angles=True)
 
     @property
     def log_det(self) -> float:
@@ -174,7 +178,7 @@ class Preprocessing:
         return tuple(grid > 0 for grid in self.grid)
 
     def encode(self, values: np.ndarray) -> np.ndarray:
-        """Data units to model units: ``(x - center) / scale``, ``(n, d)`` float64.
+        """Data units to model units: ``(x - center) / scale``, ``(n, d)`` float64; angles within ``[-pi, pi]``.
 
         Raises:
             InputError: ``values`` is not ``(n, d)``.
@@ -182,7 +186,11 @@ class Preprocessing:
         values = self._table(values)
         # A value far outside the training range may overflow to infinity, whose density is 0.
         with np.errstate(over="ignore"):
-            return (values - np.array(self.center)) / np.array(self.scale)
+            u = (values - np.array(self.center)) / np.array(self.scale)
+        if not self.angles:
+            return u
+        # What lies within a turn stays as it is, to the last bit.
+        return np.where(np.abs(u) <= math.pi, u, np.mod(u + math.pi, 2 * math.pi) - math.pi)
 
     def decode(self, u: np.ndarray) -> np.ndarray:
         """Model units to data units, ``(n, d)`` float64, lattice columns rounded to the lattice that was seen.
@@ -228,9 +236,10 @@ class Preprocessing:
             raise InputError(unknown_columns(missing, list(place), "the model's input"))
         return np.array([place[name] for name in self.names])
 
-    def to_json(self) -> dict[str, list[Any]]:
+    def to_json(self) -> dict[str, Any]:
         """Plain lists, which JSON keeps exactly."""
-        return {key: list(getattr(self, key)) for key in _FIELDS}
+        lists = {key: list(getattr(self, key)) for key in _FIELDS}
+        return {**lists, "angles": True} if self.angles else lists
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
@@ -241,7 +250,8 @@ class Preprocessing:
         """
         try:
             numbers = [tuple(float(v) for v in data[key]) for key in _FIELDS[1:]]
-            pre = cls(tuple(str(name) for name in data["names"]), *numbers)
+            names = tuple(str(name) for name in data["names"])
+            pre = cls(names, *numbers, angles=data.get("angles", False) is True)
         except (KeyError, TypeError, ValueError) as error:
             raise InputError(f"the preprocessing is damaged ({error!r})") from None
         width = len(pre.names)
@@ -262,7 +272,7 @@ class Preprocessing:
         return values
 
 
-_FIELDS = tuple(field.name for field in fields(Preprocessing))
+_FIELDS = tuple(f.name for f in fields(Preprocessing) if f.name != "angles")
 
 
 def _fit_column(column: np.ndarray) -> tuple[float, float, float, float]:
@@ -311,45 +321,3 @@ def _refuse_wild_values(pre: Preprocessing, values: np.ndarray) -> None:
                     f"column '{name}' holds {extreme:.4g} in row {row}, over 1e18 spreads from its "
                     f"median {pre.center[i]:.4g}; drop the row or transform the column"
                 )
-
-
-def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
-    """Two columns that are one up to shift and scale have no joint density."""
-    n, width = values.shape
-    if width < 2:
-        return
-    seen: dict[bytes, int] = {}
-    for j in range(width):
-        # Adding 0 makes -0 and 0 the same bytes.
-        i = seen.setdefault((values[:, j] + 0.0).tobytes(), j)
-        if i != j:
-            raise InputError(
-                f"columns '{pre.names[i]}' and '{pre.names[j]}' are equal: the density is "
-                "singular; drop one of them"
-            )
-    if n < 3:
-        # Any two columns of two rows lie on a line.
-        return
-    # Center and scale follow shift and scale, so copies agree in model units up to sign.
-    # Correlation on some rows, squashed against outliers, finds candidates; a line through all
-    # rows decides.
-    u = (values - np.array(pre.center)) / np.array(pre.scale)
-    some = np.arctan(u[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))])
-    some = some - some.mean(axis=0)
-    length = np.sqrt(np.square(some).sum(axis=0))
-    close = np.abs(some.T @ some) >= (1 - 1e-6) * np.outer(length, length)
-    # Rounding of the values themselves, in model units.
-    rounding = 8 * _ROUNDING * np.abs(values).max(axis=0) / np.array(pre.scale)
-    for i, j in np.argwhere(np.triu(close, 1)):
-        if _off_line(u[:, i], u[:, j]) <= rounding[i] + rounding[j]:
-            raise InputError(
-                f"columns '{pre.names[i]}' and '{pre.names[j]}' are the same up to shift and "
-                "scale: the density is singular; drop one of them"
-            )
-
-
-def _off_line(x: np.ndarray, y: np.ndarray) -> float:
-    """How far the points go from the line through those of the least and the greatest x."""
-    a, b = int(np.argmin(x)), int(np.argmax(x))
-    slope = (y[b] - y[a]) / (x[b] - x[a])
-    return float(np.abs(y - y[a] - slope * (x - x[a])).max())

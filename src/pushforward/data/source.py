@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import difflib
+import io
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +16,11 @@ from pushforward.errors import InputError
 
 LARGEST_EXACT_INTEGER = 2.0**53
 """Beyond it float64 no longer tells neighbouring integers apart."""
+LEAST_RANGE = 1e6
+"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
+_LINE_BREAK = re.compile(r"\s*\n\s*")
+_ROW_INDEX = re.compile(r"__index_level_\d+__")
+"""What pandas calls a row index without a name where it has to store one, such as a filtered frame's in Parquet."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ def quoted(names: Sequence[str], limit: int = 12) -> str:
 
     ```
     """
-    shown = ", ".join(f"'{name}'" for name in names[:limit])
+    shown = ", ".join(f"'{_LINE_BREAK.sub(' ', name)}'" for name in names[:limit])
     return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
 
 
@@ -59,7 +67,52 @@ def columns_option(names: Sequence[str]) -> str:
 
     ```
     """
-    return f"--columns {shlex.quote(','.join(names[:40]))}"
+    shown = names_line([_LINE_BREAK.sub(" ", name) for name in names[:40]])
+    return f"--columns {shlex.quote(shown + (',...' if len(names) > 40 else ''))}"
+
+
+def names_line(names: Sequence[str], delimiter: str = ",") -> str:
+    """A line of names, as `names_in_line` reads it: one that would be misread stands in quotes.
+
+    ```python
+    >>> print(names_line(["a", "b,c", " d"]))
+    a,"b,c"," d"
+
+    ```
+    """
+    cells = []
+    for name in names:
+        odd = name != name.strip() or not name or any(c in name for c in (delimiter, *'"\r\n'))
+        cells.append('"' + name.replace('"', '""') + '"' if odd else name)
+    return delimiter.join(cells)
+
+
+def names_in_line(text: str, delimiter: str = ",", spaced: bool = False) -> tuple[str, ...]:
+    """The names in a line of text, without the blanks around them but for those within quotes. A line break in a name
+    becomes a blank.
+
+    Args:
+        text: the line; in quotes it may run over several.
+        delimiter: what separates the names.
+        spaced: whether blanks may stand before an opening quote.
+
+    Raises:
+        csv.Error: the line cannot be read.
+    """
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
+    lines = io.StringIO(text, newline="")
+    cells = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced), [])
+    apart, blank = re.escape(delimiter), " *" if spaced else ""
+    # The reader does not tell which cells were quoted.
+    cell = rf'(?:\A|{apart}){blank}("(?:[^"]|"")*")?([^{apart}]*)'
+    quotes = [m[1] if not m[2].strip() else None for m in re.finditer(cell, text)]
+    if len(quotes) != len(cells):
+        quotes = [None] * len(cells)
+    names = (
+        c.strip() if quote is None or not c.strip() else quote[1:-1].replace('""', '"')
+        for c, quote in zip(cells, quotes, strict=True)
+    )
+    return tuple(_LINE_BREAK.sub(" ", name) for name in names)
 
 
 def plural(count: int, noun: str) -> str:
@@ -86,16 +139,19 @@ def choose(
     *,
     named: bool = True,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Where the wanted columns stand in a file, and what to call them.
+    """Where the wanted columns stand in a file, and what they are called there.
+
+    Names are compared without the blanks at their ends, where they do not fit as they are: headers lose them easily.
 
     Args:
         available: the names in the file, in order.
-        columns: the wanted names; None takes all.
+        columns: the wanted names; None takes all but a row index that pandas stored.
         where: the file, for messages.
         named: whether the names come from the file.
-        by_position: let ``columns`` name the columns of a file that has no names, unless they are stand-in names
-            themselves, which say where they stand.
+        by_position: let ``columns`` name the columns of a file that has no names.
+        stand_in: even so, take names such as ``x0, x1, ...`` for stand-in names, which say where they stand.
 
     Raises:
         InputError: a name is not there, is wanted twice, or stands twice in the file.
@@ -106,13 +162,16 @@ def choose(
             f"{where}: the column name '{twice}' occurs more than once; rename one of them"
         )
     if columns is None:
-        return list(range(len(available))), tuple(available)
+        kept = [i for i, name in enumerate(available) if not _ROW_INDEX.fullmatch(name)]
+        if available and not kept:
+            raise InputError(f"{where}: holds a row index only ({quoted(available)})")
+        return kept, tuple(available[i] for i in kept)
     wanted = [str(name) for name in columns]
     if not wanted:
         raise InputError(f"{where}: no columns were chosen; it holds {quoted(available)}")
     if (again := _repeated(wanted)) is not None:
         raise InputError(f"{where}: column '{again}' is asked for twice")
-    stand_in = not named and set(wanted) <= set(available)
+    stand_in = stand_in and set(wanted) <= set(available)
     if by_position and not named and not stand_in:
         if len(wanted) != len(available):
             raise InputError(
@@ -120,11 +179,32 @@ def choose(
                 f"{len(wanted)} are expected ({quoted(wanted)})"
             )
         return list(range(len(wanted))), tuple(wanted)
-    place = {name: i for i, name in enumerate(available)}
-    unknown = [name for name in wanted if name not in place]
+    places = _places(available, wanted)
+    unknown = [name for name, i in zip(wanted, places, strict=True) if i is None]
     if unknown:
         raise InputError(unknown_columns(unknown, available, where))
-    return [place[name] for name in wanted], tuple(wanted)
+    indices = [i for i in places if i is not None]
+    names = tuple(available[i] for i in indices)
+    if (again := _repeated(names)) is not None:
+        raise InputError(f"{where}: column '{again}' is asked for twice")
+    return indices, names
+
+
+def _places(available: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
+    """Where each wanted name stands, None where it does not or could be one of several."""
+    exact = {name: i for i, name in enumerate(available)}
+    trimmed: dict[str, list[int]] = {}
+    for i, name in enumerate(available):
+        trimmed.setdefault(_trimmed(name), []).append(i)
+    places: list[int | None] = []
+    for name in wanted:
+        like = trimmed.get(_trimmed(name), [])
+        places.append(exact.get(name, like[0] if len(like) == 1 else None))
+    return places
+
+
+def _trimmed(name: str) -> str:
+    return _LINE_BREAK.sub(" ", name).strip()
 
 
 def unknown_columns(unknown: Sequence[str], available: Sequence[str], where: str) -> str:
@@ -189,6 +269,30 @@ def check_finite(
         f"{where}: {cells if whole else 'at least ' + cells} missing, NaN or infinite, the first "
         f"in row {first_row + row}, column '{names[column]}' ({what}); fill or drop such rows first"
     )
+
+
+def refuse_merged(
+    column: np.ndarray, name: str, where: str, seen: tuple[float, float] | None = None
+) -> None:
+    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same.
+
+    Args:
+        column: ``(n,)`` whole numbers as float64.
+        name: of the column.
+        where: the file.
+        seen: the least and the greatest value of the training rows, which say how close is too close; others than
+            between them lie far off in any case. None takes those of the column.
+
+    Raises:
+        InputError: the numbers lie too close together.
+    """
+    low, high = seen or (column.min(initial=np.inf), column.max(initial=-np.inf))
+    largest = np.abs(column[(column >= low) & (column <= high)]).max(initial=0.0)
+    if largest > LARGEST_EXACT_INTEGER and high - low < LEAST_RANGE * np.spacing(largest):
+        raise InputError(
+            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
+            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
+        )
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +14,15 @@ import numpy as np
 
 from pushforward.data.arrays import open_npy, open_npz, open_parquet
 from pushforward.data.delimited import open_delimited
-from pushforward.data.source import LARGEST_EXACT_INTEGER, Source, check_finite, choose
-from pushforward.data.writers import (
-    SUFFIXES,
-    TableWriter,
-    check_output,
-    open_writer,
-    write_table,
+from pushforward.data.source import (
+    LARGEST_EXACT_INTEGER,
+    Source,
+    check_finite,
+    choose,
+    refuse_merged,
 )
+from pushforward.data.targets import SUFFIXES, check_output
+from pushforward.data.writers import TableWriter, open_writer, write_table
 from pushforward.errors import InputError, check_count
 
 __all__ = [
@@ -35,8 +39,6 @@ __all__ = [
 
 BLOCK_ROWS = 65536
 PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
-LEAST_RANGE = 1e6
-"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,7 @@ class BlockReader:
         size, row = self._block_rows, 1
         block = np.empty((size, len(self.names)))
         filled = 0
-        for values, fraction in self._source.chunks():
+        for values, fraction in _chunks(self._source):
             check_finite(values, self.names, self._source.where, row, whole=False)
             row += len(values)
             self.fraction = fraction
@@ -122,7 +124,11 @@ class BlockReader:
 
 
 def read_table(
-    source: str | Path, columns: Sequence[str] | None = None, *, by_position: bool = False
+    source: str | Path,
+    columns: Sequence[str] | None = None,
+    *,
+    by_position: bool = False,
+    stand_in: bool = True,
 ) -> Table:
     """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
 
@@ -133,23 +139,25 @@ def read_table(
         source: the path; its suffix says the format.
         columns: the wanted columns in the wanted order; None takes all.
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
+        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
+            source without names; False where a table held these names.
 
     Raises:
         InputError: the source is not there, is damaged, holds something other than numbers in a
             wanted column, or has missing, NaN or infinite cells.
     """
-    opened = _open(source, columns, by_position)
+    opened = _open(source, columns, by_position, stand_in)
     if opened.total_rows is None:
-        values = np.concatenate([chunk for chunk, _ in opened.chunks()])
+        values = np.concatenate([chunk for chunk, _ in _chunks(opened)])
     else:
         values, row = np.empty((opened.total_rows, len(opened.names))), 0
-        for chunk, _ in opened.chunks():
+        for chunk, _ in _chunks(opened):
             values[row : row + len(chunk)] = chunk
             row += len(chunk)
     check_finite(values, opened.names, opened.where)
     for i, name in enumerate(opened.names):
         if opened.integer[i]:
-            _refuse_merged(values[:, i], name, opened.where)
+            refuse_merged(values[:, i], name, opened.where)
     integer = tuple(flag and _whole(values[:, i]) for i, flag in enumerate(opened.integer))
     return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
 
@@ -160,6 +168,7 @@ def open_blocks(
     block_rows: int = BLOCK_ROWS,
     *,
     by_position: bool = False,
+    stand_in: bool = True,
 ) -> BlockReader:
     """Open a table to be read in blocks, in memory that does not grow with the number of rows.
 
@@ -172,16 +181,23 @@ def open_blocks(
         columns: the wanted columns in the wanted order; None takes all.
         block_rows: rows in every block but the last.
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
+        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
+            source without names; False where a table held these names.
 
     Raises:
         InputError: as ``read_table``.
     """
-    return BlockReader(_open(source, columns, by_position), block_rows)
+    return BlockReader(_open(source, columns, by_position, stand_in), block_rows)
 
 
-def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) -> Source:
+def _open(
+    source: str | Path, columns: Sequence[str] | None, by_position: bool, stand_in: bool
+) -> Source:
     if str(source) == "-":
-        return open_delimited(None, ",", columns, "standard input")
+        if sys.stdin is None:
+            raise OSError(errno.EBADF, "standard input is closed")
+        with _reading("standard input"):
+            return open_delimited(None, ",", columns, "standard input")
     path, key = Path(source), None
     chosen = re.fullmatch(r"(.+\.npz):(.+)", str(source), flags=re.IGNORECASE)
     if chosen and not path.exists():
@@ -200,28 +216,36 @@ def _open(source: str | Path, columns: Sequence[str] | None, by_position: bool) 
             f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
             "CSV on standard input"
         )
-    try:
-        if path.stat().st_size == 0:
+    with _reading(where):
+        text = suffix in (".csv", ".tsv")
+        if not path.is_file() and not text:
+            raise InputError(
+                f"{where}: is a pipe or a device; {suffix} needs a file. Save it first, or pipe in CSV and give - "
+                "as the file"
+            )
+        if path.is_file() and path.stat().st_size == 0:
             raise InputError(f"{where}: is empty")
-        if suffix == ".csv" or suffix == ".tsv":
+        if text:
             return open_delimited(path, "\t" if suffix == ".tsv" else ",", columns, where)
         if suffix == ".parquet":
             return open_parquet(path, columns, where)
         if suffix == ".npy":
-            return open_npy(path, columns, where, by_position)
-        return open_npz(path, key, columns, where, by_position)
+            return open_npy(path, columns, where, by_position, stand_in)
+        return open_npz(path, key, columns, where, by_position, stand_in)
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """A disk that fails, or a mount that is lost, is told with the table's name."""
+    try:
+        yield
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
 
 
-def _refuse_merged(column: np.ndarray, name: str, where: str) -> None:
-    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same."""
-    largest = np.abs(column).max(initial=0.0)
-    if largest > LARGEST_EXACT_INTEGER and np.ptp(column) < LEAST_RANGE * np.spacing(largest):
-        raise InputError(
-            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
-            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
-        )
+def _chunks(source: Source) -> Iterator[tuple[np.ndarray, float | None]]:
+    with _reading(source.where):
+        yield from source.chunks()
 
 
 def _whole(column: np.ndarray) -> bool:

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Float
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_count
 
 Rows = Float[np.ndarray, "n 2"]
 
@@ -75,15 +75,15 @@ TOYS: Mapping[str, Callable[[int, np.random.Generator], Rows]] = MappingProxyTyp
 """Name -> from a number of rows and a generator to the rows."""
 
 
-def toy(name: str, n: int, seed: int = 0) -> Rows:
+def toy(name: str, n: int, seed: int | np.random.Generator = 0) -> Rows:
     """`n` rows of a toy density, `(n, 2)` in float64.
 
     Arguments:
         name: one of `TOYS`: moons, eight_gaussians, checkerboard, spirals, pinwheel, rings.
         n: number of rows.
-        seed: of the draw.
+        seed: of the draw; a NumPy Generator goes on from where it is.
 
-    Raises `InputError` for an unknown name.
+    Raises `InputError` for an unknown name, or a seed that is no whole number of at least 0.
 
     ```python
     >>> from pushforward.data.toys import toy
@@ -94,4 +94,6 @@ def toy(name: str, n: int, seed: int = 0) -> Rows:
     """
     if name not in TOYS:
         raise InputError(f"toy {name!r} is unknown; known: {', '.join(TOYS)}")
+    if not isinstance(seed, np.random.Generator):
+        check_count("seed", seed, 0)
     return TOYS[name](n, np.random.default_rng(seed))

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import csv
+import contextlib
 import errno
 import io
 import os
+import re
 import shutil
 import sys
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Protocol
@@ -18,46 +19,14 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 import polars as pl
 
+from pushforward.data.arrays import scan_parquet
+from pushforward.data.source import names_line
+from pushforward.data.targets import check_output, put_in_place, real_path
 from pushforward.errors import InputError
-
-SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
-"""The known formats, for reading and writing."""
 
 ROWS_AT_ONCE = 65536
 CELLS_PER_PART = 1 << 22
 """Cells of a Parquet row group, 32 MiB of float64."""
-
-
-def check_output(target: str | Path, force: bool = False) -> None:
-    """Find out before any work whether a table can be written to ``target``.
-
-    Args:
-        target: a path with a known suffix, or ``-`` for CSV on standard output.
-        force: whether an existing file may be replaced.
-
-    Raises:
-        InputError: the format is unknown, the file exists and ``force`` is not set, or its
-            directory is missing or not writable.
-    """
-    if str(target) == "-":
-        return
-    path = Path(target)
-    if path.suffix.lower() not in SUFFIXES:
-        raise InputError(
-            f"{target}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
-            "CSV on standard output"
-        )
-    if path.is_dir():
-        raise InputError(f"{target}: is a directory; name a file")
-    if path.exists() and not force:
-        raise InputError(
-            f"{target}: exists already; choose another name or replace it with --force"
-        )
-    directory = _real(path).parent
-    if not directory.is_dir():
-        raise InputError(f"{target}: the directory {directory} does not exist; create it first")
-    if not os.access(directory, os.W_OK | os.X_OK):
-        raise InputError(f"{target}: the directory {directory} is not writable")
 
 
 def open_writer(
@@ -151,12 +120,14 @@ class TableWriter:
                 raise OSError(errno.EBADF, "standard output is closed")
             self._sink = _TextSink(sys.stdout.buffer, self.names, self.integer, ",")
             return
-        self._target = _real(Path(target))
-        # A directory beside the target: the same file system, so that the rename is atomic.
-        self._workspace = Path(tempfile.mkdtemp(prefix=".pushforward-", dir=self._target.parent))
-        self._file = self._workspace / self._target.name
+        self._target, self._workspace = real_path(Path(target)), None
         try:
-            self._sink = _sink_for(self._file, self.names, self.integer)
+            with self._told():
+                # A directory beside the target: the same file system, so that the rename is atomic.
+                folder = tempfile.mkdtemp(prefix=".pushforward-", dir=self._target.parent)
+                self._workspace = Path(folder)
+                self._file = self._workspace / self._target.name
+                self._sink = _sink_for(self._file, self.names, self.integer)
         except BaseException:
             self.discard()
             raise
@@ -190,7 +161,8 @@ class TableWriter:
                         f"{self._where}: column '{name}' is to be written as integers, but row "
                         f"{self.rows + row + 1} holds {column[row]}"
                     )
-        self._sink.write(block)
+        with self._told():
+            self._sink.write(block)
         self.rows += len(block)
 
     def close(self) -> None:
@@ -198,9 +170,10 @@ class TableWriter:
         if not self._open:
             return
         try:
-            self._sink.finish()
-            if self._target is not None:
-                os.replace(self._file, self._target)
+            with self._told():
+                self._sink.finish()
+                if self._target is not None:
+                    put_in_place(self._file, self._target)
         finally:
             self.discard()
 
@@ -210,8 +183,27 @@ class TableWriter:
         if self._workspace is not None:
             stream = getattr(getattr(self, "_sink", None), "stream", None)
             if stream is not None:
-                stream.close()
+                # What it still holds may not fit on a full disk, and is given up with the rest.
+                with contextlib.suppress(OSError):
+                    stream.close()
             shutil.rmtree(self._workspace, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        """Errors of the disk are told with the table's name, whoever met them; those of standard output as they are."""
+        try:
+            yield
+        except OSError as error:
+            if self._target is None:
+                raise
+            raise OSError(error.errno, error.strerror or str(error), self._where) from error
+        except pl.exceptions.PolarsError as error:
+            # Polars writes by itself, and tells of the operating system's errors in words.
+            found = re.search(r"\(os error (\d+)\)", str(error))
+            if found is None:
+                raise
+            number = int(found[1])
+            raise OSError(number, os.strerror(number), self._where) from error
 
     def __enter__(self) -> TableWriter:
         return self
@@ -253,19 +245,23 @@ class _TextSink:
     ) -> None:
         self.stream, self._names, self._integer = stream, names, integer
         self._delimiter = delimiter
-        header = io.StringIO()
-        csv.writer(header, delimiter=delimiter, lineterminator="\n").writerow(names)
-        stream.write(header.getvalue().encode())
+        self._put(f"{names_line(names, delimiter)}\n".encode())
 
     def write(self, block: np.ndarray) -> None:
         for start in range(0, len(block), ROWS_AT_ONCE):
             part = _frame(block[start : start + ROWS_AT_ONCE], self._names, self._integer)
             text = io.BytesIO()
             part.write_csv(text, include_header=False, separator=self._delimiter)
-            self.stream.write(text.getbuffer())
+            self._put(text.getbuffer())
 
     def finish(self) -> None:
         self.stream.flush()
+
+    def _put(self, text: bytes | memoryview) -> None:
+        # Standard output has no buffer under `python -u`, and then takes as much as it likes at a time.
+        left = memoryview(text)
+        while left:
+            left = left[self.stream.write(left) :]
 
 
 class _NpySink:
@@ -347,7 +343,7 @@ class _ParquetSink:
             part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
             self._flush(part)
             self._parts.append(part)
-        pl.scan_parquet(self._parts).sink_parquet(self._path)
+        scan_parquet(*self._parts).sink_parquet(self._path)
 
     def _flush(self, path: Path) -> None:
         dtype = self._held[0].dtype if self._held else np.dtype(np.float64)
@@ -363,8 +359,3 @@ def _npy_header(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> No
         "shape": shape,
     }
     np.lib.format.write_array_header_1_0(stream, header)
-
-
-def _real(path: Path) -> Path:
-    # A link stays a link: what it points to is replaced.
-    return Path(os.path.realpath(path))

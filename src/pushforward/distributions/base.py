@@ -9,7 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.bijections.continuous import rows_only
 from pushforward.draws import check_key
-from pushforward.rows import Shape, broadcast_rows, condition_rows, settled
+from pushforward.rows import Shape, broadcast_rows, broadcasting, condition_rows, settled
 
 
 class AbstractDistribution(eqx.Module):
@@ -82,7 +82,8 @@ class AbstractDistribution(eqx.Module):
         def total(rows: Array) -> Array:
             return self.log_prob_rows(rows, conditions, None).sum()
 
-        return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
+        with broadcasting():
+            return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
 
     def sample(
         self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None

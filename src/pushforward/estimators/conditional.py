@@ -9,22 +9,23 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.columns import frame_kind
+from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import check_finite, quoted, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.frames import common_type, typed, types_of
+from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
+    RandomSource,
     checked_count,
     checked_table,
     fit_options,
-    frame_kind,
     names_in,
-    notes_of,
     readable,
-    real_names,
     refuse_text,
     seed_from,
-    with_notes,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
@@ -49,7 +50,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's
             global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
@@ -59,8 +60,9 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         feature_names_in_: their names, only where X was a frame with string names.
         target_names_: names of y's columns, a tuple; None where y had none.
 
-    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite
-    cells, text, or parameters that make no sense.
+    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
+    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
+    parts.
 
     Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv
     1912.00042.
@@ -89,7 +91,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.architecture = architecture
@@ -140,6 +142,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
             named=names_in(self) is not None,
             target_named=names is not None,
             target_ndim=ndim,
+            target_type=common_type(types_of(y)),
         )
         self.target_names_ = names
         return self
@@ -165,7 +168,8 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
                 f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, "
                 "in this order"
             )
-        return self.model_.log_prob(_checked_targets(y, given, names)[0], given)
+        targets, _ = _checked_targets(y, given, names, self.model_.columns)
+        return self.model_.log_prob(targets, given)
 
     def score(self, X: Any, y: Any) -> float:
         """Mean log-density of y given X, nats a row; arguments and errors as in `log_prob`."""
@@ -175,18 +179,19 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         self,
         X: Any,
         n_samples: int = 1,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
     ) -> np.ndarray:
         """Draw targets for each row of X, in the units of y, integer columns as whole numbers.
 
         Arguments:
             X: `(n_rows, n_features)`, as for `log_prob`.
             n_samples: draws for each row; default 1.
-            random_state: an int for draws that repeat, a RandomState, or None (default) for fresh
+            random_state: an int for draws that repeat, a RandomState or Generator, or None (default) for fresh
                 draws.
 
         Returns an array `(n_rows, n_samples)` if fitted on a one-dimensional y, else
-        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`. Raises
+        `(n_rows, n_samples, n_targets)`, its last axis in the order of `target_names_`; of the type of a series or
+        frame that was fitted, which for several columns is the one that holds all of theirs, else float64. Raises
         `InputError` for n_samples below 1, `ValueError` where the columns of X differ from the
         fitted ones, `NotFittedError` before `fit`.
         """
@@ -194,8 +199,10 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         given = checked_table(self, X, reset=False)
         n = checked_count(n_samples)
         draws = self.model_.sample(n, seed_from(random_state), given)
+        notes = notes_of(self.model_)
+        draws = typed(draws, notes.get("target_type"))
         # A file of the command line does not say: one target then counts as one-dimensional.
-        ndim = notes_of(self.model_).get("target_ndim", min(draws.shape[1], 2))
+        ndim = notes.get("target_ndim", min(draws.shape[1], 2))
         return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
 
     @classmethod
@@ -210,12 +217,11 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         if model.given is None:
             raise InputError("this model has no condition: FlowDensity takes it")
         estimator = cls(model.architecture, precision=model.precision)
-        estimator.model_, notes = model, notes_of(model)
+        estimator.model_ = model
         estimator.n_features_in_ = len(model.given.names)
-        names = real_names(model.given.names, notes.get("named"))
+        estimator.target_names_, names = names_of(model)
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
-        estimator.target_names_ = real_names(model.columns.names, notes.get("target_named"))
         return estimator
 
 
@@ -237,10 +243,13 @@ def _names_of_targets(y: Any) -> tuple[str, ...] | None:
 
 
 def _checked_targets(
-    y: Any, given: np.ndarray, names: tuple[str, ...] | None
+    y: Any,
+    given: np.ndarray,
+    names: tuple[str, ...] | None,
+    seen: Preprocessing | None = None,
 ) -> tuple[np.ndarray, int]:
     """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
-    y = readable(y, "y")
+    y = readable(y, "y", seen)
     try:
         values = check_array(
             y, dtype=np.float64, ensure_2d=False, ensure_all_finite=False, input_name="y"

@@ -7,20 +7,19 @@ from sklearn.base import BaseEstimator, DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
+from pushforward.columns import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
+from pushforward.estimators.frames import as_frame, types_of
+from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
-    as_frame,
+    RandomSource,
     checked_count,
     checked_table,
     fit_options,
-    frame_kind,
     names_in,
-    notes_of,
-    real_names,
     seed_from,
-    with_notes,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.training import Training
@@ -45,7 +44,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's
             global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
@@ -54,8 +53,9 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         n_features_in_: number of columns.
         feature_names_in_: their names, only where X was a frame with string names.
 
-    Raises `InputError`, a `ValueError`, for a constant or duplicate column, missing or infinite
-    cells, text, or parameters that make no sense.
+    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
+    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
+    parts.
 
     Source: Papamakarios et al. 2021, "Normalizing flows for probabilistic modeling and inference",
     arXiv 1912.02762.
@@ -82,7 +82,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.architecture = architecture
@@ -105,7 +105,9 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         values = checked_table(self, X, reset=True)
         names = names_in(self)
         model = fit_table(values, names=names, **fit_options(self))
-        self.model_ = with_notes(model, frame=frame_kind(X), named=names is not None)
+        kind = frame_kind(X)
+        types = None if kind is None else types_of(X)
+        self.model_ = with_notes(model, frame=kind, types=types, named=names is not None)
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -136,23 +138,22 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         """
         return float(self.score_samples(X).mean())
 
-    def sample(
-        self, n_samples: int = 1, random_state: int | np.random.RandomState | None = None
-    ) -> Any:
+    def sample(self, n_samples: int = 1, random_state: RandomSource = None) -> Any:
         """Draw rows in the data's own units, integer columns as whole numbers.
 
         Arguments:
             n_samples: number of rows; default 1.
             random_state: an int for draws that repeat (a longer sample begins with a shorter one's
-                rows), a RandomState, or None (default) for fresh draws.
+                rows), a RandomState or Generator, or None (default) for fresh draws.
 
-        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names if fitted
-        on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`
+        Returns `(n_samples, n_features)`: a pandas or Polars frame with the fitted names and types
+        if fitted on such a frame, else an array. Raises `InputError` for n_samples below 1, `NotFittedError`
         before `fit`.
         """
         check_is_fitted(self)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))
-        return as_frame(draws, names_in(self), notes_of(self.model_).get("frame"))
+        notes = notes_of(self.model_)
+        return as_frame(draws, names_in(self), notes.get("frame"), notes.get("types"))
 
     @classmethod
     def from_model(cls, model: TableModel) -> Self:
@@ -168,7 +169,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         estimator = cls(model.architecture, precision=model.precision)
         estimator.model_ = model
         estimator.n_features_in_ = len(model.columns.names)
-        names = real_names(model.columns.names, notes_of(model).get("named"))
+        names, _ = names_of(model)
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
         return estimator

@@ -12,7 +12,7 @@ import numpy as np
 from pushforward.architectures import ARCHITECTURES, Architecture
 from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import plural
-from pushforward.draws import spawn
+from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, Entrant, candidates
 from pushforward.estimators.labels import labels_of
@@ -20,6 +20,7 @@ from pushforward.estimators.prepared import Encoder, Prepared, Teller, loss_of, 
 from pushforward.estimators.race import against_mixture, race, winner
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
+from pushforward.estimators.trust_draws import draws_report
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training
 from pushforward.training.loss import Loss, negative_log_prob
 from pushforward.training.rows import holdout
@@ -82,7 +83,7 @@ def fit_table(
             raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
         given_columns = Preprocessing.fit(given, given_names, modelled=False)
     training, began = training or Training(), time.perf_counter()
-    keys = spawn(jax.random.key(seed), 3)
+    keys = spawn(key_of(seed), 3)
     train, held = holdout(len(values), training.validation, keys[0])
     tell = Teller(report, progress, columns.log_det, began)
     with jax.enable_x64(precision == 64):
@@ -113,19 +114,21 @@ def fit_table(
         )
         summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats, "at_the_end": last}
     model = TableModel(
-        fitted.model, chosen.architecture, columns, given_columns, precision, summary
+        fitted.model, chosen.architecture, columns, given_columns, precision, summary, cells=True
     )
     if not trust or training.validation == 0:
         return model
     tell.stage("measuring how far to trust it")
     some = np.sort(train[:TRUST_ROWS])
+    judge, judge_given = values[held], None if given is None else given[held]
     report_of = trust_report(
         model,
-        values[held],
+        judge,
         values[some],
-        heldout_given=None if given is None else given[held],
+        heldout_given=judge_given,
         train_given=None if given is None else given[some],
     )
+    report_of["draws"] = draws_report(model, judge, values[some], heldout_given=judge_given)
     return replace(model, trust=report_of)
 
 

@@ -1,5 +1,7 @@
 """The Gaussian that a flow has to beat."""
 
+from dataclasses import dataclass
+
 import numpy as np
 from jaxtyping import Float
 from scipy.linalg import solve_triangular
@@ -7,37 +9,42 @@ from scipy.linalg import solve_triangular
 from pushforward.data.preprocess import Preprocessing
 
 
-def gaussian_log_prob(
-    columns: Preprocessing,
-    u: np.ndarray,
-    c: np.ndarray | None,
-    train_u: np.ndarray,
-    train_c: np.ndarray | None,
-) -> Float[np.ndarray, " n"]:
-    """Log-densities, in the table's units, of the full-covariance Gaussian fitted to training rows.
+@dataclass(frozen=True)
+class Gaussian:
+    """A full-covariance Gaussian over encoded rows and their conditions.
 
-    Arguments:
-        columns: pre-processing of the modelled columns.
-        u, c: encoded rows `(n, d)` and their encoded conditions `(n, k)`, or None. With a condition the density is
-            that of the linear regression p(u | c): the joint Gaussian, conditioned.
-        train_u, train_c: the same of the training rows.
-
-    The density of a whole-number column is read at the whole number; the cells are filled when fitting, as in the
-    training of a flow. Cost: one covariance of the training rows, one triangular solve.
+    Attributes:
+        center: `(d + k,)`.
+        covariance: `(d + k, d + k)`.
     """
-    d = u.shape[1]
-    joint = u if c is None else np.concatenate([u, c], axis=1)
-    train = train_u if train_c is None else np.concatenate([train_u, train_c], axis=1)
-    center = train.mean(0)
-    covariance = np.atleast_2d(np.cov(train, rowvar=False, ddof=0))
-    # Whole numbers fill their cells, as in the training of the flow: a cell's variance is width^2 / 12.
-    covariance[np.arange(d), np.arange(d)] += np.square(columns.jitter) / 12
-    covariance = _regular(covariance)
-    away = joint - center
-    log_prob = _log_normal(away, covariance)
-    if c is not None:
-        log_prob -= _log_normal(away[:, d:], covariance[d:, d:])
-    return log_prob + columns.log_det
+
+    center: np.ndarray
+    covariance: np.ndarray
+
+    @staticmethod
+    def fit(columns: Preprocessing, u: np.ndarray, c: np.ndarray | None) -> "Gaussian":
+        """The one of maximum likelihood. Cost: one covariance.
+
+        Arguments:
+            columns: pre-processing of the modelled columns. Whole numbers fill their cells, as in the training of a
+                flow: a cell adds a variance of width^2 / 12.
+            u, c: encoded training rows `(n, d)` and their encoded conditions `(n, k)`, or None.
+        """
+        joint = u if c is None else np.concatenate([u, c], axis=1)
+        covariance = np.atleast_2d(np.cov(joint, rowvar=False, ddof=0))
+        d = u.shape[1]
+        covariance[np.arange(d), np.arange(d)] += np.square(columns.jitter) / 12
+        return Gaussian(joint.mean(0), _regular(covariance))
+
+    def log_prob(self, u: np.ndarray, c: np.ndarray | None) -> Float[np.ndarray, " n"]:
+        """Log-densities of encoded rows in the model's units; with a condition that of the linear regression p(u | c),
+        the joint Gaussian conditioned. Cost: one triangular solve."""
+        away = (u if c is None else np.concatenate([u, c], axis=1)) - self.center
+        log_prob = _log_normal(away, self.covariance)
+        if c is not None:
+            d = u.shape[1]
+            log_prob -= _log_normal(away[:, d:], self.covariance[d:, d:])
+        return log_prob
 
 
 def _regular(covariance: np.ndarray) -> np.ndarray:

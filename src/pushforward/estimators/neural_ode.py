@@ -16,11 +16,12 @@ from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.estimators.shared import print_some, seed_from
+from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
     check_enough,
+    checked_state,
     checked_times,
     gap_between,
     is_several,
@@ -63,7 +64,8 @@ class NeuralODERegressor(BaseEstimator):
         solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
             predictions, whose times may be far apart, are solved to its tolerances in any case.
         training: how to train, of each stage; default `Training(max_steps=700)`.
-        random_state: an int for a fit that repeats, a RandomState, or None (default) for NumPy's global state.
+        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's global
+            state.
         verbose: whether to write lines on a stage's progress to stderr, at most twenty; default False.
 
     Attributes:
@@ -76,8 +78,10 @@ class NeuralODERegressor(BaseEstimator):
         n_features_in_: number of columns.
 
     Raises `InputError`, a `ValueError`, for empty input, series of one observation, times that are not finite, repeat
-    or go back, infinite values, different numbers of columns, a column that was never observed, parameters that make no
-    sense. Warns of times beyond those of training, and where a field of time sees series that do not overlap.
+    or go back, times that a field of time could not tell apart in the model's precision, infinite values, different
+    numbers of columns, a column that was never observed, parameters that make no sense. Warns of times beyond those of
+    training, and where a field of time sees series that do not overlap. Where time does not enter, series may lie any
+    time apart.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Bock and Plitt 1984 (multiple shooting); Turan and Jäschke 2022, arXiv
     2109.06786 (the same for neural equations); Rubin 1981 (the Bayesian bootstrap).
@@ -110,7 +114,7 @@ class NeuralODERegressor(BaseEstimator):
         ensemble: int = 1,
         solver: Solver | None = None,
         training: Training | None = None,
-        random_state: int | np.random.RandomState | None = None,
+        random_state: RandomSource = None,
         verbose: bool = False,
     ):
         self.field = field
@@ -139,11 +143,20 @@ class NeuralODERegressor(BaseEstimator):
         Returns the estimator. Raises `InputError` (see the class).
         """
         plan = self._plan()
+        for raw in ((times, series), (None, None) if validation is None else validation):
+            _refuse_huge(*raw)
         observed = pack(times, series)
         check_enough(observed)
         columns = observed.values.shape[2]
         judged = None if validation is None else pack(*validation, columns)
-        gap = gap_between(observed) if self._knows_time else None
+        self.units_ = Units.of(observed)
+        self.several_ = is_several(times)
+        self.n_features_in_ = columns
+        timed = self._field(jax.random.key(0)).timed
+        for given in (observed, judged):
+            if given is not None:
+                self.units_.check_times(given.times, timed=timed, learned=not callable(self.field))
+        gap = gap_between(observed) if timed else None
         if gap is not None:
             warnings.warn(
                 f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
@@ -151,9 +164,6 @@ class NeuralODERegressor(BaseEstimator):
                 InputWarning,
                 stacklevel=2,
             )
-        self.units_ = Units.of(observed)
-        self.several_ = is_several(times)
-        self.n_features_in_ = columns
         self.range_ = float(observed.times.min()), float(observed.times.max())
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
         rng = np.random.default_rng(seed := seed_from(self.random_state))
@@ -233,9 +243,9 @@ class NeuralODERegressor(BaseEstimator):
         """
         check_is_fitted(self)
         t = checked_times(times)
-        state = _as_state(initial, self.n_features_in_)
+        state = checked_state(initial, self.n_features_in_)
         starts = np.atleast_2d(state)
-        if self._knows_time:
+        if self.members_[0].model.field.timed:
             self._flag(t[0], t[-1])
         elif np.ptp(t) > self.longest_ * (1 + 1e-6):
             warnings.warn(
@@ -323,10 +333,6 @@ class NeuralODERegressor(BaseEstimator):
 
         return load_equation(path, field, params)
 
-    @property
-    def _knows_time(self) -> bool:
-        return callable(self.field) or not self.autonomous
-
     def _tell(self, member: int, stage: int, epoch: Epoch) -> None:
         where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""
         print_some(epoch, f"{where}stage {stage + 1}/{len(self.segments)}, ")
@@ -385,13 +391,9 @@ def keep_members(estimator: NeuralODERegressor, members: list[Member]) -> None:
         estimator.params_ = mean
 
 
-def _as_state(initial: Any, d: int) -> np.ndarray:
-    try:
-        state = np.asarray(initial, np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"initial={initial!r}: a state ({d},) was expected") from None
-    if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
-        raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
-    if not np.isfinite(state).all():
-        raise InputError("initial has values that are not finite: a whole state is needed to start")
-    return state
+def _refuse_huge(times: Any, series: Any) -> None:
+    """Raises `InputError` for times or values of which floats would merge neighbouring ones."""
+    several = is_several(times)
+    for what, given in (("times", times), ("values", series)):
+        for i, part in enumerate(given if several and hasattr(given, "__len__") else [given]):
+            refuse_huge(part, f"the {what} of series {i}" if several else f"the {what}")

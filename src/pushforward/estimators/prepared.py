@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import equinox as eqx
 import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -16,10 +15,11 @@ from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.estimators import em
 from pushforward.estimators.auto import Entrant
+from pushforward.estimators.table_model import log_prob_rows
 from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training, fit
 from pushforward.training.loss import Loss, negative_log_prob
-from pushforward.training.rows import Pair, jittered, padded_blocks
+from pushforward.training.rows import Pair, jittered
 
 FIRST_ROWS = 4096
 """Rows of the data pass that sets data-dependent layers (Glow's actnorm)."""
@@ -39,7 +39,11 @@ def loss_of(architecture: Architecture) -> Loss:
 
 
 def table_flow(
-    architecture: Architecture, d: int, condition: Shape | None, key: jax.Array, margins: bool
+    architecture: Architecture,
+    d: int,
+    condition: Shape | None,
+    key: jax.Array,
+    margins: bool = False,
 ) -> Flow:
     """The architecture's flow for encoded rows: far outliers are compressed before the model sees them (angles have
     none).
@@ -211,15 +215,9 @@ class Prepared:
     def judged(self, flow: Flow) -> np.ndarray:
         """Log-densities of the rows to judge by, in the model's units; whole numbers with one draw of noise."""
         x, c = jittered(self.judge, self.jitter)
-        found = [np.asarray(_log_prob(flow, *block)) for block in padded_blocks(x, c)]
-        return np.concatenate(found)[: len(x)].astype(np.float64)
+        return log_prob_rows(flow, x, c, 64 if x.dtype == np.float64 else 32)
 
     def some(self, most: int) -> Pair:
         """The first of the training rows, whole numbers with noise: a random sample, as their order is random."""
         some = self.train.take(np.arange(min(self.train.count, most)))
         return jittered(some, self.jitter)
-
-
-@eqx.filter_jit
-def _log_prob(flow: Flow, x: jax.Array, condition: jax.Array | None) -> jax.Array:
-    return flow.log_prob(x, condition)

@@ -1,9 +1,8 @@
 """What the two estimators share: checked tables, names and frames, seeds, settings."""
 
 import numbers
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
 from os import PathLike
@@ -16,7 +15,16 @@ from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pushforward.data.source import check_finite, choose, not_numeric, stand_in_names
+from pushforward.columns import columns_of, dated, frame_kind, huge_numbers
+from pushforward.data.preprocess import Preprocessing
+from pushforward.data.source import (
+    LARGEST_EXACT_INTEGER,
+    check_finite,
+    choose,
+    not_numeric,
+    refuse_merged,
+    stand_in_names,
+)
 from pushforward.distributions import Flow
 from pushforward.errors import InputError, check_count
 from pushforward.estimators.table_model import TableModel
@@ -25,10 +33,12 @@ from pushforward.training import Epoch, Training
 
 # Lines that tell of a fit whose epochs are short.
 LINES = 20
-# Where an estimator notes in its model's summary what a file could not otherwise tell.
-NOTES = "estimator"
 # The first version of scikit-learn that knows frames by Narwhals.
 _NARWHALS = parse_version("1.9")
+
+
+RandomSource = int | np.random.RandomState | np.random.Generator | None
+"""What randomness comes from."""
 
 
 class OfTableModel:
@@ -71,7 +81,8 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
-    X = readable(X, "X")
+    model: TableModel | None = None if reset else estimator.model_
+    X = readable(X, "X", None if model is None else model.given or model.columns)
     try:
         # Cells are checked below, where the message can name row and column.
         values = validate_data(
@@ -121,28 +132,46 @@ def _with_names(table: Any) -> Any:
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 
 
-def readable(table: Any, where: str) -> Any:
+def readable(table: Any, where: str, seen: Preprocessing | None = None) -> Any:
     """The table, what an array masks as NaN.
 
-    Raises `InputError` for a lazy frame, columns of one name, and for dates and spans of time: as numbers they would be
-    counts of some unit.
+    Arguments:
+        table: a frame or an array.
+        where: what to call it.
+        seen: the pre-processing of the fitted columns; None while fitting.
+
+    Raises `InputError` for a lazy frame, columns of one name, dates and spans of time, and whole numbers that floats
+    cannot tell apart.
     """
     if hasattr(table, "collect_schema") and hasattr(table, "collect"):
         raise InputError(f"{where}: a lazy frame has no rows yet; give {where}.collect()")
     if frame_kind(table) is None:
         table = unmasked(table)
-        columns = {} if getattr(table, "dtype", None) is None else {"": table}
     else:
         # As in a file: a name that stands twice is refused.
         choose([str(name) for name in table.columns], None, where)
-        columns = {str(name): table[name][:1] for name in table.columns}
-    for name, column in columns.items():
-        if np.asarray(column).dtype.kind in "mM":
-            which = f"column '{name}'" if name else "the array"
-            raise InputError(
-                f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
-            )
+    if (which := dated(table, where.lower())) is not None:
+        raise InputError(
+            f"{where}: {which} holds dates or spans of time; give them as numbers, such as days since a first one"
+        )
+    refuse_huge(table, where, where.lower(), seen)
     return table
+
+
+def refuse_huge(table: Any, where: str, stem: str = "", seen: Preprocessing | None = None) -> None:
+    """Raises `InputError` for stored whole numbers that as floats would be the same.
+
+    Arguments:
+        table, where, seen: as of `readable`.
+        stem: of the names of columns without one.
+    """
+    for i, (name, column) in enumerate(columns_of(table, stem)):
+        cells = huge_numbers(column, LARGEST_EXACT_INTEGER)
+        if cells is not None:
+            ends = None
+            if seen is not None and i < len(seen.names):
+                ends = seen.lower[i], seen.upper[i]
+            refuse_merged(cells, name, where, ends)
 
 
 def refuse_text(frame: Any, where: str) -> None:
@@ -167,35 +196,22 @@ def names_in(estimator: Any) -> tuple[str, ...] | None:
     return None if names is None else tuple(names)
 
 
-def frame_kind(table: Any) -> str | None:
-    """ "pandas" or "polars" for their frames, else None."""
-    # A frame's library is loaded already; an array must not make us load it.
-    for kind in ("pandas", "polars"):
-        library = sys.modules.get(kind)
-        if library is not None and isinstance(table, library.DataFrame):
-            return kind
-    return None
+def seed_from(random_state: RandomSource) -> int:
+    """A seed by scikit-learn's rule: None draws it from NumPy's global state; a Generator is taken too.
 
-
-def as_frame(values: np.ndarray, names: Sequence[str] | None, kind: str | None) -> Any:
-    """Rows as a frame of that kind with those names; the array itself where either is missing."""
-    if names is not None and kind == "pandas":
-        import pandas
-
-        return pandas.DataFrame(values, columns=list(names))
-    if names is not None and kind == "polars":
-        import polars
-
-        return polars.DataFrame(values, schema=list(names))
-    return values
-
-
-def seed_from(random_state: Any) -> int:
-    """A seed by scikit-learn's rule: None draws it from NumPy's global state.
-
-    An int is the seed itself, so that it means what `--seed` means on the command line.
+    An int is the seed itself, so that it means what `--seed` means on the command line. Raises `InputError` for all
+    else.
     """
-    state = check_random_state(random_state)
+    if isinstance(random_state, np.random.Generator):
+        return int(random_state.integers(np.iinfo(np.int32).max))
+    try:
+        state = check_random_state(random_state)
+    except (TypeError, ValueError):
+        given = " ".join(repr(random_state).split())
+        raise InputError(
+            f"random_state={given[:80]}: a whole number from 0 to 2**32 - 1, a RandomState or Generator of NumPy, "
+            "or None is expected"
+        ) from None
     if isinstance(random_state, numbers.Integral):
         return int(random_state)
     return int(state.randint(np.iinfo(np.int32).max))
@@ -245,25 +261,3 @@ def print_some(epoch: Epoch, where: str) -> None:
     """What `print_epoch` does, of at most `LINES` epochs of a fit, the last among them."""
     if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
         print_epoch(epoch, where)
-
-
-def with_notes(model: TableModel, **notes: Any) -> TableModel:
-    """The model with an estimator's notes in its summary, so that they are saved with it."""
-    return replace(model, summary={**model.summary, NOTES: notes})
-
-
-def notes_of(model: TableModel) -> dict[str, Any]:
-    """The notes of `with_notes`; empty for a model that no estimator fitted."""
-    return dict(model.summary.get(NOTES, {}))
-
-
-def real_names(names: Sequence[str], named: bool | None) -> tuple[str, ...] | None:
-    """A model's column names, or None where they only stand in for names the table did not have.
-
-    Arguments:
-        names: the names that the model holds.
-        named: what the estimator noted; where nobody did (None), `x0, x1, ...` are stand-ins.
-    """
-    if named is None:
-        named = not all(re.fullmatch(r"x\d+", name) for name in names)
-    return tuple(names) if named else None

@@ -1,6 +1,7 @@
 """Table models in files."""
 
 import os
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -8,7 +9,7 @@ import jax
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.prepared import has_margins, table_flow
+from pushforward.estimators.prepared import has_margins, of_angles, table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
@@ -40,6 +41,7 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
         "given": None if model.given is None else model.given.to_json(),
         "precision": model.precision,
         "margins": has_margins(model.flow),
+        "cells": model.cells,
         "summary": model.summary,
         "trust": model.trust,
     }
@@ -53,14 +55,20 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
     or written by a newer version.
     """
     header, flow = read_model(path, _skeleton, kind=KIND)
+    architecture = architecture_from_json(header["architecture"])
+    columns = Preprocessing.from_json(header["columns"])
+    if of_angles(architecture):
+        # Files of earlier versions do not say it.
+        columns = replace(columns, angles=True)
     return TableModel(
         flow,
-        architecture_from_json(header["architecture"]),
-        Preprocessing.from_json(header["columns"]),
+        architecture,
+        columns,
         _given(header),
         header["precision"],
         header["summary"],
         header["trust"],
+        cells=header.get("cells", False),
     )
 
 

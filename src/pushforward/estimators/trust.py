@@ -1,34 +1,33 @@
 """The trust report: what held-out rows say about a fitted density, and whether its map does what it claims."""
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 from scipy.special import chdtri
 
-from pushforward.bijections import Chain, SoftTails
-from pushforward.bijections.continuous import holds_continuous
+from pushforward.bijections import Chain, Margins, SoftTails
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
-from pushforward.estimators.gaussian import gaussian_log_prob
-from pushforward.estimators.table_model import FAR, TableModel
-from pushforward.ode import with_solver
+from pushforward.estimators.cells import Cells, cell_log_prob
+from pushforward.estimators.gaussian import Gaussian
+from pushforward.estimators.probes import (
+    LOG_DET_COLUMNS,
+    ROUND_TRIP_ROWS,
+    jacobian_log_dets,
+    pull,
+    round_trip_error,
+)
+from pushforward.estimators.table_model import FAR, TableModel, log_prob_rows
+from pushforward.estimators.trust_draws import draws_warnings, format_draws
 
 # More rows would make the standard error smaller than anybody needs.
 _ROWS = 8192
-# Rows of one call of the compiled density.
-_BLOCK = 1024
-_ROUND_TRIP_ROWS = 256
-# The log-det is compared where its Jacobian costs little: at most 16 rows and about 256 products, up to 128 columns.
-_LOG_DET_ROWS, _LOG_DET_PRODUCTS, _LOG_DET_COLUMNS = 16, 256, 128
-_TOLERANCE = 1e-8
+# Rows whose whole numbers are averaged over their cells, and those for which two sets of points are compared.
+_CELL_ROWS, _CELL_CHECKED = 2048, 256
 # A normal latent lies beyond the radius with this probability.
 _BEYOND = 0.001
 _ROUND_TRIP_LIMIT, _LOG_DET_LIMIT = 1e-3, 1e-2
@@ -60,8 +59,10 @@ def trust_report(
         nats, nats_error: mean log-density of a held-out row in the table's units, and its standard error.
         gaussian_nats, gaussian_nats_error: the same of the Gaussian, on the same rows.
         gain, gain_error: mean of the rows' differences, and its standard error.
-        integer_columns: names; for them both densities are read at the grid point, the Gaussian's fitted with the
-            variance of a cell added, as the flow's training fills the cells.
+        integer_columns: names; the Gaussian's is fitted with the variance of a cell added, as the flow's training
+            fills the cells.
+        cells: whether densities of whole numbers are means over their cells; `cell_error` is then the standard
+            deviation of a row's log-density between two sets of points in the cells.
         round_trip, round_trip_rows: the worst |forward(inverse(u)) - u| / max(1, |u|) in encoded units, and on how
             many rows.
         log_det, log_det_rows: the worst difference, in nats, between the flow's log-det and that of its Jacobian by
@@ -84,22 +85,35 @@ def trust_report(
     u, c = _encoded(model, heldout, heldout_given)
     # Nearly all the time goes into compiling, on one core: the Jacobian's program is compiled beside the others.
     with ThreadPoolExecutor(1) as beside, jax.enable_x64(model.precision == 64):
-        by_jacobian = beside.submit(_jacobian_log_dets, model.flow, u, c)
-        z, log_det, log_prob = _pull(model.flow, u, c, model.precision)
-        k = min(len(u), _ROUND_TRIP_ROWS)
-        round_trip = _round_trip(model.flow, u[:k], None if c is None else c[:k], z[:k])
+        by_jacobian = beside.submit(jacobian_log_dets, model.flow, u, c)
+        z, log_det, log_prob = pull(model.flow, u, c, model.precision)
+        k = min(len(u), ROUND_TRIP_ROWS)
+        round_trip = round_trip_error(model.flow, u[:k], None if c is None else c[:k], z[:k])
         reference = by_jacobian.result()
     differences = np.abs(reference - log_det[: len(reference)])
-    nats = log_prob + model.columns.log_det
-    gaussian = gaussian_log_prob(model.columns, u, c, *_encoded(model, train, train_given))
-    start = _tail_start(model.flow)
+    cells, log_det_of_units = (
+        Cells.of(model.columns) if model.cells else None,
+        model.columns.log_det,
+    )
+    fitted = Gaussian.fit(model.columns, *_encoded(model, train, train_given))
+    if cells is None:
+        nats, cell_error = log_prob + log_det_of_units, None
+    else:
+        # Many points a row: fewer rows say enough.
+        u, c = u[:_CELL_ROWS], None if c is None else c[:_CELL_ROWS]
+        nats = model.log_prob(
+            heldout[:_CELL_ROWS], None if c is None else heldout_given[:_CELL_ROWS]
+        )
+        cell_error = _cell_error(model, u[:_CELL_CHECKED], None if c is None else c[:_CELL_CHECKED])
+    gaussian = cell_log_prob(fitted.log_prob, cells, model.columns, u, c) + log_det_of_units
+    start, in_tails = _tails(model.flow, u)
     beyond, base = None, model.flow.base
     # A normal base with soft tails differs beyond the radius in question only.
     if isinstance(base.base if isinstance(base, Flow) else base, Normal):
         radius = chdtri(u.shape[1], _BEYOND)
         beyond = float((np.square(z).sum(1) > radius).mean())
     return {
-        "rows": len(u),
+        "rows": len(nats),
         **_mean("nats", nats),
         **_mean("gaussian_nats", gaussian),
         **_mean("gain", nats - gaussian),
@@ -108,12 +122,14 @@ def trust_report(
             for name, whole in zip(model.columns.names, model.columns.lattice, strict=True)
             if whole
         ],
+        "cells": cells is not None,
+        "cell_error": cell_error,
         "round_trip": round_trip,
         "round_trip_rows": k,
         "log_det": float(differences.max()) if len(differences) else None,
         "log_det_rows": len(differences),
         "tail_start": start,
-        "tail_rows": float((np.abs(u) > start).any(1).mean()),
+        "tail_rows": in_tails,
         "latent_beyond": beyond,
         "latent_expected": _BEYOND,
         "repeated": _repeated(model.columns, train),
@@ -136,13 +152,20 @@ def format_trust(trust: dict[str, Any]) -> list[str]:
     ]
     if trust["integer_columns"]:
         names = ", ".join(trust["integer_columns"])
-        lines.append(f"whole-number columns ({names}): both densities are read at the whole number")
+        lines.append(
+            f"whole-number columns ({names}): both densities are "
+            + (
+                f"means over the cell of the number (points in it leave {trust['cell_error']:.1e} nats per row)"
+                if trust.get("cells")
+                else "read at the whole number"
+            )
+        )
     lines.append(
         f"there and back through the map: off by at most {trust['round_trip']:.1e} deviations "
         f"(on {trust['round_trip_rows']} rows)"
     )
     if trust["log_det"] is None:
-        lines.append(f"log-determinant: not checked, more than {_LOG_DET_COLUMNS} columns")
+        lines.append(f"log-determinant: not checked, more than {LOG_DET_COLUMNS} columns")
     else:
         lines.append(
             f"log-determinant against automatic differentiation: off by at most {trust['log_det']:.1e} nats "
@@ -156,7 +179,9 @@ def format_trust(trust: dict[str, Any]) -> list[str]:
             f"latent rows beyond the radius that holds {1 - trust['latent_expected']:.1%} of the base: "
             f"{trust['latent_beyond']:.2%} (expected {trust['latent_expected']:.1%})"
         )
-    return lines + [f"warning: {text}" for text in _warnings(trust)]
+    draws = trust.get("draws", {})
+    lines += format_draws(draws) if draws else []
+    return lines + [f"warning: {text}" for text in [*_warnings(trust), *draws_warnings(draws)]]
 
 
 def _warnings(trust: dict[str, Any]) -> list[str]:
@@ -194,6 +219,21 @@ def _repeated(columns: Preprocessing, train: np.ndarray) -> dict[str, list[float
     return found
 
 
+def _cell_error(model: TableModel, u: np.ndarray, c: np.ndarray | None) -> float:
+    """How much a row's log-density differs between two sets of points in the cells, as a standard deviation."""
+    pair = [
+        cell_log_prob(
+            lambda u, c: log_prob_rows(model.flow, u, c, model.precision),
+            Cells.of(model.columns, other),
+            model.columns,
+            u,
+            c,
+        )
+        for other in (False, True)
+    ]
+    return float(np.sqrt(np.square(pair[0] - pair[1]).mean() / 2))
+
+
 def _nats(trust: dict[str, Any], key: str) -> str:
     error = trust[f"{key}_error"]
     return f"{trust[key]:.3f} nats" + ("" if error is None else f" +- {error:.3f}")
@@ -228,128 +268,13 @@ def _rounded(columns: Preprocessing, values: np.ndarray, precision: int) -> np.n
     return encoded if precision == 64 else encoded.astype(np.float32).astype(np.float64)
 
 
-def _tail_start(flow: Flow) -> float:
-    """Where compression starts; the outermost map of every table's flow."""
-    outermost = flow.bijection.bijections[-1] if isinstance(flow.bijection, Chain) else None
-    return outermost.start if isinstance(outermost, SoftTails) else float("inf")
-
-
-# The probes. Each runs once after a fit, so compiling counts and speed does not: low optimisation levels, and XLA's
-# older emitters of code for the CPU, compile in a quarter of the time.
-
-
-def _pull_rows(static: Flow, arrays: Flow, u: Array, c: Array | None) -> tuple[Array, ...]:
-    flow = eqx.combine(arrays, static)
-    z, log_det = flow.bijection.inverse_rows(u, c, None)
-    return z, log_det, flow.base.log_prob_rows(z, None, None) + log_det
-
-
-def _push_rows(static: Flow, arrays: Flow, z: Array, c: Array | None) -> Array:
-    return eqx.combine(arrays, static).bijection.forward_rows(z, c, None)[0]
-
-
-def _slope_rows(static: Flow, arrays: Flow, u: Array, c: Array | None, unit: Array) -> Array:
-    """The derivative of the inverse along one unit vector a row. Rows are independent, so that the Jacobian of one row
-    comes from repeating it, with all unit vectors: a smaller program than a vmap. The solve of an ODE is
-    differentiated backwards, which gives the rows of the Jacobian instead of its columns."""
-    flow = eqx.combine(arrays, static)
-
-    def inverse(rows: Array) -> Array:
-        return flow.bijection.inverse_rows(rows, c, None)[0]
-
-    if holds_continuous(flow):
-        return jax.vjp(inverse, u)[1](unit)[0]
-    return jax.jvp(inverse, (u,), (unit,))[1]
-
-
-# Options of the older emitters, and of one module of code instead of many.
-_EMITTERS = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_split_count", 1))
-
-
-@cache
-def _quickly(probe: Callable[..., Any], level: int) -> Callable[..., Any]:
-    """The probe, compiled in little time at that optimisation level; its first argument is static."""
-    options = {"xla_backend_optimization_level": level, **_known(_EMITTERS)}
-    return jax.jit(probe, static_argnums=0, compiler_options=options)
-
-
-@cache
-def _known(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """The compiler's options, or none where this version of XLA does not know them all."""
-    try:
-        jax.jit(lambda x: x, compiler_options=dict(options)).lower(0.0).compile()
-    except jax.errors.JaxRuntimeError:
-        return {}
-    return dict(options)
-
-
-def _padded(rows: np.ndarray, size: int, dtype: Any) -> Array:
-    """Rows as a device array of `size` rows, so that tables of any length share one compiled program."""
-    rows = np.asarray(rows, dtype)
-    return jnp.asarray(np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), dtype)]))
-
-
-def _pull(
-    flow: Flow, u: np.ndarray, c: np.ndarray | None, precision: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Latent rows, log-dets and log-densities, in blocks, computed in the model's precision."""
-    arrays, static = eqx.partition(flow, eqx.is_array)
-    dtype = np.float64 if precision == 64 else np.float32
-    parts = []
-    for start in range(0, len(u), _BLOCK):
-        rows = slice(start, start + _BLOCK)
-        block = _padded(u[rows], _BLOCK, dtype)
-        given = None if c is None else _padded(c[rows], _BLOCK, dtype)
-        found = _quickly(_pull_rows, 1)(static, arrays, block, given)
-        parts.append([np.asarray(a, np.float64)[: len(u[rows])] for a in found])
-    z, log_det, log_prob = (np.concatenate(part) for part in zip(*parts, strict=True))
-    return z, log_det, log_prob
-
-
-def _round_trip(flow: Flow, u: np.ndarray, c: np.ndarray | None, z: np.ndarray) -> float:
-    """The worst error of going to the latent and back, relative to the value where that is above 1."""
-    arrays, static = eqx.partition(flow, eqx.is_array)
-    dtype = jnp.zeros(()).dtype
-    latent = _padded(z, _ROUND_TRIP_ROWS, dtype)
-    given = None if c is None else _padded(c, _ROUND_TRIP_ROWS, dtype)
-    back = np.asarray(_quickly(_push_rows, 0)(static, arrays, latent, given), np.float64)[: len(u)]
-    return float((np.abs(back - u) / np.maximum(1.0, np.abs(u))).max())
-
-
-def _jacobian_log_dets(flow: Flow, u: np.ndarray, c: np.ndarray | None) -> Float[np.ndarray, " k"]:
-    """Log-dets of the first rows by automatic differentiation; of none above 128 columns.
-
-    The Jacobians are those of the same parameters in 64 bits, ODEs solved to `_TOLERANCE`: in 32 bits the determinant
-    of a badly scaled Jacobian is itself not good enough to judge by.
-    """
-    d = u.shape[1]
-    if holds_continuous(flow):
-        flow = with_solver(flow, rtol=_TOLERANCE, atol=_TOLERANCE)
-    if d > _LOG_DET_COLUMNS:
-        return np.zeros(0)
-    slots = min(_LOG_DET_ROWS, max(2, _LOG_DET_PRODUCTS // d))
-    k = min(slots, len(u))
-    with jax.enable_x64(True):
-        arrays, static = eqx.partition(flow, eqx.is_array)
-        arrays = jax.tree.map(_widened, arrays)
-        rows = np.repeat(u[:k], d, axis=0)
-        given = None
-        if c is not None:
-            given = _padded(np.repeat(c[:k], d, axis=0), slots * d, np.float64)
-        units = np.tile(np.eye(d), (k, 1))
-        slopes = _quickly(_slope_rows, 0)(
-            static,
-            arrays,
-            _padded(rows, slots * d, np.float64),
-            given,
-            _padded(units, slots * d, np.float64),
-        )
-        # Row i d + j holds a column of row i's Jacobian, or a row of it: the determinant is the same.
-        jacobians = np.asarray(slopes)[: k * d].reshape(k, d, d)
-    return np.linalg.slogdet(jacobians)[1]
-
-
-def _widened(array: Array) -> Array:
-    # By way of NumPy: converting on the device would compile a program for each shape.
-    wide = jnp.issubdtype(array.dtype, jnp.floating)
-    return jnp.asarray(np.asarray(array, np.float64)) if wide else array
+def _tails(flow: Flow, u: np.ndarray) -> tuple[float, float]:
+    """Where compression starts, and the share of rows that it reaches; it stands outermost in every table's flow, or
+    before the margins."""
+    chain = flow.bijection.bijections if isinstance(flow.bijection, Chain) else ()
+    margins = chain[-1] if chain and isinstance(chain[-1], Margins) else None
+    tails = chain[-1 if margins is None else -2] if chain else None
+    if not isinstance(tails, SoftTails):
+        return float("inf"), 0.0
+    seen = u if margins is None else np.asarray(margins.inverse(u)[0])
+    return tails.start, float((np.abs(seen) > tails.start).any(1).mean())

@@ -5,7 +5,7 @@ from abc import abstractmethod
 import equinox as eqx
 from jaxtyping import Array, Float
 
-from pushforward.rows import Shape
+from pushforward.rows import Shape, broadcasting
 
 
 class AbstractField(eqx.Module):
@@ -41,4 +41,5 @@ class AbstractField(eqx.Module):
     def __call__(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> Float[Array, "n d"]:
-        return self.with_divergence(t, x, condition)[0]
+        with broadcasting():
+            return self.with_divergence(t, x, condition)[0]

@@ -230,4 +230,5 @@ def _degrees(d: int, width: int, conditional: bool) -> Int[np.ndarray, " width"]
 
 
 def _scaled(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: np.ndarray) -> Array:
-    return uniform_weights(key, shape, 1) * jnp.asarray(fan_in**-0.5, jnp.zeros(()).dtype)
+    scale = jnp.asarray(fan_in**-0.5, jnp.zeros(()).dtype)
+    return uniform_weights(key, shape, 1) * scale.reshape((1,) * (len(shape) - 2) + fan_in.shape)

@@ -1,6 +1,7 @@
 """What `solve` is given: names become what they name, and what makes no sense is refused in one line."""
 
 import warnings
+from numbers import Number
 from typing import Any
 
 import equinox as eqx
@@ -148,6 +149,11 @@ def check_field(field: Any, t: Array, y0: State) -> None:
     ):
         where = jax.tree_util.keystr(path)
         where = f" at {where}" if where else ""
+        if not hasattr(b, "shape") or not hasattr(b, "dtype"):
+            kind = "Python number" if isinstance(b, Number) else type(b).__name__
+            raise InputError(
+                f"the field gives a {kind}{where}, {b!r}: an array of JAX of shape {a.shape} was expected"
+            )
         if a.shape != b.shape:
             raise InputError(
                 f"the field gives an array of shape {b.shape}{where}, expected {a.shape}, the state's"

@@ -167,9 +167,16 @@ def _try_step(
     tableau, fixed = control.tableau, control.steps
     active = at.status == RUNNING
     left = 1.0 - at.s
-    # A rest of rounding's size is not worth a step of its own.
-    last = (at.h >= left * (1 - 1e-6)) if fixed is None else (at.tries + 1 >= fixed)
-    h = jnp.where(active, jnp.where(last, left, at.h), 0.0)
+    if fixed is None:
+        # A rest of rounding's size is not worth a step of its own.
+        last = at.h >= left * (1 - 1e-6)
+        h = jnp.where(last, left, at.h)
+        ahead = at.s + at.h
+    else:
+        # Positions are i / n: a sum of n steps would be off by n roundings, which the last step had to take.
+        last, h = at.tries + 1 >= fixed, at.h
+        ahead = (at.tries + 1).astype(at.s.dtype) / fixed
+    h = jnp.where(active, h, 0.0)
     y, twin = at.y, at.twin
     if coupling is None:
         stacked = stage_loop(slope, tableau, at.s, h, y, at.slope)
@@ -211,7 +218,7 @@ def _try_step(
         slopes_kept = put(record.slopes, jnp.minimum(count, most_slopes), stacked)
         record = record._replace(states=states, slopes=slopes_kept)
     record = record._replace(taken=count + good.any())
-    s = jnp.where(good, jnp.where(last, 1.0, at.s + h), at.s)
+    s = jnp.where(good, jnp.where(last, 1.0, ahead), at.s)
     tries = at.tries + 1
     status = jnp.where(good & (last | (s >= 1.0)), REACHED, at.status)
     short = rejected & (new_h < 4 * jnp.finfo(h.dtype).eps)

@@ -222,6 +222,7 @@ def backsolve(
     check(settings, "shared", tableau, leaves, dtype)
     times = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
     check_times(t0, None, t1, dtype)
+    check_field(field, along_rows(times[0], leaves[0]), y1)
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
     (by_field, by_times, by_y), at = backsolved(
         Backsolve(seminorm), (arrays, times, y1), rest, settings, y1, cotangent
@@ -361,4 +362,5 @@ def _raise_if_failed(found: _Found, control: Control) -> None:
         f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}",
         time,
         size,
+        int(i) if many > 1 else None,
     )

@@ -8,7 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from pushforward.draws import check_key
 from pushforward.errors import InputError
+from pushforward.rows import as_float
 
 ROWS = 256
 """Rows that are coupled with each other; larger batches are coupled in blocks."""
@@ -43,7 +45,7 @@ def partners(
         condition: `(n, *condition)`, or None.
         key: of the draws.
 
-    Raises `InputError` for an unknown name.
+    Raises `InputError` for an unknown name, rows or conditions of another length than x, events of another shape.
 
     Sources: Tong et al. 2024, arXiv 2302.00482; Pooladian et al. 2023, arXiv 2304.14772 (minibatch couplings); Cuturi
     2013, arXiv 1306.0895 (Sinkhorn).
@@ -59,6 +61,16 @@ def partners(
     """
     if coupling not in COUPLINGS:
         raise InputError(f"coupling={coupling!r} is unknown; known: {', '.join(COUPLINGS)}")
+    check_key(key)
+    z, x = as_float(z, "z"), as_float(x, "x")
+    if z.shape != x.shape or not x.ndim:
+        raise InputError(
+            f"z has shape {z.shape}, but x {x.shape}: one latent row for each data row, (n, *event), was expected"
+        )
+    if condition is not None and jnp.shape(condition)[:1] != x.shape[:1]:
+        raise InputError(
+            f"condition has shape {jnp.shape(condition)}, but x {x.shape}: one condition for each row was expected"
+        )
     n = len(x)
     own = jnp.arange(n)
     find = COUPLINGS[coupling]
@@ -73,7 +85,8 @@ def partners(
     def block(i: Array) -> Array:
         allowed = None
         if condition is not None:
-            rows = jax.lax.dynamic_slice_in_dim(condition.reshape(n, -1), i * size, size)
+            rows = jnp.asarray(condition).reshape(n, -1)
+            rows = jax.lax.dynamic_slice_in_dim(rows, i * size, size)
             allowed = (rows[:, None] == rows[None]).all(-1)
         return find(_distances(zs[i], xs[i]), allowed, keys[i]) + i * size
 

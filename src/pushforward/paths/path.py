@@ -44,8 +44,17 @@ class Path:
             z: `(n, *event)` latent events.
             x: `(n, *event)` data events.
 
-        Raises `InputError` for a time outside [0, 1]; under `jit` the event is NaN there.
+        Raises `InputError` for events or times of other lengths, and a time outside [0, 1]; under `jit` the event is
+        NaN there.
         """
+        if jnp.shape(z) != jnp.shape(x):
+            raise InputError(
+                f"z has shape {jnp.shape(z)}, but x {jnp.shape(x)}: events of one shape were expected"
+            )
+        if jnp.ndim(t) and jnp.size(t) != jnp.shape(x)[0]:
+            raise InputError(
+                f"t has shape {jnp.shape(t)}, but x {jnp.shape(x)}: a time for each row was expected, or one number"
+            )
         t = jnp.asarray(t, x.dtype)
         outside = (t < 0) | (t > 1)
         if not isinstance(t, jax.core.Tracer) and bool(outside.any()):

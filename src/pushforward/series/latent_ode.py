@@ -16,7 +16,8 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import Recurrent
-from pushforward.series.observations import Observations, checked_times
+from pushforward.rows import broadcasting
+from pushforward.series.observations import Observations, checked_times, refuse_dates
 
 LEAST_SCALE = 1e-4
 # Share of a knot's interval by which a time may lie outside of the knots.
@@ -94,11 +95,7 @@ class LatentODE(eqx.Module):
         first, last = (float(t) for t in span)
         if not (math.isfinite(first) and math.isfinite(last) and first < last):
             raise InputError(f"span={span}: two finite times, the earlier first, were expected")
-        if np.spacing(np.asarray(max(-first, last), jnp.zeros(()).dtype)) > 1e-3 * (last - first):
-            raise InputError(
-                f"span={span} is too far from 0 for {jnp.zeros(()).dtype}, which cannot tell its times apart: count "
-                "times from the first one"
-            )
+        _check_far(f"span={span} is", first, last, last - first)
         if noise is not None and not (math.isfinite(noise) and noise > 0):
             raise InputError(f"noise={noise}: a positive standard deviation was expected")
         keys = spawn(key, 4)
@@ -224,14 +221,14 @@ class LatentODE(eqx.Module):
         Raises `InputError` where series or times do not fit the model.
         """
         arrays = self._checked(observations)
+        refuse_dates(times, "times to predict at")
         asked = np.asarray(times, float)
         n = len(arrays[0])
         if asked.ndim not in (1, 2) or (asked.ndim == 2 and len(asked) != n) or not asked.size:
             raise InputError(f"times have shape {asked.shape}: (q,) or ({n}, q) was expected")
         if not np.isfinite(asked).all():
             raise InputError("times to predict at must be finite")
-        if not extrapolate:
-            self._flag(asked, "times to predict at")
+        self._flag(asked, "times to predict at", meant=extrapolate)
         first, last = self.span
         length = (last - first) / self.knots
         beyond = (
@@ -239,7 +236,8 @@ class LatentODE(eqx.Module):
             max(math.ceil((asked.max() - last) / length - 1e-4), 0),
         )
         asked = np.broadcast_to(asked, (n, asked.shape[-1]))
-        return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
+        with broadcasting():
+            return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
 
     def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
         """Whether times lie in the span, up to rounding.
@@ -255,6 +253,7 @@ class LatentODE(eqx.Module):
 
         ```
         """
+        refuse_dates(times, "times")
         first, last = self.span
         slack = ROUNDED * (last - first) / self.knots
         return (np.asarray(times) >= first - slack) & (np.asarray(times) <= last + slack)
@@ -272,15 +271,28 @@ class LatentODE(eqx.Module):
         self._flag(observations.times[observations.seen.any(-1)], "observations")
         return times, jnp.where(seen, values, 0.0), seen
 
-    def _flag(self, times: np.ndarray, what: str) -> None:
+    def _flag(self, times: np.ndarray, what: str, *, meant: bool = False) -> None:
         first, last = self.span
-        if not self.within(times).all():
+        _check_far(
+            f"{what} go to {max(times.max(), times.min(), key=abs):.10g},",
+            *(times.min(), times.max(), last - first),
+        )
+        if not meant and not self.within(times).all():
             warnings.warn(
                 f"{what} go from {times.min():.6g} to {times.max():.6g}, outside of the span "
                 f"({first:g}, {last:g}) of training: this is extrapolation",
                 InputWarning,
                 stacklevel=3,
             )
+
+
+def _check_far(where: str, first: float, last: float, length: float) -> None:
+    """Raises `InputError` for times so far from 0 that the model's precision hardly tells them apart."""
+    dtype = jnp.zeros(()).dtype
+    if np.spacing(np.asarray(max(-first, last), dtype)) > 1e-3 * length:
+        raise InputError(
+            f"{where} too far from 0 for {dtype}, which cannot tell its times apart: count times from the first one"
+        )
 
 
 def check_order(observations: Observations) -> None:

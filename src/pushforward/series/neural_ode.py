@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.interpreters.partial_eval import dce_jaxpr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import InputError
@@ -16,6 +17,8 @@ from pushforward.series.observations import Observations
 
 SHORTEST = 1 / 50
 """The least unit of time, as a share of the longest series: noise must not pass for speed."""
+COARSEST = 1e-2
+"""The largest distance of neighbouring floats at a time, in units of time, at which a trajectory still makes sense."""
 
 
 class Units(eqx.Module):
@@ -76,6 +79,31 @@ class Units(eqx.Module):
         """Values of these units in the data's own."""
         return self.center + self.scale * np.asarray(u, np.float64)
 
+    def check_times(self, t: Float[np.ndarray, "..."], *, timed: bool, learned: bool) -> None:
+        """Raises `InputError` for times that the model's arithmetic cannot tell apart.
+
+        Arguments:
+            t: `(n, k)` times of trajectories, each row from its start.
+            timed: whether the field depends on time, and must be given it; else times count from a row's start.
+            learned: whether it is given times in standard units, or as they are.
+        """
+        dtype = jnp.zeros(()).dtype
+        unit = COARSEST * self.length
+        for what, far, advice in (
+            ("from the start of its trajectory", t - t[:, :1], "ask for nearer times"),
+            (
+                f"from {self.origin:.6g}" if learned else "from 0",
+                t - (self.origin if learned else 0.0) if timed else np.zeros(1),
+                "count times from a nearer one, as the field depends on time",
+            ),
+        ):
+            place = np.unravel_index(np.argmax(np.abs(far)), far.shape)
+            if np.spacing(np.abs(far[place]).astype(dtype)) > unit:
+                raise InputError(
+                    f"time {t[place]:.10g} is too far {what} for {dtype}, which cannot tell times there apart: "
+                    f"{advice}, or use float64"
+                )
+
 
 class LearnedField(eqx.Module):
     """`du/dtau = f(u)`, or `f(tau, u)`, by a perceptron in standard units.
@@ -84,6 +112,9 @@ class LearnedField(eqx.Module):
         d: number of columns.
         width, depth: of the perceptron.
         autonomous: whether time stays out of it.
+
+    Attributes:
+        timed: whether it depends on time.
     """
 
     network: MLPField
@@ -93,6 +124,10 @@ class LearnedField(eqx.Module):
         kind = "concat" if autonomous else "squash"
         self.network = MLPField(d, width=width, depth=depth, time=kind, key=key)
         self.autonomous = autonomous
+
+    @property
+    def timed(self) -> bool:
+        return not self.autonomous
 
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return self.network(jnp.zeros_like(t) if self.autonomous else t, u)
@@ -109,6 +144,9 @@ class KnownField(eqx.Module):
         params: where the parameters start, a pytree of numbers and arrays.
         units: of the data.
 
+    Attributes:
+        timed: whether the function's result depends on time.
+
     Raises `InputError` for parameters that are not finite numbers, or a function that does not give d numbers.
     """
 
@@ -119,6 +157,7 @@ class KnownField(eqx.Module):
     scale: Float[Array, " d"]
     origin: float = eqx.field(static=True)
     length: float = eqx.field(static=True)
+    timed: bool = eqx.field(static=True)
 
     def __init__(self, function: Callable[[Array, Array, Any], Any], params: Any, units: Units):
         try:
@@ -145,6 +184,11 @@ class KnownField(eqx.Module):
             raise InputError(
                 f"field(t, y, params) gives shape {given.shape} for a state of {d} columns: ({d},) was expected"
             )
+        program = jax.make_jaxpr(lambda *given: self._rate(*given))(
+            jnp.zeros(()), jnp.zeros(d), self.start
+        ).jaxpr
+        # Of the function's inputs the first is time.
+        self.timed = dce_jaxpr(program, [True] * len(program.outvars))[1][0]
 
     @property
     def params(self) -> Any:
@@ -169,12 +213,23 @@ class KnownField(eqx.Module):
 SeriesField = LearnedField | KnownField
 
 
+class _Later(eqx.Module):
+    """A field whose clock is 0 at each row's own start."""
+
+    field: SeriesField
+    begins: Float[Array, " n"]
+
+    def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
+        return self.field(jax.lax.stop_gradient(self.begins)[:, None] + t, u)
+
+
 def trajectories(
     field: SeriesField,
     starts: Float[Array, "n d"],
     times: Float[Array, "n k"],
     solver: Solver,
     per_row: bool = False,
+    begins: Float[Array, " n"] | None = None,
 ) -> Float[Array, "n k d"]:
     """The solutions through `starts` at `times[:, 0]`, at all times; in either direction of time.
 
@@ -184,10 +239,13 @@ def trajectories(
         times: `(n, k)`, in order; repeated times repeat the state.
         solver: how to solve.
         per_row: whether each row has step sizes of its own, so that its solution does not depend on the others.
+        begins: `(n,)` on the field's clock, where the times count from; default 0. Times that count from their row's
+            start keep their differences, however far that lies.
     """
     if times.shape[1] == 1:
         return starts[:, None]
+    moving = _Later(field, begins) if begins is not None and field.timed else field
     found = solve(
-        field, starts, times[:, 0], times[:, -1], at=times[:, 1:], **solver.options(per_row)
+        moving, starts, times[:, 0], times[:, -1], at=times[:, 1:], **solver.options(per_row)
     )
     return jnp.concatenate([starts[:, None], jnp.moveaxis(jnp.asarray(found.ys), 0, 1)], 1)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from pushforward.columns import dated
 from pushforward.errors import InputError
 from pushforward.rows import unmasked
 
@@ -39,6 +40,8 @@ class Observations:
     seen: Bool[np.ndarray, "n k d"] = None  # type: ignore[assignment]
 
     def __post_init__(self):
+        refuse_dates(self.times, "times")
+        refuse_dates(self.values, "values")
         times, values = np.asarray(self.times), np.asarray(self.values)
         seen = ~np.isnan(values) if self.seen is None else np.asarray(self.seen, bool)
         if times.ndim != 2 or values.ndim != 3 or values.shape[:2] != times.shape:
@@ -116,6 +119,7 @@ def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
         times: `(k,)`, at least one.
         where: what to add to "the times" in messages.
     """
+    refuse_dates(times, f"the times{where}")
     try:
         t = np.asarray(times, np.float64)
     except (TypeError, ValueError):
@@ -141,6 +145,35 @@ def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
             "sort times and values together"
         )
     return t
+
+
+def checked_state(initial: Any, d: int) -> Float[np.ndarray, "*n d"]:
+    """A state `(d,)` or several `(n, d)` as float64, if they are finite."""
+    refuse_dates(initial, "initial states")
+    try:
+        state = np.asarray(initial, np.float64)
+    except (TypeError, ValueError):
+        raise InputError(f"initial={initial!r}: a state ({d},) was expected") from None
+    if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
+        raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
+    if not np.isfinite(state).all():
+        raise InputError("initial has values that are not finite: a whole state is needed to start")
+    return state
+
+
+def refuse_dates(values: Any, what: str) -> None:
+    """Raises `InputError` for dates and spans of time, which as numbers would be counts of some unit.
+
+    Arguments:
+        values: an array, a frame, a series or a list.
+        what: what they are, a plural.
+    """
+    which = dated(values)
+    if which is not None:
+        where = "" if which == "the array" or np.ndim(values) == 1 else f" in {which}"
+        raise InputError(
+            f"{what} hold dates or spans of time{where}: give them as numbers, such as days since a first one"
+        )
 
 
 def check_enough(observed: Observations) -> None:
@@ -183,6 +216,7 @@ def _checked(
     times: Any, values: Sequence[Any], where: str
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k d"]]:
     t = checked_times(times, where)
+    refuse_dates(values, f"the values{where}")
     try:
         y = np.asarray(unmasked(values), np.float64)
     except (TypeError, ValueError):

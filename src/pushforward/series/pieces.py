@@ -22,13 +22,15 @@ class Segments(eqx.Module):
     """Pieces of series in standard units; where one ends the next begins, with the same observation.
 
     Attributes:
-        times: `(m, h)`; padding repeats a piece's last time.
+        times: `(m, h)` since the piece's start, so that no precision is lost far from 0; padding repeats the last.
+        begins: `(m,)` the time of the start.
         values, seen: `(m, h, d)`.
         weights: `(m, h)` of the observations in the loss.
         following: `(m,)` the piece that goes on with the series; its own number where there is none.
     """
 
     times: Float[Array, "m h"]
+    begins: Float[Array, " m"]
     values: Float[Array, "m h d"]
     seen: Bool[Array, "m h d"]
     weights: Float[Array, "m h"]
@@ -108,8 +110,10 @@ def segments(observed: Observations, cuts: Cuts, weights: Float[np.ndarray, "n k
     number = np.arange(len(rows))
     # The next piece of the series, or the first again or an empty one where there is none.
     goes_on = np.append((cuts.owner[1:] == cuts.owner[:-1]) & (rows[1:, 0] > 0), False)
+    times = observed.times[owner, rows]
     return Segments(
-        jnp.asarray(observed.times[owner, rows]),
+        jnp.asarray(times - times[:, :1]),
+        jnp.asarray(times[:, 0]),
         jnp.asarray(observed.values[owner, rows]),
         jnp.asarray(observed.seen[owner, rows] & real[..., None]),
         jnp.asarray(weights[owner, rows]),

@@ -6,7 +6,7 @@ from jaxtyping import Float
 
 from pushforward.errors import SolveError
 from pushforward.ode import Solver
-from pushforward.series.neural_ode import SeriesField, Units, trajectories
+from pushforward.series.neural_ode import LearnedField, SeriesField, Units, trajectories
 from pushforward.series.shooting import Member
 
 
@@ -22,17 +22,23 @@ def followed(
         solver: how to solve.
         units: standard units.
 
-    Raises `SolveError`, with the time in the data's units, where a trajectory cannot be followed.
+    Raises `InputError` for times too far off to be told apart, `SolveError`, with the time in the data's units, where a
+    trajectory cannot be followed.
     """
+    units.check_times(times, timed=field.timed, learned=isinstance(field, LearnedField))
     n, k = times.shape
     # Each shape compiles anew: rows and times are padded to few sizes.
     more = ((0, _round(n) - n), (0, _round(k) - k))
     u = jnp.asarray(np.pad(units.values(starts), (more[0], (0, 0)), mode="edge"))
-    tau = jnp.asarray(np.pad(units.times(times), more, mode="edge"))
+    # Differences in float64: far from 0 they would not survive the model's precision.
+    tau = jnp.asarray(np.pad((times - times[:, :1]) / units.length, more, mode="edge"))
+    begins = jnp.asarray(np.pad(units.times(times[:, 0]), more[0], mode="edge"))
     try:
-        return units.restored(trajectories(field, u, tau, solver, per_row=True)[:n, :k])
+        path = trajectories(field, u, tau, solver, per_row=True, begins=begins)
+        return units.restored(path[:n, :k])
     except SolveError as error:
-        time, step = units.origin + units.length * error.time, units.length * error.step
+        first = times[min(error.row or 0, n - 1), 0]
+        time, step = first + units.length * error.time, units.length * error.step
         raise SolveError(
             f"the trajectory cannot be followed beyond time {time:.6g}: the fitted equation blows up or is stiff "
             "there; ask for times before, or raise max_steps or the tolerances of the solver",

@@ -73,7 +73,9 @@ class ShootingLoss(eqx.Module):
         m = len(pieces.seen)
         gaps = pieces.following != jnp.arange(m)
         taken = jax.tree.map(lambda a: a[chosen], pieces)
-        followed = trajectories(field, starts[chosen], taken.times, self.solver)
+        followed = trajectories(
+            field, starts[chosen], taken.times, self.solver, begins=taken.begins
+        )
         far = jnp.where(taken.seen, jnp.square(followed - taken.values), 0.0)
         loss = (taken.weights[..., None] * far).sum((1, 2)) * (m / pieces.seen.sum())
         if self.judge is not None and not training:
@@ -203,7 +205,9 @@ def fit_series(
         history.append(fitted.history)
         if plan.starts == "observed":
             continue
-        passed = np.asarray(trajectories(field, model.starts, pieces.times, plan.solver))
+        passed = np.asarray(
+            trajectories(field, model.starts, pieces.times, plan.solver, begins=pieces.begins)
+        )
         for i in np.flatnonzero(cuts.used):
             # The row at which two pieces meet belongs to the later one.
             states[cuts.owner[i], cuts.rows[i]] = passed[i]

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from pushforward.bijections import AbstractBijection
 from pushforward.bijections.continuous import holds_continuous
 from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.errors import check_count
 from pushforward.ode import with_solver
 from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
@@ -47,6 +48,9 @@ class Subject:
     mode: str = "forward"
     scale: float = 0.5
     seed: int = 0
+
+    def __post_init__(self):
+        check_count("seed", self.seed, 0)
 
     @property
     def size(self) -> int:

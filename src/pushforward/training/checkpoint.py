@@ -6,6 +6,7 @@ import json
 import os
 import re
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 
 
 @dataclass(frozen=True)
@@ -48,24 +49,43 @@ class CheckpointFile:
     def __init__(self, checkpoint: Checkpoint, fingerprint: dict[str, str]):
         self._checkpoint, self._fingerprint = checkpoint, fingerprint
         self._written = time.perf_counter()
+        self._warned = False
 
     def due(self) -> bool:
         """Whether the interval has passed since the last write."""
         return time.perf_counter() - self._written >= self._checkpoint.every
 
     def write(self, arrays: Any, progress: dict[str, Any]) -> None:
-        """Replace the file by this state: a tree of arrays, and JSON-able progress."""
+        """Replace the file by this state: a tree of arrays, and JSON-able progress.
+
+        A disk that is full or gone costs the checkpoint, not the fit: there is a warning, and the next one is tried.
+        """
+        try:
+            self._replace(arrays, progress)
+        except OSError as error:
+            path, reason = self._checkpoint.path, error.strerror or error
+            _removed(_part(path))
+            if not self._warned:
+                warnings.warn(
+                    f"the checkpoint {path} cannot be written ({reason}): the fit goes on without it, and a kill would "
+                    "lose it",
+                    InputWarning,
+                    stacklevel=4,
+                )
+            self._warned = True
+        self._written = time.perf_counter()
+
+    def _replace(self, arrays: Any, progress: dict[str, Any]) -> None:
         from safetensors.numpy import save
 
         leaves = {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(jax.tree.leaves(arrays))}
         header = {"pushforward_checkpoint": json.dumps([self._fingerprint, progress])}
-        part = self._checkpoint.path.with_name(self._checkpoint.path.name + ".part")
+        part = _part(self._checkpoint.path)
         with open(part, "wb") as file:
             file.write(save(leaves, header))
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self._checkpoint.path)
-        self._written = time.perf_counter()
 
     def read(self, arrays: Any) -> tuple[Any, dict[str, Any]] | None:
         """The state in the file, shaped like the tree `arrays`, or None where there is no file to resume from.
@@ -121,8 +141,19 @@ def open_checkpoint(
         try:
             yield CheckpointFile(checkpoint, fingerprint)
         finally:
-            lock_path.unlink(missing_ok=True)
-            path.with_name(path.name + ".part").unlink(missing_ok=True)
+            _removed(lock_path)
+            _removed(_part(path))
+
+
+def _part(path: Path) -> Path:
+    """Where a checkpoint is written before it replaces the last one."""
+    return path.with_name(path.name + ".part")
+
+
+def _removed(path: Path) -> None:
+    # On a disk that has become read-only the leftover stays; the fit must not be lost for it.
+    with contextlib.suppress(OSError):
+        path.unlink(missing_ok=True)
 
 
 def _lock(file: Any, path: Path) -> None:

@@ -16,7 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from pushforward.bijections import has_statistics, with_remat
 from pushforward.draws import permutation, spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.rows import unmasked
+from pushforward.rows import broadcasting, precision_of, unmasked
 from pushforward.training.checkpoint import (
     Checkpoint,
     CheckpointFile,
@@ -141,7 +141,7 @@ def fit(
     if isinstance(x, RowSource):
         rows, seen = x, x.take(np.arange(min(x.count, BLOCK)))
     else:
-        seen = _checked(x, condition, "x")
+        seen = _checked(model, x, condition, "x")
         rows = RowSource.of(*seen)
     if check is not None:
         check(model, *seen)
@@ -153,7 +153,7 @@ def fit(
             "validation: a pair of rows and conditions was expected, (x, None) without"
         )
     else:
-        judge, shape = _checked(*validation, "validation"), seen[0].shape[1:]
+        judge, shape = _checked(model, *validation, "validation"), seen[0].shape[1:]
         if judge[0].shape[1:] != shape:
             raise InputError(f"validation has rows of shape {judge[0].shape[1:]}, but x of {shape}")
         if check is not None:
@@ -176,15 +176,30 @@ def fit(
             ),
         }
     )
-    with open_checkpoint(checkpoint, fingerprint) as file:
+    with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
         return _fit(model, rows, judge, run_key, loss, training, jitter, report, progress, file)
 
 
-def _checked(x: Any, condition: Any, name: str) -> Pair:
+def _checked(model: Any, x: Any, condition: Any, name: str) -> Pair:
     """Rows and conditions as arrays that a fit can take."""
-    pair = np.asarray(unmasked(x)), None if condition is None else np.asarray(unmasked(condition))
+    pair = _arrays(model, x, condition)
     check_rows(*pair, name)
     return pair
+
+
+def _arrays(model: Any, x: Any, condition: Any) -> Pair:
+    """Rows and conditions as arrays, narrower floats widened to the precision of all, as `log_prob` does."""
+    given = [np.asarray(unmasked(a)) for a in (x, condition) if a is not None]
+    # JAX has no floats beyond 64 bits.
+    given = [a.astype(np.float64) if a.dtype == np.longdouble else a for a in given]
+    floats = [jnp.issubdtype(a.dtype, jnp.floating) for a in given]
+    kinds = (np.zeros(0, a.dtype) for a, is_float in zip(given, floats, strict=True) if is_float)
+    widest = precision_of(model, *map(jnp.asarray, kinds))
+    given = [
+        a.astype(widest) if is_float and a.dtype.itemsize < widest.itemsize else a
+        for a, is_float in zip(given, floats, strict=True)
+    ]
+    return given[0], None if condition is None else given[1]
 
 
 def _fit(

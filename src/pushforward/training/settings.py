@@ -1,8 +1,10 @@
 """How a fit is run, and what it tells while it runs."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from numbers import Real
+
+import numpy as np
 
 from pushforward.bijections.remat import check_remat
 from pushforward.errors import InputError, check_count
@@ -61,6 +63,11 @@ class Training:
     retries: int = 5
 
     def __post_init__(self):
+        # A compiled fit needs Python's own numbers; a search over an array of settings gives NumPy's.
+        for setting in fields(self):
+            value = getattr(self, setting.name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, setting.name, value.item())
         for name in ("batch", "max_epochs", "max_steps", "retries"):
             value = getattr(self, name)
             if value is not None:

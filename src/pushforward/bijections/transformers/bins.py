@@ -54,16 +54,16 @@ class Sides(NamedTuple):
 
     def finished(self, kind: int) -> Array:
         """All sides of a kind, `(bins, *shape)`."""
-        return self.least + self.scale[kind] * self.e[kind]
+        return self.least + self.scale[kind][None] * self.e[kind]
 
     def picked(self, here: Array, bins: slice = slice(None)) -> Array:
         """The sides, `(kinds, *shape)`, of the bin where the mask is True; the mask may stand for some bins only."""
-        return self.least + self.scale * jnp.where(here, self.e[:, bins], 0.0).sum(1)
+        return self.least + self.scale * jnp.where(here[None], self.e[:, bins], 0.0).sum(1)
 
     def before(self, left: Array) -> Array:
         """The sums, `(kinds, *shape)`, of the sides of all bins where the mask is True."""
         count = left.sum(0, dtype=self.e.dtype)
-        return self.least * count + self.scale * jnp.where(left, self.e, 0.0).sum(1)
+        return self.least * count[None] + self.scale * jnp.where(left[None], self.e, 0.0).sum(1)
 
 
 def softmax_sides(raw: Array, bound: float, min_bin: float) -> Sides:
@@ -89,7 +89,7 @@ def locate(value: Array, sides: Array, bound: float) -> tuple[Array, Array]:
     # Inner knots as a product with a triangle of ones: a product is computed once, where a running sum would be
     # computed again in every sum below that it is fused into.
     triangle = jnp.tril(jnp.ones((k - 1, k), sides.dtype))
-    return masks(value >= jnp.tensordot(triangle, sides, 1, precision="highest") - bound)
+    return masks(value[None] >= jnp.tensordot(triangle, sides, 1, precision="highest") - bound)
 
 
 def masks(passed: Array) -> tuple[Array, Array]:

@@ -1,0 +1,219 @@
+"""Linear relations of columns: found on a sample of rows, confirmed on all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg.lapack import dtrtri
+
+if TYPE_CHECKING:
+    from pushforward.data.preprocess import Preprocessing
+
+CELLS = 2**20
+"""Of a block of rows."""
+ROUNDING = 64 * float(np.finfo(np.float64).eps)
+ROUNDING_32 = 2 * float(np.finfo(np.float32).eps)
+"""Relative rounding of columns that hold single precision: sums of a few terms."""
+DECIMALS = 9
+CLOSE, CLOSE_DECIMALS = 0.02, 0.1
+"""How small the rounding of floats and of decimals must be, in spreads of a column, so that what it explains is a
+relation."""
+
+
+def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
+    """The rows of a table, some at a time."""
+    size = max(CELLS // max(values.shape[1], 1), 1)
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+def extremes(values: np.ndarray) -> np.ndarray:
+    """The rows that hold the least and the greatest value of each column."""
+    every = np.arange(values.shape[1])
+    rows, start = np.zeros((2, values.shape[1]), int), 0
+    for block in blocks(values):
+        for i, (found, better) in enumerate(
+            ((block.argmin(0), np.less), (block.argmax(0), np.greater))
+        ):
+            new = better(block[found, every], values[rows[i], every])
+            rows[i, new] = start + found[new]
+        start += len(block)
+    return np.unique(rows)
+
+
+@dataclass(frozen=True)
+class Relation:
+    """``shift + sum_k weight_k u_k = 0`` of standardised columns, up to rounding.
+
+    Args:
+        columns: those involved, the one that follows from the others last.
+        weights: the largest is 1.
+        shift: a number.
+        relative, absolute: the rounding of each column, as a share of its values and in its units.
+        center, scale: of each column.
+        exact: whether the rounding of floats alone explains what is left, without that of decimals.
+    """
+
+    columns: tuple[int, ...]
+    weights: np.ndarray
+    shift: float
+    relative: np.ndarray
+    absolute: np.ndarray
+    center: np.ndarray
+    scale: np.ndarray
+    exact: bool
+
+    def slack(self, x: np.ndarray) -> np.ndarray:
+        """What rounding explains in each row ``(m, k)`` of these columns."""
+        size = np.abs(self.weights)
+        # One spread more, for the rounding of the weights and the shift.
+        values = (np.abs(x) + np.abs(self.center)) / self.scale + 1
+        return values @ (self.relative * size) + self.absolute / self.scale @ size
+
+    def off(self, x: np.ndarray) -> np.ndarray:
+        """How far each row lies from the relation."""
+        return np.abs((x - self.center) / self.scale @ self.weights + self.shift)
+
+
+def against(relation: Relation, values: np.ndarray) -> np.ndarray:
+    """The rows that contradict a relation most, at most one of a block."""
+    rows, start = [], 0
+    for block in blocks(values):
+        x = block[:, list(relation.columns)]
+        excess = relation.off(x) - relation.slack(x)
+        if excess.max() > 0:
+            rows.append(start + int(excess.argmax()))
+        start += len(block)
+    return np.array(rows, int)
+
+
+class Sample:
+    """Rows of the columns that are left, each row scaled to at most 1 so that no outlier rules the others.
+
+    Args:
+        pre: of all columns.
+        x: ``(m, d)`` rows.
+        left: the columns to compare.
+    """
+
+    def __init__(self, pre: Preprocessing, x: np.ndarray, left: Sequence[int]) -> None:
+        self.left, self.x = np.array(left), x[:, left]
+        self.center, self.scale = np.array(pre.center)[left], np.array(pre.scale)[left]
+        u = (self.x - self.center) / self.scale
+        self.row = 1 / np.maximum(np.abs(u).max(1), 1.0)
+        self.lattice = np.array(pre.lattice)[left]
+        self.relative, self.absolute = _rounding(self.x, self.lattice)
+        scaled = np.column_stack([self.row, u * self.row[:, None]])
+        self.size = np.sqrt(np.square(scaled).sum(0))
+        self.scaled = scaled / self.size
+        self.missed, self.sizes = self._compared()
+
+    def first(self) -> Relation | int | None:
+        """The relation of the first column that follows from those before it.
+
+        A column's number is given in place of its relation where that says nothing, its spread being rounding only;
+        None where no column follows from others.
+        """
+        floats = ((np.abs(self.x) + np.abs(self.center)) / self.scale + 1) * self.relative
+        floats, decimals = (
+            np.sqrt(np.square(self.row[:, None] * rounding).sum(0))
+            for rounding in (floats, self.absolute / self.scale)
+        )
+        for j in range(len(self.left)):
+            # Of rows as few as columns nothing can be told.
+            if j + 3 > len(self.x):
+                return None
+            missed, size = self.missed[j], self.sizes[: j + 1, j]
+            slack = size @ floats[: j + 1]
+            order = np.argsort(-size[:-1])
+            # Few rows of whole numbers agree by chance, and what they leave of others passes for rounding.
+            enough = len(self.x) > 3 * (j + 3)
+            exact = missed <= slack and (enough or not self.lattice[: j + 1].all())
+            if exact and (found := self._shortest(j, order, exact=True)):
+                return found
+            blurred = enough and missed <= slack + size @ decimals[: j + 1]
+            if blurred and (found := self._shortest(j, order, exact=False)):
+                return found
+            if missed * self.size[j + 1] < 1e-12:
+                return int(self.left[j])
+        return None
+
+    def _compared(self) -> tuple[np.ndarray, np.ndarray]:
+        """What is left of each column in terms of those before it, and the sizes of the weights in that, a column each.
+
+        All of it is in the triangle of an orthogonal decomposition and its inverse. Behind the first column of which
+        nothing is left the weights mean nothing.
+        """
+        triangle = np.asarray(np.linalg.qr(self.scaled, mode="r"))
+        triangle = triangle[:, : len(triangle)]
+        ends = np.abs(np.diag(triangle)).copy()
+        np.fill_diagonal(triangle, np.where(ends > 0, np.diag(triangle), np.finfo(float).tiny))
+        with np.errstate(all="ignore"):
+            inverse, _ = dtrtri(triangle)
+            sizes = np.abs(inverse[1:, 1:]) * np.maximum(ends[1:], np.finfo(float).tiny)
+        return ends[1:], sizes / self.size[1 : len(triangle), None]
+
+    def _shortest(self, j: int, order: np.ndarray, *, exact: bool) -> Relation | None:
+        """The relation of column ``j`` with the fewest others, those of large weights first."""
+        least, most = 1, len(order)
+        best = self._relation(j, order, exact)
+        while best is not None and least < most:
+            count = (least + most) // 2
+            found = self._relation(j, order[:count], exact)
+            if found is None:
+                least = count + 1
+            else:
+                best, most = found, count
+        return best
+
+    def _relation(self, j: int, others: np.ndarray, exact: bool) -> Relation | None:
+        """The relation of column ``j`` and others that fits best, if rounding explains the rest of every row."""
+        terms = np.concatenate([[0], others + 1])
+        fit = np.linalg.lstsq(self.scaled[:, terms], self.scaled[:, j + 1], rcond=None)[0]
+        weights = np.append(-fit / self.size[terms], 1 / self.size[j + 1])
+        weights /= np.abs(weights[1:]).max()
+        columns = np.append(others, j)
+        relation = Relation(
+            tuple(int(i) for i in self.left[columns]),
+            weights[1:],
+            float(weights[0]),
+            self.relative[columns],
+            self.absolute[columns] * (not exact),
+            self.center[columns],
+            self.scale[columns],
+            exact,
+        )
+        x = self.x[:, columns]
+        off, slack = relation.off(x), relation.slack(x)
+        if exact:
+            told = float(np.median(slack)) <= CLOSE
+        else:
+            # Errors of half a digit at most, equally likely: their mean square is known.
+            size = relation.weights / relation.scale * relation.absolute / 0.75
+            rounding = float(np.sqrt(np.square(size).sum() / 12))
+            told = float(np.sqrt(np.square(off).mean())) <= 1.1 * rounding <= CLOSE_DECIMALS
+        return relation if told and (off <= slack).all() else None
+
+
+def _rounding(x: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The rounding of columns, as a share of the values and in their units; whole numbers fill their cells and have
+    none."""
+    with np.errstate(over="ignore"):
+        single = ~lattice & (x.astype(np.float32) == x).all(0)
+    relative = np.where(single, ROUNDING_32, ROUNDING)
+    absolute, open_ = np.zeros(x.shape[1]), ~lattice
+    for digits in range(DECIMALS + 1):
+        fits = np.flatnonzero(open_)
+        # Most columns are ruled out by a few rows.
+        for part in (x[:32], x):
+            with np.errstate(over="ignore", invalid="ignore"):
+                moved = part[:, fits] * 10.0**digits
+                rest = np.abs(np.rint(moved) - moved) - np.abs(moved) * relative[fits]
+            fits = fits[(rest <= 0).all(0)]
+        # Half of the last digit, and as much again as the fit of a sample may be off.
+        absolute[fits] = 0.75 * 10.0**-digits
+        open_[fits] = False
+    return relative, absolute
