@@ -94,8 +94,8 @@ def fit(
     The state of training is kept in MODEL.checkpoint until the model is written. After a crash
     the same command with --resume goes on from there and ends at the same model.
 
-    Ctrl-C ends the fit after the current epoch, writes the best model so far and exits with code
-    0; before the first epoch is done, or pressed twice, it aborts and exits with code 130.
+    Ctrl-C ends the fit after the current steps, writes the best model so far and exits with code
+    0; before the first steps are done, or pressed twice, it aborts and exits with code 130.
     """
     modelled, conditions = column_list("--columns", columns), column_list("--condition", condition)
     both = [name for name in modelled or () if name in (conditions or ())]
@@ -132,6 +132,7 @@ def fit(
                 precision=int(precision.value),
                 seed=seed,
                 report=watch,
+                progress=watch.step,
                 checkpoint=checkpoint,
                 resume=resume,
             )

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType, TracebackType
 
-MESSAGE = b"\nstopping after this epoch with the best model so far; Ctrl-C again aborts\n"
+MESSAGE = b"\nstopping with the best model so far; Ctrl-C again aborts\n"
 
 ENDING = ("SIGTERM", "SIGHUP", "SIGXCPU")
 """The signals that ask a process to end: by `kill` and `timeout`, a closed terminal, a limit on its time."""

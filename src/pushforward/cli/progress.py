@@ -81,8 +81,28 @@ class Meter:
                 say(f"{self._label}: {text}")
         elif int(share * 10) > self._tenth and share < 1:
             # The summary that follows says that all is done.
-            self._tenth = int(share * 10)
+            self._tenth, self._printed = int(share * 10), now
             say(f"{self._label} {share:.0%}: {text}")
+
+    def stage(self, text: str) -> None:
+        """A new stage of the work begins: a line where there is no bar, beside it where there is one."""
+        if self._quiet:
+            return
+        self._tenth, self._printed = -1, time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, total=None, completed=0, text=text)
+        else:
+            say(f"{self._label}: {text}")
+
+    def still(self, text: str) -> None:
+        """The work goes on: shown beside a bar, and as a line where none has come for a while."""
+        if self._quiet:
+            return
+        if self._bar is not None:
+            self._bar.update(self._task, text=text)
+        elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
+            say(f"{self._label}: {text}")
 
     def note(self, text: str) -> None:
         """Print a line that stays."""

@@ -7,16 +7,29 @@ from pushforward.cli.interrupts import PoliteInterrupt
 from pushforward.cli.progress import Meter, clock
 
 if TYPE_CHECKING:
-    from pushforward.training import Epoch
+    from pushforward.training import Epoch, Step
 
 
 class Watch:
-    """Shows each epoch, and answers whether the user asked to stop."""
+    """Shows each epoch, each stage and where an epoch stands, and answers whether the user asked to stop."""
 
     def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
         self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
         self._first: tuple[int, float] | None = None
+        self._stage = ""
         self.epochs = "0 epochs"
+
+    def step(self, step: "Step") -> bool:
+        """What `fit` calls within epochs, and where a new stage of the work begins."""
+        if step.stage != self._stage:
+            self._stage, self._first = step.stage, None
+            self._meter.stage(step.stage)
+        if step.step:
+            self._interrupt.ready = True
+            unit, loss = ("nats", -step.loss) if step.likelihood else ("loss", step.loss)
+            of = f"epoch {step.epoch}/{step.epochs}, step {step.step:,} of {step.steps:,}"
+            self._meter.still(f"{step.stage}: {of}, {unit} {loss:.3f}, {clock(step.seconds)}")
+        return self._interrupt.requested
 
     def __call__(self, epoch: "Epoch") -> bool:
         now = time.perf_counter()

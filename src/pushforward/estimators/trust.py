@@ -101,10 +101,10 @@ def trust_report(
     else:
         # Many points a row: fewer rows say enough.
         u, c = u[:_CELL_ROWS], None if c is None else c[:_CELL_ROWS]
-        nats = model.log_prob(
-            heldout[:_CELL_ROWS], None if c is None else heldout_given[:_CELL_ROWS]
-        )
-        cell_error = _cell_error(model, u[:_CELL_CHECKED], None if c is None else c[:_CELL_CHECKED])
+        given = None if heldout_given is None else np.asarray(heldout_given)[:_CELL_ROWS]
+        nats = model.log_prob(heldout[:_CELL_ROWS], given)
+        few = slice(_CELL_CHECKED)
+        cell_error = _cell_error(model, u[few], None if c is None else c[few])
     gaussian = cell_log_prob(fitted.log_prob, cells, model.columns, u, c) + log_det_of_units
     start, in_tails = _tails(model.flow, u)
     beyond, base = None, model.flow.base
