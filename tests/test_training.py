@@ -425,3 +425,71 @@ def test_batch_norm_is_measured_on_training_rows():
     assert fitted.history[-1].best_loss < 5.2
     training = model.log_prob(x[:8], key=KEY)
     assert not np.allclose(training, model.log_prob(x[:8]))
+
+
+class TestProgress:
+    def test_is_told_within_epochs_and_stops_with_a_validation(self, monkeypatch):
+        monkeypatch.setattr(step, "SEGMENT", 4)
+        told = []
+
+        def progress(at):
+            told.append((at.epoch, at.step, at.steps))
+            return len(told) == 5
+
+        training = replace(SETTINGS, max_epochs=9, batch=32)
+        fitted = pf.fit(model(), X, key=KEY, training=training, progress=progress)
+        assert fitted.stopped == "interrupted"
+        # 270 rows in batches of 32: 8 steps an epoch, two segments.
+        assert told == [(1, 4, 8), (1, 8, 8), (2, 4, 8), (2, 8, 8), (3, 4, 8)]
+        assert len(fitted.history) == 3
+        assert np.isfinite(fitted.history[-1].validation_loss)
+
+    def test_a_fit_stopped_within_an_epoch_resumes_to_the_same_bits(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(step, "SEGMENT", 4)
+        training = replace(SETTINGS, max_epochs=4, batch=32)
+        whole = pf.fit(model(), X, key=KEY, training=training)
+        path, calls = tmp_path / "c", iter(range(99))
+        stopped = pf.fit(
+            model(), X, key=KEY, training=training, checkpoint=pf.Checkpoint(path),
+            progress=lambda at: next(calls) == 2,
+        )  # fmt: skip
+        assert stopped.stopped == "interrupted"
+        resumed = pf.fit(
+            model(), X, key=KEY, training=training, checkpoint=pf.Checkpoint(path, resume=True)
+        )
+        assert same(resumed.model, whole.model)
+
+    def test_a_time_limit_ends_within_an_epoch(self, monkeypatch):
+        monkeypatch.setattr(step, "SEGMENT", 4)
+        training = pf.Training(max_epochs=2, batch=2, max_time=0.3)
+        wide = np.tile(X, (2000, 1))
+        fitted = pf.fit(model(), wide, key=KEY, training=training)
+        assert fitted.stopped == "time"
+        assert len(fitted.history) == 1
+
+
+def test_rows_that_are_made_as_they_are_taken_are_the_same_rows():
+    from pushforward.training import RowSource
+
+    taken = []
+
+    def take(rows):
+        taken.append(len(rows))
+        return X[rows], None
+
+    training = replace(SETTINGS, max_epochs=3, batch=32)
+    held = (X[:30], None)
+    by_array = pf.fit(model(), X[30:], key=KEY, training=training, validation=held)
+    source = RowSource(270, lambda rows: take(rows + 30))
+    by_source = pf.fit(model(), source, key=KEY, training=training, validation=held)
+    assert same(by_array.model, by_source.model)
+    assert max(taken) <= 270
+
+
+def test_segments_follow_from_sizes():
+    row, small, large = np.zeros((1, 8), np.float32), [np.zeros(1000)], [np.zeros(2_000_000)]
+    assert step.segment_steps(10_000, 256, row, small) == step.SEGMENT
+    assert step.segment_steps(25, 128, row, small) == 32
+    # A step of many weights takes long: fewer of them between two signs.
+    assert step.segment_steps(10_000, 1024, row, large) == 16
+    assert step.segment_steps(1, 10**9, row, large) == 1

@@ -47,8 +47,8 @@ class Margins(AbstractBijection):
     >>> import numpy as np, pushforward as pf
     >>> x = np.exp(np.random.default_rng(0).normal(size=(4000, 1)))
     >>> z, _ = pf.bijections.Margins(1).following(x).inverse(x[:1000])
-    >>> round(float(z.mean()), 1), round(float(z.std()), 1)
-    (0.0, 1.0)
+    >>> abs(float(z.mean())) < 0.1, round(float(z.std()), 1)
+    (True, 1.0)
 
     ```
     """
@@ -90,16 +90,18 @@ class Margins(AbstractBijection):
         places = np.stack([_apart(np.quantile(column, shares)) for column in x.T])
         widths = np.diff(places)
         slopes = np.diff(scores) / widths
+        middle = (knots + 1) // 2
+        centre = np.full(len(places), scores[middle])
         if heavy_only:
             far = np.abs(places)
             heavy = (far[:, [2, -3]].max(1) > _FAR[0]) | (far[:, [1, -2]].max(1) > _FAR[1])
             slopes = np.where(heavy[:, None], slopes, _drawn_in(slopes))
+            centre = np.where(heavy, centre, places[:, middle])
         heights = widths * slopes
-        middle = (knots + 1) // 2
         fields = (
             places[:, middle],
             np.log(widths),
-            places[:, middle] if heavy_only else np.full(len(places), scores[middle]),
+            centre,
             np.log(heights),
             np.log(_slopes(widths, heights / widths)),
         )

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -34,6 +35,10 @@ ENDINGS = {
     "diverged": "stopped with the best model so far, as the loss kept being infinite,",
 }
 """What the ways in which a fit ends mean."""
+
+
+LARGE = 100_000
+"""Rows from which on a fit says at once what it has begun."""
 
 
 class Precision(StrEnum):
@@ -116,10 +121,15 @@ def fit(
 
     architecture = chosen_architecture(flow, setting or [])
     training = Training(max_epochs=max_epochs, max_time=max_time)
-    table, given = _read(data, modelled, conditions)
+    with Meter("reading", quiet) as meter:
+        table, given = _read(data, modelled, conditions, meter.still)
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        meter.update(None, f"{len(table.values):,} rows x {len(table.names)} columns, compiling")
+        size = f"{len(table.values):,} rows x {len(table.names)} columns"
+        if len(table.values) < LARGE:
+            meter.update(None, f"{size}, compiling")
+        else:
+            meter.stage(size)
         watch = Watch(meter, interrupt, max_time)
         try:
             model = fit_table(
@@ -185,17 +195,20 @@ def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
 
 
 def _read(
-    data: str, columns: tuple[str, ...] | None, condition: tuple[str, ...] | None
+    data: str,
+    columns: tuple[str, ...] | None,
+    condition: tuple[str, ...] | None,
+    progress: Callable[[str], None],
 ) -> "tuple[Table, Table | None]":
     """The modelled columns, and those to condition on."""
     from pushforward.data.tables import read_table
 
     if columns is None and condition is None:
-        return read_table(data), None
+        return read_table(data, progress=progress), None
     if columns is not None:
-        table = read_table(data, (*columns, *(condition or ())))
+        table = read_table(data, (*columns, *(condition or ())), progress=progress)
         return table.select(columns), None if condition is None else table.select(condition)
-    table = read_table(data)
+    table = read_table(data, progress=progress)
     given = table.select(condition or ())
     rest = [name for name in table.names if name not in given.names]
     if not rest:

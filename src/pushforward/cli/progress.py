@@ -16,6 +16,8 @@ def on_terminal() -> bool:
 
 SECONDS_BETWEEN_LINES = 30.0
 """Where nobody knows how much is left, a line comes this often."""
+SECONDS_TO_FIRST_LINE = 4.0
+"""And the first of a piece of work that takes longer comes after so long."""
 
 
 class Meter:
@@ -43,7 +45,8 @@ class Meter:
                 transient=True,
             )
             self._task = self._bar.add_task(label, total=None, text="")
-        self._tenth, self._printed = -1, time.monotonic()
+        self._tenth = -1
+        self._printed = time.monotonic() + SECONDS_TO_FIRST_LINE - SECONDS_BETWEEN_LINES
 
     def __enter__(self) -> "Meter":
         if self._bar is not None:

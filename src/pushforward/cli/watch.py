@@ -28,7 +28,7 @@ class Watch:
             self._interrupt.ready = True
             unit, loss = ("nats", -step.loss) if step.likelihood else ("loss", step.loss)
             of = f"epoch {step.epoch}/{step.epochs}, step {step.step:,} of {step.steps:,}"
-            self._meter.still(f"{step.stage}: {of}, {unit} {loss:.3f}, {clock(step.seconds)}")
+            self._meter.still(f"{of}, {unit} {loss:.3f}, {clock(step.seconds)}")
         return self._interrupt.requested
 
     def __call__(self, epoch: "Epoch") -> bool:

@@ -19,6 +19,13 @@ from pushforward.errors import InputError
 CELLS_AT_ONCE = 1 << 21
 """Cells decoded at once, 16 MiB of float64."""
 
+_SINGLE = (pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Boolean)
+
+
+def _is_single(dtype: np.dtype[Any]) -> bool:
+    """Whether single precision holds every number of a type."""
+    return np.can_cast(dtype, np.float32)
+
 
 def rows_at_once(width: int) -> int:
     """How many rows of ``width`` columns are decoded at once."""
@@ -75,7 +82,8 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
             yield values, (start + len(values)) / total
 
     integer = tuple(schema[name].is_integer() or schema[name] == pl.Boolean for name in names)
-    return Source(where, names, integer, True, total, chunks)
+    single = all(schema[name] in _SINGLE for name in names)
+    return Source(where, names, integer, True, total, chunks, single)
 
 
 def open_npy(
@@ -113,7 +121,7 @@ def open_npy(
             yield values[:, indices], min(1.0, (start + step) / total)
 
     integer = (array.dtype.kind in "biu",) * len(names)
-    return Source(where, names, integer, False, total, chunks)
+    return Source(where, names, integer, False, total, chunks, _is_single(array.dtype))
 
 
 @dataclass(frozen=True)
@@ -213,7 +221,8 @@ def open_npz(
                 raise
             raise _damaged(where, "NPZ", error) from None
 
-    return Source(where, names, integer, named, total, chunks)
+    single = all(_is_single(part.dtype) for part in parts)
+    return Source(where, names, integer, named, total, chunks, single)
 
 
 def _npz_members(path: Path) -> dict[str, _Member]:

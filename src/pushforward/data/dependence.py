@@ -86,7 +86,7 @@ def dependences(pre: Preprocessing, values: np.ndarray) -> Iterator[Dependence]:
     rows = np.union1d(spaced, extremes(values))
     left, turns = list(range(d)), TURNS
     while turns:
-        found = Sample(pre, values[rows], left).first()
+        found = Sample(pre, values[rows].astype(np.float64), left).first()
         if found is None:
             return
         if isinstance(found, int):
@@ -110,7 +110,7 @@ def _copies(one: str, other: str) -> InputError:
 def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
     """Two columns that are one up to shift and scale have no joint density, however few the rows."""
     n, width = values.shape
-    some = values[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))]
+    some = values[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))].astype(np.float64)
     alike: dict[bytes, list[int]] = {}
     for j in range(width):
         # Adding 0 makes -0 and 0 the same bytes.

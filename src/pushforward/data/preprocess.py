@@ -109,7 +109,10 @@ class Preprocessing:
             InputError: too few rows, missing cells, a constant column, two columns that are the
                 same up to shift and scale, or a value that float arithmetic cannot standardise.
         """
-        values = np.asarray(values, dtype=np.float64)
+        values = np.asarray(values)
+        if values.dtype != np.float32:
+            # Single precision stays: a large table is not copied.
+            values = np.asarray(values, np.float64)
         if values.ndim != 2 or values.shape[1] == 0:
             raise InputError(f"rows by columns (n, d) are expected, given shape {values.shape}")
         columns = stand_in_names(values.shape[1]) if names is None else tuple(map(str, names))
@@ -120,7 +123,7 @@ class Preprocessing:
         if len(values) < 2:
             raise InputError(f"{plural(len(values), 'row')} given; at least 2 are needed to fit")
         check_finite(values, columns, "the table")
-        lower, upper = values.min(axis=0), values.max(axis=0)
+        lower, upper = (of(axis=0).astype(np.float64) for of in (values.min, values.max))
         constant = [name for i, name in enumerate(columns) if lower[i] == upper[i]]
         if constant and modelled:
             noun, verb = ("column", "is") if len(constant) == 1 else ("columns", "are")
@@ -130,7 +133,9 @@ class Preprocessing:
         for i, name in enumerate(columns):
             if max(-lower[i], upper[i]) > LARGEST:
                 raise InputError(f"column '{name}' goes beyond {LARGEST:.1e}; rescale it")
-        center, scale, grid, offset = np.transpose([_fit_column(column) for column in values.T])
+        center, scale, grid, offset = np.transpose(
+            [_fit_column(column.astype(np.float64)) for column in values.T]
+        )
         pre = cls(
             columns,
             *(tuple(float(v) for v in a) for a in (center, scale, grid, offset, lower, upper)),

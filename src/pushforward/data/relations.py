@@ -24,10 +24,10 @@ relation."""
 
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of a table, some at a time."""
+    """The rows of a table, some at a time, in double precision."""
     size = max(CELLS // max(values.shape[1], 1), 1)
     for start in range(0, len(values), size):
-        yield values[start : start + size]
+        yield values[start : start + size].astype(np.float64, copy=False)
 
 
 def extremes(values: np.ndarray) -> np.ndarray:

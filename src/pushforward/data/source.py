@@ -35,6 +35,7 @@ class Source:
         total_rows: the number of rows where the file says so, else None.
         chunks: starts a pass over the rows; it yields ``(values (m, d), fraction)``, m of any size,
             missing cells as NaN, fraction the share of the file read so far or None.
+        single: whether single precision holds every chosen column exactly.
     """
 
     where: str
@@ -43,6 +44,7 @@ class Source:
     named: bool
     total_rows: int | None
     chunks: Callable[[], Iterator[tuple[np.ndarray, float | None]]]
+    single: bool = False
 
 
 def quoted(names: Sequence[str], limit: int = 12) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +47,7 @@ class Table:
 
     Args:
         names: the d column names.
-        values: ``(n, d)``, float64.
+        values: ``(n, d)``, float64, or float32 where that holds every column as it is stored.
         integer: whether each column is stored as integers or booleans and holds only whole numbers.
         named: False when the source has no column names and ``x0, x1, ...`` stand in for them.
 
@@ -129,6 +129,7 @@ def read_table(
     *,
     by_position: bool = False,
     stand_in: bool = True,
+    progress: Callable[[str], None] | None = None,
 ) -> Table:
     """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
 
@@ -141,25 +142,44 @@ def read_table(
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
         stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
             source without names; False where a table held these names.
+        progress: called now and then with how far the reading is.
 
     Raises:
         InputError: the source is not there, is damaged, holds something other than numbers in a
             wanted column, or has missing, NaN or infinite cells.
     """
     opened = _open(source, columns, by_position, stand_in)
-    if opened.total_rows is None:
-        values = np.concatenate([chunk for chunk, _ in _chunks(opened)])
-    else:
-        values, row = np.empty((opened.total_rows, len(opened.names))), 0
-        for chunk, _ in _chunks(opened):
-            values[row : row + len(chunk)] = chunk
-            row += len(chunk)
+    dtype = np.float32 if opened.single else np.float64
+    chunks = _told(_chunks(opened), progress)
+    total = opened.total_rows
+    if total is None:
+        parts = [chunk for chunk, _ in chunks]
+        total = sum(map(len, parts))
+        # Each part goes as soon as it is copied: the table is in memory once.
+        chunks = ((parts.pop(0), None) for _ in range(len(parts)))
+    values, row = np.empty((total, len(opened.names)), dtype), 0
+    for chunk, _ in chunks:
+        values[row : row + len(chunk)] = chunk
+        row += len(chunk)
     check_finite(values, opened.names, opened.where)
     for i, name in enumerate(opened.names):
         if opened.integer[i]:
             refuse_merged(values[:, i], name, opened.where)
     integer = tuple(flag and _whole(values[:, i]) for i, flag in enumerate(opened.integer))
     return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
+
+
+def _told(
+    chunks: Iterator[tuple[np.ndarray, float | None]], progress: Callable[[str], None] | None
+) -> Iterator[tuple[np.ndarray, float | None]]:
+    """The chunks, with word of how far they are."""
+    rows = 0
+    for chunk, fraction in chunks:
+        rows += len(chunk)
+        if progress is not None:
+            of = "" if fraction is None else f", {fraction:.0%}"
+            progress(f"{rows:,} rows{of}")
+        yield chunk, fraction
 
 
 def open_blocks(

@@ -74,7 +74,12 @@ def cell_log_prob(
     size, found = max(_ROWS // len(cells.weights), 1), []
     for start in range(0, len(u), size):
         some = u[start : start + size]
-        moved = some[:, None] + cells.offsets * _on_lattice(columns, some)[:, None]
+        whole = _on_lattice(columns, some)[:, None]
+        if not (whole & (cells.offsets != 0)).any():
+            given = None if c is None else c[start : start + size]
+            found.append(log_prob(some, given))
+            continue
+        moved = some[:, None] + cells.offsets * whole
         given = None if c is None else np.repeat(c[start : start + size], len(cells.weights), 0)
         logs = log_prob(moved.reshape(-1, u.shape[1]), given).reshape(len(some), -1)
         found.append(logsumexp(logs, axis=1, b=cells.weights))

@@ -28,6 +28,7 @@ from pushforward.estimators.shared import (
     seed_from,
 )
 from pushforward.estimators.table_model import TableModel
+from pushforward.estimators.trust_draws import warn_of_draws
 from pushforward.training import Training
 
 
@@ -196,6 +197,7 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         fitted ones, `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
+        warn_of_draws(self.model_)
         given = checked_table(self, X, reset=False)
         n = checked_count(n_samples)
         draws = self.model_.sample(n, seed_from(random_state), given)

@@ -22,6 +22,7 @@ from pushforward.estimators.shared import (
     seed_from,
 )
 from pushforward.estimators.table_model import TableModel
+from pushforward.estimators.trust_draws import warn_of_draws
 from pushforward.training import Training
 
 
@@ -151,6 +152,7 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         before `fit`.
         """
         check_is_fitted(self)
+        warn_of_draws(self.model_)
         draws = self.model_.sample(checked_count(n_samples), seed_from(random_state))
         notes = notes_of(self.model_)
         return as_frame(draws, names_in(self), notes.get("frame"), notes.get("types"))

@@ -1,5 +1,7 @@
 """Gaussian mixtures by expectation-maximisation: where a flow over a mixture starts from."""
 
+import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pushforward.distributions import Flow, GaussianMixture
+from pushforward.errors import InputError
 
 ROWS = 20_000
 """Rows that EM sees at most."""
@@ -43,6 +46,7 @@ def best_mixture(
     comes within `_HOPE` of `least`, it is fitted to more rows. Of 40 separate Gaussians and 2,000 rows the criterion
     finds 40 (divergence 0.06 to 0.07 nats), the Bayesian one 32 (0.09).
     """
+    z, judge = (np.asarray(rows, np.float64) for rows in (z, judge))
     n, d = z.shape
     some = z[: min(_SEARCHED, max(_WORK // d**2, 200))]
     found: dict[int, Any] = {}
@@ -62,24 +66,37 @@ def best_mixture(
             if 1 < between <= most:
                 criterion(between)
     best = min(found, key=criterion)
-    if not found[best].score(judge) > least - _HOPE:
+    if found[best] is None or not found[best].score(judge) > least - _HOPE:
         return None
     if n == len(some):
         return _mixture(found[best])
     rows = z[:ROWS]
-    more = [_em(rows, k, seed, steps=200) for k in {best, min(3 * best // 2, MOST)}]
-    return _mixture(min(more, key=lambda em: _criterion(em, rows)))
+    more = [_em(rows, k, seed, steps=200) for k in (best, min(3 * best // 2, MOST))]
+    chosen = min(more, key=lambda em: _criterion(em, rows))
+    return None if chosen is None else _mixture(chosen)
 
 
 def _criterion(em: Any, z: np.ndarray) -> float:
-    """Akaike's information criterion with its correction for few rows."""
+    """Akaike's information criterion with its correction for few rows; infinite where EM failed."""
+    if em is None:
+        return math.inf
     n, k = len(z), em._n_parameters()
     return em.aic(z) + 2 * k * (k + 1) / max(n - k - 1, 1)
 
 
 def fitted_mixture(z: Float[np.ndarray, "n d"], components: int, seed: int) -> FittedMixture:
-    """A mixture with full covariances by EM, from the means of k-means."""
-    return _mixture(_em(z[:ROWS], components, seed, steps=200))
+    """A mixture with full covariances by EM, from the means of k-means.
+
+    Raises `InputError` for more components than there are rows, or such as shrink to single rows.
+    """
+    found = None
+    if components <= len(z):
+        found = _em(np.asarray(z[:ROWS], np.float64), components, seed, steps=200)
+    if found is None:
+        raise InputError(
+            f"components={components}: EM finds no mixture of so many in {len(z)} rows; take fewer"
+        )
+    return _mixture(found)
 
 
 def _mixture(em: Any) -> FittedMixture:
@@ -105,8 +122,6 @@ def starting_from(flow: Flow, mixture: FittedMixture) -> Flow:
 
 
 def _em(z: np.ndarray, components: int, seed: int, steps: int) -> Any:
-    import warnings
-
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture as EM
     from threadpoolctl import threadpool_limits
@@ -116,4 +131,8 @@ def _em(z: np.ndarray, components: int, seed: int, steps: int) -> Any:
     with warnings.catch_warnings(), threadpool_limits(1):
         # Stopped before its last digits, it is still a mixture; validation says how good.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return em.fit(z)
+        try:
+            return em.fit(z)
+        except ValueError:
+            # Components that shrank to single rows, beside others that are wide: no mixture of so many.
+            return None

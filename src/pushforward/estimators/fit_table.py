@@ -28,8 +28,8 @@ from pushforward.training.rows import holdout
 FEWEST_ROWS = 3
 # Training rows that the trust report sees.
 TRUST_ROWS = 1 << 16
-# Seconds of a time limit from which on there is time for a race.
-RACE_TIME = 30.0
+# Seconds of a time limit from which on there is time for a race and a mixture: a minute may go into compiling.
+RACE_TIME = 120.0
 
 
 def fit_table(
@@ -102,7 +102,7 @@ def fit_table(
             left = replace(training, max_time=max(training.max_time - spent, 1.0))
         kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
         fitted = rows.fit(chosen, left, tell, checkpoint=kept)
-        if architecture == "auto" and given is None and training.validation > 0:
+        if architecture == "auto" and given is None and training.validation > 0 and not hurried:
             chosen, fitted, final = against_mixture(chosen, fitted, rows, training, tell)
     summary = _summary(fitted, rows.train.count, columns, loss_of(chosen.architecture))
     if given is not None and given_columns is not None:
@@ -158,7 +158,7 @@ def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]
     """The models among which validation chooses: one, unless the choice is "auto"."""
     if not isinstance(choice, str):
         if type(choice) in ARCHITECTURES.values():
-            return (Entrant(type(choice).__name__, choice),)
+            return (Entrant("", choice),)
         raise InputError(
             f"architecture must be a name or an instance such as NSF(), not {choice!r}"
         )
@@ -166,4 +166,4 @@ def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]
         return candidates(rows.train.count, rows.width)
     if choice not in ARCHITECTURES:
         raise InputError(f"flow {choice!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
-    return (Entrant(choice, ARCHITECTURES[choice]()),)
+    return (Entrant("", ARCHITECTURES[choice]()),)

@@ -77,7 +77,8 @@ class OfTableModel:
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """X as finite float64 rows `(n, d)`; its columns are learnt (`reset`) or compared with those.
+    """X as finite rows `(n, d)` of float64, or of float32 where X is; its columns are learnt (`reset`) or compared with
+    those.
 
     Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
     """
@@ -89,7 +90,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
             estimator,
             _with_names(X),
             reset=reset,
-            dtype=np.float64,
+            dtype=[np.float64, np.float32],
             ensure_all_finite=False,
             ensure_min_samples=2 if reset else 1,
         )

@@ -22,6 +22,8 @@ from pushforward.rows import block_size, spelled_out
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
 BLOCK = 8192
+# Rows encoded at once.
+ENCODED = 8 * BLOCK
 # Beyond this many robust deviations a value counts as this far out: float32 ends at 3e38, its square root at 2e19.
 FAR = 1e18
 
@@ -76,16 +78,21 @@ class TableModel:
 
         Raises `InputError` where the number of columns does not fit, or a condition is missing or not taken.
         """
-        encoded = _encode(self.columns, values)
-        condition = self._condition(given, len(encoded))
-        found = cell_log_prob(
-            lambda u, c: log_prob_rows(self.flow, u, c, self.precision),
-            Cells.of(self.columns) if self.cells else None,
-            self.columns,
-            encoded,
-            condition,
-        )
-        return found + self.columns.log_det
+        values = np.asarray(values)
+        condition = self._condition(given, len(values))
+        cells, parts = Cells.of(self.columns) if self.cells else None, [np.zeros(0)]
+        # Encoded some at a time: a large table is not in memory twice. An empty one has its columns checked.
+        for start in range(0, len(values) or 1, ENCODED):
+            rows = slice(start, start + ENCODED)
+            part = cell_log_prob(
+                lambda u, c: log_prob_rows(self.flow, u, c, self.precision),
+                cells,
+                self.columns,
+                _encode(self.columns, values[rows]),
+                None if condition is None else condition[rows],
+            )
+            parts.append(part)
+        return np.concatenate(parts) + self.columns.log_det
 
     def sample(
         self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None

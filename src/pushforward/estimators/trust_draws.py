@@ -1,11 +1,13 @@
 """What draws of a fitted density look like beside rows that it has not seen."""
 
+import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import ks_2samp
 
+from pushforward.errors import InputWarning
 from pushforward.estimators.table_model import TableModel
 
 DRAWS = 16_384
@@ -113,6 +115,16 @@ def draws_warnings(report: dict[str, Any]) -> list[str]:
             "data in everything"
         )
     return found
+
+
+def warn_of_draws(model: TableModel) -> None:
+    """Repeat what the trust report says of draws, for whoever draws.
+
+    Arguments:
+        model: a fitted density.
+    """
+    for text in draws_warnings(model.trust.get("draws", {})):
+        warnings.warn(text, InputWarning, stacklevel=3)
 
 
 def _c2st(rows: np.ndarray, draws: np.ndarray, given: np.ndarray | None) -> float | None:

@@ -269,6 +269,11 @@ def _fit(
         if at.retries > training.retries:
             at.stopped = "diverged"
             break
+        whole = at.step == steps
+        if file is not None and not whole:
+            # Before a validation that an uninterrupted fit would not make: resumed, this one goes on as that.
+            at.seconds = seconds()
+            file.write((state, best), at.to_json())
         judged = state.average if few is None else measured(state.average, static, few)
         value = _mean_loss(judged, static, valid, len(judge[0]), loss)
         if not math.isfinite(value):
@@ -288,7 +293,7 @@ def _fit(
         )
         at.history.append(record)
         at.note = ""
-        if at.step == steps:
+        if whole:
             at.epoch, at.step, at.total = at.epoch + 1, 0, 0.0
         if (report is not None and report(record)) or asked:
             at.stopped = "interrupted"
@@ -310,7 +315,7 @@ def _fit(
     at.seconds, stopped = seconds(), at.stopped
     if stopped in ("interrupted", "time"):
         at.stopped = ""  # a resumed fit goes on from here
-    if file is not None:
+    if file is not None and at.step == 0:
         file.write((state, best), at.to_json())
     fitted = eqx.combine(best, static)
     return Fitted(
