@@ -16,7 +16,7 @@ import polars as pl
 import pytest
 
 from pushforward.cli.options import column_list
-from pushforward.data import delimited
+from pushforward.data import arrays, delimited
 from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
@@ -374,6 +374,52 @@ class TestText:
             tracemalloc.stop()
         assert peaks[1] < 1.2 * peaks[0]
         assert peaks[1] < 40_000 * 14
+
+
+class TestPrecision:
+    """A table in memory has the precision of its file, and is there once."""
+
+    @pytest.mark.parametrize("suffix", ["parquet", "npy", "npz"])
+    def test_single_precision_stays(self, tmp_path, suffix, monkeypatch):
+        monkeypatch.setattr(arrays, "CELLS_AT_ONCE", 1 << 14)
+        rows = np.random.default_rng(0).normal(size=(300_000, 2)).astype(np.float32)
+        path = tmp_path / f"t.{suffix}"
+        if suffix == "parquet":
+            pl.DataFrame(rows, schema=["a", "b"]).write_parquet(path)
+        elif suffix == "npy":
+            np.save(path, rows)
+        else:
+            np.savez(path, rows)
+        tracemalloc.start()
+        found = read_table(path).values
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found, rows)
+        # Beside the table chunks in double precision.
+        assert peak < 1.5 * rows.nbytes
+
+    def test_what_single_precision_does_not_hold(self, tmp_path):
+        pl.DataFrame({"a": [2**24 + 1, 5], "b": [0.5, 1.5]}).write_parquet(tmp_path / "t.parquet")
+        assert read_table(tmp_path / "t.parquet").values[0, 0] == 2**24 + 1
+        small = pl.DataFrame(
+            {"a": [1, 2], "b": [True, False]}, schema={"a": pl.Int16, "b": pl.Boolean}
+        )
+        small.write_parquet(tmp_path / "s.parquet")
+        assert read_table(tmp_path / "s.parquet").values.dtype == np.float32
+
+    def test_text_is_in_memory_once(self, text):
+        path = text("a,b\n" + "0.5,1.25\n" * 400_000)
+        tracemalloc.start()
+        values = read_table(path).values
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert values.dtype == np.float64
+        assert values.shape == (400_000, 2)
+        told = []
+        read_table(path, progress=told.append)
+        assert told[-1] == "400,000 rows, 100%"
+        assert peak < 2.5 * values.nbytes + (16 << 20)
 
 
 class TestBlanksInNames:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
     from pushforward.training import Checkpoint, Training, fit
 
-__version__ = "0.4.0"
+__version__ = "0.5.0"
 __all__ = [
     "Checkpoint",
     "ConditionalFlowDensity",

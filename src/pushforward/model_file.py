@@ -22,7 +22,7 @@ import numpy as np
 from pushforward.errors import InputError
 
 FORMAT = "pushforward"
-SCHEMA = 1
+SCHEMA = 2
 """What this version writes, and the newest that it reads."""
 Skeleton = Callable[[dict[str, Any]], eqx.Module]
 """From a header to the structure of its model; called under `eqx.filter_eval_shape`, so that nothing is computed."""

@@ -18,7 +18,7 @@ from pushforward.training.settings import Training
 # depend on speed. At most so many, and less where the rows would fill that many bytes, or where rows times weights say
 # that they would take many seconds.
 SEGMENT = 128
-SEGMENT_BYTES, SEGMENT_WORK = 1 << 26, 1 << 35
+SEGMENT_BYTES, SEGMENT_WORK = 1 << 24, 1 << 35
 
 
 class State(eqx.Module):
