@@ -149,7 +149,7 @@ class TestRoundTrip:
 
         write_model(tmp_path / "m", {"kind": "order", "d": 3}, model, skeleton=skeleton)
         header, again = read_model(tmp_path / "m", skeleton)
-        assert (header["kind"], header["schema"]) == ("order", 1)
+        assert (header["kind"], header["schema"]) == ("order", 2)
         assert again.order.dtype == jnp.int32
         assert again.order.tolist() == [2, 0, 1]
 
@@ -245,7 +245,7 @@ class TestBadFiles:
 
         text = refused(rewritten(saved, tmp_path / "f", change, seal=False))
         assert "written by pushforward 9.1.0 with schema 7" in text
-        assert "up to 1: upgrade" in text
+        assert "up to 2: upgrade" in text
 
     @pytest.mark.parametrize(
         ("change", "says"),

@@ -16,6 +16,7 @@ from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, Entrant, candidates
 from pushforward.estimators.labels import labels_of
+from pushforward.estimators.order import order_report
 from pushforward.estimators.prepared import Encoder, Prepared, Teller, loss_of, of_angles
 from pushforward.estimators.race import against_mixture, race, winner
 from pushforward.estimators.table_model import TableModel
@@ -128,6 +129,7 @@ def fit_table(
         heldout_given=judge_given,
         train_given=None if given is None else given[some],
     )
+    report_of["order"] = order_report(values, columns.names)
     report_of["draws"] = draws_report(model, judge, values[some], heldout_given=judge_given)
     return replace(model, trust=report_of)
 

@@ -14,6 +14,7 @@ from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.estimators.cells import Cells, cell_log_prob
 from pushforward.estimators.gaussian import Gaussian
+from pushforward.estimators.order import format_order
 from pushforward.estimators.probes import (
     LOG_DET_COLUMNS,
     ROUND_TRIP_ROWS,
@@ -181,6 +182,7 @@ def format_trust(trust: dict[str, Any]) -> list[str]:
         )
     draws = trust.get("draws", {})
     lines += format_draws(draws) if draws else []
+    lines += format_order(trust.get("order", {}))
     return lines + [f"warning: {text}" for text in [*_warnings(trust), *draws_warnings(draws)]]
 
 
