@@ -119,7 +119,8 @@ def fit_table(
     )
     if not trust or training.validation == 0:
         return model
-    tell.stage("measuring how far to trust it")
+    if len(entrants) > 1:
+        tell.stage("measuring how far to trust it")
     some = np.sort(train[:TRUST_ROWS])
     judge, judge_given = values[held], None if given is None else given[held]
     report_of = trust_report(

@@ -2,6 +2,7 @@
 
 import numbers
 import sys
+import time
 from collections.abc import Callable
 from copy import copy
 from dataclasses import replace
@@ -29,8 +30,10 @@ from pushforward.distributions import Flow
 from pushforward.errors import InputError, check_count
 from pushforward.estimators.table_model import TableModel
 from pushforward.rows import unmasked
-from pushforward.training import Epoch, Training
+from pushforward.training import Epoch, Step, Training
 
+# Seconds between signs within an epoch.
+SECONDS_BETWEEN = 30.0
 # Lines that tell of a fit whose epochs are short.
 LINES = 20
 # The first version of scikit-learn that knows frames by Narwhals.
@@ -248,7 +251,25 @@ def fit_options(estimator: Any) -> dict[str, Any]:
         "precision": estimator.precision,
         "seed": seed_from(estimator.random_state),
         "report": report,
+        "progress": StagePrinter() if estimator.verbose else None,
     }
+
+
+class StagePrinter:
+    """Prints each stage of a fit to stderr, and within epochs a line every half minute."""
+
+    def __init__(self) -> None:
+        self._stage, self._printed = "", time.monotonic()
+
+    def __call__(self, step: Step) -> None:
+        now = time.monotonic()
+        if step.stage != self._stage:
+            self._stage, self._printed = step.stage, now
+            print(step.stage, file=sys.stderr)
+        elif step.step and now - self._printed >= SECONDS_BETWEEN:
+            self._printed = now
+            where = f"epoch {step.epoch}/{step.epochs}, step {step.step:,} of {step.steps:,}"
+            print(f"{where}: loss {step.loss:.4f}, {step.seconds:.0f} s", file=sys.stderr)
 
 
 def print_epoch(epoch: Epoch, where: str = "") -> None:
