@@ -43,7 +43,7 @@ def candidates(rows: int, columns: int) -> tuple[Entrant, ...]:
     """
     dropout = dropout_for(rows, columns)
     deep = dropout < 0.3
-    model: Architecture = NSF(
+    splines = NSF(
         layers=4 if deep else 3,
         width=128,
         depth=3 if deep else 2,
@@ -52,12 +52,13 @@ def candidates(rows: int, columns: int) -> tuple[Entrant, ...]:
         residual=True,
         dropout=dropout,
     )
-    name = "splines"
     if rows >= LARGE and columns >= WIDE:
-        model = MAF(layers=5, width=256, depth=2, linear=True, residual=True)
-        name = "affine layers"
-    return (
-        Entrant(name, model, "heavy"),
-        Entrant(f"{name} on columns as they are", model, "straight"),
-        Entrant(f"{name} on normal scores", model, "scores"),
-    )
+        affine = MAF(layers=5, width=256, depth=2, linear=True, residual=True)
+        return _ways("affine layers", affine, ("straight", "heavy", "scores"))
+    return _ways("splines", splines, ("heavy", "straight", "scores"))
+
+
+def _ways(name: str, model: Architecture, order: tuple[str, ...]) -> tuple[Entrant, ...]:
+    """A model over margins of several kinds; where there is no time for a race it is the first."""
+    said = {"heavy": "", "straight": " on columns as they are", "scores": " on normal scores"}
+    return tuple(Entrant(name + said[margins], model, margins) for margins in order)
