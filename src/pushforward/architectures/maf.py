@@ -26,6 +26,8 @@ class MAF:
         residual: whether hidden layers add their input; default False.
         dropout: share of hidden units zeroed while training; default 0.
         base: name of the base distribution; default "normal".
+        near: whether draws are kept near the data: a layer's log-slope towards data is at most 0.5, and its network
+            sees coordinates as `6 tanh(x / 6)`; default False, as in the paper.
 
     Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
@@ -47,6 +49,7 @@ class MAF:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
+    near: bool = False
     reference: ClassVar[str] = "Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057"
 
     def build(
@@ -57,13 +60,14 @@ class MAF:
 
         def layer(key: PRNGKeyArray) -> Chain:
             made = autoregressive_layer(
-                Affine(),
+                Affine(most=MOST if self.near else None),
                 d,
                 context,
                 width=self.width,
                 depth=self.depth,
                 residual=self.residual,
                 dropout=self.dropout,
+                reach=REACH if self.near else None,
                 key=key,
             )
             after: list[AbstractBijection] = [LULinear(d)] if self.linear else []
@@ -71,3 +75,7 @@ class MAF:
             return Chain([made, Reverse(d), *after])
 
         return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
+
+
+MOST, REACH = 0.5, 6.0
+"""The largest log-slope of layers that keep draws near the data, and how far their networks see."""

@@ -53,7 +53,7 @@ def candidates(rows: int, columns: int) -> tuple[Entrant, ...]:
         dropout=dropout,
     )
     if rows >= LARGE and columns >= WIDE:
-        affine = MAF(layers=5, width=256, depth=2, linear=True, residual=True)
+        affine = MAF(layers=5, width=256, depth=2, linear=True, residual=True, near=True)
         return _ways("affine layers", affine, ("straight", "heavy", "scores"))
     return _ways("splines", splines, ("heavy", "straight", "scores"))
 

@@ -71,6 +71,8 @@ class MaskedMLP(eqx.Module):
         activation: name of the activation between layers; default "relu".
         dropout: share of hidden units zeroed when called with a key.
         last_scale: initial weights of the last layer, relative to the usual ones; default 0.01.
+        reach: coordinates are seen as `reach * tanh(x / reach)`, so that contexts far beyond the data are those at its
+            edge; default None, as they are.
 
     Raises `InputError` for a width or depth below 1, a dropout outside [0, 1) or an unknown activation.
 
@@ -94,6 +96,7 @@ class MaskedMLP(eqx.Module):
     activation: str = eqx.field(static=True)
     residual: bool = eqx.field(static=True)
     dropout: float = eqx.field(static=True)
+    reach: float | None = eqx.field(static=True)
 
     def __init__(
         self,
@@ -107,6 +110,7 @@ class MaskedMLP(eqx.Module):
         residual: bool = False,
         dropout: float = 0.0,
         last_scale: float = 0.01,
+        reach: float | None = None,
         key: PRNGKeyArray,
     ):
         check_network(width, depth, activation, dropout)
@@ -123,7 +127,7 @@ class MaskedMLP(eqx.Module):
         self.last = last_scale * uniform_weights(keys[3], (size, d, width), width)
         self.last_bias = jnp.zeros((size, d))
         self.activation = activation
-        self.residual, self.dropout = residual, dropout
+        self.residual, self.dropout, self.reach = residual, dropout, reach
 
     @property
     def _degree(self) -> Int[np.ndarray, " width"]:
@@ -148,7 +152,7 @@ class MaskedMLP(eqx.Module):
         first, hidden, last = self._masked()
         keys = split(key, 1 + hidden.shape[0])
         degree, d = self._degree, x.shape[0]
-        h = first @ x + self._context(condition)
+        h = first @ self._seen(x) + self._context(condition)
         for i in range(hidden.shape[0]):
             step = _triangular(hidden[i], dropout(act(h), self.dropout, keys[i]), degree, degree)
             h = step + self.hidden_bias[i][:, None] + (h if self.residual else 0.0)
@@ -158,6 +162,10 @@ class MaskedMLP(eqx.Module):
         rows = jnp.moveaxis(last, 0, 1).reshape(d * size, -1)
         out = _triangular(rows, h, np.repeat(np.arange(d), size), degree)
         return jnp.moveaxis(out.reshape(d, size, n), 0, 1) + self.last_bias[..., None]
+
+    def _seen(self, x: Array) -> Array:
+        """Coordinates as the first layer sees them."""
+        return x if self.reach is None else self.reach * jnp.tanh(x / self.reach)
 
     def _context(self, condition: Array | None) -> Array:
         """What the first layer knows before any coordinate: `(width, 1 or n)`."""
@@ -195,7 +203,7 @@ class MaskedMLP(eqx.Module):
             return last[i] @ known.layers[-1] + self.last_bias[:, i][:, None]
 
         def reveal(known: Known, i: Array, x: Array) -> Known:
-            coordinates = known.x.at[i].set(x)
+            coordinates = known.x.at[i].set(self._seen(x))
             return Known(coordinates, layers_on(coordinates, known.layers, starts[i], group))
 
         x = jnp.zeros((d, n), first.dtype)

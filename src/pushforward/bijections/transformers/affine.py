@@ -1,6 +1,9 @@
 """The affine transformer."""
 
+import math
+
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -14,8 +17,12 @@ class Affine(AbstractTransformer):
     `s = bound * tanh(raw / bound)`: training cannot run away to a zero or infinite scale.
     Cost: one exponential either way. RealNVP (Dinh et al. 2017, arXiv 1605.08803), MAF (Papamakarios et al. 2017).
 
+    With `most` the log-slope of the direction to data is softly bounded above by it, which keeps draws near the data:
+    `s = most - softplus(c - bound * tanh(raw / bound))`, with c such that raw = 0 is slope 1.
+
     Arguments:
         bound: the largest |log-slope|, in nats; default 5.
+        most: the largest log-slope towards data, if it is to be smaller; default None.
 
     ```python
     >>> import jax.numpy as jnp
@@ -27,8 +34,11 @@ class Affine(AbstractTransformer):
     """
 
     bound: float = eqx.field(static=True, default=5.0)
+    most: float | None = eqx.field(static=True, default=None)
 
     def __check_init__(self):
+        if self.most is not None and not self.most > 0:
+            raise InputError(f"most={self.most}: the largest log-slope must be positive")
         if not self.bound > 0:
             raise InputError(f"bound={self.bound}: the bound of the log-slope must be positive")
 
@@ -37,7 +47,10 @@ class Affine(AbstractTransformer):
         return 2
 
     def _log_slope(self, params: Array) -> Array:
-        return self.bound * jnp.tanh(params[1] / self.bound)
+        log_slope = self.bound * jnp.tanh(params[1] / self.bound)
+        if self.most is None:
+            return log_slope
+        return self.most - jax.nn.softplus(math.log(math.expm1(self.most)) - log_slope)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         log_slope = self._log_slope(params)
