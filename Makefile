@@ -6,7 +6,11 @@ BIN := $(VENV)/bin
 EXPERIMENTS := $(basename $(notdir $(filter-out examples/flights.py examples/experiment.py,$(wildcard examples/*.py))))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: help demo examples test check fix bench bench-zoo docs clean
+# The environment of the lowest versions, and the tests that meet every dependency there in a few minutes.
+LOWEST := .venv-lowest
+LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,house bijections networks ode training saving tables preprocess cli estimators))
+
+.PHONY: help demo examples test test-lowest check fix bench bench-zoo docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +41,16 @@ examples: $(VENV)/.dev  ## every experiment in full; writes docs/experiments/
 test: $(VENV)/.dev  ## all tests
 	$(BIN)/python -m pytest -n 2
 
+# What the direct dependencies need themselves is as new as they allow.
+$(LOWEST)/.made: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python tests/lowest.py > $(LOWEST)/lowest.txt
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -r $(LOWEST)/lowest.txt -e . && touch $@
+
+test-lowest: $(LOWEST)/.made  ## fast tests with the lowest versions that pyproject.toml allows
+	$(LOWEST)/bin/python -m pytest -n 2 -q -m "not slow" $(LOWEST_TESTS)
+	$(LOWEST)/bin/python -m pytest -n 2 -q tests/test_contract.py -k "nsf or maf or mixture"
+
 check: $(VENV)/.dev  ## format, lint, types, fast tests
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 	$(BIN)/python -m pytest -n 2 -q -m "not slow" tests/test_house.py tests/test_bijections.py tests/test_networks.py
@@ -54,5 +68,5 @@ bench-zoo: $(VENV)/.bench  ## every architecture on every data set; resumes wher
 docs: $(VENV)/.docs  ## build the site into site/
 	$(BIN)/python docs/generate.py && $(BIN)/mkdocs build --strict --quiet
 
-clean:  ## remove the environment and everything generated
-	rm -rf $(VENV) .jax_cache .pytest_cache .mypy_cache .ruff_cache site demo
+clean:  ## remove the environments and everything generated
+	rm -rf $(VENV) $(LOWEST) .jax_cache .pytest_cache .mypy_cache .ruff_cache site demo

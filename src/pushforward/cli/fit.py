@@ -97,7 +97,8 @@ def fit(
       pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
 
     The state of training is kept in MODEL.checkpoint until the model is written. After a crash
-    the same command with --resume goes on from there and ends at the same model.
+    the same command with --resume goes on from there and ends at the same model: to the bit with
+    as many cores and the same version of JAX (NPROC in the environment sets XLA's threads).
 
     Ctrl-C ends the fit after the current steps, writes the best model so far and exits with code
     0; before the first steps are done, or pressed twice, it aborts and exits with code 130.

@@ -49,7 +49,8 @@ def sample(
     A model of some columns given others needs --given, a table with the columns it is conditioned
     on; each of its rows is followed by its N draws, the condition's columns first. Columns that
     held whole numbers in the training data get whole numbers. Draws are written in blocks, so any
-    number takes the same memory. The same seed gives the same draws.
+    number takes the same memory. The same seed gives the same draws on one
+    machine.
 
     \b
       pushforward sample m.safetensors -n 1000 -o draws.csv

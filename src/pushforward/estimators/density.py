@@ -45,8 +45,8 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
-        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's
-            global state.
+        random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default)
+            for NumPy's global state.
         verbose: whether to write a line for every epoch to stderr; default False.
 
     Attributes:

@@ -64,8 +64,8 @@ class NeuralODERegressor(BaseEstimator):
         solver: an `ode.Solver`; default tolerances of 1e-4. A number of steps is meant between two observations;
             predictions, whose times may be far apart, are solved to its tolerances in any case.
         training: how to train, of each stage; default `Training(max_steps=700)`.
-        random_state: an int for a fit that repeats, a RandomState or Generator, or None (default) for NumPy's global
-            state.
+        random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default)
+            for NumPy's global state.
         verbose: whether to write lines on a stage's progress to stderr, at most twenty; default False.
 
     Attributes:

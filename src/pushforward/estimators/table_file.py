@@ -49,7 +49,8 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
 
 
 def load_table_model(path: str | os.PathLike[str]) -> TableModel:
-    """The density that `save_table_model` wrote: its log-densities are the same, bit for bit. Nothing is executed.
+    """The density that `save_table_model` wrote: its log-densities are the same, bit for bit on
+    one machine with one number of threads. Nothing is executed.
 
     Raises `InputError`, one line that names the file, for a file that is missing, damaged, changed, of another kind,
     or written by a newer version.
