@@ -34,7 +34,7 @@ def test_beyond_the_extremes_straight_lines_go_on(rng):
 
 def test_light_columns_stay_straight_where_only_heavy_ones_are_asked_for(rng):
     x = np.c_[rng.normal(size=5000), rng.uniform(-1.5, 1.5, 5000), rng.pareto(1.5, 5000)]
-    _, z = scores(x, heavy_only=True)
+    _, z = scores(x, kind="heavy")
     middle = np.abs(x[:2000]) < 1
     assert z[:, 1][middle[:, 1]] == pytest.approx(x[:2000, 1][middle[:, 1]], abs=1e-5)
     assert z[:, 0][middle[:, 0]] == pytest.approx(x[:2000, 0][middle[:, 0]], abs=0.02)
@@ -51,9 +51,20 @@ def test_few_rows_and_values_that_repeat(rng, rows):
     assert back == pytest.approx(x, rel=1e-4, abs=1e-3)
 
 
+def test_columns_as_they_are_are_drawn_in_beyond_the_extremes(rng):
+    x = rng.standard_t(3, (4000, 1))
+    margins, z = scores(x, kind="straight")
+    inside = np.abs(x[:2000]) < 3
+    assert z[inside] == pytest.approx(x[:2000][inside], abs=0.01)
+    last = x.max()
+    assert np.asarray(margins.forward(np.array([[3 * last]]))[0]).item() < 1.6 * last
+
+
 def test_too_few_knots():
     with pytest.raises(InputError, match="knots=1"):
         Margins(2, knots=1)
+    with pytest.raises(InputError, match="kind='all'"):
+        Margins(1).following(np.zeros((5, 1)), kind="all")
 
 
 def test_root_tails_throw_latent_draws_less_far():

@@ -10,18 +10,20 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.transformers.rational_quadratic import evaluate, position
-from pushforward.errors import check_count
+from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
 
 KNOTS = 7
 """Inner knots of a coordinate: one a standard deviation from -3 to 3."""
+KINDS = ("scores", "heavy", "straight")
+"""What columns are taken to."""
 _REACH = 3.0
 # Rows beyond the outermost inner knots: fewer would make them noise.
 _BEYOND = 5
 # Columns are heavy whose quantiles of two and three standard deviations lie further out than these.
 _FAR = (3.0, 5.0)
-# Slopes at the extremes, in those of the outermost bins.
-_ENDS = 2.0
+# Slopes at the extremes, in those of the outermost bins; more where those tell nothing of the tails.
+_ENDS, _ENDS_STRAIGHT = 2.0, 4.0
 # The narrowest bin in units of the data's spread. Many equal values would make a bin of no width.
 _NARROWEST = 1e-3
 
@@ -69,17 +71,22 @@ class Margins(AbstractBijection):
         self.log_slopes = jnp.zeros((d, knots + 2))
         self.centre = self.score = jnp.zeros(d)
 
-    def following(self, x: Float[np.ndarray, "n d"], heavy_only: bool = False) -> "Margins":
+    def following(self, x: Float[np.ndarray, "n d"], kind: str = "scores") -> "Margins":
         """The same map with its knots measured on data rows.
 
         Arguments:
             x: `(n, d)` finite rows.
-            heavy_only: whether only skewed and heavy-tailed columns become scores. Of the others the middle stays
-                straight, and what lies further out than in a normal is drawn in: columns that hang together in straight
-                lines are not bent. x is then expected in units of its spread about its median.
+            kind: `"scores"`, all columns become normal scores; `"heavy"`, skewed and heavy-tailed ones only. Of the
+                others the middle stays straight, and what lies further out than in a normal is drawn in: columns that
+                hang together in straight lines are not bent. x is then expected in units of its spread about its
+                median. `"straight"`, no column: only what lies beyond the extremes is drawn in.
+
+        Raises `InputError` for another kind.
         """
         from scipy.special import ndtr, ndtri
 
+        if kind not in KINDS:
+            raise InputError(f"kind={kind!r}: one of {', '.join(KINDS)} is expected")
         n, knots = len(x), self.log_widths.shape[1] - 1
         reach = min(_REACH, float(ndtri(1 - min(_BEYOND / n, 0.25))))
         inner = np.linspace(-reach, reach, knots)
@@ -92,7 +99,10 @@ class Margins(AbstractBijection):
         slopes = np.diff(scores) / widths
         middle = (knots + 1) // 2
         centre = np.full(len(places), scores[middle])
-        if heavy_only:
+        ends = _ENDS
+        if kind == "straight":
+            slopes, centre, ends = np.ones_like(slopes), places[:, middle], _ENDS_STRAIGHT
+        if kind == "heavy":
             far = np.abs(places)
             heavy = (far[:, [2, -3]].max(1) > _FAR[0]) | (far[:, [1, -2]].max(1) > _FAR[1])
             slopes = np.where(heavy[:, None], slopes, _drawn_in(slopes))
@@ -103,7 +113,7 @@ class Margins(AbstractBijection):
             np.log(widths),
             centre,
             np.log(heights),
-            np.log(_slopes(widths, heights / widths)),
+            np.log(_slopes(widths, heights / widths, ends)),
         )
         return eqx.tree_at(
             lambda m: (m.centre, m.log_widths, m.score, m.log_heights, m.log_slopes),
@@ -186,12 +196,12 @@ def _apart(knots: np.ndarray) -> np.ndarray:
     return np.maximum.accumulate(knots - least) + least
 
 
-def _slopes(widths: np.ndarray, secants: np.ndarray) -> np.ndarray:
+def _slopes(widths: np.ndarray, secants: np.ndarray, ends: float) -> np.ndarray:
     """Slopes at the knots: means of those beside, harmonic so that no knot is steeper than both; at the ends
-    `_ENDS` times the bin's."""
+    `ends` times the bin's."""
     before, after = secants[:, :-1], secants[:, 1:]
     wide_before, wide_after = widths[:, :-1], widths[:, 1:]
     share = (wide_before + 2 * wide_after) / (3 * (wide_before + wide_after))
     inner = 1 / (share / before + (1 - share) / after)
     # Steeper at the ends: beyond the extremes draws come out nearer to them.
-    return np.concatenate([_ENDS * secants[:, :1], inner, _ENDS * secants[:, -1:]], axis=1)
+    return np.concatenate([ends * secants[:, :1], inner, ends * secants[:, -1:]], axis=1)

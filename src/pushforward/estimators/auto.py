@@ -20,8 +20,8 @@ class Entrant:
     Arguments:
         name: what reports call it; empty for the only one.
         architecture: the model.
-        margins: `"scores"`, every column to normal scores; `"heavy"`, the heavy-tailed ones only; `"straight"`, as
-            encoded; None, as encoded and with logarithmic tails.
+        margins: a kind of `Margins.following`; `"none"`, margins that change nothing; None for logarithmic tails in
+            their place.
     """
 
     name: str

@@ -171,12 +171,12 @@ class Prepared:
     def start(self, entrant: Entrant) -> Flow:
         """An entrant's flow before its fit, with everything set that is measured on data."""
         flow, margins = self.built(entrant), entrant.margins
-        if margins in ("scores", "heavy"):
+        if margins not in (None, "none"):
             x = self.some(MARGIN_ROWS)[0]
             assert isinstance(flow.bijection, Chain)
             *maps, last = flow.bijection.bijections
             assert isinstance(last, Margins)
-            following = last.following(x, heavy_only=margins == "heavy")
+            following = last.following(x, margins)
             flow = Flow(flow.base, Chain([*maps, following]))
         first = self.some(FIRST_ROWS)
         flow = Flow(flow.base, initialised(flow.bijection, *first))

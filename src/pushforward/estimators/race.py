@@ -79,7 +79,7 @@ def against_mixture(
     if mixture is None:
         return entrant, fitted, {}
     components = len(mixture.weights)
-    alone = Entrant("Gaussian mixture", Mixture(components=components, layers=0), "straight")
+    alone = Entrant("Gaussian mixture", Mixture(components=components, layers=0), "none")
     flow = em.starting_from(rows.built(alone), mixture)
     of_mixture = rows.judged(flow)
     found = {entrant.name: of_flow.mean(), alone.name: of_mixture.mean()}
@@ -87,7 +87,7 @@ def against_mixture(
         return entrant, fitted, found
     if training.max_time is None:
         corrected = Entrant(
-            "splines over a Gaussian mixture", Mixture(components=components), "straight"
+            "splines over a Gaussian mixture", Mixture(components=components), "none"
         )
         longer = rows.fit(corrected, replace(training, learning_rate=RATE), tell.of_steps())
         of_longer = rows.judged(longer.model)
