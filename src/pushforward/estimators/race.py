@@ -73,17 +73,20 @@ def against_mixture(
     if rows.width > WIDEST or fitted.stopped == "interrupted":
         return entrant, fitted, {}
     tell.stage("fitting a Gaussian mixture to compare with")
-    of_flow = rows.judged(fitted.model)
+    flow_nats = float(rows.judged(fitted.model).mean())
+    if not np.isfinite(flow_nats):
+        # A fit that diverged: any mixture is better.
+        flow_nats = -np.inf
     some, judge = rows.some(em.ROWS)[0], jittered(rows.judge, rows.jitter)[0]
-    mixture = em.best_mixture(some, judge, float(of_flow.mean()), rows.seed)
+    mixture = em.best_mixture(some, judge, flow_nats, rows.seed)
     if mixture is None:
         return entrant, fitted, {}
     components = len(mixture.weights)
     alone = Entrant("Gaussian mixture", Mixture(components=components, layers=0), "none")
     flow = em.starting_from(rows.built(alone), mixture)
     of_mixture = rows.judged(flow)
-    found = {entrant.name: of_flow.mean(), alone.name: of_mixture.mean()}
-    if not of_mixture.mean() > of_flow.mean() - CLOSE:
+    found = {entrant.name: flow_nats, alone.name: of_mixture.mean()}
+    if not of_mixture.mean() > flow_nats - CLOSE:
         return entrant, fitted, found
     if training.max_time is None:
         corrected = Entrant(
@@ -95,6 +98,6 @@ def against_mixture(
         gain = of_longer - of_mixture
         if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):
             alone, of_mixture, flow = corrected, of_longer, longer.model
-    if not of_mixture.mean() > of_flow.mean():
+    if not of_mixture.mean() > flow_nats:
         return entrant, fitted, found
     return alone, replace(fitted, model=flow, best_loss=-float(of_mixture.mean())), found
