@@ -391,7 +391,7 @@ class TestPrecision:
         else:
             np.savez(path, rows)
         tracemalloc.start()
-        found = read_table(path).values
+        found = read_table(path, single=True).values
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert found.dtype == np.float32
@@ -401,12 +401,12 @@ class TestPrecision:
 
     def test_what_single_precision_does_not_hold(self, tmp_path):
         pl.DataFrame({"a": [2**24 + 1, 5], "b": [0.5, 1.5]}).write_parquet(tmp_path / "t.parquet")
-        assert read_table(tmp_path / "t.parquet").values[0, 0] == 2**24 + 1
+        assert read_table(tmp_path / "t.parquet", single=True).values[0, 0] == 2**24 + 1
         small = pl.DataFrame(
             {"a": [1, 2], "b": [True, False]}, schema={"a": pl.Int16, "b": pl.Boolean}
         )
         small.write_parquet(tmp_path / "s.parquet")
-        assert read_table(tmp_path / "s.parquet").values.dtype == np.float32
+        assert read_table(tmp_path / "s.parquet", single=True).values.dtype == np.float32
 
     def test_text_is_in_memory_once(self, text):
         path = text("a,b\n" + "0.5,1.25\n" * 400_000)

@@ -205,11 +205,11 @@ def _read(
     from pushforward.data.tables import read_table
 
     if columns is None and condition is None:
-        return read_table(data, progress=progress), None
+        return read_table(data, single=True, progress=progress), None
     if columns is not None:
-        table = read_table(data, (*columns, *(condition or ())), progress=progress)
+        table = read_table(data, (*columns, *(condition or ())), single=True, progress=progress)
         return table.select(columns), None if condition is None else table.select(condition)
-    table = read_table(data, progress=progress)
+    table = read_table(data, single=True, progress=progress)
     given = table.select(condition or ())
     rest = [name for name in table.names if name not in given.names]
     if not rest:

@@ -47,7 +47,7 @@ class Table:
 
     Args:
         names: the d column names.
-        values: ``(n, d)``, float64, or float32 where that holds every column as it is stored.
+        values: ``(n, d)``, float64; float32 where that was asked for and holds every column as it is stored.
         integer: whether each column is stored as integers or booleans and holds only whole numbers.
         named: False when the source has no column names and ``x0, x1, ...`` stand in for them.
 
@@ -129,6 +129,7 @@ def read_table(
     *,
     by_position: bool = False,
     stand_in: bool = True,
+    single: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Table:
     """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
@@ -142,6 +143,7 @@ def read_table(
         by_position: let ``columns`` name the columns of a source without names, if the count fits.
         stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
             source without names; False where a table held these names.
+        single: keep single precision where the source has it in every column, for tables that fill the memory.
         progress: called now and then with how far the reading is.
 
     Raises:
@@ -149,7 +151,7 @@ def read_table(
             wanted column, or has missing, NaN or infinite cells.
     """
     opened = _open(source, columns, by_position, stand_in)
-    dtype = np.float32 if opened.single else np.float64
+    dtype = np.float32 if single and opened.single else np.float64
     chunks = _told(_chunks(opened), progress)
     total = opened.total_rows
     if total is None:
