@@ -164,3 +164,15 @@ def test_components_that_shrink_to_single_rows_are_no_failure(rng):
     assert found is None or np.isfinite(found.whitenings).all()
     with pytest.raises(pf.InputError, match="components=99"):
         em.fitted_mixture(x[:50], 99, 0)
+
+
+def test_a_correction_that_cannot_start_loses_nothing(rng, monkeypatch):
+    def fails(*_):
+        raise em.NoMixtureError("components=2: EM finds no mixture")
+
+    monkeypatch.setattr(em, "fitted_mixture", fails)
+    x = rng.multivariate_normal([0, 0], [[1, 0.9], [0.9, 1]], 300)
+    model = fit_table(x, training=Training(max_epochs=2), trust=False)
+    assert "Gaussian mixture" in model.summary["race"]["at_the_end"]
+    assert "splines over a Gaussian mixture" not in model.summary["race"]["at_the_end"]
+    assert np.isfinite(model.log_prob(x)).all()

@@ -27,6 +27,10 @@ _RIDGE = 1e-6
 # Added to variances, in units of the encoded columns.
 
 
+class NoMixtureError(InputError):
+    """EM found no mixture of so many components."""
+
+
 @dataclass(frozen=True)
 class FittedMixture:
     """A mixture as arrays: weights `(k,)`, means `(k, d)` and lower-triangular whitenings `(k, d, d)`."""
@@ -87,13 +91,13 @@ def _criterion(em: Any, z: np.ndarray) -> float:
 def fitted_mixture(z: Float[np.ndarray, "n d"], components: int, seed: int) -> FittedMixture:
     """A mixture with full covariances by EM, from the means of k-means.
 
-    Raises `InputError` for more components than there are rows, or such as shrink to single rows.
+    Raises `NoMixtureError` for more components than there are rows, or such as shrink to single rows.
     """
     found = None
     if components <= len(z):
         found = _em(np.asarray(z[:ROWS], np.float64), components, seed, steps=200)
     if found is None:
-        raise InputError(
+        raise NoMixtureError(
             f"components={components}: EM finds no mixture of so many in {len(z)} rows; take fewer"
         )
     return _mixture(found)

@@ -92,12 +92,17 @@ def against_mixture(
         corrected = Entrant(
             "splines over a Gaussian mixture", Mixture(components=components), "none"
         )
-        longer = rows.fit(corrected, replace(training, learning_rate=RATE), tell.of_steps())
-        of_longer = rows.judged(longer.model)
-        found[corrected.name] = of_longer.mean()
-        gain = of_longer - of_mixture
-        if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):
-            alone, of_mixture, flow = corrected, of_longer, longer.model
+        try:
+            longer = rows.fit(corrected, replace(training, learning_rate=RATE), tell.of_steps())
+        except em.NoMixtureError:
+            # EM begins anew behind the layers. Where it fails there, what is fitted already must not be lost.
+            longer = None
+        if longer is not None:
+            of_longer = rows.judged(longer.model)
+            found[corrected.name] = of_longer.mean()
+            gain = of_longer - of_mixture
+            if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):
+                alone, of_mixture, flow = corrected, of_longer, longer.model
     if not of_mixture.mean() > flow_nats:
         return entrant, fitted, found
     return alone, replace(fitted, model=flow, best_loss=-float(of_mixture.mean())), found

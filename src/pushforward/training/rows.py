@@ -43,9 +43,6 @@ class RowSource:
         """Those of these numbers, in this order."""
         return RowSource(len(rows), lambda i: self.take(rows[i]))
 
-    def all(self) -> Pair:
-        return self.take(np.arange(self.count))
-
     def blocks(self) -> Iterator[Pair]:
         """All rows, some at a time."""
         for start in range(0, self.count, _CHECKED):
