@@ -20,6 +20,7 @@ import numpy as np
 from datasets import Absent
 
 SIDE = 8
+DRAWS = 20_000
 
 
 def patches(folder: Path, rows: int, seed: int) -> np.ndarray:
@@ -69,6 +70,9 @@ def main() -> None:
         scores = Path(folder) / "scores.npy"
         subprocess.run([*command, "score", str(model), str(test), "-o", str(scores)], check=True)
         nats = np.load(scores)[:, -1] if np.load(scores).ndim == 2 else np.load(scores)
+        drawn = Path(folder) / "drawn.npy"
+        sample = [*command, "sample", str(model), "-n", str(DRAWS), "-o", str(drawn)]
+        subprocess.run(sample, check=True)
         answer = {
             "rows": options.rows,
             "nats": float(nats.mean()),
@@ -76,9 +80,20 @@ def main() -> None:
             "seconds": seconds,
             "peak_mib": peak,
             "table_mib": train.stat().st_size / 2**20,
+            "furthest_draw": furthest(np.load(train, mmap_mode="r"), np.load(drawn)),
         }
     harness.record("bsds300", **answer)
     print(harness.table(list(answer), [[f"{value:.6g}" for value in answer.values()]]))
+
+
+def furthest(rows: np.ndarray, drawn: np.ndarray) -> float:
+    """The largest robust deviation of draws in that of the rows, over the columns."""
+    found = []
+    for of_rows, of_draws in zip(rows.T, drawn.T, strict=True):
+        low, middle, high = np.quantile(of_rows, (0.16, 0.5, 0.84))
+        far = [np.abs(a - middle).max() / (high - low) for a in (of_draws, of_rows)]
+        found.append(far[0] / far[1])
+    return float(max(found))
 
 
 def peak_of(process: subprocess.Popen) -> float:
