@@ -64,8 +64,9 @@ def astray(model, count):
     return int((answers(model, jnp.asarray(circle, jnp.float32))[0] < 0).sum())
 
 
-def loss(model, x, label, key):
-    """Cross entropy, one number a point."""
+def loss(model, batch, key):
+    """Cross entropy, one number per point."""
+    x, label = batch
     logit = model(x)[0]
     return (jax.nn.softplus(logit) - label * logit)[:, 0]
 

@@ -65,7 +65,8 @@ class GRU(eqx.Module):
 def gru_loss(shown):
     """Mean squares of a forecast after so many values."""
 
-    def loss(model, x, condition, key):
+    def loss(model, batch, key):
+        x = batch.x
         ours = model.forecast(x[:, :shown], x.shape[1] - shown)
         return jnp.square(ours - x[:, shown:]).mean((1, 2))
 

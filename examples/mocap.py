@@ -115,7 +115,8 @@ class ForecastLoss(eqx.Module):
     weights: jax.Array
     noise: jax.Array
 
-    def __call__(self, model, x, there, key):
+    def __call__(self, model, batch, key):
+        x, there = batch
         start, draw = x[:, :1], None
         if key is not None:
             key, draw = jax.random.split(key)

@@ -54,7 +54,8 @@ def trained(model, shares, epochs, key):
     """The model after training, and the mean calls of the field in each epoch."""
     seen, calls = [], []
 
-    def loss(model, x, label, key):
+    def loss(model, batch, key):
+        x, label = batch
         logits, count = model(x)
         if key is not None:
             jax.debug.callback(lambda count: seen.append(np.asarray(count)), count)

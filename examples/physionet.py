@@ -17,7 +17,7 @@ from experiment import Result, main, plots, say
 
 import pushforward as pf
 from pushforward.networks.recurrent import Recurrent
-from pushforward.series import LatentODE, NegativeELBO, Observations, as_rows, pack
+from pushforward.series import LatentODE, NegativeELBO, Observations, pack
 
 COLUMNS = ("HR", "SysABP", "DiasABP", "MAP", "Temp")
 HOUR, HOURS, MINUTES, HIDDEN = 60, 8, 10, 0.2
@@ -60,9 +60,9 @@ class Filler(eqx.Module):
         return jax.vmap(jax.vmap(self.out))(memories)
 
 
-def filling_error(model, x, condition, key):
+def filling_error(model, batch, key):
     """The squared error at values hidden at random."""
-    times, seen = condition[..., 0], condition[..., 1:] > 0.5
+    times, x, seen = batch.times, batch.values, batch.seen
     key = jax.random.key(0) if key is None else key
     hidden = seen & jax.random.bernoulli(key, HIDDEN, seen.shape)
     found = model(x, times, seen & ~hidden)
@@ -94,7 +94,7 @@ def data(path: Path, stays: int):
         kept = (~np.isnan(values[rows])).sum((1, 2)) > 4
         parts.append(Observations(times[rows][kept], values[rows][kept]))
     # Copies make an epoch long against its validation.
-    rows = [np.concatenate([a] * 8) for a in as_rows(parts[0])]
+    rows = jax.tree.map(lambda a: np.concatenate([a] * 8), parts[0])
     whole = parts[2]
     hidden = whole.seen & (np.random.default_rng(0).random(whole.seen.shape) < HIDDEN)
     hidden &= (whole.seen & ~hidden).any((1, 2))[:, None, None]
@@ -103,7 +103,7 @@ def data(path: Path, stays: int):
         f"{len(parts[0].times)} stays to train, {len(whole.times)} to test, {int(hidden.sum())} hidden values; "
         "mean squared error in units of the column's variance"
     )
-    return rows, as_rows(parts[1]), shown, whole.values, hidden, note
+    return rows, parts[1], shown, whole.values, hidden, note
 
 
 def run(quick: bool) -> Result:
@@ -116,14 +116,14 @@ def run(quick: bool) -> Result:
     training = pf.Training(batch=128, max_epochs=epochs, learning_rate=5e-3, weight_decay=0.0)
 
     def fitted(model, loss):
-        found = pf.fit(model, *rows, key=key, loss=loss, training=training, validation=judge)
+        found = pf.fit(model, rows, key=key, loss=loss, training=training, validation=judge)
         say(f"{type(model).__name__}: {found.seconds:.0f} s")
         return found.model
 
     last, line = carried(test.times, test.values, test.seen)
     names = ("mean", "last value carried", "line between values")
     guesses = dict(zip(names, (np.zeros_like(line), last, line), strict=True))
-    arrays = [jnp.asarray(a, rows[0].dtype) for a in (test.values, test.times)]
+    arrays = [jnp.asarray(a, jnp.float32) for a in (test.values, test.times)]
     model = fitted(Filler(key), filling_error)
     guesses["GRU, both ways"] = np.asarray(eqx.filter_jit(model)(*arrays, jnp.asarray(test.seen)))
     sizes = {"latent": 10, "width": 48, "memory": 48, "knots": 16}

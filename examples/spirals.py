@@ -16,7 +16,7 @@ from experiment import Result, main, plots
 
 import pushforward as pf
 from pushforward.networks.recurrent import Recurrent
-from pushforward.series import LatentODE, NegativeELBO, Observations, as_rows
+from pushforward.series import LatentODE, NegativeELBO, Observations
 
 POINTS, WINDOW, NOISE = 500, 100, 0.3
 TIMES = np.linspace(0, 6 * np.pi, POINTS)
@@ -98,17 +98,17 @@ class RNN(eqx.Module):
         return jax.lax.scan(step, (found[:, -1:], memory), gaps)[1].swapaxes(0, 1)
 
 
-def next_error(model, x, condition, key):
+def next_error(model, batch, key):
     """The negative log-likelihood of each next observation, up to a constant."""
-    expected, _ = model(x[:, :-1], jnp.diff(condition[..., 0], axis=1))
+    x = batch.values
+    expected, _ = model(x[:, :-1], jnp.diff(batch.times, axis=1))
     return 0.5 * jnp.square((x[:, 1:] - expected) / NOISE).sum((1, 2))
 
 
 def trained(model, observed, loss, rate, steps):
     plan = {"batch": 128, "learning_rate": rate, "weight_decay": 0.0, "patience": 0.99}
     training = pf.Training(max_steps=steps, **plan)
-    rows, options = as_rows(observed), {"loss": loss, "training": training}
-    return pf.fit(model, *rows, key=jax.random.key(1), **options).model
+    return pf.fit(model, observed, key=jax.random.key(1), loss=loss, training=training).model
 
 
 def run(quick: bool) -> Result:

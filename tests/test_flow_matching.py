@@ -25,6 +25,7 @@ from pushforward.fields import GuidedField, MLPField, divergence, with_guidance
 from pushforward.ode import with_solver
 from pushforward.paths import COUPLINGS, PATHS, FlowMatching, partners
 from pushforward.testing import perturbed
+from pushforward.training import Batch
 
 MEAN, SCALE = 1.5, 0.6
 find = jax.jit(partners, static_argnums=0)
@@ -180,7 +181,7 @@ class TestLoss:
     def test_its_loss_is_the_least(self, rng):
         n, loss = 20_000, FlowMatching()
         x = jnp.asarray(rng.normal(MEAN, SCALE, (n, 2)), jnp.float32)
-        found = np.asarray(loss(self.flow, x, None, jax.random.key(0)))
+        found = np.asarray(loss(self.flow, Batch(x), jax.random.key(0)))
 
         def unexplained(t):
             variance = (t * SCALE) ** 2 + (1 - t) ** 2
@@ -189,16 +190,16 @@ class TestLoss:
         least = integrate.quad(unexplained, 0, 1)[0]
         assert abs(found.mean() - least) < 5 * found.std() / math.sqrt(n)
         wrong = Flow(Normal(2), Continuous(lambda t, x: velocity(t, x) + 0.3, event_shape=(2,)))
-        other = np.asarray(loss(wrong, x, None, jax.random.key(0)))
+        other = np.asarray(loss(wrong, Batch(x), jax.random.key(0)))
         assert other.mean() - found.mean() == pytest.approx(0.09, abs=0.02)
 
     def test_validation_never_changes(self, rng):
         x = jnp.asarray(rng.normal(size=(30, 2)), jnp.float32)
         loss = FlowMatching()
-        a, b = (np.asarray(loss(self.flow, x, None, None)) for _ in range(2))
+        a, b = (np.asarray(loss(self.flow, Batch(x), None)) for _ in range(2))
         np.testing.assert_array_equal(a, b)
         # Without a coupling no row changes another.
-        again = loss(self.flow, x.at[3].set(100.0), None, None)
+        again = loss(self.flow, Batch(x.at[3].set(100.0)), None)
         np.testing.assert_array_equal(np.delete(a, 3), np.delete(np.asarray(again), 3))
 
     def test_mistakes(self):
@@ -211,13 +212,13 @@ class TestLoss:
         with pytest.raises(InputError, match="drop_condition=1"):
             FlowMatching(drop_condition=1.0)
         with pytest.raises(InputError, match="next to the base, not a"):
-            loss(pf.architectures.RealNVP(layers=1, width=4).build(2, key=key), x, None, key)
+            loss(pf.architectures.RealNVP(layers=1, width=4).build(2, key=key), Batch(x), key)
         with pytest.raises(InputError, match="one continuous map"):
-            loss(FFJORD(layers=2, width=4).build(2, key=key), x, None, key)
+            loss(FFJORD(layers=2, width=4).build(2, key=key), Batch(x), key)
         with pytest.raises(InputError, match="time 1, not trained"):
-            loss(FFJORD(width=4, trained_time=True).build(2, key=key), x, None, key)
+            loss(FFJORD(width=4, trained_time=True).build(2, key=key), Batch(x), key)
         with pytest.raises(InputError, match="trains a Flow, not a Normal"):
-            loss(Normal(2), x, None, key)
+            loss(Normal(2), Batch(x), key)
 
 
 @pytest.fixture(scope="module")

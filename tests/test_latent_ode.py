@@ -11,14 +11,14 @@ from scipy.stats import multivariate_normal
 import pushforward as pf
 from pushforward.errors import InputError
 from pushforward.networks.recurrent import Recurrent
-from pushforward.series import LatentODE, NegativeELBO, Observations, as_rows
+from pushforward.series import LatentODE, NegativeELBO, Observations
 
 TURN = np.array([[-0.3, 3.0], [-3.0, -0.1]])
 LOADING = np.array([[1.0, 0.5], [-0.4, 0.8]])
 NOISE = 0.4
 KEY = jax.random.key(0)
 PATH = eqx.filter_jit(LatentODE.path)
-LOSS = eqx.filter_jit(lambda loss, model, rows: loss(model, *rows, KEY))
+LOSS = eqx.filter_jit(lambda loss, model, rows: loss(model, jax.tree.map(jnp.asarray, rows), KEY))
 
 
 class Linear(eqx.Module):
@@ -92,7 +92,7 @@ def test_the_bound_falls_short_of_the_evidence_by_the_divergence_from_the_poster
         "far": (mean + 0.5, np.array([0.3, 0.2])),
     }[belief]
     loss = NegativeELBO(samples=20_000)
-    found = -float(LOSS(loss, gaussian_model(*q), as_rows(series))[0])
+    found = -float(LOSS(loss, gaussian_model(*q), series)[0])
     assert found < evidence + 0.02
     short = divergence(*q, mean, spread)
     assert abs(found - (evidence - short)) < 0.03 + 0.01 * short
@@ -102,12 +102,13 @@ def test_the_test_of_the_bound_can_fail(series):
     """A bound that forgets half of the divergence, or takes gaps for values, is not the closed form."""
     _, mean, _ = truth(series)
     far = mean + 0.5, np.array([0.3, 0.2])
-    model, (x, condition) = gaussian_model(*far), as_rows(series)
-    right = NegativeELBO(samples=2_000)(model, x, condition, KEY)[0]
-    assert NegativeELBO(kl=0.5, samples=2_000)(model, x, condition, KEY)[0] < right - 0.5
-    assert (
-        NegativeELBO(samples=2_000)(model, x, condition.at[0, 1, 2].set(1.0), KEY)[0] > right + 0.2
-    )
+    model = gaussian_model(*far)
+    right = NegativeELBO(samples=2_000)(model, series, KEY)[0]
+    assert NegativeELBO(kl=0.5, samples=2_000)(model, series, KEY)[0] < right - 0.5
+    seen = series.seen.copy()
+    seen[0, 1, 1] = True
+    more = Observations(series.times, series.values, seen)
+    assert NegativeELBO(samples=2_000)(model, more, KEY)[0] > right + 0.2
 
 
 def test_paths_at_times_of_each_series_are_the_exact_ones():
@@ -151,6 +152,11 @@ def some_series(n=6, k=5, seed=0):
 def test_what_was_not_seen_does_not_count(model):
     """Neither values in gaps nor padding, whatever they hold, touch the belief, and they get no gradient."""
     observed = some_series()
+
+    def loss_of(values):
+        rows = eqx.tree_at(lambda o: o.values, jax.tree.map(jnp.asarray, observed), values)
+        return NegativeELBO()(model, rows, KEY).sum()
+
     mean, scale = model.encode(observed)
     hidden = np.where(observed.seen, observed.values, 9.0)
     padded = [np.concatenate([a, a[:, -1:]], 1) for a in (observed.times, hidden)]
@@ -159,14 +165,14 @@ def test_what_was_not_seen_does_not_count(model):
     got = eqx.filter_jit(LatentODE.encode_rows)(model, *arrays)
     np.testing.assert_allclose(got[0], mean, atol=1e-6)
     np.testing.assert_allclose(got[1], scale, atol=1e-6)
-    x, condition = as_rows(observed)
-    slope = jax.jit(jax.grad(lambda x: NegativeELBO()(model, x, condition, KEY).sum()))(x)
+    slope = jax.jit(jax.grad(loss_of))(jnp.asarray(observed.values, jnp.float32))
     assert ((slope != 0) == observed.seen).all()
     # The times of padding may be anything.
-    x, condition = as_rows(Observations(*padded, seen))
-    odd = condition.at[:2, -1, 0].set(jnp.array([9.0, jnp.nan]))
-    slopes = jax.jit(jax.grad(lambda m, c: NegativeELBO()(m, x, c, KEY).sum()))
-    for a, b in zip(*(jax.tree.leaves(slopes(model, c)) for c in (condition, odd)), strict=True):
+    plain = jax.tree.map(jnp.asarray, Observations(*padded, seen))
+    late = plain.times.at[:2, -1].set(jnp.array([9.0, jnp.nan]))
+    odd = eqx.tree_at(lambda o: o.times, plain, late)
+    slopes = jax.jit(jax.grad(lambda m, o: NegativeELBO()(m, o, KEY).sum()))
+    for a, b in zip(*(jax.tree.leaves(slopes(model, o)) for o in (plain, odd)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
@@ -175,9 +181,9 @@ def test_a_fit_refuses_times_outside_of_the_span(model):
     observed = some_series()
     late = observed.times.copy()
     late[3, -1] = 2.6
-    rows = as_rows(Observations(late, observed.values, np.ones_like(observed.seen)))
+    rows = Observations(late, observed.values, np.ones_like(observed.seen))
     with pytest.raises(InputError, match=r"series 3 was seen at 2.6, outside of the model's span"):
-        pf.fit(model, *rows, key=KEY, loss=NegativeELBO(), validation=rows)
+        pf.fit(model, rows, key=KEY, loss=NegativeELBO(), validation=rows)
 
 
 def test_belief_depends_on_times_and_gaps_and_on_no_other_series(model):
@@ -242,7 +248,7 @@ def test_a_fit_learns_the_noise_and_the_future(rotations):
     model = LatentODE(2, latent=2, width=16, memory=16, knots=5, key=KEY)
     training = pf.Training(max_epochs=110, batch=57, learning_rate=0.03, weight_decay=0.0)
     fitted = pf.fit(
-        model, *as_rows(observed), key=jax.random.key(1), loss=NegativeELBO(), training=training
+        model, observed, key=jax.random.key(1), loss=NegativeELBO(), training=training
     ).model
     later = np.broadcast_to(np.linspace(1.0, 1.4, 3), (256, 3))
     found = fitted.predict(observed, later, extrapolate=True)
@@ -271,9 +277,9 @@ def test_settings_of_jax_are_for_code_of_ones_own(model):
 
 def test_hidden_values_are_scored_and_not_shown(model):
     """With a key a share is hidden from the belief; without one nothing is."""
-    rows = as_rows(some_series())
+    rows = some_series()
     plain, hidden = NegativeELBO(), NegativeELBO(hide=0.5)
-    calm = eqx.filter_jit(lambda loss: loss(model, *rows, None))
+    calm = eqx.filter_jit(lambda loss: loss(model, jax.tree.map(jnp.asarray, rows), None))
     np.testing.assert_allclose(calm(plain), calm(hidden))
     assert (LOSS(plain, model, rows) != LOSS(hidden, model, rows)).any()
 
@@ -317,7 +323,7 @@ def series_of(times, columns=2):
             lambda m: m.encode(Observations(np.zeros((1, 1)), np.full((1, 1, 2), np.inf))),
             "must be finite",
         ),
-        (lambda m: as_rows(series_of([0.5, 0.2])), "go back"),
+        (lambda m: NegativeELBO().check(m, series_of([0.5, 0.2])), "go back"),
         (lambda m: m.predict(series_of([0.5]), np.zeros((3, 2))), r"\(q,\) or \(1, q\)"),
         (lambda m: m.predict(series_of([0.5]), [np.inf]), "must be finite"),
         (lambda m: LatentODE(0, key=KEY), "d=0"),
@@ -333,8 +339,11 @@ def series_of(times, columns=2):
         (lambda m: NegativeELBO(hide=1.0), "hide=1.0"),
         (lambda m: NegativeELBO(kl=-1.0), "kl=-1.0"),
         (lambda m: NegativeELBO(samples=0), "samples=0"),
-        (lambda m: NegativeELBO()(m, jnp.ones((2, 3, 2)), None, KEY), "rows of as_rows"),
-        (lambda m: NegativeELBO()(None, jnp.ones((2, 3, 2)), None, KEY), "trains a LatentODE"),
+        (
+            lambda m: NegativeELBO()(m, pf.training.Batch(jnp.ones((2, 3, 2))), KEY),
+            "takes Observations",
+        ),
+        (lambda m: NegativeELBO()(None, series_of([0.5]), KEY), "trains a LatentODE"),
     ],
 )
 def test_what_users_get_wrong_is_told(model, wrong, message):

@@ -14,10 +14,11 @@ import pytest
 
 import pushforward as pf
 from pushforward.draws import spawn
+from pushforward.testing import perturbed
+from pushforward.training import Batch, loop, negative_log_prob, step
 from pushforward.training import checkpoint as checkpoint_module
-from pushforward.training import loop, negative_log_prob, step
+from pushforward.training.batches import holdout
 from pushforward.training.checkpoint import open_checkpoint, spelled
-from pushforward.training.rows import holdout
 
 KEY = jax.random.key(0)
 X = np.asarray(jax.random.normal(KEY, (300, 2))) * np.float32(0.7) + np.float32(0.2)
@@ -47,10 +48,10 @@ def test_validation_is_as_large_as_its_rows():
     """To a power of two; the mean is that of the rows, whatever pads them."""
     seen = []
 
-    def watched(model, x, condition, key):
+    def watched(model, batch, key):
         if key is None:
-            seen.append(len(x))
-        return negative_log_prob(model, x, condition, key)
+            seen.append(len(batch.x))
+        return negative_log_prob(model, batch, key)
 
     for rows, block in ((100, 128), (3, 64), (2500, 2048)):
         x = np.resize(X, (rows, 2)) + np.linspace(0, 1, rows, dtype=np.float32)[:, None]
@@ -171,7 +172,7 @@ def test_checkpoints_of_other_fits_are_refused(tmp_path: Path):
     wider = pf.architectures.RealNVP(layers=2, width=9).build(2, key=KEY)
     with pytest.raises(pf.InputError, match="another fit: model differ"):
         pf.fit(wider, X, key=KEY, training=SETTINGS, checkpoint=resume)
-    with pytest.raises(pf.InputError, match="another fit: settings differ"):
+    with pytest.raises(pf.InputError, match="another fit: data and settings differ"):
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume, jitter=[1.0, 1.0])
     with pytest.raises(pf.InputError, match="another fit: loss differ"):
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume, loss=explosive_loss)
@@ -199,8 +200,8 @@ class Explosive(eqx.Module):
         return jnp.where(self.weight > 0, self.weight, jnp.nan) + 0 * x[:, 0]
 
 
-def explosive_loss(model, x, condition, key):
-    return model.loss(x)
+def explosive_loss(model, batch, key):
+    return model.loss(batch.x)
 
 
 def test_a_non_finite_loss_is_rolled_back_with_a_smaller_step():
@@ -225,7 +226,7 @@ def test_a_loss_that_stays_non_finite_ends_the_fit_with_the_best_model():
 
 def test_losses_are_told_apart_and_known_again():
     def scaled(factor):
-        return lambda model, x, condition, key: factor * negative_log_prob(model, x, condition, key)
+        return lambda model, batch, key: factor * negative_log_prob(model, batch, key)
 
     one, same_one, two = (str(spelled(scaled(f))) for f in (1.0, 1.0, 2.0))
     assert one == same_one != two
@@ -234,8 +235,8 @@ def test_losses_are_told_apart_and_known_again():
 
 
 def test_a_validation_that_is_never_finite_is_no_success():
-    def unjudged(model, x, condition, key):
-        losses = negative_log_prob(model, x, condition, key)
+    def unjudged(model, batch, key):
+        losses = negative_log_prob(model, batch, key)
         return losses * jnp.nan if key is None else losses
 
     with pytest.warns(pf.InputWarning, match="no loss was finite"):
@@ -318,9 +319,20 @@ class Keyless(Bare):
             r"rows of shape \(1,\), but x of \(2,\)",
         ),
         (
-            lambda: pf.fit(model(), X, key=KEY, loss=lambda *a: negative_log_prob(*a).sum()),
-            r"shape \(\) for 128 rows: one number a row",
+            lambda: pf.fit(
+                model(), X, key=KEY, loss=lambda m, b, k: negative_log_prob(m, b, k).sum()
+            ),
+            r"shape \(\) for 128 rows: one number per row",
         ),
+        (lambda: pf.fit(model(), key=KEY), "give rows to fit to, or steps="),
+        (lambda: pf.fit(model(), X, key=KEY, steps=3), "steps= is for a fit without rows"),
+        (lambda: pf.fit(model(), steps=3, validation=X, key=KEY), "validation: not expected"),
+        (lambda: pf.fit(model(), {"x": X}, key=KEY), "takes the rows of fit.*not a dict"),
+        (lambda: pf.fit(model(), {"x": X, "y": X[:5]}, key=KEY), r"one leading axis.*\(5, 2\)"),
+        (lambda: pf.fit(model(), {"x": 3.0}, key=KEY), "one leading axis"),
+        (lambda: pf.fit(model(), {"x": X}, X, key=KEY), "put it into the rows"),
+        (lambda: pf.fit(model(), X, key=KEY, loss=lambda a: a), r"\(model, batch, key\) was"),
+        (lambda: pf.fit(model(), X, key=KEY, loss=3), "loss=3: a function"),
         (lambda: pf.fit(model(), X, key=0), r"key=0: a key was expected, such as jax\.random"),
         (lambda: model().sample(7), "key=7: a key was expected"),
         (lambda: pf.fit(model(), X[:, 0], key=KEY), r"x has shape \(300,\)"),
@@ -387,13 +399,196 @@ def test_rows_of_any_precision(kind):
 
 
 def test_any_loss():
-    def squared_latents(model, x, condition, key):
-        z, _ = model.inverse(x)
+    def squared_latents(model, batch, key):
+        z, _ = model.inverse(batch.x)
         return (z**2).sum(-1)
 
     fitted = pf.fit(model(), X, key=KEY, loss=squared_latents, training=SETTINGS)
-    assert fitted.best_loss < float(squared_latents(model(), X, None, None).mean())
-    assert negative_log_prob(fitted.model, X, None, None).shape == (300,)
+    assert fitted.best_loss < float(squared_latents(model(), Batch(X), None).mean())
+    assert negative_log_prob(fitted.model, Batch(X)).shape == (300,)
+
+
+class TestRowsOfAnyKind:
+    """Rows are a pytree of arrays with one leading axis; a loss receives some of them."""
+
+    @staticmethod
+    def weighted(model, batch, key):
+        return batch["weight"] * negative_log_prob(model, Batch(batch["x"]), key)
+
+    def test_equal_weights_change_nothing(self):
+        """The same rows, in the same order, with the same noise: the same bits."""
+        rows = {"x": X, "weight": np.ones(300, np.float32)}
+        plain = pf.fit(model(), X, key=KEY, training=SETTINGS)
+        fitted = pf.fit(model(), rows, key=KEY, loss=self.weighted, training=SETTINGS)
+        for a, b in zip(*map(jax.tree.leaves, (plain.model, fitted.model)), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        assert fitted.best_loss == pytest.approx(plain.best_loss, rel=1e-5)
+
+    def test_weights_count(self):
+        """Rows without weight are not fitted."""
+        rows = {"x": np.r_[X, X + 9.0], "weight": np.repeat(np.float32([1, 0]), 300)}
+        fitted = pf.fit(model(), rows, key=KEY, loss=self.weighted, training=SETTINGS)
+        assert fitted.model.log_prob(X).mean() > fitted.model.log_prob(X + 9.0).mean() + 5
+
+    def test_whole_numbers_stay_whole(self):
+        """Row numbers beyond 2^24, bytes and booleans reach the loss as they are."""
+        seen = []
+
+        def loss(model, batch, key):
+            seen.append({name: a.dtype.name for name, a in batch.items()})
+            return (
+                negative_log_prob(model, Batch(jnp.asarray(X)[batch["number"]]), key)
+                + 0 * batch["byte"]
+            )
+
+        rows = {
+            "number": np.arange(300, dtype=np.int32),
+            "byte": np.zeros(300, np.uint8),
+            "kept": np.ones((300, 2), bool),
+        }
+        fitted = pf.fit(model(), rows, key=KEY, loss=loss, training=SETTINGS)
+        assert seen[0] == {"number": "int32", "byte": "uint8", "kept": "bool"}
+        assert fitted.history[-1].validation_loss < fitted.history[0].validation_loss
+
+    def test_bytes_are_dequantized_in_the_step(self):
+        """Noise is a function of the batch: uniform bytes of 4 levels have 2 log 4 nats in two columns."""
+        levels = np.random.default_rng(0).integers(0, 4, (2000, 2)).astype(np.uint8)
+
+        def noisy(batch, key):
+            x = batch.x + jax.random.uniform(key, batch.x.shape)
+            return Batch((x - 2.0) / 2.0)
+
+        training = pf.Training(max_epochs=20, batch=200)
+        flow = pf.architectures.NSF(layers=1, width=8, bins=8).build(2, key=KEY)
+        fitted = pf.fit(flow, levels, key=KEY, jitter=noisy, training=training)
+        # A Gaussian is 0.35 nats off.
+        assert -0.05 < fitted.best_loss + 2 * np.log(2) - 2 * np.log(4) < 0.2
+
+    def test_judges_of_their_own(self):
+        rows = {"x": X[:200], "weight": np.ones(200, np.float32)}
+        judge = {"x": X[200:], "weight": np.ones(100, np.float32)}
+        fitted = pf.fit(
+            model(), rows, key=KEY, loss=self.weighted, training=SETTINGS, validation=judge
+        )
+        expected = -float(fitted.model.log_prob(X[200:]).mean())
+        assert fitted.best_loss == pytest.approx(expected, abs=1e-5)
+
+    def test_a_single_row_is_enough_with_a_judge(self):
+        fitted = pf.fit(model(), X[:1], key=KEY, training=SETTINGS, validation=(X, None))
+        assert np.isfinite(fitted.best_loss)
+
+    def test_a_loss_of_one_number(self):
+        """It sees its batch as a whole, and says so; in validation blocks are never filled up."""
+        sizes = set()
+
+        class Spread:
+            scalar = True
+
+            def __call__(self, model, batch, key):
+                if key is None:
+                    sizes.add(len(batch.x))
+                return negative_log_prob(model, batch, key).mean()
+
+        many = np.resize(X, (2500, 2))
+        fitted = pf.fit(
+            model(), X, key=KEY, loss=Spread(), training=SETTINGS, validation=(many, None)
+        )
+        assert sizes == {2048, 452}
+        expected = -float(fitted.model.log_prob(many).mean())
+        assert fitted.best_loss == pytest.approx(expected, abs=1e-5)
+
+    def test_a_fit_resumes(self, tmp_path):
+        rows = {"x": X, "weight": np.ones(300, np.float32)}
+        options = {"key": KEY, "loss": self.weighted, "training": SETTINGS}
+        whole = pf.fit(model(), rows, **options)
+        path = tmp_path / "c"
+        pf.fit(
+            model(), rows, **options, checkpoint=pf.Checkpoint(path), report=lambda e: e.epoch == 2
+        )
+        resume = pf.Checkpoint(path, resume=True)
+        assert same(pf.fit(model(), rows, **options, checkpoint=resume).model, whole.model)
+        rows["weight"] = rows["weight"] * 2
+        with pytest.raises(pf.InputError, match="another fit: data differ"):
+            pf.fit(model(), rows, **options, checkpoint=resume)
+
+
+class TestWithoutRows:
+    """A loss that draws its own takes steps."""
+
+    @staticmethod
+    def reverse_kl(model, batch, key):
+        assert batch is None
+        draws, log_prob = model.sample_and_log_prob(key, (64,))
+        return log_prob + 0.5 * ((draws - 3.0) ** 2).sum(-1)
+
+    def test_finds_a_normal(self):
+        fitted = pf.fit(model(), steps=300, key=KEY, loss=self.reverse_kl)
+        draws = np.asarray(fitted.model.sample(KEY, 2000))
+        np.testing.assert_allclose(draws.mean(0), 3.0, atol=0.2)
+        # The least divergence is minus the log of the target's integral.
+        assert fitted.best_loss == pytest.approx(-np.log(2 * np.pi), abs=0.05)
+
+    def test_takes_as_many_steps_as_asked(self):
+        told = []
+        for steps in (1, 100, 256, 300):
+            pf.fit(
+                model(), steps=steps, key=KEY, loss=self.reverse_kl, training=pf.Training(patience=1.0),
+                progress=lambda at: told.append((at.epoch, at.epochs, at.step)),
+            )  # fmt: skip
+        assert told == [(1, 1, 1), (1, 1, 100), (1, 2, 128), (2, 2, 128)] + [
+            (i, 3, 100) for i in (1, 2, 3)
+        ]
+
+    def test_validation_always_has_the_same_noise(self):
+        """A model that cannot learn is judged equal in all epochs."""
+        still = pf.Training(learning_rate=1e-12, patience=1.0)
+        fitted = pf.fit(model(), steps=384, key=KEY, loss=self.reverse_kl, training=still)
+        assert np.ptp([e.validation_loss for e in fitted.history]) < 1e-4
+        assert len({e.train_loss for e in fitted.history}) == 3
+
+
+def test_losses_of_the_old_form_are_taken_with_a_warning():
+    def old(model, x, condition, key):
+        return -model.log_prob(x, condition, key=key)
+
+    with pytest.warns(DeprecationWarning, match=r"losses take \(model, batch, key\)"):
+        fitted = pf.fit(model(), X, key=KEY, loss=old, training=SETTINGS)
+    plain = pf.fit(model(), X, key=KEY, training=SETTINGS)
+    assert fitted.best_loss == pytest.approx(plain.best_loss, rel=1e-5)
+
+
+class TestDecay:
+    """What decays is a weight, whatever its rank."""
+
+    @staticmethod
+    def shrunk(start):
+        """The leaves that a step without a gradient makes smaller."""
+        optimiser = step.optimiser_of(pf.Training(weight_decay=1.0))
+        params = eqx.filter(start, eqx.is_inexact_array)
+        still = jax.tree.map(jnp.zeros_like, params)
+        updates, _ = optimiser.update(still, optimiser.init(params), params)
+        return {
+            jax.tree_util.keystr(path)
+            for path, update in jax.tree_util.tree_leaves_with_path(updates)
+            if (update != 0).any()
+        }
+
+    def test_a_users_own_network(self):
+        network = eqx.nn.MLP(2, 2, 4, 2, key=KEY)
+        assert self.shrunk(network) == {f".layers[{i}].weight" for i in range(3)}
+
+    def test_networks_and_no_splines(self):
+        flow = pf.architectures.NSF(layers=2, width=8, bins=4).build(2, key=KEY)
+        found = self.shrunk(perturbed(flow, KEY))
+        assert {name.rsplit(".", 1)[1] for name in found} == {
+            "first", "hidden", "last", "lower", "upper",
+        }  # fmt: skip
+        spline = pf.bijections.Stack(
+            lambda key: pf.bijections.Elementwise(pf.bijections.RationalQuadratic(bins=4), 2),
+            2,
+            key=KEY,
+        )
+        assert not self.shrunk(perturbed(spline, KEY))
 
 
 def test_actnorm_is_set_from_the_table_before_training():
@@ -475,7 +670,7 @@ def test_rows_that_are_made_as_they_are_taken_are_the_same_rows():
 
     def take(rows):
         taken.append(len(rows))
-        return X[rows], None
+        return Batch(X[rows])
 
     training = replace(SETTINGS, max_epochs=3, batch=32)
     held = (X[:30], None)

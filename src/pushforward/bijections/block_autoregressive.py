@@ -1,6 +1,7 @@
 """The block-autoregressive network."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -48,6 +49,8 @@ class BlockAutoregressive(AbstractBijection):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("lower", "of_condition")
 
     lower: tuple[Float[Array, "out in"], ...]
     log_blocks: tuple[Float[Array, "d a b"], ...]

@@ -1,5 +1,7 @@
 """The LU-parametrised linear map."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -28,6 +30,8 @@ class LULinear(AbstractBijection):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("lower", "upper")
 
     lower: Float[Array, "d d"]
     upper: Float[Array, "d d"]

@@ -1,5 +1,7 @@
 """Orthogonal maps from reflections, and the linear map with an orthogonal factor."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -80,6 +82,8 @@ class QRLinear(AbstractBijection):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("upper",)
 
     vectors: Float[Array, "reflections d"]
     upper: Float[Array, "d d"]

@@ -1,5 +1,7 @@
 """The recurrent map of transformation autoregressive networks."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -40,6 +42,8 @@ class Recurrent(AbstractBijection):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("of_state", "of_condition")
 
     of_value: Float[Array, " units"]
     of_state: Float[Array, "units units"]

@@ -1,5 +1,7 @@
 """The Sylvester map."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -50,6 +52,8 @@ class Sylvester(AbstractBijection):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("r", "s")
 
     factor: Float[Array, "a b"]
     r: Float[Array, "units units"]

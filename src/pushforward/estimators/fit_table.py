@@ -23,8 +23,8 @@ from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
 from pushforward.estimators.trust_draws import draws_report
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training
+from pushforward.training.batches import holdout
 from pushforward.training.loss import Loss, negative_log_prob
-from pushforward.training.rows import holdout
 
 FEWEST_ROWS = 3
 # Training rows that the trust report sees.

@@ -18,8 +18,8 @@ from pushforward.estimators.auto import Entrant
 from pushforward.estimators.table_model import log_prob_rows
 from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training, fit
+from pushforward.training.batches import Batch, jittered
 from pushforward.training.loss import Loss, negative_log_prob
-from pushforward.training.rows import Pair, jittered
 
 FIRST_ROWS = 4096
 """Rows of the data pass that sets data-dependent layers (Glow's actnorm)."""
@@ -78,12 +78,12 @@ class Encoder:
     given_columns: Preprocessing | None
     precision: int
 
-    def __call__(self, rows: np.ndarray) -> Pair:
+    def __call__(self, rows: np.ndarray) -> Batch:
         dtype = np.float64 if self.precision == 64 else np.float32
         x = self.columns.encode(self.values[rows]).astype(dtype)
         if self.given is None or self.given_columns is None:
-            return x, None
-        return x, self.given_columns.encode(self.given[rows]).astype(dtype)
+            return Batch(x)
+        return Batch(x, self.given_columns.encode(self.given[rows]).astype(dtype))
 
 
 class Teller:
@@ -140,7 +140,7 @@ class Prepared:
     """
 
     train: RowSource
-    judge: Pair
+    judge: Batch
     columns: Preprocessing
     given_columns: Preprocessing | None
     build_key: PRNGKeyArray
@@ -217,7 +217,7 @@ class Prepared:
         x, c = jittered(self.judge, self.jitter)
         return log_prob_rows(flow, x, c, 64 if x.dtype == np.float64 else 32)
 
-    def some(self, most: int) -> Pair:
+    def some(self, most: int) -> Batch:
         """The first of the training rows, whole numbers with noise: a random sample, as their order is random."""
         some = self.train.take(np.arange(min(self.train.count, most)))
         return jittered(some, self.jitter)

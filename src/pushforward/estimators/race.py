@@ -11,7 +11,7 @@ from pushforward.estimators import em
 from pushforward.estimators.auto import RACE_ROWS, RACE_STEPS, Entrant
 from pushforward.estimators.prepared import Prepared, Teller
 from pushforward.training import Fitted, Training
-from pushforward.training.rows import jittered
+from pushforward.training.batches import jittered, taken
 
 CLOSE = 0.1
 """Nats by which a mixture may lag and still be worth a correction."""
@@ -37,11 +37,10 @@ def race(
         max_steps=RACE_STEPS,
         patience=1.0,
     )
-    x, condition = rows.judge
     sample = replace(
         rows,
         train=rows.train.some(np.arange(min(rows.train.count, RACE_STEPS * batch))),
-        judge=(x[:RACE_ROWS], None if condition is None else condition[:RACE_ROWS]),
+        judge=taken(rows.judge, slice(RACE_ROWS)),
     )
     quiet = tell.of_steps()
     return {e.name: -sample.fit(e, short, quiet, "race: ").best_loss for e in entrants}

@@ -1,5 +1,7 @@
 """The sum of planar fields."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -39,6 +41,8 @@ class PlanarField(AbstractField):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("normals", "by_condition", "directions", "gate_out")
 
     normals: Float[Array, "d width"]
     by_condition: Float[Array, "condition width"]

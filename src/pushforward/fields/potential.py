@@ -1,5 +1,7 @@
 """The gradient of a potential."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -38,6 +40,8 @@ class PotentialField(AbstractField):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("enter", "middle")
 
     enter: Float[Array, "inputs width"]
     enter_bias: Float[Array, " width"]

@@ -1,5 +1,7 @@
 """The perceptron whose layers know the time."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -48,6 +50,8 @@ class MLPField(AbstractField):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
 
     first: Float[Array, "d width"]
     first_condition: Float[Array, "condition width"]

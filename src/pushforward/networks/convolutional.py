@@ -1,5 +1,7 @@
 """Convolutions on a batch of images, channels last."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -90,6 +92,8 @@ class Conv(eqx.Module):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("kernel", "clock")
 
     kernel: Float[Array, "size size inputs out"]
     bias: Float[Array, " out"]

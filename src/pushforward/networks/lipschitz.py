@@ -1,7 +1,7 @@
 """The perceptron with a certified Lipschitz constant."""
 
 import math
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -49,6 +49,8 @@ class LipschitzMLP(eqx.Module):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
 
     first: Float[Array, "width inputs"]
     first_condition: Float[Array, "width condition"]

@@ -1,7 +1,7 @@
 """The masked perceptron of MADE, with a cached one-coordinate-at-a-time evaluation."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import equinox as eqx
 import jax
@@ -85,6 +85,8 @@ class MaskedMLP(eqx.Module):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
 
     first: Float[Array, "width d"]
     first_condition: Float[Array, "width condition"]

@@ -1,5 +1,7 @@
 """The multi-layer perceptron."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -42,6 +44,8 @@ class MLP(eqx.Module):
 
     ```
     """
+
+    decaying: ClassVar[tuple[str, ...]] = ("first", "hidden", "last")
 
     first: Float[Array, "width inputs"]
     first_bias: Float[Array, " width"]

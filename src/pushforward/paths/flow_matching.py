@@ -5,7 +5,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections import AbstractBijection, Chain, Continuous, Stack
@@ -65,9 +64,13 @@ class FlowMatching:
         if not 0 <= self.drop_condition < 1:
             raise InputError(f"drop_condition={self.drop_condition}: a share in [0, 1) is expected")
 
-    def check(self, model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
+    def check(self, model: Any, batch: Any) -> None:
         """Refuse a model and a share of dropped conditions that do not belong together."""
-        if condition is None:
+        if not hasattr(batch, "condition"):
+            raise InputError(
+                f"flow matching takes the rows of fit(model, x, condition), not a {type(batch).__name__}"
+            )
+        if batch.condition is None:
             return
         guided = isinstance(_parts(model)[0].field, GuidedField)
         if self.drop_condition and not guided:
@@ -81,10 +84,9 @@ class FlowMatching:
                 "without condition: give the loss a drop_condition too"
             )
 
-    def __call__(
-        self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
-        """The loss of each row; `x (n, d)`, `condition (n, *condition)` or None."""
+    def __call__(self, model: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        """The loss of each row of a `Batch`: `x (n, d)`, `condition (n, *condition)` or None."""
+        x, condition = batch
         inner, outer = _parts(model)
         n, training = len(x), key is not None
         keys = jax.random.split(jax.random.key(0) if key is None else key, 4)

@@ -1,5 +1,6 @@
 """The loss of latent series models."""
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ class NegativeELBO:
 
         loss = KL(q(z_0 | series) || N(0, 1)) * kl - mean over draws of sum_i log N(x_i; decode(z(t_i)), noise^2)
 
-    With `kl=1` it is at least `-log p(series)`, with equality where q is the posterior. Rows are those of `as_rows`.
+    With `kl=1` it is at least `-log p(series)`, with equality where q is the posterior. Rows are `Observations`.
     A validation loss (no key) uses draws that never change, and hides nothing.
 
     Arguments:
@@ -52,11 +53,9 @@ class NegativeELBO:
         if not 0 <= self.hide < 1:
             raise InputError(f"hide={self.hide}: a share at least 0 and below 1 was expected")
 
-    def __call__(
-        self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
-        """The loss of each series; `x (n, k, d)`, `condition (n, k, 1 + d)`: times, and 1 where a value was seen."""
-        times, seen = _parts(model, x, condition)
+    def __call__(self, model: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        """The loss of each series."""
+        times, x, seen = _parts(model, batch)
         draw_key, hide_key = jax.random.split(jax.random.key(0) if key is None else key)
         shown = seen
         if self.hide and key is not None:
@@ -74,9 +73,14 @@ class NegativeELBO:
         divergence = 0.5 * (jnp.square(mean) + jnp.square(scale) - 1) - jnp.log(scale)
         return misfit + self.kl * divergence.sum(1)
 
-    def check(self, model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
-        """Raises `InputError` for rows that are not those of `as_rows`, or a time seen outside of the model's span."""
-        times, seen = _parts(model, x, condition)
+    def check(self, model: Any, batch: Any) -> None:
+        """Raises `InputError` for rows that are no `Observations` of the model's columns, a series without an
+        observation, times that repeat or go back, or a time seen outside of the model's span."""
+        times, _, seen = _parts(model, batch)
+        if isinstance(batch, Observations):
+            check_order(batch)
+            if not np.isfinite(batch.values).all():
+                raise InputError("the values that were seen must be finite")
         outside = seen.any(-1) & ~model.within(times)
         if outside.any():
             i, j = (int(place) for place in np.argwhere(outside)[0])
@@ -86,32 +90,32 @@ class NegativeELBO:
             )
 
 
-def _parts(model: Any, x: Any, condition: Any) -> tuple[Any, Any]:
-    """Times and what was seen, of the rows of `as_rows`."""
+def _parts(model: Any, batch: Any) -> tuple[Any, Any, Any]:
+    """Times, values, and what was seen."""
     if not isinstance(model, LatentODE):
         raise InputError(f"this loss trains a LatentODE, not a {type(model).__name__}")
-    if condition is None or condition.shape != (*x.shape[:2], 1 + model.d):
-        given = None if condition is None else condition.shape
+    if isinstance(batch, Observations):
+        if batch.values.shape[2] != model.d:
+            raise InputError(
+                f"the series have {batch.values.shape[2]} columns, but the model {model.d}"
+            )
+        return batch.times, batch.values, batch.seen
+    x, condition = getattr(batch, "x", None), getattr(batch, "condition", None)
+    if x is None or condition is None or condition.shape != (*x.shape[:2], 1 + model.d):
         raise InputError(
-            f"the condition has shape {given}, expected {(*x.shape[:2], 1 + model.d)}: give the rows of as_rows"
+            f"this loss takes Observations, such as pack(times, series), not a {type(batch).__name__}"
         )
-    return condition[..., 0], condition[..., 1:] > 0.5
+    return condition[..., 0], x, condition[..., 1:] > 0.5
 
 
 def as_rows(observations: Observations) -> tuple[Float[Array, "n k d"], Float[Array, "n k 1+d"]]:
-    """Series as `fit` takes them: values (0 where not seen), and times and what was seen side by side.
+    """Deprecated: `fit` takes `Observations` as they are.
 
     Raises `InputError` where a series has no observation, or times that repeat or go back.
-
-    ```python
-    >>> import numpy as np
-    >>> from pushforward.series import Observations, as_rows
-    >>> x, condition = as_rows(Observations(np.array([[0.0, 0.5]]), np.array([[[1.0], [np.nan]]])))
-    >>> x.tolist(), condition.tolist()
-    ([[[1.0], [0.0]]], [[[0.0, 1.0], [0.5, 0.0]]])
-
-    ```
     """
+    warnings.warn(
+        "as_rows goes in 0.6: fit takes Observations as they are", DeprecationWarning, stacklevel=2
+    )
     check_order(observations)
     x = jnp.asarray(observations.values)
     clock = np.concatenate([observations.times[..., None], observations.seen], -1)

@@ -53,11 +53,11 @@ class LatentODE(eqx.Module):
 
     ```python
     >>> import jax, jax.numpy as jnp, pushforward as pf
-    >>> from pushforward.series import LatentODE, NegativeELBO, Observations, as_rows
+    >>> from pushforward.series import LatentODE, NegativeELBO, Observations
     >>> times = jnp.sort(jax.random.uniform(jax.random.key(0), (40, 6)))
     >>> seen = Observations(times, jnp.sin(6 * times)[..., None])
     >>> model = LatentODE(1, latent=2, width=8, memory=8, key=jax.random.key(1))
-    >>> fitted = pf.fit(model, *as_rows(seen), key=jax.random.key(2), loss=NegativeELBO(),
+    >>> fitted = pf.fit(model, seen, key=jax.random.key(2), loss=NegativeELBO(),
     ...                 training=pf.Training(max_epochs=1))
     >>> fitted.model.predict(seen, jnp.linspace(0, 1, 5)).shape
     (40, 5, 1)

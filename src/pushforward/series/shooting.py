@@ -1,8 +1,9 @@
 """Multiple shooting: series cut into pieces, each with a start of its own, fewer pieces stage by stage."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -31,58 +32,60 @@ class Shooting(eqx.Module):
     starts: Float[Array, "m d"]
 
 
+class Pieces(NamedTuple):
+    """Rows of a fit: `m` pieces, each with its weights in the loss.
+
+    Attributes:
+        segments: the pieces.
+        start: `(m,)` their numbers among the trained starts; or `(m, d)` the states that they start from.
+        share: `(m,)` of a piece's squared distances: pieces over observations, so that the mean over pieces is one over
+            observations.
+        gap: `(m,)` of the squared distance to the start of the piece that follows; 0 where none does.
+    """
+
+    segments: Segments
+    start: Any
+    share: Any
+    gap: Any
+
+    @staticmethod
+    def of(segments: Segments, start: Any, continuity: float) -> "Pieces":
+        """These pieces; `continuity` is the weight of the mean gap."""
+        m = len(segments.seen)
+        follows = np.asarray(segments.following) != np.arange(m)
+        share = np.float32(m) / np.float32(np.asarray(segments.seen).sum())
+        gap = np.float32(continuity * m) / np.float32(max(follows.sum(), 1))
+        return Pieces(segments, start, np.full(m, share), np.where(follows, gap, np.float32(0.0)))
+
+
 class ShootingLoss(eqx.Module):
     """Squared distance of trajectories from what was seen, and of the end of a piece from the start of the next.
 
         mean_ij w_ij (u_i(tau_ij) - u_ij)^2 + continuity mean_i (u_i(end) - start_(i + 1))^2
 
-    Rows are numbers of pieces, so that the pieces lie on the device once. In validation the loss is that of the judge's
-    trajectories, if there is a judge: other series, whose starts are not trained.
+    Pieces of other series, whose starts are given and not trained, are judged by the first term alone.
 
     Arguments:
-        pieces: of the training series.
-        judge: other series and their starts, or None.
         solver: of the trajectories.
-        continuity: weight of the second term.
         free: whether starts are trained.
     """
 
-    pieces: Segments
-    judge: tuple[Segments, Array] | None
     solver: Solver = eqx.field(static=True)
-    continuity: float
     free: bool = eqx.field(static=True)
 
     def __call__(
-        self, model: Shooting, x: Array, condition: Array | None, key: PRNGKeyArray | None
+        self, model: Shooting, batch: Pieces, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]:
-        chosen = x[:, 0].astype(jnp.int32)
-        pieces = self.pieces
+        pieces, start = batch.segments, batch.start
+        trained = jnp.issubdtype(start.dtype, jnp.integer)
         starts = model.starts if self.free else jax.lax.stop_gradient(model.starts)
-        if key is None and self.judge is not None:
-            pieces, starts = self.judge
-        every = jnp.arange(len(starts))
-        # Validation pads its rows to many more than there are pieces: each piece is followed once.
-        if key is None and len(starts) < len(chosen):
-            return self._of(model.field, pieces, starts, every, key is not None)[chosen]
-        return self._of(model.field, pieces, starts, chosen, key is not None)
-
-    def _of(
-        self, field: SeriesField, pieces: Segments, starts: Array, chosen: Array, training: bool
-    ) -> Float[Array, " n"]:
-        m = len(pieces.seen)
-        gaps = pieces.following != jnp.arange(m)
-        taken = jax.tree.map(lambda a: a[chosen], pieces)
-        followed = trajectories(
-            field, starts[chosen], taken.times, self.solver, begins=taken.begins
-        )
-        far = jnp.where(taken.seen, jnp.square(followed - taken.values), 0.0)
-        loss = (taken.weights[..., None] * far).sum((1, 2)) * (m / pieces.seen.sum())
-        if self.judge is not None and not training:
+        begin = starts[start] if trained else start
+        followed = trajectories(model.field, begin, pieces.times, self.solver, begins=pieces.begins)
+        far = jnp.where(pieces.seen, jnp.square(followed - pieces.values), 0.0)
+        loss = (pieces.weights[..., None] * far).sum((1, 2)) * batch.share
+        if not trained:
             return loss
-        gap = jnp.square(followed[:, -1] - starts[taken.following]).mean(-1)
-        share = self.continuity * m / jnp.maximum(gaps.sum(), 1)
-        return loss + share * jnp.where(gaps[chosen], gap, 0.0)
+        return loss + batch.gap * jnp.square(followed[:, -1] - starts[pieces.following]).mean(-1)
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,7 @@ class Plan:
         solver: of the trajectories.
         training: of each stage.
 
-    Raises `InputError` for settings that make no sense.
+    Raises `InputError` for invalid settings.
     """
 
     pieces: tuple[int, ...]
@@ -179,6 +182,8 @@ def fit_series(
     theirs = None if judged is None else _in_units(judged, units)
     judges = found if theirs is None else stages(theirs, intervals)
     history = []
+    # Decay would pull every equation towards one that stands still.
+    training = replace(plan.training, weight_decay=plan.training.weight_decay or 0.0)
     keys = spawn(key, len(found))
     for stage, (cuts, judging, stage_key) in enumerate(zip(found, judges, keys, strict=True)):
         first = cuts.rows[:, 0]
@@ -187,18 +192,17 @@ def fit_series(
         judge = None
         if theirs is not None:
             begins = filled(theirs)[judging.owner, judging.rows[:, 0]]
-            judge = segments(theirs, judging, np.ones(theirs.times.shape)), jnp.asarray(begins)
-        loss = ShootingLoss(pieces, judge, plan.solver, plan.continuity, plan.starts == "fitted")
-        numbers = np.arange(len(first), dtype=np.float32)[:, None]
-        judged_numbers = np.arange(len(judging.owner), dtype=np.float32)[:, None]
+            others = segments(theirs, judging, np.ones(theirs.times.shape))
+            judge = Pieces.of(others, begins, 0.0)
+        numbers = np.arange(len(first), dtype=np.int32)
+        trained = Pieces.of(pieces, numbers, plan.continuity)
         fitted = fit(
             model,
-            # A fit takes two rows at least.
-            np.concatenate([numbers, numbers]) if len(numbers) == 1 else numbers,
+            trained,
             key=stage_key,
-            loss=loss,
-            training=plan.training,
-            validation=(judged_numbers, None),
+            loss=ShootingLoss(plan.solver, plan.starts == "fitted"),
+            training=training,
+            validation=trained if judge is None else judge,
             report=None if report is None else partial(report, stage),
         )
         model, field = fitted.model, fitted.model.field

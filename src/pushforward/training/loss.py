@@ -1,47 +1,61 @@
-"""Losses: what a training step minimises, one number a row."""
+"""Losses: what a training step minimises."""
 
 import inspect
+import warnings
 from typing import Any, Protocol
 
 import equinox as eqx
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from pushforward.distributions import AbstractDistribution
 from pushforward.errors import InputError
 from pushforward.rows import broadcast_rows
+from pushforward.training.batches import Batch
 
 
 class Loss(Protocol):
-    """A loss gives one number for each row; the loop takes means.
+    """A loss takes a model, a batch of the rows that `fit` was given, and a key.
 
-    `key` carries the noise of a training step. It is None in validation, where a loss must be deterministic: a loss
-    that needs noise uses a fixed key of its own then.
+    It gives one number per row, and the loop takes means. One that has to see its batch as a whole says so by an
+    attribute `scalar = True` and gives one number. In a fit without rows the batch is None, and either serves.
 
-    A loss may have a method `check(model, x, condition)`, which `fit` calls before it compiles anything, with the rows
-    that it was given and then with the validation rows, if it was given those, as NumPy arrays: it raises `InputError`
-    for a model or rows that it cannot take.
+    `key` carries the noise of a training step. It is None in the validation of rows, where a loss must be
+    deterministic: a loss that needs noise uses a fixed key of its own then. A fit without rows is judged with one key
+    that stays the same.
+
+    A loss may have a method `check(model, batch)`, which `fit` calls before it compiles anything, with the rows that it
+    was given and then with the validation rows, if it was given those, as NumPy arrays: it raises `InputError` for a
+    model or rows that it cannot take.
     """
 
     def __call__(
-        self, model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
+        self, model: Any, batch: PyTree, key: PRNGKeyArray | None
     ) -> Float[Array, " n"]: ...
 
 
 def negative_log_prob(
-    model: Any, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    model: Any, batch: Batch, key: PRNGKeyArray | None = None
 ) -> Float[Array, " n"]:
-    """Maximum likelihood: `-log p(x | condition)` in nats, by `model.log_prob(x, condition, key=key)`."""
-    return -model.log_prob(x, condition, key=key)
+    """Maximum likelihood: `-log p(x | condition)` in nats per row, by `model.log_prob(x, condition, key=key)`."""
+    return -model.log_prob(batch.x, batch.condition, key=key)
 
 
-def _check(model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
+def _check(model: Any, batch: Batch) -> None:
     """Refuse models without a density, and rows that are not its events, before a step sees a batch of them."""
     if not callable(getattr(model, "log_prob", None)):
         raise InputError(
             f"{type(model).__name__} has no log_prob(x, condition, key=key), which this loss needs: give a loss of "
             "your own"
         )
+    if not isinstance(batch, Batch):
+        raise InputError(
+            f"maximum likelihood takes the rows of fit(model, x, condition), not a {type(batch).__name__}: give a loss "
+            "of your own"
+        )
+    x, condition = batch
+    if not np.issubdtype(x.dtype, np.floating):
+        raise InputError(f"x must be floating-point rows, not {x.dtype}")
     try:
         inspect.signature(model.log_prob).bind(x, condition, key=None)
     except TypeError as error:
@@ -54,3 +68,38 @@ def _check(model: Any, x: np.ndarray, condition: np.ndarray | None) -> None:
 
 
 negative_log_prob.check = _check  # type: ignore[attr-defined]
+
+
+class _TwoLeaves(eqx.Module):
+    """A loss of the form that version 0.4 had."""
+
+    loss: Any
+
+    def __call__(self, model: Any, batch: Batch, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+        return self.loss(model, batch.x, batch.condition, key)
+
+
+def adapted(loss: Any) -> Loss:
+    """The loss; one that takes `(model, x, condition, key)` is wrapped, with a `DeprecationWarning`."""
+    if not callable(loss):
+        raise InputError(f"loss={loss!r}: a function loss(model, batch, key) was expected")
+    try:
+        signature = inspect.signature(loss)
+    except ValueError:  # a builtin; it is called as it is
+        return loss
+    try:
+        signature.bind("model", "batch", "key")
+    except TypeError:
+        try:
+            signature.bind("model", "x", "condition", "key")
+        except TypeError:
+            raise InputError(
+                f"the loss takes {signature}: (model, batch, key) was expected"
+            ) from None
+        warnings.warn(
+            "losses take (model, batch, key), with batch.x and batch.condition; (model, x, condition, key) goes in 0.6",
+            DeprecationWarning,
+            stacklevel=3,
+        )
+        return _TwoLeaves(loss)
+    return loss

@@ -1,16 +1,17 @@
 """The compiled parts of a fit: segments of steps, measured statistics, the loss over all rows."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.bijections import with_statistics
 from pushforward.errors import InputError
+from pushforward.training.batches import Batch
+from pushforward.training.decay import decayed
 from pushforward.training.loss import Loss
 from pushforward.training.settings import Training
 
@@ -24,40 +25,51 @@ SEGMENT_BYTES, SEGMENT_WORK = 1 << 24, 1 << 35
 class State(eqx.Module):
     """What a training step changes."""
 
-    params: Any
+    params: PyTree
     optimiser: Any
-    average: Any
+    average: PyTree
     step: Array
 
 
+class Pace(NamedTuple):
+    """Where a segment stands in the schedule.
+
+    Attributes:
+        progress: at its first step, in [0, 1].
+        per_step: progress of one step.
+        scale: factor on the step size.
+        average: decay of the averaged weights.
+    """
+
+    progress: Any
+    per_step: Any
+    scale: Any
+    average: Any
+
+
 def optimiser_of(training: Training) -> optax.GradientTransformation:
-    """Clipped Adam with decoupled weight decay on matrices; the step size is applied by the loop."""
+    """Clipped Adam with decoupled weight decay on weights; the step size is applied by the loop."""
     return optax.chain(
         optax.clip_by_global_norm(training.clip),
         optax.scale_by_adam(),
         optax.add_decayed_weights(
             training.weight_decay or 0.0,
-            # Stacked layers lead with the layer axis: weights are what has two axes more, biases one.
-            mask=lambda params: jax.tree.map(lambda p: p.ndim >= 3, params),
+            mask=decayed,
         ),
     )
 
 
 @eqx.filter_jit
 def run(
-    state: State, static: Any, rows: tuple[Array, Array | None], span: Array, pace: Array,
-    jitter: Array | None, key: PRNGKeyArray, loss: Loss, training: Training, batch: int,
+    state: State, static: PyTree, rows: PyTree, span: Array, pace: Pace, jitter: Any,
+    key: PRNGKeyArray, loss: Loss, training: Training, batch: int,
 ) -> tuple[State, Array]:  # fmt: skip
     """Steps `span[0] .. span[1]` of an epoch, `batch` of the rows each; returns the mean loss, NaN if any step was not
-    finite.
-
-    `pace` is (progress at the first step, progress of one step, factor on the step size, decay of the average),
-    progress in [0, 1].
-    """
+    finite."""
     optimiser = optimiser_of(training)
 
-    def objective(params: Any, x: Array, condition: Array | None, k: PRNGKeyArray) -> Array:
-        return _of_rows(loss(eqx.combine(params, static), x, condition, k), len(x)).mean()
+    def objective(params: PyTree, rows: PyTree, k: PRNGKeyArray) -> Array:
+        return values_of(loss, eqx.combine(params, static), rows, k).mean()
 
     def step(i: Array, carry: Any) -> Any:
         params, opt_state, average, count, total = carry
@@ -65,28 +77,34 @@ def run(
         def batch_of(a: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(a, (i - span[0]) * batch, batch)
 
-        x, condition = jax.tree.map(batch_of, rows)
+        own = jax.tree.map(batch_of, rows)
         noise_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
         if jitter is not None:
-            x = x + jitter * jax.random.uniform(noise_key, x.shape, x.dtype, -0.5, 0.5)
-        value, grads = jax.value_and_grad(objective)(params, x, condition, loss_key)
+            own = jitter(own, noise_key)
+        value, grads = jax.value_and_grad(objective)(params, own, loss_key)
         updates, opt_state = optimiser.update(grads, opt_state, params)
-        rate = pace[2] * learning_rate(pace[0] + (i - span[0]) * pace[1], training)
+        at = pace.progress + (i - span[0]) * pace.per_step
+        rate = pace.scale * learning_rate(at, training)
         params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
         # Early on the average follows closely, or it would remember the initial weights.
-        decay = jnp.minimum(pace[3], (count + 1) / (count + 10))
+        decay = jnp.minimum(pace.average, (count + 1) / (count + 10))
         average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
         return params, opt_state, average, count + 1, total + value
 
-    start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), rows[0].dtype))
+    first = jax.tree.map(lambda a: a[:batch], rows)
+    dtype = jax.eval_shape(
+        lambda p, r, k: objective(p, r if jitter is None else jitter(r, k), k),
+        state.params, first, key,
+    ).dtype  # fmt: skip
+    start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), dtype))
     params, opt_state, average, count, total = jax.lax.fori_loop(span[0], span[1], step, start)
     return State(params, opt_state, average, count), total / jnp.maximum(span[1] - span[0], 1)
 
 
-def segment_steps(steps: int, batch: int, x: np.ndarray, params: Any) -> int:
+def segment_steps(steps: int, batch: int, row: PyTree, params: PyTree) -> int:
     """Steps of a segment, see `SEGMENT`."""
     weights = sum(a.size for a in jax.tree.leaves(params))
-    of_bytes = SEGMENT_BYTES // max(batch * x.nbytes, 1)
+    of_bytes = SEGMENT_BYTES // max(batch * sum(a.nbytes for a in jax.tree.leaves(row)), 1)
     of_work = SEGMENT_WORK // max(batch * weights, 1)
     # A power of two, so that few programs serve all sizes.
     return min(SEGMENT, 1 << max(min(of_bytes, of_work), 1).bit_length() - 1, _round_up(steps))
@@ -97,7 +115,7 @@ def _round_up(steps: int) -> int:
 
 
 @eqx.filter_jit
-def measured(params: Any, static: Any, rows: tuple[Array, Array | None]) -> Any:
+def measured(params: PyTree, static: PyTree, rows: Batch) -> PyTree:
     """The parameters with the statistics of batch-norm layers measured on training rows."""
     model = eqx.combine(params, static)
     measured = with_statistics(model.bijection, *rows)
@@ -105,16 +123,28 @@ def measured(params: Any, static: Any, rows: tuple[Array, Array | None]) -> Any:
 
 
 @eqx.filter_jit
-def losses(params: Any, static: Any, rows: tuple[Array, Array | None], loss: Loss) -> Array:
-    """The loss of each row, without noise."""
-    return _of_rows(loss(eqx.combine(params, static), *rows, None), len(rows[0]))
+def losses(
+    params: PyTree, static: PyTree, rows: PyTree, loss: Loss, key: PRNGKeyArray | None
+) -> Array:
+    """The values of the loss, without noise."""
+    return values_of(loss, eqx.combine(params, static), rows, key)
 
 
-def _of_rows(values: Array, n: int) -> Array:
-    """The loss's values, which must be one number a row: a sum would be taken for a mean."""
-    if jnp.shape(values) != (n,):
+def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) -> Array:
+    """The loss's values. One per row is expected, unless it says otherwise: a sum would be taken for a mean."""
+    values = jnp.asarray(loss(model, rows, key))
+    leaves = jax.tree.leaves(rows)
+    if getattr(loss, "scalar", False):
+        expected, said = values.shape == (), "one number, ()"
+    elif not leaves:
+        expected, said = values.ndim <= 1, "one number, (), or one per draw, (n,)"
+    else:
+        n = len(leaves[0])
+        expected, said = values.shape == (n,), f"one number per row, ({n},)"
+    if not expected:
+        rows_said = f" for {len(leaves[0])} rows" if leaves else ""
         raise InputError(
-            f"the loss gives an array of shape {jnp.shape(values)} for {n} rows: one number a row, ({n},), was expected"
+            f"the loss gives an array of shape {values.shape}{rows_said}: {said}, was expected"
         )
     return values
 

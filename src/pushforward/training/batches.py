@@ -1,0 +1,133 @@
+"""What a fit is given: rows as a pytree of arrays, where they come from, which are held out, how they are laid out for
+compiled programs."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from pushforward.draws import permutation
+from pushforward.errors import InputError
+from pushforward.rows import block_size
+
+BLOCK = 2048
+"""Rows evaluated at once in validation, if there are as many."""
+MOST_HELD = 50_000
+"""Rows held out at most: more would cost time and tell no more."""
+CHECKED = 1 << 16
+"""Rows looked at at once: temporary arrays of the size of a large table would not fit beside it."""
+
+
+class Batch(NamedTuple):
+    """Events and their conditions: the rows of `fit(model, x, condition)`, and what its loss receives.
+
+    Attributes:
+        x: `(n, *event)`.
+        condition: `(n, *condition)`, or None without.
+    """
+
+    x: Any
+    condition: Any = None
+
+
+def count_of(rows: PyTree) -> int:
+    """The length of the leading axis of all arrays in `rows`.
+
+    Raises `InputError` where there is no array, or where lengths differ.
+    """
+    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(rows)]
+    if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
+        raise InputError(
+            f"rows must be arrays with one leading axis; their shapes are {', '.join(map(str, shapes)) or 'none'}"
+        )
+    return shapes[0][0]
+
+
+def taken(rows: PyTree, numbers: Any) -> PyTree:
+    """The rows of these numbers, of every array."""
+    return jax.tree.map(lambda leaf: leaf[numbers], rows)
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Rows that are made as they are taken, so that a table need not lie in memory twice.
+
+    Attributes:
+        count: how many there are.
+        take: row numbers `(k,)` to those rows, a pytree of arrays with a leading axis of `k`: a `Batch` for densities.
+    """
+
+    count: int
+    take: Callable[[np.ndarray], PyTree]
+
+    @staticmethod
+    def of(rows: PyTree) -> "RowSource":
+        """Those of arrays in memory."""
+        return RowSource(count_of(rows), lambda numbers: taken(rows, numbers))
+
+    def some(self, rows: np.ndarray) -> "RowSource":
+        """Those of these numbers, in this order."""
+        return RowSource(len(rows), lambda numbers: self.take(rows[numbers]))
+
+    def blocks(self) -> Iterator[PyTree]:
+        """All rows, some at a time."""
+        for start in range(0, self.count, CHECKED):
+            yield self.take(np.arange(start, min(start + CHECKED, self.count)))
+
+
+class Jitter(eqx.Module):
+    """Uniform noise on the events of a `Batch`: dequantization.
+
+    Attributes:
+        width: `(*event)`, of the noise in every coordinate.
+    """
+
+    width: Float[Array | np.ndarray, " *event"]
+
+    def __call__(self, batch: Batch, key: PRNGKeyArray) -> Batch:
+        x = batch.x
+        noise = jax.random.uniform(key, x.shape, x.dtype, -0.5, 0.5)
+        return Batch(x + jnp.asarray(self.width, x.dtype) * noise, batch.condition)
+
+
+def jittered(judge: Batch, width: np.ndarray | None) -> Batch:
+    """Rows with one fixed draw of noise, so that they are the same measure in every epoch."""
+    x, condition = judge
+    if width is not None:
+        noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
+        x = (x + np.asarray(width) * noise).astype(x.dtype)
+    return Batch(x, condition)
+
+
+def blocks_for(rows: PyTree, whole: bool) -> list[PyTree]:
+    """Rows on the device in blocks of one size, the last filled by repeating the rows, so that a loss that looks at a
+    block as a whole sees nothing but data.
+
+    Blocks of a `Batch` have few sizes, so that tables of all sizes share a few compiled programs; those of other rows
+    are no larger than they must be.
+
+    Arguments:
+        rows: what to lay out.
+        whole: whether the last block is shorter rather than filled.
+    """
+    n = count_of(rows)
+    size = block_size(n, BLOCK) if isinstance(rows, Batch) and not whole else min(n, BLOCK)
+
+    def block(start: int) -> PyTree:
+        numbers = np.arange(start, min(start + size, n) if whole else start + size) % n
+        return jax.tree.map(lambda leaf: jnp.asarray(leaf[numbers]), rows)
+
+    return [block(start) for start in range(0, n, size)]
+
+
+def holdout(count: int, share: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the rows to train on and of a share of them to judge by, at most `MOST_HELD`, drawn at random;
+    with share 0 both are all rows."""
+    order = permutation(key, count)
+    held = min(max(round(share * count), 1), count - 1, MOST_HELD) if share > 0 else 0
+    return order[held:], order[:held] if held else order

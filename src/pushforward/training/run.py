@@ -1,0 +1,201 @@
+"""One fit while it runs: an epoch of segments, its validation, and what follows from it."""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import PRNGKeyArray, PyTree
+
+from pushforward.bijections import has_statistics
+from pushforward.draws import permutation
+from pushforward.errors import InputError
+from pushforward.training.batches import Batch, RowSource, blocks_for, count_of
+from pushforward.training.checkpoint import CheckpointFile
+from pushforward.training.loss import Loss, negative_log_prob
+from pushforward.training.settings import Epoch, Step, Training
+from pushforward.training.step import Pace, State, losses, measured, run, segment_steps
+
+Ending = Literal["finished", "early", "time", "interrupted", "diverged"]
+MEASURED = 4096
+"""Rows on which batch-norm layers are measured before every validation."""
+
+
+@dataclass
+class Progress:
+    """Where a fit stands between two segments; all of it goes into a checkpoint."""
+
+    epoch: int = 0
+    step: int = 0
+    total: float = 0.0
+    note: str = ""
+    best_loss: float = math.inf
+    since_best: int = 0
+    scale: float = 1.0
+    retries: int = 0
+    seconds: float = 0.0
+    stopped: Ending | Literal[""] = ""
+    history: list[Epoch] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @staticmethod
+    def from_json(stored: dict[str, Any]) -> "Progress":
+        return Progress(**{**stored, "history": [Epoch(**e) for e in stored["history"]]})
+
+
+class Run:
+    """What stays the same while a fit runs, and the work of an epoch.
+
+    Attributes:
+        steps: of an epoch.
+        began: when the fit began, on the clock of `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        model: PyTree,
+        source: RowSource,
+        judge: PyTree,
+        key: PRNGKeyArray,
+        loss: Loss,
+        training: Training,
+        jitter: Any,
+        progress: Callable[[Step], bool | None] | None,
+        file: CheckpointFile | None,
+    ):
+        assert training.batch is not None
+        assert training.max_epochs is not None
+        self.params, self.static = eqx.partition(model, eqx.is_inexact_array)
+        self.steps, self.began = source.count // training.batch, time.perf_counter()
+        self._source, self._key, self._loss = source, key, loss
+        self._jitter = jax.tree.map(
+            lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, jitter
+        )
+        self._training, self._batch, self._epochs = training, training.batch, training.max_epochs
+        self._progress, self._file = progress, file
+        # What the host decides is no part of the program: fits that differ in their length share one.
+        self._compiled = replace(
+            training, max_time=None, max_steps=None, max_epochs=None, average=None
+        )
+        self._patience = max(1, math.ceil(training.patience * self._epochs))
+        self._segment = segment_steps(
+            self.steps, self._batch, source.take(np.arange(1)), self.params
+        )
+        self._scalar = getattr(loss, "scalar", False)
+        self._blocks = [None] if judge is None else blocks_for(judge, whole=self._scalar)
+        self._judged = 1 if judge is None else count_of(judge)
+        # Rows are judged without noise; what a loss draws itself, always with the same.
+        self._judge_key = jax.random.fold_in(key, 1 << 31) if judge is None else None
+        self._few: PyTree = None
+        if has_statistics(model):
+            self._few = source.take(np.arange(min(source.count, MEASURED)))
+        if self._few is not None and not isinstance(self._few, Batch):
+            raise InputError(
+                "a model with batch norm is fitted by fit(model, x, condition): its layers are measured on x"
+            )
+
+    def seconds(self) -> float:
+        """Since the fit began."""
+        return time.perf_counter() - self.began
+
+    def epoch(self, state: State, best: PyTree, at: Progress) -> tuple[State, bool]:
+        """Go on to the end of an epoch, or until time is up or somebody asks to stop; True if one did."""
+        key = jax.random.fold_in(self._key, at.epoch)
+        order = permutation(self._key, self._source.count, at.epoch)
+        training, batch = self._training, self._batch
+        asked = late = False
+        while at.step < self.steps and at.retries <= training.retries and not (asked or late):
+            last = min(at.step + self._segment, self.steps)
+            # All segments have one size; what is beyond the last step is never read.
+            numbers = np.resize(order[at.step * batch : last * batch], self._segment * batch)
+            rows = jax.device_put(self._source.take(numbers))
+            trial, mean = run(
+                state, self.static, rows, jnp.asarray([at.step, last]), self._pace(at), self._jitter,
+                key, self._loss, self._compiled, batch,
+            )  # fmt: skip
+            if not math.isfinite(float(mean)):
+                at.retries, at.scale = at.retries + 1, at.scale / 2
+                at.note = f"non-finite loss: went back, step size x {at.scale:g}"
+                continue
+            state, at.total, at.step = trial, at.total + float(mean) * (last - at.step), last
+            late = training.max_time is not None and self.seconds() > training.max_time
+            if self._progress is not None:
+                asked = bool(self._progress(self._step(at)))
+            if self._file is not None and self._file.due():
+                self.write(state, best, at)
+        return state, asked
+
+    def validation(self, params: PyTree) -> tuple[PyTree, float]:
+        """The weights with batch-norm layers measured, and their mean loss over the rows to judge by."""
+        if self._few is not None:
+            params = measured(params, self.static, self._few)
+        values, weights = [], []
+        for block in self._blocks:
+            found = losses(params, self.static, block, self._loss, self._judge_key)
+            values.append(np.atleast_1d(np.asarray(found, np.float64)))
+            weights.append(count_of(block) if self._scalar and block is not None else 1)
+        if self._scalar:
+            return params, float(np.average(np.concatenate(values), weights=weights))
+        every = np.concatenate(values)
+        return params, float(
+            (every if self._judge_key is not None else every[: self._judged]).mean()
+        )
+
+    def record(self, at: Progress, value: float) -> Epoch:
+        """What the epoch did."""
+        return Epoch(
+            epoch=at.epoch + 1,
+            epochs=self._epochs,
+            train_loss=at.total / at.step,
+            validation_loss=value,
+            best_loss=at.best_loss,
+            seconds=self.seconds(),
+            note=at.note,
+            likelihood=self._loss is negative_log_prob,
+        )
+
+    def verdict(self, at: Progress, record: Epoch, asked: bool) -> Ending | Literal[""]:
+        """Why the fit ends after this epoch, or nothing."""
+        limit = self._training.max_time
+        if asked:
+            return "interrupted"
+        if at.epoch == self._epochs:
+            return "finished"
+        if limit is not None and record.seconds > limit:
+            return "time"
+        return "early" if at.since_best >= self._patience else ""
+
+    def write(self, state: State, best: PyTree, at: Progress) -> None:
+        """Write the checkpoint."""
+        assert self._file is not None
+        at.seconds = self.seconds()
+        self._file.write((state, best), at.to_json())
+
+    def _step(self, at: Progress) -> Step:
+        return Step(
+            epoch=at.epoch + 1,
+            epochs=self._epochs,
+            step=at.step,
+            steps=self.steps,
+            loss=at.total / at.step,
+            seconds=self.seconds(),
+            likelihood=self._loss is negative_log_prob,
+        )
+
+    def _pace(self, at: Progress) -> Pace:
+        """By steps, or by the clock where that ends first."""
+        limit, elapsed = self._training.max_time, self.seconds()
+        done, per_step = at.epoch * self.steps + at.step, 1 / (self._epochs * self.steps)
+        progress = done * per_step
+        if limit is not None and elapsed / limit > progress:
+            progress = elapsed / limit
+            per_step = progress / max(done, 1)
+        found = progress, per_step, at.scale, self._training.average or 0.0
+        return Pace(*(jnp.asarray(value, jnp.float32) for value in found))
