@@ -22,6 +22,7 @@ ERRORS = ("InputError", "InputWarning")
 PACKAGES = [
     "architectures",
     "bijections",
+    "transformers",
     "distributions",
     "ode",
     "fields",
@@ -321,8 +322,8 @@ def _code(text: str) -> list[str]:
 def architectures() -> str:
     """The page of the registry of architectures."""
     from pushforward.architectures import ARCHITECTURES
-    from pushforward.bijections import TRANSFORMERS
     from pushforward.distributions import BASES
+    from pushforward.transformers import TRANSFORMERS
 
     out = [
         NOTE,

@@ -1,5 +1,6 @@
 """Bijections directly: compositions, data-dependent initialisation, known values, and the errors of shapes."""
 
+import importlib
 from dataclasses import fields
 
 import equinox as eqx
@@ -8,28 +9,26 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, NSF, Glow, RealNVP
 from pushforward.bijections import (
     ActNorm,
-    Affine,
     Autoregressive,
     Chain,
-    DenseSigmoid,
     Elementwise,
     Invert,
     LULinear,
     Permutation,
-    RationalQuadratic,
     Reverse,
     SoftTails,
     Stack,
-    SumOfSquares,
     initialised,
 )
-from pushforward.distributions import Normal
+from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.networks import MaskedMLP
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine, DenseSigmoid, RationalQuadratic, SumOfSquares
 
 KEY = jax.random.key(0)
 Z = jax.random.normal(jax.random.key(5), (50, 3))
@@ -192,6 +191,13 @@ CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
             r"do not broadcast: \(4,\) and \(5,\)",
         ),
         (lambda: Chain([]), "at least one bijection"),
+        (lambda: Chain([Affine()]), "chain's map 0 is Affine.*wrap it in Elementwise"),
+        (
+            lambda: Stack(lambda key: Affine(), 2, key=KEY),
+            "layer is Affine.*wrap it in Elementwise",
+        ),
+        (lambda: Invert(Affine), "Invert turns round must be a bijection, not Affine"),
+        (lambda: Flow(Normal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
         (lambda: Chain([Reverse(2), Reverse(3)]), "differ in shape"),
         (
             lambda: Stack(lambda key: Reverse(2), 0, key=KEY),
@@ -208,6 +214,15 @@ def test_mistakes_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_scalar_maps_at_their_former_place_warn():
+    moved = importlib.import_module("pushforward.bijections.transformers")
+    for module in (pf.bijections, moved):
+        with pytest.warns(DeprecationWarning, match=r"is pushforward\.transformers\.Affine now"):
+            assert module.Affine is Affine
+        with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+            module.Nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from pushforward import architectures
+from pushforward import architectures, transformers
 from pushforward.architectures import ARCHITECTURES
-from pushforward.bijections import TRANSFORMERS, transformers
 from pushforward.distributions import BASES
 from pushforward.testing import (
     ARCHITECTURE_TABLE,
@@ -36,6 +35,7 @@ from pushforward.testing import (
     run_check,
     tiny,
 )
+from pushforward.transformers import TRANSFORMERS
 
 VOLUME_PRESERVING = {"additive"}
 # Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change.

@@ -14,8 +14,6 @@ import pytest
 
 from pushforward.bijections import (
     AbstractBijection,
-    AbstractTransformer,
-    Affine,
     Autoregressive,
     Chain,
     Coupling,
@@ -41,6 +39,7 @@ from pushforward.testing import (
     check_transformer,
     run_check,
 )
+from pushforward.transformers import AbstractTransformer, Affine
 
 KEY = jax.random.key(0)
 

@@ -9,7 +9,7 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from pushforward.architectures import IAF, MAF, NSF
-from pushforward.bijections import Affine, Elementwise, Reverse
+from pushforward.bijections import Elementwise, Reverse
 from pushforward.distributions import (
     BASES,
     Flow,
@@ -22,6 +22,7 @@ from pushforward.distributions import (
 )
 from pushforward.errors import InputError
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(20, 2)) * 3

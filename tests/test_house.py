@@ -14,6 +14,7 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "deprecated",
     "model_file",
     "rows",
     "columns",
@@ -21,6 +22,8 @@ ORDER = [
     "networks",
     "ode",
     "fields",
+    "numeric",
+    "transformers",
     "bijections",
     "distributions",
     "paths",
@@ -109,6 +112,7 @@ def test_exported_names():
         "ode",
         "paths",
         "series",
+        "transformers",
     ]
     for name in pf.__all__:
         assert getattr(pf, name) is not None
@@ -128,6 +132,7 @@ def test_exported_names():
         "paths",
         "series",
         "training",
+        "transformers",
     ],
 )
 def test_exported_names_are_documented(package: str):

@@ -15,8 +15,8 @@ from pushforward.bijections import (
     Stack,
     increasing_root,
 )
-from pushforward.bijections.transformers import AbstractTransformer
 from pushforward.errors import ConvergenceError, InputError
+from pushforward.transformers import AbstractTransformer
 
 
 def sinh(x, a):

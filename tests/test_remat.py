@@ -9,7 +9,6 @@ import pytest
 import pushforward as pf
 from pushforward.bijections import (
     AbstractBijection,
-    Affine,
     Chain,
     Elementwise,
     LULinear,
@@ -19,6 +18,7 @@ from pushforward.bijections import (
 )
 from pushforward.errors import InputError
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine
 
 KEY = jax.random.key(0)
 X, C = jax.random.normal(KEY, (16, 3)), jax.random.normal(jax.random.key(1), (16, 2))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
         ode,
         paths,
         series,
+        transformers,
     )
     from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
@@ -37,6 +38,7 @@ __all__ = [
     "ode",
     "paths",
     "series",
+    "transformers",
 ]
 
 # Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
@@ -53,5 +53,5 @@ class Bernstein:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.Bernstein(self.degree, self.bound)
+        transformer = transformers.Bernstein(self.degree, self.bound)
         return transformer_flow(self, transformer, event, condition, key)

@@ -12,10 +12,10 @@ from pushforward.architectures.parts import (
     vector_event,
 )
 from pushforward.bijections import Chain, Coupling, Elementwise, Stack
-from pushforward.bijections.transformers.circular_spline import CircularSpline
 from pushforward.distributions import Flow, Uniform
 from pushforward.networks.periodic import PeriodicMLP
 from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.transformers.circular_spline import CircularSpline
 
 
 @dataclass(frozen=True)

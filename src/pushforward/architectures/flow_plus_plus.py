@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
-from pushforward.bijections import ActNorm, Chain, LogisticMixtureCDF, LULinear, Reverse
+from pushforward.bijections import ActNorm, Chain, LULinear, Reverse
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import LogisticMixtureCDF
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import elementwise_layer, stacked_flow, vector_event
-from pushforward.bijections import Chain, GaussianMixtureCDF, Householder
+from pushforward.bijections import Chain, Householder
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import GaussianMixtureCDF
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
@@ -55,5 +55,5 @@ class LinearSpline:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.LinearSpline(bins=self.bins, bound=self.bound)
+        transformer = transformers.LinearSpline(bins=self.bins, bound=self.bound)
         return transformer_flow(self, transformer, event, condition, key, self.autoregressive)

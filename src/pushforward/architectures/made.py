@@ -7,10 +7,11 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import autoregressive_layer, vector_event
-from pushforward.bijections import Chain, GaussianMixtureCDF, Invert, Permutation
+from pushforward.bijections import Chain, Invert, Permutation
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import GaussianMixtureCDF
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import AbstractBijection, Affine, BatchNorm, Chain, LULinear, Reverse
+from pushforward.bijections import AbstractBijection, BatchNorm, Chain, LULinear, Reverse
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import Affine
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,12 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import transformer_layer, vector_event
-from pushforward.bijections import AbstractBijection, LULinear, RationalQuadratic, Stack
+from pushforward.bijections import AbstractBijection, LULinear, Stack
 from pushforward.distributions import Flow, GaussianMixture
 from pushforward.draws import spawn
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import RationalQuadratic
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import by_size, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
@@ -54,7 +54,7 @@ class NAF:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        kind = bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid
+        kind = transformers.DenseSigmoid if self.dense else transformers.DeepSigmoid
         d = vector_event(event, "NAF")
         sized = replace(self, width=by_size(self.width, d, 64, 128))
         return transformer_flow(sized, kind(by_size(self.units, d, 16, 8)), event, condition, key)

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
-from pushforward.bijections import Additive, Affine, Chain, Elementwise
+from pushforward.bijections import Chain, Elementwise
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import Additive, Affine
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ from pushforward.architectures.parts import (
     transformer_layer,
     vector_event,
 )
-from pushforward.bijections import Chain, RationalQuadratic
+from pushforward.bijections import Chain
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import RationalQuadratic
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import (
     AbstractBijection,
-    AbstractTransformer,
     ActNorm,
     Autoregressive,
     Chain,
@@ -26,6 +25,7 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
 from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.transformers import AbstractTransformer
 
 
 def vector_event(event: int | Shape, name: str) -> int:

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
@@ -56,5 +56,5 @@ class QuadraticSpline:
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
         bins = bins_for(self.bins, vector_event(event, "QuadraticSpline"))
-        transformer = bijections.QuadraticSpline(bins, self.bound)
+        transformer = transformers.QuadraticSpline(bins, self.bound)
         return transformer_flow(self, transformer, event, condition, key, self.autoregressive)

@@ -6,9 +6,10 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain
+from pushforward.bijections import Chain
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers import Affine
 
 
 @dataclass(frozen=True)

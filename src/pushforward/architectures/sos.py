@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import by_size, transformer_flow, vector_event
 from pushforward.distributions import Flow
 from pushforward.rows import Shape
@@ -56,6 +56,6 @@ class SOS:
         self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
     ) -> Flow:
         """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.SumOfSquares(self.polynomials, self.degree, self.bound)
+        transformer = transformers.SumOfSquares(self.polynomials, self.degree, self.bound)
         width = by_size(self.width, vector_event(event, "SOS"), 64, 128)
         return transformer_flow(replace(self, width=width), transformer, event, condition, key)

@@ -12,7 +12,6 @@ from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
 from pushforward.bijections.margins import Margins
-from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import Householder, QRLinear
 from pushforward.bijections.permutation import Permutation, Reverse
 from pushforward.bijections.planar import Planar
@@ -22,61 +21,29 @@ from pushforward.bijections.residual import Residual
 from pushforward.bijections.soft_tails import SoftTails
 from pushforward.bijections.squash import Power, Sigmoid, Softplus
 from pushforward.bijections.sylvester import Sylvester
-from pushforward.bijections.transformers import (
-    TRANSFORMERS,
-    AbstractTransformer,
-    Additive,
-    Affine,
-    Bernstein,
-    CircularSpline,
-    CubicSpline,
-    DeepSigmoid,
-    DenseSigmoid,
-    Gated,
-    GaussianMixtureCDF,
-    Integral,
-    LinearSpline,
-    LogisticMixtureCDF,
-    QuadraticSpline,
-    RationalQuadratic,
-    SumOfSquares,
-)
+from pushforward.deprecated import renamed
+from pushforward.numeric import increasing_root
+from pushforward.transformers import __all__ as _TRANSFORMERS
 
 __all__ = [
-    "TRANSFORMERS",
     "AbstractBijection",
-    "AbstractTransformer",
     "ActNorm",
-    "Additive",
-    "Affine",
     "Autoregressive",
     "BatchNorm",
-    "Bernstein",
     "BlockAutoregressive",
     "Chain",
-    "CircularSpline",
     "Continuous",
     "Coupling",
-    "CubicSpline",
-    "DeepSigmoid",
-    "DenseSigmoid",
     "Elementwise",
-    "Gated",
-    "GaussianMixtureCDF",
     "Householder",
-    "Integral",
     "Invert",
     "LULinear",
-    "LinearSpline",
-    "LogisticMixtureCDF",
     "Margins",
     "Permutation",
     "Planar",
     "Power",
     "QRLinear",
-    "QuadraticSpline",
     "Radial",
-    "RationalQuadratic",
     "Recurrent",
     "Residual",
     "Reverse",
@@ -84,7 +51,6 @@ __all__ = [
     "SoftTails",
     "Softplus",
     "Stack",
-    "SumOfSquares",
     "Sylvester",
     "has_statistics",
     "increasing_root",
@@ -92,3 +58,9 @@ __all__ = [
     "with_remat",
     "with_statistics",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {"transformers": "pushforward:transformers"}
+    | {name: f"pushforward.transformers:{name}" for name in _TRANSFORMERS},
+)

@@ -9,6 +9,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.errors import InputError
 from pushforward.rows import Shape, broadcast_rows, settled
+from pushforward.transformers.base import AbstractTransformer
 
 
 class AbstractBijection(eqx.Module):
@@ -76,3 +77,21 @@ class AbstractBijection(eqx.Module):
                 f"the first is {row.tolist()}"
             )
         return z.reshape(*batch, *self.event_shape), log_det.reshape(batch)
+
+
+def check_bijection(given: object, where: str) -> None:
+    """Raises `InputError` for what is not a bijection.
+
+    Arguments:
+        given: what stands in the place of a map.
+        where: the place, such as "a chain's map 2".
+    """
+    if isinstance(given, AbstractBijection):
+        return
+    kind = given.__name__ if isinstance(given, type) else type(given).__name__
+    if isinstance(given, AbstractTransformer):
+        raise InputError(
+            f"{where} is {kind}, a map of one number: wrap it in Elementwise, "
+            f"as in Elementwise({kind}(), 2) for rows of 2 columns"
+        )
+    raise InputError(f"{where} must be a bijection, not {kind}")

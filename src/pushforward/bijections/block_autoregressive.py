@@ -10,12 +10,12 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import increasing_root
-from pushforward.bijections.transformers.tails import bounded
 from pushforward.draws import normal, spawn, uniform
 from pushforward.errors import check_count
 from pushforward.networks.layers import uniform_weights
+from pushforward.numeric import increasing_root
 from pushforward.rows import Shape, condition_size
+from pushforward.transformers.tails import bounded
 
 
 class BlockAutoregressive(AbstractBijection):

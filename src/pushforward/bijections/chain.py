@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, check_bijection
 from pushforward.bijections.remat import check_remat, run_chain, run_stack
 from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import stacked
@@ -24,7 +24,7 @@ class Chain(AbstractBijection):
         bijections: at least one map; all of one event shape, and those that take a condition of one condition shape.
         remat: how gradients come by the activations, `"none"` or `"invertible"`, see `Stack`.
 
-    Raises `InputError` where shapes differ, or for an unknown `remat`.
+    Raises `InputError` where shapes differ, for an unknown `remat`, or for what is not a bijection.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -43,6 +43,8 @@ class Chain(AbstractBijection):
     def __init__(self, bijections: Sequence[AbstractBijection], *, remat: str = "none"):
         if not bijections:
             raise InputError("a chain needs at least one bijection")
+        for i, bijection in enumerate(bijections):
+            check_bijection(bijection, f"a chain's map {i}")
         events = {b.event_shape for b in bijections}
         conditions = {b.condition_shape for b in bijections} - {None}
         if len(events) > 1 or len(conditions) > 1:
@@ -108,6 +110,7 @@ class Stack(AbstractBijection):
         check_count("layers", layers)
         self.remat = check_remat(remat)
         self.layer = stacked(make, layers, key)
+        check_bijection(self.layer, "a stack's layer")
         self.layers = layers
         self.event_shape = self.layer.event_shape
         self.condition_shape = self.layer.condition_shape
@@ -162,6 +165,7 @@ class Invert(AbstractBijection):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, bijection: AbstractBijection):
+        check_bijection(bijection, "what Invert turns round")
         self.bijection = bijection
         self.event_shape = bijection.event_shape
         self.condition_shape = bijection.condition_shape

@@ -6,10 +6,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.errors import InputError
 from pushforward.networks.mlp import MLP
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Elementwise(AbstractBijection):
@@ -31,7 +31,7 @@ class Elementwise(AbstractBijection):
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
-    >>> shift = pf.bijections.Elementwise(pf.bijections.Additive(), 2, jnp.array([[1.0, 2.0]]))
+    >>> shift = pf.bijections.Elementwise(pf.transformers.Additive(), 2, jnp.array([[1.0, 2.0]]))
     >>> [float(v) for v in shift.forward(jnp.zeros(2))[0]]
     [1.0, 2.0]
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.rational_quadratic import evaluate, position
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
+from pushforward.transformers.rational_quadratic import evaluate, position
 
 KNOTS = 7
 """Inner knots of a coordinate: one a standard deviation from -3 to 3."""

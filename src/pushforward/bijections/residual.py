@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import certified
 from pushforward.errors import InputError, check_count
 from pushforward.networks.lipschitz import LipschitzMLP, NetworkJacobian, series_tail
+from pushforward.numeric import certified
 from pushforward.rows import Shape, kept_whole
 
 METHODS = ("auto", "exact", "truncated", "roulette")

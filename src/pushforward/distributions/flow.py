@@ -3,7 +3,7 @@
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bijections import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, check_bijection
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.errors import InputError
 from pushforward.rows import Shape
@@ -18,7 +18,7 @@ class Flow(AbstractDistribution):
         base: the distribution of z; it takes no condition.
         bijection: the map from z to x, conditional or not.
 
-    Raises `InputError` where the event shapes differ.
+    Raises `InputError` where the event shapes differ, or what is given is not a bijection.
 
     ```python
     >>> import jax, pushforward as pf
@@ -35,6 +35,7 @@ class Flow(AbstractDistribution):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, base: AbstractDistribution, bijection: AbstractBijection):
+        check_bijection(bijection, "a flow's map")
         if base.event_shape != bijection.event_shape:
             raise InputError(
                 f"the base has events of shape {base.event_shape}, the bijection {bijection.event_shape}"

@@ -2,7 +2,7 @@
 
 ```python
 >>> import jax
->>> from pushforward.bijections import Affine
+>>> from pushforward.transformers import Affine
 >>> from pushforward.testing import check_transformer
 >>> check_transformer(Affine())
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from pushforward.architectures import ARCHITECTURES, Architecture
-from pushforward.bijections import AbstractBijection, AbstractTransformer
+from pushforward.bijections import AbstractBijection
 from pushforward.distributions import AbstractDistribution
 from pushforward.testing.architecture_checks import ARCHITECTURE_CHECKS
 from pushforward.testing.bijection_checks import BIJECTION_CHECKS
@@ -17,6 +17,7 @@ from pushforward.testing.examples import CASES, architecture_subject
 from pushforward.testing.reload import check_saving
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.testing.transformer_checks import TRANSFORMER_CHECKS, TransformerSubject
+from pushforward.transformers import AbstractTransformer
 
 BIJECTION_TABLE = {**BIJECTION_CHECKS, **DENSITY_CHECKS}
 """All that a bijection is held to."""

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections import AbstractTransformer
 from pushforward.testing.contract import Check
 from pushforward.testing.numbers import differ, first
+from pushforward.transformers import AbstractTransformer
 
 DOUBLE = 1e-7
 FAMILIES = 40
