@@ -19,6 +19,7 @@ ORDER = [
     "rows",
     "columns",
     "draws",
+    "parameters",
     "networks",
     "ode",
     "fields",

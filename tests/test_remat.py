@@ -13,6 +13,8 @@ from pushforward.bijections import (
     Elementwise,
     LULinear,
     Permutation,
+    Power,
+    Reshape,
     Stack,
     with_remat,
 )
@@ -60,6 +62,21 @@ def test_chains_recompute_too():
     chains = [Chain(parts, remat=remat) for remat in ("none", "invertible")]
     flows = [pf.distributions.Flow(pf.distributions.Normal(3), chain) for chain in chains]
     assert_equal(*(perturbed(flow, jax.random.key(3)) for flow in flows))
+
+
+def test_shapes_may_change_within_a_chain():
+    parts = [Elementwise(Affine(), 6), Reshape((2, 3)), Power((2, 3))]
+    x = jax.random.normal(KEY, (16, 2, 3))
+
+    def gradient(remat):
+        flow = pf.distributions.Flow(pf.distributions.Normal(6), Chain(parts, remat=remat))
+        flow = perturbed(flow, jax.random.key(3))
+        return eqx.filter_jit(eqx.filter_grad(lambda flow: flow.log_prob(x).mean()))(flow)
+
+    stored, recomputed = (jax.tree.leaves(gradient(remat)) for remat in ("none", "invertible"))
+    assert max(float(jnp.abs(leaf).max()) for leaf in stored) > 1e-3
+    for one, other in zip(stored, recomputed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_memory_does_not_grow_with_depth():

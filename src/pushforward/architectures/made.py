@@ -50,6 +50,7 @@ class MADE:
     order: tuple[int, ...] = ()
     residual: bool = False
     dropout: float = 0.0
+    one_order: ClassVar[bool] = True
     reference: ClassVar[str] = "Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509"
 
     def build(

@@ -17,6 +17,7 @@ from pushforward.bijections.permutation import Permutation, Reverse
 from pushforward.bijections.planar import Planar
 from pushforward.bijections.radial import Radial
 from pushforward.bijections.recurrent import Recurrent
+from pushforward.bijections.reshape import Reshape
 from pushforward.bijections.residual import Residual
 from pushforward.bijections.soft_tails import SoftTails
 from pushforward.bijections.squash import Power, Sigmoid, Softplus
@@ -45,6 +46,7 @@ __all__ = [
     "QRLinear",
     "Radial",
     "Recurrent",
+    "Reshape",
     "Residual",
     "Reverse",
     "Sigmoid",

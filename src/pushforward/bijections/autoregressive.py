@@ -54,6 +54,15 @@ class Autoregressive(AbstractBijection):
         self.event_shape = (network.first.shape[1],)
         self.condition_shape = condition_shape
 
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
+
+    @property
+    def recomputable(self) -> bool:
+        # Forward runs the network coordinate by coordinate, and would draw other noise.
+        return self.network.dropout == 0
+
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:

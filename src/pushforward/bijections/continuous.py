@@ -110,6 +110,13 @@ class Continuous(AbstractBijection):
         self.kinetic, self.jacobian, self.hjb, self.steer = kinetic, jacobian, hjb, steer
         self.event_shape, self.condition_shape = event_shape, condition_shape
 
+    @property
+    def exact(self) -> bool:
+        return self.event_shape[0] <= EXACT or self._closed(jnp.zeros((1, *self.event_shape)))
+
+    def without_log_det(self) -> "RowsOnly":
+        return RowsOnly(self)
+
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
@@ -347,18 +354,3 @@ class RowsOnly(AbstractBijection):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         return self.map.moved(x, condition, ahead=False), jnp.zeros(len(x), x.dtype)
-
-
-def rows_only(model: Any) -> Any:
-    """The model with every continuous map in it as `RowsOnly`: for draws whose density is not asked for."""
-
-    def changed(node: Any) -> Any:
-        return RowsOnly(node) if isinstance(node, Continuous) else node
-
-    return jax.tree.map(changed, model, is_leaf=lambda node: isinstance(node, Continuous))
-
-
-def holds_continuous(model: Any) -> bool:
-    """Whether a model has a continuous map anywhere."""
-    leaves = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Continuous))
-    return any(isinstance(leaf, Continuous) for leaf in leaves)

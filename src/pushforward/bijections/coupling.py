@@ -58,6 +58,10 @@ class Coupling(AbstractBijection):
         self.event_shape = (kept + network.out[1],)
         self.condition_shape = condition_shape
 
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
+
     def _params(self, kept: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         columns = as_columns(condition)
         features = kept if columns is None else jnp.concatenate([kept, columns])

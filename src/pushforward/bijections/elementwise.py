@@ -60,6 +60,10 @@ class Elementwise(AbstractBijection):
         self.network, self.condition_shape = network, condition_shape
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
 
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
+
     def _params(self, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         params = self.params[:, None]
         columns = as_columns(condition)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
@@ -11,7 +10,6 @@ from jaxtyping import Array, ArrayLike
 from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
-from pushforward.bijections.chain import Chain, Invert, Stack
 from pushforward.errors import InputError
 from pushforward.rows import broadcasting
 
@@ -25,11 +23,11 @@ def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) 
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
     Arguments:
-        bijection: a map; chains and stacks are entered.
+        bijection: a map; the parts of a composition are entered.
         x: `(n, *event)` data rows.
         condition: `(n, *condition)`, if the map takes one.
 
-    Raises `InputError` for such a layer inside `Invert`, which no data pass can reach.
+    Raises `InputError` for such a layer inside `Invert`, or another map without parts, which no data pass can reach.
     """
     if not _has(bijection, START):
         return bijection
@@ -54,27 +52,18 @@ def has_statistics(model: Any) -> bool:
 
 
 def _set(bijection, x, condition, setters: Setters):
+    parts = []
+    for part in reversed(bijection.parts()):
+        part, x = _set(part, x, condition, setters)
+        parts.insert(0, part)
+    if parts:
+        return bijection.with_parts(parts), x
     if type(bijection) in setters:
         bijection = setters[type(bijection)](bijection, x)
-    elif isinstance(bijection, Chain):
-        parts = []
-        for part in reversed(bijection.bijections):
-            part, x = _set(part, x, condition, setters)
-            parts.append(part)
-        return eqx.tree_at(lambda c: c.bijections, bijection, tuple(reversed(parts))), x
-    elif isinstance(bijection, Stack):
-        layers = []
-        for layer in reversed(bijection.unstack()):
-            layer, x = _set(layer, x, condition, setters)
-            layers.append(layer)
-        stacked = jax.tree.map(
-            lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0],
-            *reversed(layers),
-        )
-        return eqx.tree_at(lambda s: s.layer, bijection, stacked), x
-    elif isinstance(bijection, Invert) and _has(bijection, setters):
+    elif _has(bijection, setters):
         names = " or ".join(kind.__name__ for kind in setters)
-        raise InputError(f"an {names} inside Invert cannot be set from data")
+        inside = type(bijection).__name__
+        raise InputError(f"an {names} inside {inside} cannot be set from data")
     return bijection, bijection.inverse_rows(x, condition, None)[0]
 
 

@@ -71,6 +71,10 @@ class Margins(AbstractBijection):
         self.log_slopes = jnp.zeros((d, knots + 2))
         self.centre = self.score = jnp.zeros(d)
 
+    def unread(self) -> dict[str, bool]:
+        """The knots: they are measured, not trained."""
+        return dict.fromkeys(("centre", "log_widths", "score", "log_heights", "log_slopes"), True)
+
     def following(self, x: Float[np.ndarray, "n d"], kind: str = "scores") -> "Margins":
         """The same map with its knots measured on data rows.
 

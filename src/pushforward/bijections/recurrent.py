@@ -72,6 +72,11 @@ class Recurrent(AbstractBijection):
         self.log_leak = jnp.zeros(())
         self.event_shape, self.condition_shape = (d,), condition_shape
 
+    def unread(self) -> dict[str, bool]:
+        """The recurrence of one coordinate, after which no state is used."""
+        one = self.event_shape[0] == 1
+        return {"of_value": one, "of_state": one}
+
     def _start(self, condition: Array | None, n: int) -> tuple[Array, Array]:
         """What the state knows of the condition, `(units, 1 or n)`, and the first state, `(units, n)`."""
         known, columns = self.state_bias[:, None], as_columns(condition)

@@ -87,6 +87,12 @@ class Residual(AbstractBijection):
         self.network, self.log_det, self.terms, self.probes = network, log_det, terms, probes
         self.event_shape, self.condition_shape = (network.last.shape[0],), condition_shape
 
+    @property
+    def exact(self) -> bool:
+        row = jnp.zeros((*self.event_shape, 1))
+        condition = None if self.condition_shape is None else jnp.zeros((1, *self.condition_shape))
+        return smallest(eqx.filter_eval_shape(self._linearised, row, condition)[1])[0] <= EXACT
+
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:

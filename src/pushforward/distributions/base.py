@@ -7,7 +7,6 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bijections.continuous import rows_only
 from pushforward.draws import check_key
 from pushforward.rows import Shape, broadcast_rows, broadcasting, condition_rows, settled
 
@@ -93,7 +92,11 @@ class AbstractDistribution(eqx.Module):
         Those of `sample_and_log_prob` with the same key; of a continuous flow within its tolerance, as its draws alone
         are solved for, without their log-densities.
         """
-        return rows_only(self).sample_and_log_prob(key, shape, condition)[0]
+        return self.without_log_prob().sample_and_log_prob(key, shape, condition)[0]
+
+    def without_log_prob(self) -> "AbstractDistribution":
+        """The same draws, whose log-densities may be left out, which saves their cost. Default the density itself."""
+        return self
 
     def sample_and_log_prob(
         self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None

@@ -18,7 +18,8 @@ class Flow(AbstractDistribution):
         base: the distribution of z; it takes no condition.
         bijection: the map from z to x, conditional or not.
 
-    Raises `InputError` where the event shapes differ, or what is given is not a bijection.
+    Raises `InputError` where the base's events are not of the shape that the bijection takes, or where that is not a
+    bijection.
 
     ```python
     >>> import jax, pushforward as pf
@@ -36,13 +37,18 @@ class Flow(AbstractDistribution):
 
     def __init__(self, base: AbstractDistribution, bijection: AbstractBijection):
         check_bijection(bijection, "a flow's map")
-        if base.event_shape != bijection.event_shape:
+        if base.event_shape != bijection.latent_shape:
             raise InputError(
-                f"the base has events of shape {base.event_shape}, the bijection {bijection.event_shape}"
+                f"the base {type(base).__name__} has events of shape {base.event_shape}, the bijection "
+                f"{type(bijection).__name__} takes {bijection.latent_shape}"
             )
         self.base, self.bijection = base, bijection
         self.event_shape = bijection.event_shape
         self.condition_shape = bijection.condition_shape
+
+    def without_log_prob(self) -> "Flow":
+        changed = self.base.without_log_prob(), self.bijection.without_log_det()
+        return eqx.tree_at(lambda flow: (flow.base, flow.bijection), self, changed)
 
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

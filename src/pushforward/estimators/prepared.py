@@ -64,8 +64,7 @@ def table_flow(
 
 def has_margins(flow: Flow) -> bool:
     """Whether a table's flow was built with margins."""
-    chain = flow.bijection
-    return isinstance(chain, Chain) and isinstance(chain.bijections[-1], Margins)
+    return any(isinstance(part, Margins) for part in flow.bijection.parts()[-1:])
 
 
 @dataclass(frozen=True)
@@ -173,8 +172,7 @@ class Prepared:
         flow, margins = self.built(entrant), entrant.margins
         if margins not in (None, "none"):
             x = self.some(MARGIN_ROWS)[0]
-            assert isinstance(flow.bijection, Chain)
-            *maps, last = flow.bijection.bijections
+            *maps, last = flow.bijection.parts()
             assert isinstance(last, Margins)
             following = last.following(x, margins)
             flow = Flow(flow.base, Chain([*maps, following]))

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri
 
-from pushforward.bijections import Chain, Margins, SoftTails
+from pushforward.bijections import Margins, SoftTails
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow, Normal
 from pushforward.errors import InputError
@@ -273,7 +273,7 @@ def _rounded(columns: Preprocessing, values: np.ndarray, precision: int) -> np.n
 def _tails(flow: Flow, u: np.ndarray) -> tuple[float, float]:
     """Where compression starts, and the share of rows that it reaches; it stands outermost in every table's flow, or
     before the margins."""
-    chain = flow.bijection.bijections if isinstance(flow.bijection, Chain) else ()
+    chain = flow.bijection.parts()
     margins = chain[-1] if chain and isinstance(chain[-1], Margins) else None
     tails = chain[-1 if margins is None else -2] if chain else None
     if not isinstance(tails, SoftTails):

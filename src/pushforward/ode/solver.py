@@ -61,7 +61,7 @@ def with_solver(model: Any, **changes: Any) -> Any:
         raise InputError(f"{unknown[0]!r} is no field of Solver; known: {', '.join(known)}")
     if hasattr(model, "with_flow"):
         return model.with_flow(partial(with_solver, **changes))
-    if not any(map(_solves, jax.tree.leaves(model, is_leaf=_solves))):
+    if not holds_solver(model):
         raise InputError("the model holds no continuous map, no ODE layer, nothing with a solver")
 
     def changed(node: Any) -> Any:
@@ -82,6 +82,11 @@ def with_solver(model: Any, **changes: Any) -> Any:
         return jax.tree.map(changed, tree, is_leaf=_solves)
 
     return below(model)
+
+
+def holds_solver(model: Any) -> bool:
+    """Whether a model solves an equation anywhere: a continuous map, an ODE layer, whatever has a `Solver`."""
+    return any(map(_solves, jax.tree.leaves(model, is_leaf=_solves)))
 
 
 def _solves(node: Any) -> bool:

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections import AbstractBijection, Chain, Continuous, Stack
+from pushforward.bijections import AbstractBijection, Continuous
+from pushforward.bijections.base import single_maps
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.fields import GuidedField
@@ -110,29 +111,17 @@ def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
     """The continuous map to train, and the maps between it and the data."""
     if not isinstance(model, Flow):
         raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
-    inner, outer = _split(model.bijection)
+    inner, *outer = single_maps(model.bijection)
+    if not isinstance(inner, Continuous):
+        raise InputError(
+            f"flow matching trains a continuous map next to the base, not a {type(inner).__name__}"
+        )
+    if any(isinstance(part, Continuous) for part in outer):
+        raise InputError(
+            "flow matching trains one continuous map; this model has more behind it (layers=1)"
+        )
     if inner.time != 1.0 or inner.log_time is not None or inner.steer:
         raise InputError(
             "flow matching needs a continuous map of time 1, not trained and without steer"
-        )
-    return inner, outer
-
-
-def _split(bijection: AbstractBijection) -> tuple[Continuous, list[AbstractBijection]]:
-    """The continuous map next to the base, and the maps between it and the data in the order of forward."""
-    if isinstance(bijection, Continuous):
-        return bijection, []
-    maps = bijection.unstack() if isinstance(bijection, Stack) else []
-    if isinstance(bijection, Chain):
-        maps = list(bijection.bijections)
-    if not maps:
-        raise InputError(
-            f"flow matching trains a continuous map next to the base, not a {type(bijection).__name__}"
-        )
-    inner, outer = _split(maps[0])
-    outer = [*outer, *maps[1:]]
-    if any(isinstance(part, (Continuous, Stack, Chain)) for part in outer):
-        raise InputError(
-            "flow matching trains one continuous map; this model has more behind it (layers=1)"
         )
     return inner, outer

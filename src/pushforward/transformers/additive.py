@@ -1,5 +1,7 @@
 """The additive transformer."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -19,6 +21,8 @@ class Additive(AbstractTransformer):
 
     ```
     """
+
+    volume_preserving: ClassVar[bool] = True
 
     @property
     def size(self) -> int:

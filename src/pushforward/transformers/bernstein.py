@@ -1,6 +1,7 @@
 """The Bernstein polynomial."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -40,6 +41,8 @@ class Bernstein(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     degree: int = eqx.field(static=True, default=16)
     bound: float = eqx.field(static=True, default=5.0)

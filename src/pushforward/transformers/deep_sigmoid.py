@@ -1,5 +1,7 @@
 """The deep sigmoid of neural autoregressive flows."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -37,6 +39,8 @@ class DeepSigmoid(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     units: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

@@ -1,5 +1,7 @@
 """The dense sigmoid of neural autoregressive flows."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -49,6 +51,8 @@ class DenseSigmoid(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     mixing: Float[Array, "units units"]
     feeding: Float[Array, "units units"]

@@ -1,6 +1,7 @@
 """The cumulative Gaussian mixture."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -45,6 +46,8 @@ class GaussianMixtureCDF(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

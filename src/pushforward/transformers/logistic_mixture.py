@@ -1,5 +1,7 @@
 """The cumulative logistic mixture."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,6 +40,8 @@ class LogisticMixtureCDF(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

@@ -1,5 +1,7 @@
 """The sum-of-squares polynomial."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -45,6 +47,8 @@ class SumOfSquares(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     polynomials: int = eqx.field(static=True, default=3)
     degree: int = eqx.field(static=True, default=4)
