@@ -1,6 +1,7 @@
 """Invertible maps with tractable log-determinants."""
 
 from pushforward.bijections.actnorm import ActNorm
+from pushforward.bijections.amortized import Amortized
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
@@ -29,6 +30,7 @@ from pushforward.transformers import __all__ as _TRANSFORMERS
 __all__ = [
     "AbstractBijection",
     "ActNorm",
+    "Amortized",
     "Autoregressive",
     "BatchNorm",
     "BlockAutoregressive",

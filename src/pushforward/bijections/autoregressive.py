@@ -39,6 +39,7 @@ class Autoregressive(AbstractBijection):
     ```
     """
 
+    amortized = ("network",)
     network: MaskedMLP
     transformer: AbstractTransformer
     event_shape: Shape = eqx.field(static=True)

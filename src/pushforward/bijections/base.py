@@ -23,7 +23,8 @@ class AbstractBijection(eqx.Module):
 
     What else a map has to say of itself has a default, which a leaf may replace: its `latent_shape`, the `parts` of a
     composition, and the facts `volume_preserving`, `exact` and `recomputable`, as a property or as an attribute of the
-    class.
+    class. A method `unread` says which entries of its arrays are never read (`pushforward.parameters.Unread`), an
+    attribute `amortized` which of its fields `Amortized` makes each row's own; both may be left out.
 
     Attributes:
         event_shape: the shape of one data event.

@@ -49,6 +49,7 @@ class BlockAutoregressive(AbstractBijection):
     ```
     """
 
+    amortized = ("biases",)
     lower: tuple[Float[Array, "out in"], ...]
     log_blocks: tuple[Float[Array, "d a b"], ...]
     biases: tuple[Float[Array, " out"], ...]

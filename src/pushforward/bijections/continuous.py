@@ -64,6 +64,7 @@ class Continuous(AbstractBijection):
     ```
     """
 
+    amortized = ("field",)
     field: Any
     log_time: Float[Array, ""] | None
     time: float = eqx.field(static=True)
@@ -113,6 +114,13 @@ class Continuous(AbstractBijection):
     @property
     def exact(self) -> bool:
         return self.event_shape[0] <= EXACT or self._closed(jnp.zeros((1, *self.event_shape)))
+
+    def with_field(self, field: Any) -> "Continuous":
+        """The same map of another field, solved and regularised alike."""
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        trained = self.log_time is not None
+        made = Continuous(field, event_shape=self.event_shape, trained_time=trained, **own)
+        return eqx.tree_at(lambda c: c.log_time, made, self.log_time) if trained else made
 
     def without_log_det(self) -> "RowsOnly":
         return RowsOnly(self)
@@ -255,6 +263,9 @@ class Continuous(AbstractBijection):
         return found[1] is not None
 
 
+_OPTIONS = ("time", "solver", "kinetic", "jacobian", "hjb", "steer")
+
+
 class _Moving(eqx.Module):
     """Rows, their log-det and the regularisers' integral, as one field."""
 
@@ -334,14 +345,14 @@ class RowsOnly(AbstractBijection):
     """A continuous map whose log-det is not wanted, and 0: it costs the field alone.
 
     Arguments:
-        map: the continuous map.
+        map: the continuous map, or what else has its `moved`.
     """
 
-    map: Continuous
+    map: Any
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
-    def __init__(self, map: Continuous):
+    def __init__(self, map: Any):
         self.map, self.event_shape = map, map.event_shape
         self.condition_shape = map.condition_shape
 

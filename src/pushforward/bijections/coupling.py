@@ -41,6 +41,7 @@ class Coupling(AbstractBijection):
     ```
     """
 
+    amortized = ("network",)
     network: MLP | PeriodicMLP
     transformer: AbstractTransformer
     kept: int = eqx.field(static=True)

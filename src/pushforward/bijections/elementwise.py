@@ -38,6 +38,7 @@ class Elementwise(AbstractBijection):
     ```
     """
 
+    amortized = ("params",)
     transformer: AbstractTransformer
     params: Float[Array, "size *event"]
     network: MLP | None

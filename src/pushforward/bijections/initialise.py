@@ -52,7 +52,7 @@ def has_statistics(model: Any) -> bool:
 
 
 def _set(bijection, x, condition, setters: Setters):
-    parts = []
+    parts: list[AbstractBijection] = []
     for part in reversed(bijection.parts()):
         part, x = _set(part, x, condition, setters)
         parts.insert(0, part)

@@ -30,6 +30,7 @@ class LULinear(AbstractBijection):
     ```
     """
 
+    amortized = ("log_diagonal", "bias")
     lower: Float[Array, "d d"]
     upper: Float[Array, "d d"]
     log_diagonal: Float[Array, " d"]

@@ -87,6 +87,7 @@ class QRLinear(AbstractBijection):
     ```
     """
 
+    amortized = ("log_diagonal", "bias")
     vectors: Float[Array, "reflections d"]
     upper: Float[Array, "d d"]
     log_diagonal: Float[Array, " d"]

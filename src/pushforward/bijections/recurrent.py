@@ -41,6 +41,7 @@ class Recurrent(AbstractBijection):
     ```
     """
 
+    amortized = ("state_bias", "out", "out_bias", "log_scale", "log_leak")
     of_value: Float[Array, " units"]
     of_state: Float[Array, "units units"]
     of_condition: Float[Array, "units condition"]

@@ -40,6 +40,7 @@ class PlanarField(AbstractField):
     ```
     """
 
+    amortized = ("offsets",)
     normals: Float[Array, "d width"]
     by_condition: Float[Array, "condition width"]
     offsets: Float[Array, " width"]

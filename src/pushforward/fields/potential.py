@@ -39,6 +39,7 @@ class PotentialField(AbstractField):
     ```
     """
 
+    amortized = ("linear",)
     enter: Float[Array, "inputs width"]
     enter_bias: Float[Array, " width"]
     middle: Float[Array, "width width"]

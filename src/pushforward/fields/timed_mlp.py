@@ -49,6 +49,7 @@ class MLPField(AbstractField):
     ```
     """
 
+    amortized = ("last_bias",)
     first: Float[Array, "d width"]
     first_condition: Float[Array, "condition width"]
     hidden: Float[Array, "layers width width"]

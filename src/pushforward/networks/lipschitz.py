@@ -50,6 +50,7 @@ class LipschitzMLP(eqx.Module):
     ```
     """
 
+    amortized = ("last_bias",)
     first: Float[Array, "width inputs"]
     first_condition: Float[Array, "width condition"]
     first_bias: Float[Array, " width"]

@@ -86,6 +86,7 @@ class MaskedMLP(eqx.Module):
     ```
     """
 
+    amortized = ("last_bias",)
     first: Float[Array, "width d"]
     first_condition: Float[Array, "width condition"]
     first_bias: Float[Array, " width"]

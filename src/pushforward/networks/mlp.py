@@ -43,6 +43,7 @@ class MLP(eqx.Module):
     ```
     """
 
+    amortized = ("last_bias",)
     first: Float[Array, "width inputs"]
     first_bias: Float[Array, " width"]
     hidden: Float[Array, "layers width width"]

@@ -35,8 +35,30 @@ def example_bijections() -> dict[str, Subject]:
 
     affine, spline = Affine(), RationalQuadratic(bins=4)
     made = b.Autoregressive(masked(3, 2, 2), affine, (2,))
+    coupled = b.Coupling(MLP(1, (2, 2), width=8, depth=2, key=key), affine, 1)
+
+    def amortized(name: str, bijection: AbstractBijection, **options) -> Subject:
+        return bijection_subject(f"Amortized {name}", b.Amortized(bijection, 2, key=key, **options))
+
     subjects = [
         bijection_subject("ActNorm", b.ActNorm(2)),
+        amortized("planar", b.Planar(2, key=key)),
+        amortized("radial", b.Radial(2, key=key)),
+        amortized("sylvester", b.Sylvester(3, 2, key=key)),
+        amortized("elementwise", b.Elementwise(spline, 2)),
+        amortized("coupling", coupled),
+        amortized(
+            "autoregressive",
+            b.Autoregressive(masked(3, 2), affine),
+            where=lambda b: (b.network.hidden, b.network.last_bias),
+            rank=1,
+        ),
+        amortized(
+            "continuous",
+            b.Continuous(MLPField(3, width=8, key=key)),
+            where=lambda b: (b.field.hidden, b.field.last_bias),
+            rank=1,
+        ),
         bijection_subject("Autoregressive", made),
         bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
         bijection_subject("BatchNorm", b.BatchNorm(2)),

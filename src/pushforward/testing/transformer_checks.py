@@ -130,7 +130,7 @@ def volume(subject: TransformerSubject) -> str | None:
 def search(subject: TransformerSubject) -> str | None:
     """A `forward` with a loop whose length the values decide is declared (`searched` of the class); and what is
     declared holds."""
-    points, params = subject.points, subject.families[:, :, None]
+    points, params = jnp.asarray(subject.points), jnp.asarray(subject.families)[:, :, None]
     program = eqx.filter_make_jaxpr(subject.transformer.forward)(points, params)[0]
     found, declared = "while[" in str(program), subject.transformer.searched
     return None if found == declared else f"forward searches: {found}; declared: {declared}"
