@@ -128,6 +128,12 @@ def test_actnorm_inside_invert_is_refused():
         initialised(Invert(ActNorm(2)), jnp.zeros((3, 2)))
 
 
+def test_a_stack_may_have_no_parameters():
+    stack = Stack(lambda key: Reverse(3), 3, key=KEY)
+    close(stack.forward(Z), Reverse(3).forward(Z), 0)
+    close(stack.inverse(Z), Reverse(3).inverse(Z), 0)
+
+
 def test_a_map_has_two_ends():
     inner = perturbed(LULinear(6), KEY)
     chain = Chain([inner, Reshape((2, 3))])

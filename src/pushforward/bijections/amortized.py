@@ -201,7 +201,7 @@ class Amortized(AbstractBijection):
             return outputs
         return jnp.concatenate([outputs, features], axis=1)
 
-    def apart(self, row: Float[Array, " features"]) -> tuple[Any, tuple[Array, ...]]:
+    def _apart(self, row: Float[Array, " features"]) -> tuple[Any, tuple[Array, ...]]:
         """From one row of `_outputs_of`: its map, and the condition `(1, *condition)`, if the map takes one."""
         own = self.with_outputs(row[: self._outputs])
         if self.bijection.condition_shape is None:
@@ -222,7 +222,7 @@ class Amortized(AbstractBijection):
         def one(
             row: Array, value: Array, key: PRNGKeyArray | None
         ) -> tuple[Array, Float[Array, ""]]:
-            own, given = self.apart(row)
+            own, given = self._apart(row)
             out, log_det = getattr(own, method)(value[None], given[0] if given else None, key)
             return out[0], log_det[0]
 
@@ -254,7 +254,7 @@ class _AmortizedField(AbstractField):
         times = jnp.broadcast_to(t, (len(x), 1)) if t.ndim else None
 
         def one(row: Array, x: Array, own_t: Array | None) -> tuple[Array, Array | None]:
-            own, given = self.amortized.apart(row)
+            own, given = self.amortized._apart(row)
             when = t if own_t is None else own_t[None]
             if isinstance(own.field, AbstractField):
                 value, trace = own.field.with_divergence(when, x[None], *given)

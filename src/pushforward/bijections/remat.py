@@ -70,7 +70,7 @@ def run_stack(
     if remat == "invertible":
         _check_noise([layer], key)
         run = _scan_invertibly
-    return run((static, method), arrays, value, condition, keys)
+    return run((static, method, layers), arrays, value, condition, keys)
 
 
 def _check_noise(bijections: Sequence[AbstractBijection], key: PRNGKeyArray | None) -> None:
@@ -97,7 +97,7 @@ def _loop(how, arrays, value, condition, keys):
 
 
 def _scan(how, arrays, value, condition, keys):
-    static, method = how
+    static, method, layers = how
 
     def step(carry, layer):
         value, total = carry
@@ -106,7 +106,7 @@ def _scan(how, arrays, value, condition, keys):
 
     start = (value, jnp.zeros(value.shape[0], value.dtype))
     backwards = method == "inverse_rows"
-    return jax.lax.scan(step, start, (arrays, keys), reverse=backwards)[0]
+    return jax.lax.scan(step, start, (arrays, keys), reverse=backwards, length=layers)[0]
 
 
 # Outside of `jit` a scan would be traced and compiled anew at every call.
@@ -143,7 +143,7 @@ def _loop_back(how, kept, cotangents):
 
 
 def _scan_back(how, kept, cotangents):
-    (static, method), (arrays, value, condition, keys) = how, kept
+    (static, method, layers), (arrays, value, condition, keys) = how, kept
     by_value, by_log_det = cotangents
 
     def step(carry, layer):
@@ -152,7 +152,8 @@ def _scan_back(how, kept, cotangents):
 
     start = (value, by_value, condition, jax.tree.map(jnp.zeros_like, condition))
     backwards = method == "inverse_rows"
-    carry, by_arrays = jax.lax.scan(step, start, (arrays, keys), reverse=not backwards)
+    layered = (arrays, keys)
+    carry, by_arrays = jax.lax.scan(step, start, layered, reverse=not backwards, length=layers)
     return _cotangents(by_arrays, arrays, carry, keys)
 
 
