@@ -35,14 +35,14 @@ class Amortized(AbstractBijection):
     row's own is made for every row, `out * in` numbers, and no longer shared by a batch's matrix product: leave most
     weights shared. A search or a solve goes on until the last row is done. Noise is drawn for each row.
 
-    Variational inference with Sylvester flows (van den Berg et al. 2018, arXiv 1803.05649, section 3.4); biases and
+    Sylvester normalizing flows (van den Berg et al. 2018, arXiv 1803.05649), whose parameters are amortized; biases and
     low-rank updates of a field as in FFJORD (Grathwohl et al. 2019, arXiv 1810.01367, section 4.3).
 
     Arguments:
         bijection: the map. One that takes a condition takes the same one.
         context: the size or shape of the condition.
         where: from the map to the arrays that are each row's own, as for `equinox.tree_at`; default by its classes.
-        rank: of the changes of arrays with two axes or more; default 0, every entry has its own.
+        rank: of the changes of matrices, where that is fewer numbers; default 0, every entry has its own.
         key: draws `V_0`.
 
     Raises `InputError` where there is nothing to amortize, `where` finds what is not a floating-point array, the
@@ -182,7 +182,8 @@ class Amortized(AbstractBijection):
         return tree.unflatten(leaves)
 
     def _low_rank(self, shape: Shape) -> bool:
-        return self.rank > 0 and len(shape) > 1
+        """Whether an array's changes are of low rank: where that is fewer numbers."""
+        return len(shape) > 1 and 0 < (shape[-2] + shape[-1]) * self.rank < shape[-2] * shape[-1]
 
     @property
     def _outputs(self) -> int:

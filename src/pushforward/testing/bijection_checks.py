@@ -64,10 +64,10 @@ def volume(subject: Subject) -> str | None:
 
 def single_precision(subject: Subject) -> str | None:
     """With 64-bit types enabled a float32 map on float32 rows still answers in float32, both ways."""
-    model, z, condition = subject.model, subject.z, subject.condition
-    for direction in ("forward", "inverse"):
+    model, condition = subject.model, subject.condition
+    for direction, rows in (("forward", subject.z), ("inverse", subject.x)):
         with jax.enable_x64(True):
-            found = eqx.filter_eval_shape(getattr(model, direction), z, condition)
+            found = eqx.filter_eval_shape(getattr(model, direction), rows, condition)
         if any(out.dtype != jnp.float32 for out in found):
             return f"{direction} of float32 is {', '.join(str(out.dtype) for out in found)}"
     return None
