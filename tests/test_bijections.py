@@ -124,7 +124,7 @@ def test_initialised_leaves_constant_columns_alone():
 
 
 def test_actnorm_inside_invert_is_refused():
-    with pytest.raises(InputError, match="inside Invert"):
+    with pytest.raises(InputError, match="ActNorm inside Invert cannot be set"):
         initialised(Invert(ActNorm(2)), jnp.zeros((3, 2)))
 
 

@@ -8,7 +8,7 @@ from pushforward.draws import spawn
 from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 
 class PotentialField(AbstractField):
@@ -62,9 +62,7 @@ class PotentialField(AbstractField):
         check_count("width", width)
         check_count("rank", rank)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
-        size = 0 if self.condition_shape is None else 1
-        for axis in self.condition_shape or ():
-            size *= axis
+        size = condition_size(self.condition_shape)
         inputs = d + 1 + size
         keys = spawn(key, 6)
         self.enter = uniform_weights(keys[0], (inputs, width), inputs)

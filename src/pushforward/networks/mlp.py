@@ -1,5 +1,7 @@
 """The multi-layer perceptron."""
 
+import math
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -70,9 +72,7 @@ class MLP(eqx.Module):
     ):
         check_network(width, depth, activation, dropout)
         keys = spawn(key, 3)
-        size = 1
-        for axis in out:
-            size *= axis
+        size = math.prod(out)
         self.first = uniform_weights(keys[0], (width, inputs), inputs)
         self.first_bias = jnp.zeros(width)
         self.hidden = uniform_weights(keys[1], (depth - 1, width, width), width)
