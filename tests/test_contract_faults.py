@@ -15,6 +15,7 @@ import pytest
 from pushforward.bijections import (
     AbstractBijection,
     Autoregressive,
+    BlockAutoregressive,
     Chain,
     Coupling,
     Elementwise,
@@ -25,6 +26,7 @@ from pushforward.bijections import (
 from pushforward.distributions import AbstractDistribution, Flow, Normal
 from pushforward.networks import MLP, MaskedMLP
 from pushforward.networks.masked_mlp import _degrees
+from pushforward.parameters import read_entries
 from pushforward.testing import (
     ARCHITECTURE_TABLE,
     BIJECTION_TABLE,
@@ -575,6 +577,17 @@ def test_the_doors_refuse():
     with pytest.raises(ContractError, match="down: increasing: "):
         check_transformer(transformer(inverses=lambda v, s: (-v, s)).transformer, name="down")
     check_bijection(LULinear(2))
+
+
+def test_what_is_read_is_known_of_every_array():
+    """Those in tuples of a module that has unread ones too."""
+    module = BlockAutoregressive(3, 4, key=KEY)
+    read = read_entries(Chain([module, LULinear(3)]))
+    assert all(leaf.dtype == bool for leaf in jax.tree.leaves(read))
+    found = read.bijections[0]
+    assert all(leaf.all() for leaf in (*found.log_blocks, *found.biases, *found.log_scales))
+    assert found.lower[0].sum() == 3 * 4
+    assert read.bijections[1].lower.tolist() == np.tri(3, 3, -1, bool).tolist()
 
 
 def test_what_the_class_says_was_an_argument():

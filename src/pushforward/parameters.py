@@ -26,7 +26,7 @@ def read_entries(model: Any) -> Any:
     def of(node: Any) -> Any:
         if not isinstance(node, Unread):
             return np.ones(np.shape(node), bool) if eqx.is_inexact_array(node) else node
-        filled = jax.tree.map(of, node, is_leaf=lambda leaf: leaf is not node)
+        filled = below(node)
         for name, unread in node.unread().items():
             field, _, index = name.partition(".")
 
@@ -38,4 +38,9 @@ def read_entries(model: Any) -> Any:
             filled = eqx.tree_at(array, filled, read)
         return filled
 
-    return jax.tree.map(of, model, is_leaf=lambda node: isinstance(node, Unread))
+    def below(tree: Any) -> Any:
+        return jax.tree.map(
+            of, tree, is_leaf=lambda node: node is not tree and isinstance(node, Unread)
+        )
+
+    return of(model) if isinstance(model, Unread) else below(model)
