@@ -151,7 +151,10 @@ def test_draws_differ_by_row_and_key():
         (lambda: StudentT(1, 1.0), r"freedom=1\.0: degrees of freedom must be above 1"),
         (lambda: GaussianMixture(1, 0, key=KEY), "components=0: a whole number of at least 1"),
         (lambda: base_named("cauchy", (1,), KEY), "'cauchy' is unknown; known: normal, student_t"),
-        (lambda: Flow(Normal(3), Reverse(2)), r"events of shape \(3,\), the bijection \(2,\)"),
+        (
+            lambda: Flow(Normal(3), Reverse(2)),
+            r"events of shape \(3,\), the bijection Reverse takes \(2,\)",
+        ),
         (lambda: Normal(0), r"event shape \(0,\): every size must be a whole number of at least 1"),
         (lambda: Normal(2).log_prob(np.zeros(3)), r"x has shape \(3,\).*the event \(2,\)"),
         (lambda: Normal(2).log_prob(np.zeros(2), np.zeros(1)), "this model takes none"),

@@ -132,7 +132,7 @@ class Amortized(AbstractBijection):
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
         """What the head computes of entries that the map never reads."""
         leaves = jax.tree.leaves(self.bijection)
-        read = jax.tree.structure(self.bijection).flatten_up_to(read_entries(self.bijection))
+        read = jax.tree.leaves(read_entries(self.bijection))
         found: list[np.ndarray] = []
         sides: dict[str, np.ndarray] = {}
         for i, shape in zip(self.chosen, self.shapes, strict=True):
@@ -179,7 +179,7 @@ class Amortized(AbstractBijection):
                 leaves[i] = leaves[i] + left @ jnp.swapaxes(right, -1, -2)
             else:
                 leaves[i] = leaves[i] + following(shape)
-        return tree.unflatten(leaves)
+        return jax.tree.unflatten(tree, leaves)
 
     def _low_rank(self, shape: Shape) -> bool:
         """Whether an array's changes are of low rank: where that is fewer numbers."""
@@ -251,6 +251,7 @@ class _AmortizedField(AbstractField):
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
+        assert condition is not None
         t = jnp.asarray(t, x.dtype)
         times = jnp.broadcast_to(t, (len(x), 1)) if t.ndim else None
 
@@ -273,12 +274,12 @@ class _Number(int):
 def _chosen(bijection: AbstractBijection, where: Callable[[Any], Any] | None) -> tuple[int, ...]:
     """Which leaves of a map are each row's own."""
     leaves, tree = jax.tree.flatten(bijection)
-    numbered = tree.unflatten(
-        [_Number(i) if eqx.is_inexact_array(leaf) else leaf for i, leaf in enumerate(leaves)]
+    numbered = jax.tree.unflatten(
+        tree, [_Number(i) if eqx.is_inexact_array(leaf) else leaf for i, leaf in enumerate(leaves)]
     )
     name = type(bijection).__name__
     if where is None:
-        read = tree.flatten_up_to(read_entries(bijection))
+        read = jax.tree.leaves(read_entries(bijection))
         found = [i for i in _named(numbered) if np.any(read[i])]
     else:
         found = jax.tree.leaves(where(numbered))
