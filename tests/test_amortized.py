@@ -114,7 +114,7 @@ def test_it_learns_from_the_start():
     bijection = Continuous(MLPField(3, width=8, key=KEY))
     for rank in (0, 1):
         own = Amortized(bijection, 2, where=lambda b: b.field.hidden, rank=rank, key=KEY)
-        flow = pf.distributions.Flow(pf.distributions.Normal(3), own)
+        flow = pf.distributions.Flow(pf.distributions.StandardNormal(3), own)
         by = eqx.filter_jit(eqx.filter_grad(lambda flow: flow.log_prob(X, C).sum()))(flow)
         assert float(jnp.abs(by.bijection.head).max()) > 1e-3
 
@@ -130,7 +130,7 @@ def test_noise_is_each_rows_own():
 
 def test_draws_of_a_continuous_map_leave_log_dets_out():
     own = perturbed(Amortized(Continuous(MLPField(3, width=8, key=KEY)), 2, key=KEY), KEY)
-    flow = pf.distributions.Flow(pf.distributions.Normal(3), own)
+    flow = pf.distributions.Flow(pf.distributions.StandardNormal(3), own)
     drawn, _ = flow.sample_and_log_prob(KEY, (4,), C[0])
     np.testing.assert_allclose(flow.sample(KEY, 4, C[0]), drawn, atol=1e-3)
     assert type(own.without_log_det()).__name__ == "RowsOnly"

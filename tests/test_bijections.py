@@ -29,7 +29,7 @@ from pushforward.bijections import (
     initialised,
 )
 from pushforward.bijections.base import single_maps
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.networks import MaskedMLP
 from pushforward.testing import perturbed
@@ -146,7 +146,7 @@ def test_a_map_has_two_ends():
     turned = Invert(chain)
     assert (turned.latent_shape, turned.event_shape) == ((2, 3), (6,))
     close(turned.inverse(z), (x, log_det))
-    flow = Flow(Normal(6), chain)
+    flow = Flow(StandardNormal(6), chain)
     assert flow.event_shape == (2, 3)
     drawn, log_prob = flow.sample_and_log_prob(KEY, (7,))
     assert drawn.shape == (7, 2, 3)
@@ -301,7 +301,7 @@ class Uneven(AbstractBijection):
             "layer is Affine.*wrap it in Elementwise",
         ),
         (lambda: Invert(Affine), "Invert turns round must be a bijection, not Affine"),
-        (lambda: Flow(Normal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
+        (lambda: Flow(StandardNormal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
         (
             lambda: Chain([Reshape((2, 3)), Reverse(6)]),
             r"Reshape gives events of shape \(2, 3\), Reverse takes \(6,\)",
@@ -312,7 +312,7 @@ class Uneven(AbstractBijection):
             r"Reshape takes .*\(2,\) and gives",
         ),
         (
-            lambda: Flow(Normal((2, 3)), Reshape((2, 3))),
+            lambda: Flow(StandardNormal((2, 3)), Reshape((2, 3))),
             r"Normal has .*\(2, 3\).*Reshape takes \(6,\)",
         ),
         (lambda: Uneven(), r"Uneven takes \(3,\) to \(2,\): .* as many numbers at either end"),
@@ -366,7 +366,7 @@ def test_a_far_row_does_not_rule_a_mean():
     assert float(steep.log_prob(x)[0]) > -1000
     # What is not far is not touched.
     near = jnp.array([[5.9, -5.9], [0.1, 2.0]])
-    close([flow.base.log_prob(near)], [Normal(2).log_prob(near)])
+    close([flow.base.log_prob(near)], [StandardNormal(2).log_prob(near)])
 
 
 def test_a_sum_of_squares_takes_its_box_onto_itself():

@@ -23,7 +23,7 @@ from pushforward.bijections import (
     Reverse,
     Stack,
 )
-from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
 from pushforward.networks import MLP, MaskedMLP
 from pushforward.networks.masked_mlp import _degrees
 from pushforward.parameters import read_entries
@@ -230,7 +230,9 @@ def conditional_stack(kind=MaskedMLP) -> Subject:
 
 
 def density(**bend) -> Subject:
-    return Subject("density", BentDensity(Flow(Normal(1), Elementwise(Affine(), 1)), **bend))
+    return Subject(
+        "density", BentDensity(Flow(StandardNormal(1), Elementwise(Affine(), 1)), **bend)
+    )
 
 
 def transformer(**bend) -> TransformerSubject:

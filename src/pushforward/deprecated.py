@@ -2,8 +2,11 @@
 
 import warnings
 from collections.abc import Callable, Mapping
+from functools import wraps
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar, cast
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
@@ -35,6 +38,39 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
         return getattr(import_module(home), new)
 
     return find
+
+
+def renamed_arguments(**names: str) -> Callable[[F], F]:
+    """A decorator of a function some of whose keyword arguments have changed their names.
+
+    Arguments:
+        names: from an old name to the new one.
+
+    ```python
+    >>> import warnings
+    >>> @renamed_arguments(given="condition")
+    ... def density(condition=None):
+    ...     return condition
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     print(density(given=3), caught[0].message)
+    3 density(given=) is now density(condition=); the old name goes with the next version
+
+    ```
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def with_old_names(*arguments: Any, **named: Any) -> Any:
+            for old in names.keys() & named.keys():
+                what = function.__qualname__.removesuffix(".__init__")
+                outdated(f"{what}({old}=)", f"{what}({names[old]}=)")
+                named[names[old]] = named.pop(old)
+            return function(*arguments, **named)
+
+        return cast(F, with_old_names)
+
+    return decorate
 
 
 def outdated(old: str, new: str) -> None:

@@ -15,6 +15,8 @@ from jaxtyping import Array, ArrayLike, Float
 from pushforward.errors import InputError
 
 Shape = tuple[int, ...]
+Size = int | Shape
+"""A shape, or the size of its one axis."""
 
 
 def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:

@@ -202,8 +202,8 @@ class Continuous(AbstractBijection):
 
             ds/dt = -(df/dx)^T s - grad_x tr(df/dx)
 
-        It equals `Flow.score`, which differentiates the solve of the log-density; here nothing is stored. Cost: a solve
-        with a product by the transposed Jacobian at each call of the field.
+        It equals `Flow.grad_log_prob`, which differentiates the solve of the log-density; here nothing is stored. Cost:
+        a solve with a product by the transposed Jacobian at each call of the field.
 
         Arguments:
             z: `(*batch, d)`.

@@ -24,7 +24,7 @@ class Reshape(AbstractBijection):
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
     >>> layers = [pf.bijections.LULinear(6), pf.bijections.Reshape((2, 3))]
-    >>> flow = pf.distributions.Flow(pf.distributions.Normal(6), pf.bijections.Chain(layers))
+    >>> flow = pf.distributions.Flow(pf.distributions.StandardNormal(6), pf.bijections.Chain(layers))
     >>> flow.log_prob(jnp.zeros((5, 2, 3))).shape
     (5,)
 

@@ -7,6 +7,7 @@ import typing
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from pushforward.errors import InputError
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.estimators.table_model import TableModel
+    from pushforward.training import Training
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
@@ -103,6 +105,26 @@ def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architectu
     return kind(**chosen)
 
 
+def chosen_training(
+    settings: Sequence[str], max_epochs: int | None, max_time: float | None
+) -> "Training":
+    """What `--train`, `--max-epochs` and `--max-time` describe."""
+    from pushforward.training import Training
+
+    types = typing.get_type_hints(Training)
+    known = {field.name: types[field.name] for field in fields(Training)}
+    limits = {"max_epochs": max_epochs, "max_time": max_time}
+    chosen: dict[str, Any] = {key: value for key, value in limits.items() if value is not None}
+    for setting in settings:
+        key, text = _pair("--train", setting, chosen)
+        if key not in known:
+            raise InputError(
+                f"--train {setting}: training has no {key!r}; it has {', '.join(known)}"
+            )
+        chosen[key] = _value(f"--train {setting}", text, known[key])
+    return Training(**chosen)
+
+
 def solved_anew(
     model: "TableModel", path: Path, solver: Sequence[str] | None, guidance: float | None
 ) -> "TableModel":
@@ -134,7 +156,8 @@ def _pair(option: str, setting: str, chosen: dict[str, Any]) -> tuple[str, str]:
 
 def architecture_defaults(kind: type[Any]) -> dict[str, str]:
     """An architecture's options and their defaults, as `--set` writes them."""
-    return {field.name: shown(field.default) for field in fields(kind)}
+    default = kind()
+    return {field.name: shown(getattr(default, field.name)) for field in fields(kind)}
 
 
 def shown(value: object) -> str:
@@ -144,7 +167,12 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...]:
+def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...] | None:
+    if typing.get_origin(kind) in (typing.Union, UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not NoneType]
+        if len(inner) < len(typing.get_args(kind)) and text == "none":
+            return None
+        kind = inner[0]
     if typing.get_origin(kind) is tuple:
         try:
             return tuple(int(part) for part in text.split(",") if text != "none")

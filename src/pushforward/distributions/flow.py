@@ -1,5 +1,7 @@
 """A normalizing flow: a base distribution pushed through a bijection."""
 
+from typing import Any
+
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
@@ -17,6 +19,8 @@ class Flow(AbstractDistribution):
     Arguments:
         base: the distribution of z; it takes no condition.
         bijection: the map from z to x, conditional or not.
+        architecture: the configuration that built it, of `pushforward.architectures`, by which `pushforward.save` can
+            write it; default None. Each registered architecture sets it.
 
     Raises `InputError` where the base's events are not of the shape that the bijection takes, or where that is not a
     bijection.
@@ -34,15 +38,18 @@ class Flow(AbstractDistribution):
     bijection: AbstractBijection
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
+    architecture: Any = eqx.field(static=True)
 
-    def __init__(self, base: AbstractDistribution, bijection: AbstractBijection):
+    def __init__(
+        self, base: AbstractDistribution, bijection: AbstractBijection, architecture: Any = None
+    ):
         check_bijection(bijection, "a flow's map")
         if base.event_shape != bijection.latent_shape:
             raise InputError(
                 f"the base {type(base).__name__} has events of shape {base.event_shape}, the bijection "
                 f"{type(bijection).__name__} takes {bijection.latent_shape}"
             )
-        self.base, self.bijection = base, bijection
+        self.base, self.bijection, self.architecture = base, bijection, architecture
         self.event_shape = bijection.event_shape
         self.condition_shape = bijection.condition_shape
 

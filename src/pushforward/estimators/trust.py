@@ -10,7 +10,7 @@ from scipy.special import chdtri
 
 from pushforward.bijections import Margins, SoftTails
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.estimators.cells import Cells, cell_log_prob
 from pushforward.estimators.gaussian import Gaussian
@@ -110,7 +110,7 @@ def trust_report(
     start, in_tails = _tails(model.flow, u)
     beyond, base = None, model.flow.base
     # A normal base with soft tails differs beyond the radius in question only.
-    if isinstance(base.base if isinstance(base, Flow) else base, Normal):
+    if isinstance(base.base if isinstance(base, Flow) else base, StandardNormal):
         radius = chdtri(u.shape[1], _BEYOND)
         beyond = float((np.square(z).sum(1) > radius).mean())
     return {

@@ -1,25 +1,26 @@
 """How an equation that a model holds is solved."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 
+from pushforward.configuration import configuration
 from pushforward.errors import InputError
 
 
-@dataclass(frozen=True)
+@configuration
 class Solver:
-    """How a model solves its equation: the arguments of `ode.solve`, as a record.
+    """How a model solves its equation: the arguments of `ode.solve`, as a record, with the same defaults.
 
     Arguments:
         method: as of `solve`, by name where the model is to be saved; default "dopri5".
         rtol, atol: tolerances; default 1e-5 each.
         steps: a number of equal steps in place of tolerances; default None.
         adjoint: of the gradient; default "checkpoint".
-        max_steps: most tries of a step; default 1000, where `solve` has 4096: a model asks for many solves.
+        max_steps: most tries of a step; default 4096.
     """
 
     method: str | Any = "dopri5"
@@ -27,7 +28,7 @@ class Solver:
     atol: float = 1e-5
     steps: int | None = None
     adjoint: str | Any = "checkpoint"
-    max_steps: int = 1000
+    max_steps: int = 4096
 
     def options(self, per_row: bool) -> dict[str, Any]:
         """The arguments of `ode.solve`; tolerances are each row's or the batch's."""

@@ -1,6 +1,5 @@
 """The loss of flow matching."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -10,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections import AbstractBijection, Continuous
 from pushforward.bijections.base import single_maps
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.fields import GuidedField
@@ -17,8 +17,8 @@ from pushforward.paths.couplings import COUPLINGS, partners
 from pushforward.paths.path import PATHS
 
 
-@dataclass(frozen=True)
-class FlowMatching:
+@configuration
+class FlowMatchingLoss:
     """The mean squared error of a continuous flow's field against the velocity of a path from noise to data.
 
         loss = |f(t, x_t) - dx_t/dt|^2 / d,    t uniform, z from the base, x from the data
@@ -45,7 +45,7 @@ class FlowMatching:
     >>> import jax, pushforward as pf
     >>> x = jax.random.normal(jax.random.key(0), (300, 2)) + 2.0
     >>> model = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(1))
-    >>> loss = pf.paths.FlowMatching(coupling="exact_ot")
+    >>> loss = pf.paths.FlowMatchingLoss(coupling="exact_ot")
     >>> fitted = pf.fit(model, x, key=jax.random.key(2), loss=loss, training=pf.Training(max_epochs=1))
     >>> fitted.model.log_prob(x).shape
     (300,)

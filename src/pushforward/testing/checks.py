@@ -105,7 +105,10 @@ def check_architecture(
 ) -> None:
     """Build an architecture at several sizes and hold each model, perturbed, to every check there is.
 
-    A registered architecture is also saved, and loaded in a fresh process.
+    A registered architecture is also saved, and loaded in a fresh process. One of your own is registered first:
+
+        pushforward.architectures.register("mine", Mine)
+        pushforward.testing.check_architecture(Mine(layers=3, width=16))
 
     Arguments:
         architecture: a small configuration, of enough layers for every coordinate to have its turn.
@@ -126,7 +129,7 @@ def check_architecture(
     ]
     for subject in subjects:
         run_checks(ARCHITECTURE_TABLE, subject)
-    if type(architecture) in ARCHITECTURES.values():
+    if ARCHITECTURES.name_of(type(architecture)) is not None:
         check_saving([(subject, architecture) for subject in subjects])
 
 

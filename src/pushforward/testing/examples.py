@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from pushforward import bijections as b
-from pushforward.architectures import ARCHITECTURES, MAF, Architecture
+from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import BASES, Uniform
 from pushforward.fields import MLPField
@@ -172,7 +172,7 @@ def architecture_subject(
     size = "" if condition is None else f" given {condition}"
     # What is modelled on a box has density 0 outside.
     support = (flow.base.low, flow.base.high) if isinstance(flow.base, Uniform) else None
-    one_order = getattr(architecture, "one_order", False)
+    one_order = Facts.of(architecture).one_order
     return Subject(f"{name} d={event}{size}", flow, one_order=one_order, support=support, **options)
 
 

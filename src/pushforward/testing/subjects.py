@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.bijections import AbstractBijection
-from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
 from pushforward.errors import check_count
 from pushforward.ode import with_solver
 from pushforward.ode.solver import holds_solver
@@ -182,7 +182,7 @@ class Subject:
 def bijection_subject(name: str, bijection: AbstractBijection, **options) -> Subject:
     """A bijection as the push-forward of a standard normal."""
 
-    return Subject(name, Flow(Normal(bijection.latent_shape), bijection), **options)
+    return Subject(name, Flow(StandardNormal(bijection.latent_shape), bijection), **options)
 
 
 def leaves_with_names(tree) -> list[tuple[str, Array]]:
