@@ -798,7 +798,10 @@ class TestSample:
         np.testing.assert_allclose(read(io.StringIO(changed.out))["x0"], drawn[:, 0], rtol=1e-6)
         assert run(*words).out != changed.out
         for option, expected in (
-            (("--solver", "tolerance=1"), "known are method, steps, rtol, atol, max_steps"),
+            (
+                ("--solver", "tolerance=1"),
+                "a solver has no 'tolerance'; it has method, steps, rtol, atol, max_steps",
+            ),
             (("--solver", "steps=few"), "--solver steps=few: a whole number"),
             (("--solver", "steps"), "key=value"),
             (("--guidance", "-3"), "weight=-3.0"),

@@ -1,7 +1,7 @@
 """The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
 
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -101,6 +101,7 @@ def next_turn(d: int) -> AbstractBijection:
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
+@runtime_checkable
 class Based(Protocol):
     """An architecture with an option for its base."""
 
@@ -108,6 +109,7 @@ class Based(Protocol):
     def base(self) -> str: ...
 
 
+@runtime_checkable
 class Layers(Based, Protocol):
     """An architecture of equal layers."""
 
@@ -154,6 +156,7 @@ def transformer_flow(
     return layered(architecture, layer, architecture.layers, event, condition, key, soft)
 
 
+@runtime_checkable
 class Contractions(Layers, Protocol):
     """An architecture whose layers are residual maps."""
 
