@@ -153,7 +153,7 @@ def test_draws_differ_by_row_and_key():
         (lambda: base_named("cauchy", (1,), KEY), "'cauchy' is unknown; known: normal, student_t"),
         (
             lambda: Flow(StandardNormal(3), Reverse(2)),
-            r"events of shape \(3,\), the bijection \(2,\)",
+            r"events of shape \(3,\), the bijection Reverse takes \(2,\)",
         ),
         (
             lambda: StandardNormal(0),

@@ -213,6 +213,7 @@ class TestByAPackage:
         }
         assert run("score", "m", "d.csv", "-o", "s.csv", "-q").stderr == ""
         assert "mine\n         Two of them." in run("list").stdout
+        assert "Mine\n" in run("inspect", "m").stdout
         bare = run("score", "m", "d.csv", "-o", "t.csv", installed=False)
         assert bare.returncode == 2
         assert bare.stderr == (

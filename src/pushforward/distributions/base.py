@@ -114,7 +114,7 @@ class AbstractDistribution(eqx.Module):
         inverse does not reach its target; under `jit` such draws are NaN.
         """
         check_key(key)
-        shape = (int(shape),) if isinstance(shape, Integral) else tuple(shape)
+        shape = (int(shape),) if isinstance(shape, int | Integral) else tuple(shape)
         conditions, batch = condition_rows(condition, self.condition_shape, shape)
         x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
