@@ -119,7 +119,7 @@ class TestScikitLearnTools:
 
     def test_grid_search_reaches_the_fields_of_records(self, rows):
         grid = {"architecture__width": [8], "training__learning_rate": [1e-9, 1e-2]}
-        search = GridSearchCV(density("maf").set_params(architecture__layers=1), grid, cv=2)
+        search = GridSearchCV(density(architecture="maf").set_params(architecture__layers=1), grid, cv=2)
         search.fit(rows)
         best = search.best_estimator_
         assert best.architecture == MAF(layers=1, width=8)
