@@ -91,8 +91,8 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
     import numpy as np
 
     import pushforward as pf
-    from pushforward.bijections.continuous import holds_continuous
     from pushforward.data.toys import toy
+    from pushforward.ode.solver import holds_solver
 
     if data in TOYS:
         train, test = toy(data, ROWS, seed=0), toy(data, ROWS, seed=1)
@@ -134,17 +134,15 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
         "round_trip": float(np.abs(np.asarray(again) - rows).max()),
         "finite": bool(np.isfinite(nats).all() and np.isfinite(np.asarray(drawn)).all()),
         "parameters": int(sum(a.size for a in arrays if np.issubdtype(a.dtype, np.floating))),
-        "calls": _calls(flow.bijection, rows)[0] if holds_continuous(flow) else None,
+        "calls": _calls(flow.bijection, rows)[0] if holds_solver(flow) else None,
     }
 
 
 def _calls(bijection: Any, x: Any) -> tuple[int | None, Any]:
     """Calls of the field that the way back to the latent takes, None without a field; and where it leads."""
-    from pushforward.bijections import Chain, Continuous, Stack
+    from pushforward.bijections import Continuous
 
-    inner = bijection.unstack() if isinstance(bijection, Stack) else ()
-    inner = bijection.bijections if isinstance(bijection, Chain) else inner
-    if inner:
+    if inner := bijection.parts():
         total = None
         for part in reversed(inner):
             calls, x = _calls(part, x)

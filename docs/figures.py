@@ -26,8 +26,8 @@ import numpy as np
 from PIL import Image
 
 import pushforward as pf
-from pushforward.bijections.continuous import holds_continuous
 from pushforward.data.toys import toy
+from pushforward.ode.solver import holds_solver
 from pushforward.testing import perturbed
 
 IMAGES = Path(__file__).parent / "img"
@@ -184,7 +184,7 @@ def fitted(flow: Any, name: str, steps: int) -> tuple[Any, np.ndarray, float]:
     x, held = (toy(name, n, seed=seed).astype(np.float32) for n, seed in ((20_000, 0), (5_000, 1)))
     training = pf.Training(max_steps=steps, batch=512, patience=1.0)
     flow = pf.fit(flow, jnp.asarray(x), key=jax.random.key(1), training=training).model
-    if holds_continuous(flow):  # trained loosely, judged strictly
+    if holds_solver(flow):  # trained loosely, judged strictly
         flow = pf.ode.with_solver(flow, rtol=1e-5, atol=1e-5)
     return flow, x, float(jnp.mean(flow.log_prob(jnp.asarray(held))))
 

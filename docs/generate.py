@@ -22,6 +22,7 @@ ERRORS = ("InputError", "InputWarning")
 PACKAGES = [
     "architectures",
     "bijections",
+    "transformers",
     "distributions",
     "ode",
     "fields",
@@ -320,9 +321,9 @@ def _code(text: str) -> list[str]:
 
 def architectures() -> str:
     """The page of the registry of architectures."""
-    from pushforward.architectures import ARCHITECTURES
-    from pushforward.bijections import TRANSFORMERS
+    from pushforward.architectures import ARCHITECTURES, Facts
     from pushforward.distributions import BASES
+    from pushforward.transformers import TRANSFORMERS
 
     out = [
         NOTE,
@@ -335,10 +336,11 @@ def architectures() -> str:
         "| --- | --- | --- | --- |",
     ]
     for name, kind in ARCHITECTURES.items():
+        facts = Facts.of(kind())
         what, *rest = paragraphs(inspect.getdoc(kind) or "")
         cost = next((p for p in rest if p.startswith(("Density", "Sampling"))), "")
         out.append(
-            f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(kind.reference)} |"
+            f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(facts.reference)} |"
         )
     out += [
         "",
@@ -358,7 +360,8 @@ def architectures() -> str:
     ]
     for name, kind in ARCHITECTURES.items():
         text = markdown(inspect.getdoc(kind) or "")
-        rate = getattr(kind, "learning_rate", None)
+        facts = Facts.of(kind())
+        rate = facts.learning_rate
         trained = f" Tables are fitted with a learning rate of {rate:g}." if rate else ""
         options = " ".join(f"{f.name}={_shown(f.default)}" for f in fields(kind))
         out += [
@@ -366,7 +369,7 @@ def architectures() -> str:
             "",
             text,
             "",
-            f"Source: {kind.reference}.{trained}",
+            f"Source: {facts.reference}.{trained}",
             "",
             "On the command line, with the defaults:",
             "",

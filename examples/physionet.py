@@ -16,7 +16,7 @@ import numpy as np
 from experiment import Result, main, plots, say
 
 import pushforward as pf
-from pushforward.networks.recurrent import Recurrent
+from pushforward.networks.recurrent import RecurrentNetwork
 from pushforward.series import LatentODE, NegativeELBO, Observations, pack
 
 COLUMNS = ("HR", "SysABP", "DiasABP", "MAP", "Temp")
@@ -44,13 +44,17 @@ def measured(path: Path, stays: int):
 class Filler(eqx.Module):
     """Recurrent networks over visible values in both directions, and a line from their memories to all columns."""
 
-    ways: tuple[Recurrent, Recurrent]
+    ways: tuple[RecurrentNetwork, RecurrentNetwork]
     out: eqx.nn.Linear
 
     def __init__(self, key):
         keys, d, width = jax.random.split(key, 3), len(COLUMNS), 32
         cells = [eqx.nn.GRUCell(2 * d + 1, width, key=keys[i]) for i in range(2)]
-        self.ways = Recurrent(cells[0], width), Recurrent(cells[1], width, reverse=True)
+        one, two = cells
+        self.ways = (
+            RecurrentNetwork(one, width),
+            RecurrentNetwork(two, width, reverse=True),
+        )
         self.out = eqx.nn.Linear(2 * width, d, key=keys[2])
 
     def __call__(self, x, times, shown):

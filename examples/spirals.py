@@ -15,7 +15,7 @@ import numpy as np
 from experiment import Result, main, plots
 
 import pushforward as pf
-from pushforward.networks.recurrent import Recurrent
+from pushforward.networks.recurrent import RecurrentNetwork
 from pushforward.series import LatentODE, NegativeELBO, Observations
 
 POINTS, WINDOW, NOISE = 500, 100, 0.3
@@ -69,12 +69,12 @@ class TanhCell(eqx.Module):
 class RNN(eqx.Module):
     """A recurrent network that predicts the next observation, told the time to it; 25 units as in the paper."""
 
-    recurrent: Recurrent
+    recurrent: RecurrentNetwork
     out: eqx.nn.Linear
 
     def __init__(self, key):
         keys = jax.random.split(key)
-        self.recurrent = Recurrent(TanhCell(eqx.nn.Linear(3 + 25, 25, key=keys[0])), 25)
+        self.recurrent = RecurrentNetwork(TanhCell(eqx.nn.Linear(3 + 25, 25, key=keys[0])), 25)
         self.out = eqx.nn.Linear(25, 2, key=keys[1])
 
     def __call__(self, values, gaps, memory=None):

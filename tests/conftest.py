@@ -69,6 +69,14 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(11)
 
 
+@pytest.fixture
+def same_registry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers is forgotten behind it."""
+    from pushforward.architectures import ARCHITECTURES
+
+    monkeypatch.setattr(ARCHITECTURES, "_kinds", dict(ARCHITECTURES._kinds))
+
+
 class BySubject(LoadScopeScheduling):
     """One worker for all checks of a subject of the contract, so that its programs are compiled once."""
 

@@ -1,5 +1,6 @@
 """Bijections directly: compositions, data-dependent initialisation, known values, and the errors of shapes."""
 
+import importlib
 from dataclasses import fields
 
 import equinox as eqx
@@ -8,28 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, NSF, Glow, RealNVP
 from pushforward.bijections import (
+    AbstractBijection,
     ActNorm,
-    Affine,
     Autoregressive,
+    BatchNorm,
     Chain,
-    DenseSigmoid,
     Elementwise,
     Invert,
     LULinear,
     Permutation,
-    RationalQuadratic,
+    Planar,
+    Reshape,
     Reverse,
     SoftTails,
     Stack,
-    SumOfSquares,
     initialised,
 )
-from pushforward.distributions import Normal
+from pushforward.bijections.base import single_maps
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.networks import MaskedMLP
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine, DenseSigmoid, RationalQuadratic, SumOfSquares
 
 KEY = jax.random.key(0)
 Z = jax.random.normal(jax.random.key(5), (50, 3))
@@ -120,8 +124,92 @@ def test_initialised_leaves_constant_columns_alone():
 
 
 def test_actnorm_inside_invert_is_refused():
-    with pytest.raises(InputError, match="inside Invert"):
+    with pytest.raises(InputError, match="ActNorm inside Invert cannot be set"):
         initialised(Invert(ActNorm(2)), jnp.zeros((3, 2)))
+
+
+def test_a_stack_may_have_no_parameters():
+    stack = Stack(lambda key: Reverse(3), 3, key=KEY)
+    close(stack.forward(Z), Reverse(3).forward(Z), 0)
+    close(stack.inverse(Z), Reverse(3).inverse(Z), 0)
+
+
+def test_a_map_has_two_ends():
+    inner = perturbed(LULinear(6), KEY)
+    chain = Chain([inner, Reshape((2, 3))])
+    assert (chain.latent_shape, chain.event_shape) == ((6,), (2, 3))
+    z = jax.random.normal(KEY, (4, 5, 6))
+    x, log_det = chain.forward(z)
+    assert (x.shape, log_det.shape) == ((4, 5, 2, 3), (4, 5))
+    close((x.reshape(4, 5, 6), log_det), inner.forward(z))
+    close(chain.inverse(x), (z, -log_det), 1e-4)
+    turned = Invert(chain)
+    assert (turned.latent_shape, turned.event_shape) == ((2, 3), (6,))
+    close(turned.inverse(z), (x, log_det))
+    flow = Flow(StandardNormal(6), chain)
+    assert flow.event_shape == (2, 3)
+    drawn, log_prob = flow.sample_and_log_prob(KEY, (7,))
+    assert drawn.shape == (7, 2, 3)
+    close([flow.log_prob(drawn)], [log_prob], 1e-4)
+
+
+class Twice(AbstractBijection):
+    """A third party's combinator: two maps after each other, which it says by `parts`."""
+
+    first: AbstractBijection
+    second: AbstractBijection
+    event_shape: tuple[int, ...] = eqx.field(static=True, default=(3,))
+    condition_shape: None = eqx.field(static=True, default=None)
+
+    def parts(self):
+        return self.first, self.second
+
+    def with_parts(self, parts):
+        return Twice(*parts)
+
+    def forward_rows(self, z, condition, key):
+        middle, log_det = self.first.forward_rows(z, condition, key)
+        x, more = self.second.forward_rows(middle, condition, key)
+        return x, log_det + more
+
+    def inverse_rows(self, x, condition, key):
+        middle, log_det = self.second.inverse_rows(x, condition, key)
+        z, more = self.first.inverse_rows(middle, condition, key)
+        return z, log_det + more
+
+
+def test_a_composition_of_ones_own_is_walked():
+    """Data passes reach the parts that it says, as in a chain of the same maps; what it says nothing of is refused."""
+    maps = [ActNorm(3), perturbed(LULinear(3), KEY), BatchNorm(3)]
+    x = 3 * Z + 1
+    own = initialised(Twice(maps[0], Twice(maps[1], maps[2])), x)
+    close(own.inverse(x), initialised(Chain(maps), x).inverse(x))
+    assert float(jnp.abs(own.first.shift).max()) > 0.1
+    assert [type(part) for part in single_maps(own)] == [ActNorm, LULinear, BatchNorm]
+    assert not own.recomputable
+    assert Twice(maps[0], maps[1]).recomputable
+    assert Twice(Reverse(3), Reverse(3)).volume_preserving
+    assert not Twice(Reverse(3), ActNorm(3)).volume_preserving
+
+    class Silent(Twice):
+        def parts(self):
+            return ()
+
+    with pytest.raises(InputError, match="inside Silent cannot be set"):
+        initialised(Silent(*maps[:2]), x)
+
+
+def test_the_inverse_of_a_composition_is_one():
+    """Last to first, each turned; what is turned twice is itself, so that a data pass reaches it."""
+    inner = Chain([Invert(ActNorm(3)), perturbed(LULinear(3), KEY)])
+    turned = Invert(inner)
+    first, second = turned.parts()
+    assert isinstance(first, Invert)
+    assert isinstance(second, ActNorm)
+    close(Chain(turned.parts()).forward(Z), turned.forward(Z))
+    ready = initialised(turned, 3 * Z + 1)
+    assert jax.tree.structure(ready) == jax.tree.structure(turned)
+    assert float(jnp.abs(ready.parts()[1].shift).max()) > 0.1
 
 
 def test_permutation_and_its_inverse():
@@ -174,6 +262,21 @@ def test_conditions_and_values_broadcast():
 
 
 CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
+CONDITIONED = Planar(2, (2,), key=KEY)
+
+
+class Uneven(AbstractBijection):
+    """Three numbers to two."""
+
+    event_shape = (2,)
+    condition_shape = None
+    latent_shape = (3,)
+
+    def forward_rows(self, z, condition, key):
+        return z[:, :2], z[:, 0]
+
+    def inverse_rows(self, x, condition, key):
+        return jnp.pad(x, ((0, 0), (0, 1))), x[:, 0]
 
 
 @pytest.mark.parametrize(
@@ -192,7 +295,29 @@ CONDITIONAL = RealNVP(layers=1, width=4).build(2, condition=3, key=KEY)
             r"do not broadcast: \(4,\) and \(5,\)",
         ),
         (lambda: Chain([]), "at least one bijection"),
-        (lambda: Chain([Reverse(2), Reverse(3)]), "differ in shape"),
+        (lambda: Chain([Affine()]), "chain's map 0 is Affine.*wrap it in Elementwise"),
+        (
+            lambda: Stack(lambda key: Affine(), 2, key=KEY),
+            "layer is Affine.*wrap it in Elementwise",
+        ),
+        (lambda: Invert(Affine), "Invert turns round must be a bijection, not Affine"),
+        (lambda: Flow(StandardNormal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
+        (
+            lambda: Chain([Reshape((2, 3)), Reverse(6)]),
+            r"Reshape gives events of shape \(2, 3\), Reverse takes \(6,\)",
+        ),
+        (lambda: Chain([CONDITIONED, CONDITIONAL.bijection]), r"different shapes: .*\(2,\)"),
+        (
+            lambda: Stack(lambda key: Reshape((2, 1)), 2, key=KEY),
+            r"Reshape takes .*\(2,\) and gives",
+        ),
+        (
+            lambda: Flow(StandardNormal((2, 3)), Reshape((2, 3))),
+            r"Normal has .*\(2, 3\).*Reshape takes \(6,\)",
+        ),
+        (lambda: Uneven(), r"Uneven takes \(3,\) to \(2,\): .* as many numbers at either end"),
+        (lambda: Reshape((2, 3)).forward(np.zeros((2, 3))), r"z has shape \(2, 3\).*\(6,\)"),
+        (lambda: Reshape((2, 3)).inverse(np.zeros(6)), r"x has shape \(6,\).*\(2, 3\)"),
         (
             lambda: Stack(lambda key: Reverse(2), 0, key=KEY),
             "layers=0: a whole number of at least 1",
@@ -208,6 +333,15 @@ def test_mistakes_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_scalar_maps_at_their_former_place_warn():
+    moved = importlib.import_module("pushforward.bijections.transformers")
+    for module in (pf.bijections, moved):
+        with pytest.warns(DeprecationWarning, match=r"pushforward\.transformers\.Affine"):
+            assert module.Affine is Affine
+        with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
+            module.Nothing  # noqa: B018
 
 
 @pytest.mark.parametrize("kind", ARCHITECTURES.values(), ids=ARCHITECTURES)
@@ -232,7 +366,7 @@ def test_a_far_row_does_not_rule_a_mean():
     assert float(steep.log_prob(x)[0]) > -1000
     # What is not far is not touched.
     near = jnp.array([[5.9, -5.9], [0.1, 2.0]])
-    close([flow.base.log_prob(near)], [Normal(2).log_prob(near)])
+    close([flow.base.log_prob(near)], [StandardNormal(2).log_prob(near)])
 
 
 def test_a_sum_of_squares_takes_its_box_onto_itself():

@@ -11,7 +11,7 @@ from scipy import stats
 from pushforward.architectures import MAF
 from pushforward.bijections import Chain, SoftTails
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.estimators.cells import Cells
 from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_model import TableModel
@@ -21,7 +21,7 @@ from pushforward.estimators.trust import format_trust, trust_report
 def normal_model(values) -> TableModel:
     """Independent standard normals in the model's units."""
     d = values.shape[1]
-    flow = Flow(Normal(d), Chain([SoftTails(d)]))
+    flow = Flow(StandardNormal(d), Chain([SoftTails(d)]))
     return TableModel(flow, MAF(), Preprocessing.fit(values), cells=True)
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
+from dataclasses import fields, replace
 from types import SimpleNamespace
 
 import jax
@@ -20,7 +20,7 @@ import pytest
 import pushforward as pf
 from pushforward.architectures import FlowMatching
 from pushforward.cli import main
-from pushforward.cli.options import check_model_output
+from pushforward.cli.options import check_model_output, chosen_training
 from pushforward.cli.programs import keep_programs
 from pushforward.data.preprocess import Preprocessing
 from pushforward.estimators.notes import NOTES, names_of
@@ -28,7 +28,9 @@ from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance
+from pushforward.model_file import read_header
 from pushforward.ode import with_solver
+from pushforward.training import Training
 
 TINY = ["--flow", "realnvp", "--set", "layers=1", "--set", "width=8", "--max-epochs", "1"]
 CACHE_LIMITS = (
@@ -155,6 +157,35 @@ class TestHelp:
         assert "--help" in line
 
 
+class TestTrain:
+    def test_every_setting_can_be_reached(self):
+        settings = {
+            "batch": ("64", 64),
+            "max_epochs": ("3", 3),
+            "max_steps": ("none", None),
+            "max_time": ("2.5", 2.5),
+            "learning_rate": ("1e-3", 1e-3),
+            "warmup": ("0.1", 0.1),
+            "weight_decay": ("0", 0.0),
+            "clip": ("2", 2.0),
+            "average": ("0.9", 0.9),
+            "validation": ("0.2", 0.2),
+            "patience": ("0.5", 0.5),
+            "remat": ("invertible", "invertible"),
+            "retries": ("2", 2),
+        }
+        assert list(settings) == [field.name for field in fields(Training)]
+        words = [f"{key}={text}" for key, (text, _) in settings.items()]
+        wanted = Training(**{key: value for key, (_, value) in settings.items()})
+        assert chosen_training(words, None, None) == wanted
+
+    def test_it_is_what_a_fit_does(self, run):
+        words = ["--train", "max_epochs=2", "--train", "validation=0.3", "--train", "patience=1"]
+        run("fit", "data.csv", "-o", "a.st", *TINY[:6], *words)
+        assert read_header("a.st")["summary"]["epochs"] == 2
+        assert read_header("a.st")["summary"]["rows"] == pytest.approx(0.7 * 400, abs=1)
+
+
 class TestFit:
     def test_writes_a_model_and_says_how_good_it_is(self, run, here):
         result = run("fit", "data.csv", "-o", "a.st", *TINY)
@@ -204,6 +235,11 @@ class TestFit:
             (["--flow", "maf", "--set", "residual=maybe"], ["residual=maybe", "true or false"]),
             (["--flow", "maf", "--set", "layers=1", "--set", "layers=2"], ["twice"]),
             (["--flow", "maf", "--set", "base=cauchy"], ["cauchy", "normal"]),
+            (["--train", "rate=1"], ["'rate'", "batch, max_epochs", "learning_rate", "retries"]),
+            (["--train", "batch"], ["key=value"]),
+            (["--train", "batch=many"], ["batch=many", "whole number"]),
+            (["--train", "learning_rate=-1"], ["learning_rate=-1.0", "positive"]),
+            (["--train", "max_epochs=2", "--max-epochs", "1"], ["max_epochs is set twice"]),
             (["--max-time", "0"], ["0", "positive"]),
             (["--max-time", "inf"], ["--max-time", "seconds"]),
             (["--columns", "x,y", "--condition", "y"], ["'y'", "both"]),
@@ -658,7 +694,7 @@ class TestOddNames:
         assert run("score", "y.st", "y.csv").out.count("\n") == 401
         words = ("--columns", "2020", "--condition", "2019")
         assert run("fit", "y.csv", "-o", "c2.st", *TINY, *words).code == 0
-        drawn = run("sample", "c2.st", "-n", "1", "--given", "y.csv").out
+        drawn = run("sample", "c2.st", "-n", "1", "--condition", "y.csv").out
         assert drawn.startswith("2019,2020\n")
 
 
@@ -688,9 +724,9 @@ class TestNamesOfColumns:
         expected = run("score", "n.st", "n.csv").out
         np.save("n.npy", rows()[:, [2, 0, 1]])
         assert run("score", "n.st", "n.npy").out == expected
-        drawn = run("sample", "n.st", "-n", "2", "--given", "n.csv").out
+        drawn = run("sample", "n.st", "-n", "2", "--condition", "n.csv").out
         np.save("given.npy", rows()[:, :2])
-        again = run("sample", "n.st", "-n", "2", "--given", "given.npy").out
+        again = run("sample", "n.st", "-n", "2", "--condition", "given.npy").out
         assert read(io.StringIO(again))["x1"].equals(read(io.StringIO(drawn))["x1"])
 
     def test_names_that_look_like_stand_ins_take_an_array_by_position(self, run):
@@ -728,7 +764,15 @@ class TestSample:
 
     def test_draws_for_each_row_of_a_condition(self, run, here):
         (here / "g.csv").write_text("count,x,extra\n3,4.5,1\n7,6.5,2\n")
-        result = run("sample", "c.st", "-n", "3", "--given", "g.csv")
+        result = run("sample", "c.st", "-n", "3", "--condition", "g.csv")
+        before = run("sample", "c.st", "-n", "3", "--given", "g.csv")
+        assert before.out == result.out
+        assert before.err == (
+            "warning: --given is now --condition; the old name goes with the next version\n"
+            + result.err
+        )
+        both = ("sample", "c.st", "-n", "3", "--given", "g.csv", "--condition", "g.csv")
+        assert "--given g.csv: is the old name of --condition" in mistake(run(*both))
         frame = read(io.StringIO(result.out))
         assert frame.columns == ["x", "count", "y"]
         assert frame["x"].to_list() == [4.5] * 3 + [6.5] * 3
@@ -747,14 +791,17 @@ class TestSample:
         model = TableModel(flow, architecture, columns, given)
         save_table_model(model, "f.st")
         (here / "g.csv").write_text("x,count\n4.5,3\n")
-        words = ("sample", "f.st", "-n", "3", "--given", "g.csv")
+        words = ("sample", "f.st", "-n", "3", "--condition", "g.csv")
         changed = run(*words, "--solver", "method=euler", "--solver", "steps=2", "--guidance", "3")
         same = with_guidance(with_solver(model, method="euler", steps=2), 3.0)
         drawn = same.sample(3, 0, np.array([[4.5, 3.0]]))
         np.testing.assert_allclose(read(io.StringIO(changed.out))["x0"], drawn[:, 0], rtol=1e-6)
         assert run(*words).out != changed.out
         for option, expected in (
-            (("--solver", "tolerance=1"), "known are method, steps, rtol, atol, max_steps"),
+            (
+                ("--solver", "tolerance=1"),
+                "a solver has no 'tolerance'; it has method, steps, rtol, atol, max_steps",
+            ),
             (("--solver", "steps=few"), "--solver steps=few: a whole number"),
             (("--solver", "steps"), "key=value"),
             (("--guidance", "-3"), "weight=-3.0"),
@@ -774,7 +821,7 @@ class TestSample:
         (here / "new.csv").write_text("g,y\n" + "7,1.5\n" * 3)
         for words in (
             ("score", "l.st", "new.csv"),
-            ("sample", "l.st", "-n", "1", "--given", "new.csv"),
+            ("sample", "l.st", "-n", "1", "--condition", "new.csv"),
         ):
             result = run(*words, "-q")
             assert result.code == 0
@@ -795,12 +842,12 @@ class TestSample:
             (["m.st", "-n", "-5"], ["-n -5", "at least 1"]),
             (["m.st", "-n", "10000000000000"], ["too many"]),
             (["m.st", "-n", "many"], ["-n"]),
-            (["c.st", "-n", "999999999999", "--given", "data.csv"], ["too many", "400 rows"]),
-            (["c.st", "-n", "5"], ["--given", "x, count"]),
-            (["c.st", "-n", "5", "--given", "narrow.csv"], ["'count'"]),
-            (["c.st", "-n", "5", "--given", "none.csv"], ["no such file"]),
-            (["c.st", "-n", "5", "--given", "data.npy"], ["3 columns", "2 are expected"]),
-            (["m.st", "-n", "5", "--given", "data.csv"], ["leave --given out"]),
+            (["c.st", "-n", "999999999999", "--condition", "data.csv"], ["too many", "400 rows"]),
+            (["c.st", "-n", "5"], ["--condition", "x, count"]),
+            (["c.st", "-n", "5", "--condition", "narrow.csv"], ["'count'"]),
+            (["c.st", "-n", "5", "--condition", "none.csv"], ["no such file"]),
+            (["c.st", "-n", "5", "--condition", "data.npy"], ["3 columns", "2 are expected"]),
+            (["m.st", "-n", "5", "--condition", "data.csv"], ["leave --condition out"]),
             (["data.csv", "-n", "5"], ["data.csv"]),
         ],
     )
@@ -961,7 +1008,10 @@ class TestProcess:
         assert (found.returncode, found.stdout, found.stderr) == expected
         # As Python has it in such a process.
         monkeypatch.setattr(sys, "stdin", None)
-        for words in (("fit", "-", "-o", "a.st"), ("sample", "c.st", "-n", "1", "--given", "-")):
+        for words in (
+            ("fit", "-", "-o", "a.st"),
+            ("sample", "c.st", "-n", "1", "--condition", "-"),
+        ):
             result = run(*words)
             assert (result.code, result.out, result.err) == expected
         assert run("score", "m.st", "data.csv").code == 0

@@ -14,9 +14,8 @@ import pytest
 
 from pushforward.bijections import (
     AbstractBijection,
-    AbstractTransformer,
-    Affine,
     Autoregressive,
+    BlockAutoregressive,
     Chain,
     Coupling,
     Elementwise,
@@ -24,9 +23,10 @@ from pushforward.bijections import (
     Reverse,
     Stack,
 )
-from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
 from pushforward.networks import MLP, MaskedMLP
 from pushforward.networks.masked_mlp import _degrees
+from pushforward.parameters import read_entries
 from pushforward.testing import (
     ARCHITECTURE_TABLE,
     BIJECTION_TABLE,
@@ -41,6 +41,7 @@ from pushforward.testing import (
     check_transformer,
     run_check,
 )
+from pushforward.transformers import AbstractTransformer, Additive, Affine, DeepSigmoid
 
 KEY = jax.random.key(0)
 
@@ -51,6 +52,8 @@ class Bent(AbstractBijection):
     inner: AbstractBijection
     before: Callable = eqx.field(static=True, default=lambda value, condition: (value, condition))
     after: Callable = eqx.field(static=True, default=lambda value, log_det: (value, log_det))
+    volume_preserving: bool = eqx.field(static=True, default=False)
+    exact: bool = eqx.field(static=True, default=True)
 
     @property
     def event_shape(self):
@@ -105,6 +108,18 @@ class BentTransformer(AbstractTransformer):
 
     def inverse(self, x, params):
         return self.inverses(*self.inner.inverse(x, params))
+
+
+class Searched(BentTransformer):
+    """A transformer that says that it searches."""
+
+    searched = True
+
+
+class Unsaid(DeepSigmoid):
+    """A transformer that searches and does not say so."""
+
+    searched = False
 
 
 class Listed(Bent):
@@ -173,6 +188,13 @@ class DeadColumn(AbstractBijection):
         return (x - shift) * jnp.exp(-scale), jnp.broadcast_to(-scale.sum(), x.shape[:1])
 
 
+class Denied(DeadColumn):
+    """The same, which says of the column that it is never read."""
+
+    def unread(self):
+        return {"weights": np.array([False, True])}
+
+
 def elementwise(**bend) -> Subject:
     return bijection_subject("elementwise", Bent(Elementwise(Affine(), 2), **bend))
 
@@ -208,11 +230,18 @@ def conditional_stack(kind=MaskedMLP) -> Subject:
 
 
 def density(**bend) -> Subject:
-    return Subject("density", BentDensity(Flow(Normal(1), Elementwise(Affine(), 1)), **bend))
+    return Subject(
+        "density", BentDensity(Flow(StandardNormal(1), Elementwise(Affine(), 1)), **bend)
+    )
 
 
 def transformer(**bend) -> TransformerSubject:
     return TransformerSubject("transformer", BentTransformer(Affine(), **bend))
+
+
+def estimated(value, log_det):
+    """A log-det with an error that differs from row to row."""
+    return value, log_det + 0.1 * (1 + jnp.sin(100 * value[:, 0]))
 
 
 def traced(value) -> bool:
@@ -250,20 +279,38 @@ FAULTS: dict[str, tuple[dict, str, Callable, Callable]] = {
     "a log-det of zero that nobody declared": (
         BIJECTION_TABLE,
         "volume",
+        lambda: bijection_subject("reverse", Bent(Reverse(2))),
         lambda: bijection_subject("reverse", Reverse(2)),
-        lambda: bijection_subject("reverse", Reverse(2), volume_preserving=True),
     ),
     "a log-det declared to be zero that is not": (
         BIJECTION_TABLE,
         "volume",
-        lambda: replace(elementwise(), volume_preserving=True),
+        lambda: elementwise(volume_preserving=True),
         elementwise,
+    ),
+    "an estimated log-det that is said to be exact": (
+        BIJECTION_TABLE,
+        "inverse log-det",
+        lambda: elementwise(after=estimated),
+        lambda: elementwise(after=estimated, exact=False),
+    ),
+    "the same, seen by the integral": (
+        DENSITY_CHECKS,
+        "integral",
+        lambda: elementwise(after=estimated),
+        lambda: elementwise(after=estimated, exact=False),
     ),
     "masks that do not alternate": (
         ARCHITECTURE_TABLE,
         "interaction",
         flow,
         lambda: flow(Reverse(2)),
+    ),
+    "one order that is said and is not": (
+        ARCHITECTURE_TABLE,
+        "interaction",
+        lambda: replace(flow(Reverse(2)), one_order=True),
+        lambda: replace(flow(), one_order=True),
     ),
     "an even number of reversals": (
         ARCHITECTURE_TABLE,
@@ -373,6 +420,12 @@ FAULTS: dict[str, tuple[dict, str, Callable, Callable]] = {
         lambda: bijection_subject("dead", DeadColumn(jnp.zeros((2, 2)), alive=1)),
         lambda: bijection_subject("alive", DeadColumn(jnp.zeros((2, 2)))),
     ),
+    "a column that is said to be dead and is not": (
+        DENSITY_CHECKS,
+        "gradients",
+        lambda: bijection_subject("denied", Denied(jnp.zeros((2, 2)))),
+        lambda: bijection_subject("dead", Denied(jnp.zeros((2, 2)), alive=1)),
+    ),
     "a gradient that is NaN": (
         DENSITY_CHECKS,
         "gradients",
@@ -461,6 +514,18 @@ FAULTS: dict[str, tuple[dict, str, Callable, Callable]] = {
         lambda: transformer(forwards=lambda v, s: (v, 0 * s), inverses=lambda v, s: (v, 0 * s)),
         transformer,
     ),
+    "a search that nobody declared": (
+        TRANSFORMER_CHECKS,
+        "search",
+        lambda: TransformerSubject("unsaid", Unsaid(2)),
+        lambda: TransformerSubject("said", DeepSigmoid(2)),
+    ),
+    "a search that is declared and is none": (
+        TRANSFORMER_CHECKS,
+        "search",
+        lambda: TransformerSubject("searched", Searched(Affine())),
+        transformer,
+    ),
     "a transformer that starts far from the identity": (
         TRANSFORMER_CHECKS,
         "near identity",
@@ -514,6 +579,25 @@ def test_the_doors_refuse():
     with pytest.raises(ContractError, match="down: increasing: "):
         check_transformer(transformer(inverses=lambda v, s: (-v, s)).transformer, name="down")
     check_bijection(LULinear(2))
+
+
+def test_what_is_read_is_known_of_every_array():
+    """Those in tuples of a module that has unread ones too."""
+    module = BlockAutoregressive(3, 4, key=KEY)
+    read = read_entries(Chain([module, LULinear(3)]))
+    assert all(leaf.dtype == bool for leaf in jax.tree.leaves(read))
+    found = read.bijections[0]
+    assert all(leaf.all() for leaf in (*found.log_blocks, *found.biases, *found.log_scales))
+    assert found.lower[0].sum() == 3 * 4
+    assert read.bijections[1].lower.tolist() == np.tri(3, 3, -1, bool).tolist()
+
+
+def test_what_the_class_says_was_an_argument():
+    """`volume_preserving=True` works for one version, and warns."""
+    with pytest.warns(DeprecationWarning, match="volume_preserving = True in the class"):
+        check_bijection(Bent(Reverse(2)), volume_preserving=True)
+    with pytest.warns(DeprecationWarning, match="volume_preserving = True in the class"):
+        check_transformer(Additive(), volume_preserving=True)
 
 
 def test_every_check_is_proved():

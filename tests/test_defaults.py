@@ -12,7 +12,7 @@ import pushforward as pf
 from pushforward.architectures import MAF, Mixture
 from pushforward.bijections import Chain, SoftTails
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.estimators import em
 from pushforward.estimators.auto import LEAD, TIE, candidates
 from pushforward.estimators.fit_table import fit_table
@@ -136,7 +136,7 @@ def test_draws_of_heavy_tails_stay_near_the_data(rng):
 
 def normal_table(values, stretch=1.0) -> TableModel:
     d = values.shape[1]
-    flow = Flow(Normal(d), Chain([SoftTails(d, start=0.5 if stretch > 1 else 10.0)]))
+    flow = Flow(StandardNormal(d), Chain([SoftTails(d, start=0.5 if stretch > 1 else 10.0)]))
     return TableModel(flow, MAF(), Preprocessing.fit(values))
 
 

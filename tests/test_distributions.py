@@ -8,20 +8,21 @@ import pytest
 from scipy import stats
 from scipy.special import logsumexp
 
-from pushforward.architectures import IAF, MAF, NSF
-from pushforward.bijections import Affine, Elementwise, Reverse
+from pushforward.architectures import IAF, MAF, NSF, RealNVP
+from pushforward.bijections import Elementwise, Reverse
 from pushforward.distributions import (
     BASES,
     Flow,
     GaussianMixture,
-    Normal,
     Resampled,
+    StandardNormal,
     StudentT,
     Uniform,
     base_named,
 )
 from pushforward.errors import InputError
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine
 
 KEY = jax.random.key(0)
 X = np.random.default_rng(0).normal(size=(20, 2)) * 3
@@ -32,7 +33,7 @@ def close(found, expected):
 
 
 def test_normal_against_scipy():
-    close(Normal(2).log_prob(X), stats.norm.logpdf(X).sum(1))
+    close(StandardNormal(2).log_prob(X), stats.norm.logpdf(X).sum(1))
 
 
 @pytest.mark.parametrize("freedom", [1.5, 3.0, 10.0, 100.0])
@@ -72,7 +73,7 @@ def test_certain_acceptance_and_rejection_have_gradients(shift):
 @pytest.mark.parametrize(
     ("base", "cdf"),
     [
-        (Normal(1), stats.norm.cdf),
+        (StandardNormal(1), stats.norm.cdf),
         (StudentT(1, 3.0), lambda v: stats.t.cdf(v, 3.0)),
         (Uniform(1, -1.0, 2.0), lambda v: stats.uniform.cdf(v, -1, 3)),
     ],
@@ -101,7 +102,7 @@ def test_scores_are_slopes_of_log_densities():
         flow = jax.tree.map(lambda a: a.astype(jnp.float64) if a.dtype == jnp.float32 else a, flow)
         x = jax.random.normal(jax.random.key(1), (3, 4, 2), jnp.float64)
         c = jnp.array([0.5])
-        score = flow.score(x, c)
+        score = flow.grad_log_prob(x, c)
         assert score.shape == x.shape
         for i, e in enumerate(1e-5 * jnp.eye(2)):
             slope = (flow.log_prob(x + e, c) - flow.log_prob(x - e, c)) / 2e-5
@@ -111,7 +112,7 @@ def test_scores_are_slopes_of_log_densities():
 def test_flow_is_a_change_of_variables():
     """x = exp(s) z + b of a normal z is the normal of mean b and deviation exp(s)."""
     shift, log_scale = jnp.array([1.0, -2.0]), jnp.array([0.5, -0.5])
-    flow = Flow(Normal(2), Elementwise(Affine(bound=1e3), 2, jnp.stack([shift, log_scale])))
+    flow = Flow(StandardNormal(2), Elementwise(Affine(bound=1e3), 2, jnp.stack([shift, log_scale])))
     close(flow.log_prob(X), stats.norm.logpdf(X, shift, np.exp(log_scale)).sum(1))
 
 
@@ -150,20 +151,46 @@ def test_draws_differ_by_row_and_key():
         (lambda: StudentT(1, 1.0), r"freedom=1\.0: degrees of freedom must be above 1"),
         (lambda: GaussianMixture(1, 0, key=KEY), "components=0: a whole number of at least 1"),
         (lambda: base_named("cauchy", (1,), KEY), "'cauchy' is unknown; known: normal, student_t"),
-        (lambda: Flow(Normal(3), Reverse(2)), r"events of shape \(3,\), the bijection \(2,\)"),
-        (lambda: Normal(0), r"event shape \(0,\): every size must be a whole number of at least 1"),
-        (lambda: Normal(2).log_prob(np.zeros(3)), r"x has shape \(3,\).*the event \(2,\)"),
-        (lambda: Normal(2).log_prob(np.zeros(2), np.zeros(1)), "this model takes none"),
-        (lambda: Normal(1).sample(KEY, (), np.zeros(1)), "this model takes none"),
-        (lambda: Normal(1).log_prob(np.array([1j])), "x: a real array was expected"),
         (
-            lambda: Normal(1).log_prob(["one"]),
+            lambda: Flow(StandardNormal(3), Reverse(2)),
+            r"events of shape \(3,\), the bijection Reverse takes \(2,\)",
+        ),
+        (
+            lambda: StandardNormal(0),
+            r"event shape \(0,\): every size must be a whole number of at least 1",
+        ),
+        (lambda: StandardNormal(2).log_prob(np.zeros(3)), r"x has shape \(3,\).*the event \(2,\)"),
+        (lambda: StandardNormal(2).log_prob(np.zeros(2), np.zeros(1)), "this model takes none"),
+        (lambda: StandardNormal(1).sample(KEY, (), np.zeros(1)), "this model takes none"),
+        (lambda: StandardNormal(1).log_prob(np.array([1j])), "x: a real array was expected"),
+        (
+            lambda: StandardNormal(1).log_prob(["one"]),
             "x: an array of numbers was expected, not a list that",
         ),
-        (lambda: Normal(1).log_prob(None), "x: an array of numbers was expected, not a NoneType"),
+        (
+            lambda: StandardNormal(1).log_prob(None),
+            "x: an array of numbers was expected, not a NoneType",
+        ),
     ],
 )
 def test_mistakes_get_one_clear_line(call, message):
     with pytest.raises(InputError, match=message) as caught:
         call()
     assert "\n" not in str(caught.value)
+
+
+def test_a_number_of_draws_may_be_numpys():
+    normal = StandardNormal(2)
+    assert normal.sample(KEY, np.int64(3)).tobytes() == normal.sample(KEY, 3).tobytes()
+    assert normal.sample(KEY, np.int64(0)).shape == (0, 2)
+
+
+def test_a_density_compiles_as_equinox_does_it():
+    flow = RealNVP(layers=1, width=4).build(2, key=KEY)
+    close(eqx.filter_jit(flow.log_prob)(X), flow.log_prob(X))
+
+
+def test_the_old_name_of_the_gradient_warns():
+    with pytest.warns(DeprecationWarning, match="is now grad_log_prob"):
+        old = StandardNormal(2).score(X)
+    close(old, StandardNormal(2).grad_log_prob(X))

@@ -6,6 +6,7 @@ import pkgutil
 import re
 import shlex
 import sys
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ LINKED = [
     *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
     *sorted((ROOT / "docs").glob("*.md")),
 ]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 # Where __main__ is, there is nothing to import.
 MODULES = [
     module.name
@@ -44,7 +45,7 @@ def named(paths):
 
 
 @pytest.mark.parametrize("name", [name for name in MODULES if ">>>" in source(name)])
-def test_docstrings(name):
+def test_docstrings(name, same_registry):
     assert "doctest: +SKIP" not in source(name)
     done = doctest.testmod(importlib.import_module(name), optionflags=doctest.ELLIPSIS)
     assert done.attempted > 0
@@ -122,16 +123,35 @@ def run_console(code: str, capsys, monkeypatch) -> None:
             assert good, f"{line} prints\n{printed}instead of\n{expected}"
 
 
+def install(text: str, folder: Path, monkeypatch) -> None:
+    """What pip would leave of a package whose modules lie in the folder, for the time of a test."""
+    project = tomllib.loads(text)["project"]
+    kept = folder / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    kept.mkdir()
+    about = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    (kept / "METADATA").write_text(about)
+    lines = []
+    for group, entries in project["entry-points"].items():
+        lines += [f"[{group}]", *(f"{name} = {value}" for name, value in entries.items())]
+    (kept / "entry_points.txt").write_text("\n".join(lines) + "\n")
+    monkeypatch.syspath_prepend(folder)
+
+
 @pytest.mark.parametrize("page", named(PAGES))
-def test_examples(page, folder, short_fits, capsys, monkeypatch):
-    """The blocks of a page, top to bottom: ```python in one namespace, ```console against the command line."""
+def test_examples(page, folder, short_fits, same_registry, capsys, monkeypatch):
+    """The blocks of a page, top to bottom: ```python in one namespace, ```console against the command line; one with a
+    title is a file of that name, and a `pyproject.toml` is installed."""
     text, names = page.read_text(), {"__name__": "example"}
     for block in BLOCK.finditer(text):
-        line = text[: block.start()].count("\n") + 1
-        if block[1] == "python":
-            run_python(block[2], str(page), line, names)
-        elif block[1] == "console":
-            run_console(block[2], capsys, monkeypatch)
+        line, (language, file, code) = text[: block.start()].count("\n") + 1, block.groups()
+        if file is not None:
+            Path(file).write_text(code)
+        if file == "pyproject.toml":
+            install(code, folder, monkeypatch)
+        elif language == "python" and file is None:
+            run_python(code, str(page), line, names)
+        elif language == "console":
+            run_console(code, capsys, monkeypatch)
 
 
 @pytest.mark.parametrize("page", named(LINKED))

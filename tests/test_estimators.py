@@ -30,7 +30,7 @@ from pushforward.architectures import (
     Glow,
     OTFlow,
     PlanarCNF,
-    Radial,
+    RadialFlow,
     RealNVP,
 )
 from pushforward.bijections import initialised
@@ -117,6 +117,17 @@ class TestScikitLearnTools:
         assert search.best_params_["architecture"] == candidates[int(np.argmax(scores))]
         assert search.best_score_ == scores.max()
 
+    def test_grid_search_reaches_the_fields_of_records(self, rows):
+        grid = {"architecture__width": [8], "training__learning_rate": [1e-9, 1e-2]}
+        search = GridSearchCV(
+            density(architecture="maf").set_params(architecture__layers=1), grid, cv=2
+        )
+        search.fit(rows)
+        best = search.best_estimator_
+        assert best.architecture == MAF(layers=1, width=8)
+        # Nothing is learnt with the small one.
+        assert search.best_params_["training__learning_rate"] == best.training.learning_rate == 1e-2
+
     def test_processes_of_joblib_give_the_same_scores(self, regression, monkeypatch):
         # The processes compile as this one does, and share what it has compiled.
         for name in (
@@ -129,6 +140,34 @@ class TestScikitLearnTools:
         here, there = (cross_val_score(conditional(), *regression, cv=2, n_jobs=n) for n in (1, 2))
         assert np.isfinite(here).all()
         np.testing.assert_allclose(here, there, rtol=1e-5)
+
+    def test_parameters_within_parameters(self):
+        one = FlowDensity("nsf", max_epochs=3)
+        deep = one.get_params()
+        assert deep["architecture__width"] == NSF().width
+        assert deep["training__patience"] == Training().patience
+        assert not [name for name in one.get_params(deep=False) if "__" in name]
+        assert clone(one).get_params() == deep
+        one.set_params(architecture="maf", architecture__width=8, training__batch=64, max_epochs=1)
+        assert (one.architecture, one.training) == (MAF(width=8), Training(batch=64))
+        series = NeuralODERegressor().set_params(solver__rtol=1e-3, training__batch=32)
+        assert (series.solver.rtol, series.solver.atol) == (1e-3, 1e-4)
+        assert (series.training.max_steps, series.training.batch) == (700, 32)
+        pipeline = make_pipeline(StandardScaler(), one)
+        assert pipeline.get_params()["flowdensity__training__batch"] == 64
+        for wrong, said in (
+            (
+                {"architecture__bins": 3},
+                r"architecture__bins: architecture is MAF\(.*it has layers",
+            ),
+            ({"training__rate": 1}, "it has batch, max_epochs"),
+            ({"max_epochs__x": 1}, "max_epochs is 1; it has no fields"),
+            ({"architecture": "auto", "architecture__width": 1}, "is 'auto'; it has no fields"),
+            ({"training__batch": 0}, "batch=0: a whole number"),
+            ({"width": 3}, "Invalid parameter 'width'"),
+        ):
+            with pytest.raises(ValueError, match=said):
+                one.set_params(**wrong)
 
     def test_joblib_keeps_the_density(self, rows, tmp_path):
         fitted = density().fit(rows)
@@ -160,7 +199,7 @@ class TestSettingsOfJax:
             shape = (5,) if condition is None else ()
             drawn = eqx.filter_eval_shape(lambda f: f.sample(jax.random.key(1), shape, given), flow)
             assert drawn.shape == (5, 2)
-            assert eqx.filter_eval_shape(lambda f: f.score(x, given), flow).shape == (5, 2)
+            assert eqx.filter_eval_shape(lambda f: f.grad_log_prob(x, given), flow).shape == (5, 2)
             # The user's own code is still refused.
             with pytest.raises(ValueError, match="rank_promotion"):
                 jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
@@ -285,8 +324,12 @@ class TestFlowDensity:
 
     def test_an_architectures_own_learning_rate(self, rows):
         """It is taken unless another is given."""
-        plans = [replace(QUICK, learning_rate=rate) for rate in (None, Radial.learning_rate, 6e-3)]
-        fits = [density(architecture=Radial(layers=1), training=plan).fit(rows) for plan in plans]
+        plans = [
+            replace(QUICK, learning_rate=rate) for rate in (None, RadialFlow.learning_rate, 6e-3)
+        ]
+        fits = [
+            density(architecture=RadialFlow(layers=1), training=plan).fit(rows) for plan in plans
+        ]
         assert fits[0].score(rows) == fits[1].score(rows) != fits[2].score(rows)
 
     def test_double_precision(self, rows):

@@ -13,17 +13,16 @@ from scipy.optimize import linear_sum_assignment
 from scipy.stats import multivariate_normal
 
 import pushforward as pf
-from pushforward.architectures import FFJORD
-from pushforward.architectures import FlowMatching as Architecture
+from pushforward.architectures import FFJORD, FlowMatching
 from pushforward.bijections import Continuous
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import GuidedField, MLPField, divergence, with_guidance
 from pushforward.ode import with_solver
-from pushforward.paths import COUPLINGS, PATHS, FlowMatching, partners
+from pushforward.paths import COUPLINGS, PATHS, FlowMatchingLoss, partners
 from pushforward.testing import perturbed
 from pushforward.training import Batch
 
@@ -169,7 +168,7 @@ class TestLoss:
     """On normal data the best field and the least loss are known."""
 
     flow = Flow(
-        Normal(2),
+        StandardNormal(2),
         Continuous(velocity, event_shape=(2,), solver=pf.ode.Solver(rtol=1e-6, atol=1e-6)),
     )
 
@@ -179,7 +178,7 @@ class TestLoss:
         np.testing.assert_allclose(self.flow.log_prob(x), exact, atol=1e-4)
 
     def test_its_loss_is_the_least(self, rng):
-        n, loss = 20_000, FlowMatching()
+        n, loss = 20_000, FlowMatchingLoss()
         x = jnp.asarray(rng.normal(MEAN, SCALE, (n, 2)), jnp.float32)
         found = np.asarray(loss(self.flow, Batch(x), jax.random.key(0)))
 
@@ -189,13 +188,15 @@ class TestLoss:
 
         least = integrate.quad(unexplained, 0, 1)[0]
         assert abs(found.mean() - least) < 5 * found.std() / math.sqrt(n)
-        wrong = Flow(Normal(2), Continuous(lambda t, x: velocity(t, x) + 0.3, event_shape=(2,)))
+        wrong = Flow(
+            StandardNormal(2), Continuous(lambda t, x: velocity(t, x) + 0.3, event_shape=(2,))
+        )
         other = np.asarray(loss(wrong, Batch(x), jax.random.key(0)))
         assert other.mean() - found.mean() == pytest.approx(0.09, abs=0.02)
 
     def test_validation_never_changes(self, rng):
         x = jnp.asarray(rng.normal(size=(30, 2)), jnp.float32)
-        loss = FlowMatching()
+        loss = FlowMatchingLoss()
         a, b = (np.asarray(loss(self.flow, Batch(x), None)) for _ in range(2))
         np.testing.assert_array_equal(a, b)
         # Without a coupling no row changes another.
@@ -204,21 +205,21 @@ class TestLoss:
 
     def test_mistakes(self):
         key, x = jax.random.key(0), jnp.ones((4, 2))
-        loss = FlowMatching()
+        loss = FlowMatchingLoss()
         with pytest.raises(InputError, match="path='ot' is unknown; known: linear, vp"):
-            FlowMatching(path="ot")
+            FlowMatchingLoss(path="ot")
         with pytest.raises(InputError, match="coupling='ot' is unknown"):
-            FlowMatching(coupling="ot")
+            FlowMatchingLoss(coupling="ot")
         with pytest.raises(InputError, match="drop_condition=1"):
-            FlowMatching(drop_condition=1.0)
+            FlowMatchingLoss(drop_condition=1.0)
         with pytest.raises(InputError, match="next to the base, not a"):
             loss(pf.architectures.RealNVP(layers=1, width=4).build(2, key=key), Batch(x), key)
         with pytest.raises(InputError, match="one continuous map"):
             loss(FFJORD(layers=2, width=4).build(2, key=key), Batch(x), key)
         with pytest.raises(InputError, match="time 1, not trained"):
             loss(FFJORD(width=4, trained_time=True).build(2, key=key), Batch(x), key)
-        with pytest.raises(InputError, match="trains a Flow, not a Normal"):
-            loss(Normal(2), Batch(x), key)
+        with pytest.raises(InputError, match="trains a Flow, not a StandardNormal"):
+            loss(StandardNormal(2), Batch(x), key)
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +228,7 @@ def labelled():
     rng = np.random.default_rng(3)
     labels = rng.integers(0, 2, 1500)[:, None].astype(np.float32)
     x = (rng.normal(size=(1500, 2)) * 0.4 + 2 * labels - 1).astype(np.float32)
-    architecture = Architecture(width=24, depth=2, coupling="exact_ot", drop_condition=0.2)
+    architecture = FlowMatching(width=24, depth=2, coupling="exact_ot", drop_condition=0.2)
     model = architecture.build(2, condition=1, key=jax.random.key(0))
     fitted = pf.fit(
         model,
@@ -277,7 +278,7 @@ class TestFit:
         np.testing.assert_allclose(trace, by_tangents, rtol=1e-4, atol=1e-5)
 
     def test_guidance_has_to_be_trained(self):
-        flow = Architecture(width=4).build(2, condition=1, key=jax.random.key(0))
+        flow = FlowMatching(width=4).build(2, condition=1, key=jax.random.key(0))
         with pytest.raises(InputError, match="build it with drop_condition above 0"):
             with_guidance(flow, 1.0)
         with pytest.raises(InputError, match="weight=-2"):
@@ -285,7 +286,7 @@ class TestFit:
         with pytest.raises(InputError, match="weight='two'"):
             with_guidance(flow, "two")
         with pytest.raises(InputError, match=r"drop_condition=1\.0: a share"):
-            Architecture(drop_condition=1.0).build(2, key=jax.random.key(0))
+            FlowMatching(drop_condition=1.0).build(2, key=jax.random.key(0))
 
     def test_what_is_dropped_must_be_known_to_be_missing(self):
         """A loss that drops conditions and a field that cannot do without, or the other way round, find each other out
@@ -295,18 +296,18 @@ class TestFit:
             np.zeros((9, 2), np.float32),
             np.ones((9, 1), np.float32),
         )
-        plain = Architecture(width=4).build(2, condition=1, key=key)
+        plain = FlowMatching(width=4).build(2, condition=1, key=key)
         with pytest.raises(InputError, match=r"architectures\.FlowMatching\(drop_condition=0\.5\)"):
-            pf.fit(plain, x, labels, key=key, loss=FlowMatching(drop_condition=0.5))
-        guided = Architecture(width=4, drop_condition=0.5).build(2, condition=1, key=key)
+            pf.fit(plain, x, labels, key=key, loss=FlowMatchingLoss(drop_condition=0.5))
+        guided = FlowMatching(width=4, drop_condition=0.5).build(2, condition=1, key=key)
         with pytest.raises(InputError, match="would learn nothing of the data without"):
-            pf.fit(guided, x, labels, key=key, loss=FlowMatching())
+            pf.fit(guided, x, labels, key=key, loss=FlowMatchingLoss())
 
     def test_of_a_fitted_table(self, labelled):
         """A table's model, or an estimator, is changed as its flow is, and stays as it was."""
         x, labels, fitted = labelled
         columns, given = Preprocessing.fit(x), Preprocessing.fit(labels, modelled=False)
-        table = TableModel(fitted.model, Architecture(drop_condition=0.2), columns, given)
+        table = TableModel(fitted.model, FlowMatching(drop_condition=0.2), columns, given)
         estimator = pf.ConditionalFlowDensity.from_model(table)
         changed = with_guidance(with_solver(estimator, method="euler", steps=3), 1.5)
         assert isinstance(changed, pf.ConditionalFlowDensity)
@@ -322,7 +323,7 @@ class TestFit:
         told = []
         model = fit_table(
             x,
-            architecture=Architecture(width=16, depth=2),
+            architecture=FlowMatching(width=16, depth=2),
             training=pf.Training(max_steps=300),
             report=told.append,
             trust=False,
@@ -337,7 +338,7 @@ class TestFewSteps:
     """A likelihood by few steps is not a likelihood, and is told."""
 
     flow = perturbed(
-        Architecture(width=8, depth=2).build(2, key=jax.random.key(0)), jax.random.key(1), 1.0
+        FlowMatching(width=8, depth=2).build(2, key=jax.random.key(0)), jax.random.key(1), 1.0
     )
 
     def told(self, call):
@@ -377,7 +378,7 @@ def test_a_label_that_training_never_had(rng):
         rng.normal(size=(200, 1)),
         labels,
         given_names=["digit"],
-        architecture=Architecture(width=8, depth=1),
+        architecture=FlowMatching(width=8, depth=1),
         training=pf.Training(max_steps=10),
         trust=False,
     )

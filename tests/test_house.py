@@ -1,10 +1,15 @@
 """The rules of the house: imports point left, the exported names are the documented ones, versions agree."""
 
 import ast
+import inspect
 import subprocess
 import sys
+from dataclasses import fields
+from importlib import import_module
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
 
 import pushforward as pf
@@ -14,13 +19,18 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "deprecated",
+    "configuration",
     "model_file",
     "rows",
     "columns",
     "draws",
+    "parameters",
     "networks",
     "ode",
     "fields",
+    "numeric",
+    "transformers",
     "bijections",
     "distributions",
     "paths",
@@ -108,33 +118,101 @@ def test_exported_names():
         "networks",
         "ode",
         "paths",
+        "save",
         "series",
+        "transformers",
     ]
-    for name in pf.__all__:
+    for name in (*pf.__all__, "data", "estimators", "saving", "testing", "training"):
         assert getattr(pf, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         pf.nothing  # noqa: B018
 
 
-@pytest.mark.parametrize(
-    "package",
-    [
-        "architectures",
-        "bijections",
-        "distributions",
-        "fields",
-        "networks",
-        "ode",
-        "paths",
-        "series",
-        "training",
-    ],
+PACKAGES = (
+    "architectures",
+    "bijections",
+    "distributions",
+    "fields",
+    "networks",
+    "ode",
+    "paths",
+    "series",
+    "training",
+    "saving",
+    "estimators",
+    "testing",
+    "transformers",
 )
+
+
+@pytest.mark.parametrize("package", PACKAGES)
 def test_exported_names_are_documented(package: str):
     module = __import__(f"pushforward.{package}", fromlist=["__all__"])
     for name in module.__all__:
         value = getattr(module, name)
         assert not callable(value) or value.__doc__, f"{package}.{name} has no docstring"
+
+
+def test_no_public_name_has_two_meanings():
+    """A name is one thing, wherever it is exported: what two packages export is the same object."""
+    homes: dict[str, tuple[str, object]] = {}
+    for package in PACKAGES:
+        module = import_module(f"pushforward.{package}")
+        for name in module.__all__:
+            where, first = homes.setdefault(name, (package, getattr(module, name)))
+            assert getattr(module, name) is first, (
+                f"{name} is one thing in {where}, another in {package}"
+            )
+
+
+OLD = {
+    "architectures": ("Bernstein", "CubicSpline", "LinearSpline", "QuadraticSpline"),
+    "distributions": ("Normal",),
+    "networks": ("Recurrent",),
+    "ode": ("Checkpoint",),
+    "paths": ("FlowMatching",),
+}
+
+
+@pytest.mark.parametrize(("package", "name"), [(p, n) for p, names in OLD.items() for n in names])
+def test_old_names_work_and_say_so(package: str, name: str):
+    module = import_module(f"pushforward.{package}")
+    with pytest.warns(DeprecationWarning, match=f"{package}.{name} is now pushforward.{package}."):
+        found = getattr(module, name)
+    assert found.__name__ in module.__all__
+    assert name not in module.__all__
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        module.nothing  # noqa: B018
+
+
+def test_old_arguments_work_and_say_so():
+    with pytest.warns(
+        DeprecationWarning, match=r"PeriodicMLP\(others=\) is now PeriodicMLP\(condi"
+    ):
+        network = pf.networks.PeriodicMLP(
+            1, (3,), others=2, width=4, depth=1, key=jax.random.key(0)
+        )
+    assert network(np.zeros((3, 5))).shape == (3, 5)
+
+
+def test_configurations_are_given_by_name():
+    for call, meant in (
+        (lambda: pf.architectures.NSF(2), r"NSF\(layers=2\)"),
+        (lambda: pf.architectures.NSF(3, 5), r"NSF\(layers=3, width=5\)"),
+        (lambda: pf.Training(64), r"Training\(batch=64\)"),
+        (lambda: pf.ode.Solver("rk4"), r"Solver\(method='rk4'\)"),
+        (lambda: pf.paths.FlowMatchingLoss("vp"), r"FlowMatchingLoss\(path='vp'\)"),
+    ):
+        with pytest.raises(pf.InputError, match=f"takes keyword arguments only: {meant}"):
+            call()
+    for kind in pf.architectures.ARCHITECTURES.values():
+        assert all(field.kw_only for field in fields(kind)), kind
+
+
+def test_one_set_of_solver_defaults():
+    own = inspect.signature(pf.ode.solve).parameters
+    for field in fields(pf.ode.Solver):
+        assert field.default == own[field.name].default, field.name
 
 
 def test_the_newest_change_is_the_version():

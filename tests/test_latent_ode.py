@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward.errors import InputError
-from pushforward.networks.recurrent import Recurrent
+from pushforward.networks.recurrent import RecurrentNetwork
 from pushforward.series import LatentODE, NegativeELBO, Observations
 
 TURN = np.array([[-0.3, 3.0], [-3.0, -0.1]])
@@ -221,7 +221,7 @@ def test_the_recurrent_network_is_a_loop_over_the_steps_that_count():
     cell = eqx.nn.GRUCell(3, 4, key=KEY)
     inputs = jax.random.normal(jax.random.key(1), (2, 5, 3))
     counts = np.array([[1, 1, 0, 1, 1], [0, 1, 1, 1, 0]], bool)
-    last, every = Recurrent(cell, 4, reverse=True)(inputs, jnp.asarray(counts))
+    last, every = RecurrentNetwork(cell, 4, reverse=True)(inputs, jnp.asarray(counts))
     for row in range(2):
         memory = jnp.zeros(4)
         for i in range(4, -1, -1):

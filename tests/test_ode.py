@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp
 
 import pushforward as pf
 from pushforward.errors import InputError, SolveError
-from pushforward.ode import ADJOINTS, METHODS, Checkpoint, Tableau, solve
+from pushforward.ode import ADJOINTS, METHODS, RecomputeSteps, Tableau, solve
 
 MATRIX = np.array([[-0.5, 2.0], [-2.0, -0.3]])
 START = np.random.default_rng(0).normal(size=(3, 2))
@@ -170,7 +170,7 @@ def test_checkpoints_that_are_thinned_give_the_same_gradient():
     """More steps than slots: states are dropped, and computed again."""
     with jax.enable_x64(True):
         for options in ({"method": "rk4", "steps": 45}, {"rtol": 1e-9, "atol": 1e-9}):
-            few = gradients({**options, "adjoint": Checkpoint(slots=4)})
+            few = gradients({**options, "adjoint": RecomputeSteps(slots=4)})
             np.testing.assert_allclose(
                 few, gradients({**options, "adjoint": "direct", "max_steps": 100}), rtol=1e-11, atol=1e-12
             )  # fmt: skip

@@ -9,16 +9,18 @@ import pytest
 import pushforward as pf
 from pushforward.bijections import (
     AbstractBijection,
-    Affine,
     Chain,
     Elementwise,
     LULinear,
     Permutation,
+    Power,
+    Reshape,
     Stack,
     with_remat,
 )
 from pushforward.errors import InputError
 from pushforward.testing import perturbed
+from pushforward.transformers import Affine
 
 KEY = jax.random.key(0)
 X, C = jax.random.normal(KEY, (16, 3)), jax.random.normal(jax.random.key(1), (16, 2))
@@ -58,8 +60,23 @@ def test_gradients_are_the_stored_ones(architecture, key):
 def test_chains_recompute_too():
     parts = [Elementwise(Affine(), 3), LULinear(3), Permutation(np.array([2, 0, 1]))]
     chains = [Chain(parts, remat=remat) for remat in ("none", "invertible")]
-    flows = [pf.distributions.Flow(pf.distributions.Normal(3), chain) for chain in chains]
+    flows = [pf.distributions.Flow(pf.distributions.StandardNormal(3), chain) for chain in chains]
     assert_equal(*(perturbed(flow, jax.random.key(3)) for flow in flows))
+
+
+def test_shapes_may_change_within_a_chain():
+    parts = [Elementwise(Affine(), 6), Reshape((2, 3)), Power((2, 3))]
+    x = jax.random.normal(KEY, (16, 2, 3))
+
+    def gradient(remat):
+        flow = pf.distributions.Flow(pf.distributions.StandardNormal(6), Chain(parts, remat=remat))
+        flow = perturbed(flow, jax.random.key(3))
+        return eqx.filter_jit(eqx.filter_grad(lambda flow: flow.log_prob(x).mean()))(flow)
+
+    stored, recomputed = (jax.tree.leaves(gradient(remat)) for remat in ("none", "invertible"))
+    assert max(float(jnp.abs(leaf).max()) for leaf in stored) > 1e-3
+    for one, other in zip(stored, recomputed, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_memory_does_not_grow_with_depth():

@@ -19,6 +19,7 @@ from pushforward import model_file
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP
 from pushforward.bijections import Permutation
 from pushforward.data.preprocess import Preprocessing
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import load_table_model, save_table_model
@@ -28,9 +29,11 @@ from pushforward.saving import (
     architecture_to_json,
     check_target,
     load_flow,
+    read_flow,
     read_header,
     read_model,
     save_flow,
+    write_flow,
     write_model,
 )
 from pushforward.testing import tiny
@@ -97,12 +100,19 @@ class TestRoundTrip:
         if hasattr(architecture, "base"):
             architecture = replace(architecture, base="mixture")
         flow = architecture.build(3, 2, key=jax.random.key(0))
-        save_flow(tmp_path / "flow", flow, architecture)
-        again = load_flow(tmp_path / "flow")
+        write_flow(tmp_path / "flow", flow)
+        again = read_flow(tmp_path / "flow")
         assert jax.tree.structure(again) == jax.tree.structure(flow)
         for ours, theirs in zip(jax.tree.leaves(again), jax.tree.leaves(flow), strict=True):
             assert ours.dtype == theirs.dtype
             assert np.asarray(ours).tobytes() == np.asarray(theirs).tobytes()
+
+    def test_the_old_names_warn(self, tmp_path):
+        flow = TINY.build(2, key=jax.random.key(0))
+        with pytest.warns(DeprecationWarning, match=r"is now pushforward\.save\(path, flow\)"):
+            save_flow(tmp_path / "f", Flow(flow.base, flow.bijection), TINY)
+        with pytest.warns(DeprecationWarning, match=r"is now pushforward\.load\(path\)"):
+            assert load_flow(tmp_path / "f").architecture == TINY
 
     @pytest.mark.parametrize(("conditional", "precision"), [(False, 32), (True, 64)])
     def test_a_fresh_process_gives_the_same_bits(self, conditional, precision, tmp_path):
@@ -285,7 +295,7 @@ class TestBadFiles:
         assert says in refused(rewritten(saved, tmp_path / "f", lambda h: None, arrays))
 
     def test_a_flow_file_is_no_table_file(self, tmp_path):
-        save_flow(tmp_path / "f", TINY.build(2, key=jax.random.key(0)), TINY)
+        write_flow(tmp_path / "f", TINY.build(2, key=jax.random.key(0)))
         assert "kind 'flow', not 'table'" in refused(tmp_path / "f")
 
 

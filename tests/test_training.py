@@ -230,7 +230,7 @@ def test_losses_are_told_apart_and_known_again():
 
     one, same_one, two = (str(spelled(scaled(f))) for f in (1.0, 1.0, 2.0))
     assert one == same_one != two
-    first, second = (pf.paths.FlowMatching(coupling=c) for c in ("independent", "exact_ot"))
+    first, second = (pf.paths.FlowMatchingLoss(coupling=c) for c in ("independent", "exact_ot"))
     assert str(spelled(first)) != str(spelled(second))
 
 

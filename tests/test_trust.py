@@ -13,7 +13,7 @@ from scipy.stats import multivariate_normal
 from pushforward.architectures import ARCHITECTURES, MAF
 from pushforward.bijections import AbstractBijection, Chain, SoftTails
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal, StudentT
+from pushforward.distributions import Flow, StandardNormal, StudentT
 from pushforward.errors import InputError
 from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.probes import _EMITTERS, _known
@@ -54,7 +54,7 @@ class Scaled(AbstractBijection):
 
 
 def scaled(d=2, base=None, **faults) -> Flow:
-    return Flow(base or Normal(d), Chain([Scaled((d,), **faults), SoftTails(d)]))
+    return Flow(base or StandardNormal(d), Chain([Scaled((d,), **faults), SoftTails(d)]))
 
 
 class TestNumbers:

@@ -13,9 +13,31 @@ if TYPE_CHECKING:
         ode,
         paths,
         series,
+        transformers,
+    )
+    from pushforward import (
+        data as data,
+    )
+    from pushforward import (
+        estimators as estimators,
+    )
+    from pushforward import (
+        saving as saving,
+    )
+    from pushforward import (
+        testing as testing,
+    )
+    from pushforward import (
+        training as training,
     )
     from pushforward.errors import InputError, InputWarning
-    from pushforward.estimators import ConditionalFlowDensity, FlowDensity, NeuralODERegressor, load
+    from pushforward.estimators import (
+        ConditionalFlowDensity,
+        FlowDensity,
+        NeuralODERegressor,
+        load,
+        save,
+    )
     from pushforward.training import Checkpoint, Training, fit
 
 __version__ = "0.5.0"
@@ -36,7 +58,9 @@ __all__ = [
     "networks",
     "ode",
     "paths",
+    "save",
     "series",
+    "transformers",
 ]
 
 # Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users
@@ -51,13 +75,16 @@ _HOMES = {
     "Training": "training",
     "fit": "training",
     "load": "estimators",
+    "save": "estimators",
 }
+# Modules that are reached by name, and are not at the front door.
+_MODULES = ("data", "estimators", "saving", "testing", "training")
 
 
 def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(f"pushforward.{_HOMES[name]}"), name)
-    if name in __all__:
+    if name in (*__all__, *_MODULES):
         return import_module(f"pushforward.{name}")
     raise AttributeError(f"module 'pushforward' has no attribute {name!r}")
 

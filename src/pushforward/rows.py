@@ -15,6 +15,8 @@ from jaxtyping import Array, ArrayLike, Float
 from pushforward.errors import InputError
 
 Shape = tuple[int, ...]
+Size = int | Shape
+"""A shape, or the size of its one axis."""
 
 
 def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:
@@ -198,6 +200,26 @@ def kept_whole() -> AbstractContextManager[None]:
     """Within `spelled_out`, a part that is compiled all the same: a search or a solve raises by itself at its end, and
     one operation at a time its hundreds of steps take half a minute. Elsewhere this does nothing."""
     return jax.disable_jit(False) if _spelled_out.get() else nullcontext()
+
+
+def each_row(run: Callable[..., Any], *rows: Any) -> Any:
+    """`run` of every row, side by side, what it gives with the rows in front.
+
+    Within `spelled_out`, rows that give NaN run again by themselves, so that what fails can raise.
+
+    Arguments:
+        run: from one row of each argument to a pytree of arrays.
+        rows: pytrees of arrays with the rows on their first axis, as many in all.
+    """
+    out = jax.vmap(run)(*rows)
+    if _spelled_out.get():
+        failed = [
+            np.isnan(np.asarray(leaf)).reshape(len(leaf), -1).any(1)
+            for leaf in jax.tree.leaves(out)
+        ]
+        for i in np.flatnonzero(np.any(failed, axis=0)):
+            run(*jax.tree.map(lambda leaf, i=i: leaf[i], rows))
+    return out
 
 
 def block_size(rows: int, most: int) -> int:

@@ -9,6 +9,8 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import jax
 
 from pushforward.architectures import ARCHITECTURES, Architecture
+from pushforward.architectures.registry import source_of
+from pushforward.deprecated import outdated
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.model_file import check_target, plain, read_header, read_model, write_model
@@ -17,10 +19,10 @@ __all__ = [
     "architecture_from_json",
     "architecture_to_json",
     "check_target",
-    "load_flow",
+    "read_flow",
     "read_header",
     "read_model",
-    "save_flow",
+    "write_flow",
     "write_model",
 ]
 
@@ -28,15 +30,23 @@ __all__ = [
 def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
     """An architecture as plain data, `{"name": registry name, "fields": configuration}`.
 
-    Raises `InputError` for a class that is not in the registry.
+    Of a class that is not this package's own, `source` and `package` say where it is from. They are for the error of a
+    reader that does not know the name; nothing is ever imported because a file says so.
+
+    Raises `InputError` for a class that is not in the registry, or a field that JSON does not hold.
     """
-    for name, kind in ARCHITECTURES.items():
-        if type(architecture) is kind:
-            values = {field.name: getattr(architecture, field.name) for field in fields(kind)}
-            return {"name": name, "fields": json.loads(json.dumps(values, default=plain))}
-    raise InputError(
-        f"{type(architecture).__name__} is not in the registry of architectures: a file could not be loaded again"
-    )
+    kind = type(architecture)
+    if (name := ARCHITECTURES.name_of(kind)) is None:
+        raise InputError(
+            f"{kind.__name__} is not in the registry of architectures: a file could not be loaded again; "
+            "pushforward.architectures.register(name, class) adds it"
+        )
+    chosen = {field.name: getattr(architecture, field.name) for field in fields(kind)}
+    try:
+        values = json.loads(json.dumps(chosen, default=plain))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{architecture}: a file holds numbers and words, {error}") from None
+    return {"name": name, "fields": values, **source_of(name, kind)}
 
 
 def architecture_from_json(data: Any) -> Architecture:
@@ -48,7 +58,7 @@ def architecture_from_json(data: Any) -> Architecture:
         raise InputError("the architecture must be given as a name and fields")
     name, values = data.get("name"), data["fields"]
     if not isinstance(name, str) or name not in ARCHITECTURES:
-        raise InputError(f"architecture {name!r} is unknown; known: {', '.join(ARCHITECTURES)}")
+        raise InputError(_unknown(name, data))
     kind = ARCHITECTURES[name]
     hints = get_type_hints(kind)
     known = {field.name: field for field in fields(kind)}
@@ -71,46 +81,60 @@ def architecture_from_json(data: Any) -> Architecture:
     return kind(**chosen)
 
 
-def save_flow(path: str | os.PathLike[str], flow: Flow, architecture: Architecture) -> None:
-    """Write a flow that was built by `architecture.build(event, condition)`, and perhaps trained.
+def _unknown(name: Any, data: dict[str, Any]) -> str:
+    """The line for a name that the registry does not have; what the file says of its source is quoted, not trusted."""
+    source, package = (str(data.get(key, ""))[:100] for key in ("source", "package"))
+    if not source:
+        return f"architecture {name!r} is unknown; known: {', '.join(ARCHITECTURES)}"
+    module = source.partition(":")[0]
+    install = f"install the package {package!r} and " if package else ""
+    return f"architecture {name!r} is unknown here; it is {source!r}: {install}import {module!r} before loading"
+
+
+def write_flow(path: str | os.PathLike[str], flow: Flow, *, force: bool = True) -> None:
+    """Write a flow that an architecture has built, and perhaps trained.
 
     Arguments:
-        path: the file; an existing one is replaced.
+        path: the file.
         flow: the model.
-        architecture: what built it.
+        force: whether an existing file may be replaced; default True.
 
-    Raises `InputError` where the file cannot be written, or the architecture does not build such a flow.
-
-    ```python
-    >>> import jax, tempfile
-    >>> from pushforward.architectures import NICE
-    >>> from pushforward.saving import load_flow, save_flow
-    >>> architecture = NICE(layers=2, width=8)
-    >>> flow = architecture.build(3, key=jax.random.key(0))
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save_flow(f"{folder}/flow.safetensors", flow, architecture)
-    ...     again = load_flow(f"{folder}/flow.safetensors")
-    >>> bool(again.log_prob([0.1, 0.2, 0.3]) == flow.log_prob([0.1, 0.2, 0.3]))
-    True
-
-    ```
+    Raises `InputError` where the file cannot be written, where the flow does not know what built it, or where that
+    does not build such a flow.
     """
+    if flow.architecture is None:
+        raise InputError(
+            f"{path}: this flow was put together from parts; a file holds one that a registered architecture has "
+            "built, or Flow(base, bijection, architecture) for one changed since"
+        )
     condition = None if flow.condition_shape is None else list(flow.condition_shape)
     header = {
         "kind": "flow",
-        "architecture": architecture_to_json(architecture),
+        "architecture": architecture_to_json(flow.architecture),
         "event": list(flow.event_shape),
         "condition": condition,
     }
-    write_model(path, header, flow, skeleton=_flow_skeleton)
+    write_model(path, header, flow, skeleton=_flow_skeleton, force=force)
 
 
-def load_flow(path: str | os.PathLike[str]) -> Flow:
-    """The flow that `save_flow` wrote. A 64-bit flow stays so; evaluate it under `jax.enable_x64`.
+def read_flow(path: str | os.PathLike[str]) -> Flow:
+    """The flow that `write_flow` wrote. A 64-bit flow stays so; evaluate it under `jax.enable_x64`.
 
     Raises `InputError` as `read_model`.
     """
     return read_model(path, _flow_skeleton, kind="flow")[1]
+
+
+def save_flow(path: str | os.PathLike[str], flow: Flow, architecture: Architecture) -> None:
+    """Deprecated: `pushforward.save(path, flow)`, as a flow knows what built it."""
+    outdated("saving.save_flow(path, flow, architecture)", "pushforward.save(path, flow)")
+    write_flow(path, Flow(flow.base, flow.bijection, architecture))
+
+
+def load_flow(path: str | os.PathLike[str]) -> Flow:
+    """Deprecated: `pushforward.load(path)`."""
+    outdated("saving.load_flow(path)", "pushforward.load(path)")
+    return read_flow(path)
 
 
 def _flow_skeleton(header: dict[str, Any]) -> Flow:

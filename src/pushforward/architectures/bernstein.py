@@ -1,18 +1,18 @@
 """Bernstein polynomial flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
-class Bernstein:
+@configuration
+class BernsteinFlow:
     """Bernstein polynomials in autoregressive layers, a learned linear map (LU) before each.
 
     Density: `layers` network passes. Sampling: sequential in the coordinates, the networks at about the arithmetic of
@@ -31,7 +31,7 @@ class Bernstein:
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.Bernstein(layers=2, width=8, degree=4)
+    >>> architecture = pf.architectures.BernsteinFlow(layers=2, width=8, degree=4)
     >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
@@ -49,9 +49,6 @@ class Bernstein:
     base: str = "normal"
     reference: ClassVar[str] = "Ramasinghe, Fernando, Khan & Barnes 2021, arXiv 2102.03509"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.Bernstein(self.degree, self.bound)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        transformer = transformers.Bernstein(self.degree, self.bound)
         return transformer_flow(self, transformer, event, condition, key)

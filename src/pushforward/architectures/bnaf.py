@@ -1,17 +1,17 @@
 """Block neural autoregressive flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import BlockAutoregressive, Chain, LULinear, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
+@configuration
 class BNAF:
     """Block-autoregressive networks, a learned linear map (LU) before each.
 
@@ -42,14 +42,9 @@ class BNAF:
     base: str = "normal"
     reference: ClassVar[str] = "De Cao, Titov & Aziz 2019, arXiv 1904.04676"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "BNAF"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            network = BlockAutoregressive(d, self.units, self.depth, context, key=key)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
+            network = BlockAutoregressive(d, self.units, self.depth, condition, key=key)
             return Chain([network, Reverse(d), LULinear(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

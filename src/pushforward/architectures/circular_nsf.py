@@ -1,24 +1,25 @@
 """Neural spline flows of angles."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import (
     elementwise_layer,
+    network_of,
     next_turn,
     vector_event,
 )
 from pushforward.bijections import Chain, Coupling, Elementwise, Stack
-from pushforward.bijections.transformers.circular_spline import CircularSpline
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow, Uniform
 from pushforward.networks.periodic import PeriodicMLP
-from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.rows import Size, as_shape, condition_size
+from pushforward.transformers import CircularSpline
 
 
-@dataclass(frozen=True)
+@configuration
 class CircularNSF:
     """Circular rational-quadratic splines in coupling layers, for angles in `[-pi, pi]`, over a uniform base.
 
@@ -55,24 +56,16 @@ class CircularNSF:
     angles: ClassVar[bool] = True
     reference: ClassVar[str] = "Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         d, context = vector_event(event, "CircularNSF"), as_shape(condition, "condition")
         spline, kept = CircularSpline(bins=self.bins), d // 2
 
         def splines(key: PRNGKeyArray) -> Coupling | Elementwise:
-            options = {
-                "width": self.width,
-                "depth": self.depth,
-                "residual": self.residual,
-                "dropout": self.dropout,
-            }
+            options = network_of(self)
             if d == 1:
                 return elementwise_layer(spline, d, context, key=key, **options)
-            others, out = condition_size(context), (spline.size, d - kept)
-            network = PeriodicMLP(kept, out, others=others, key=key, **options)
+            out, size = (spline.size, d - kept), condition_size(context)
+            network = PeriodicMLP(kept, out, condition=size, key=key, **options)
             return Coupling(network, spline, kept, context)
 
         def layer(key: PRNGKeyArray) -> Chain:

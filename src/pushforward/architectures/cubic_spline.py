@@ -1,18 +1,18 @@
 """Cubic-spline flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
-class CubicSpline:
+@configuration
+class CubicSplineFlow:
     """Monotone cubic splines in autoregressive or coupling layers, a learned linear map (LU) before each.
 
     Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, about the
@@ -32,7 +32,7 @@ class CubicSpline:
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.CubicSpline(layers=2, width=8, bins=4)
+    >>> architecture = pf.architectures.CubicSplineFlow(layers=2, width=8, bins=4)
     >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
@@ -51,10 +51,7 @@ class CubicSpline:
     base: str = "normal"
     reference: ClassVar[str] = "Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.02145"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        bins = bins_for(self.bins, vector_event(event, "CubicSpline"))
-        transformer = bijections.CubicSpline(bins, self.bound)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        bins = bins_for(self.bins, vector_event(event, "CubicSplineFlow"))
+        transformer = transformers.CubicSpline(bins, self.bound)
         return transformer_flow(self, transformer, event, condition, key, self.autoregressive)

@@ -1,19 +1,19 @@
 """FFJORD."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import Continuous
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
 from pushforward.ode import Solver
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
+@configuration
 class FFJORD:
     """Continuous flows of free-form fields: perceptrons whose layers know the time.
 
@@ -57,20 +57,15 @@ class FFJORD:
     )
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "FFJORD"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Continuous:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
             field = MLPField(
                 d,
                 width=self.width,
                 depth=self.depth,
                 time=self.time,
                 activation=self.activation,
-                condition=context,
+                condition=condition,
                 key=key,
             )
             return Continuous(
@@ -80,4 +75,4 @@ class FFJORD:
                 solver=Solver(rtol=self.rtol, atol=self.atol),
             )
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

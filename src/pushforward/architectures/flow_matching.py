@@ -1,20 +1,20 @@
 """Flow matching."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import Continuous
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import GuidedField, MLPField
 from pushforward.ode import Solver
-from pushforward.paths import FlowMatching as Loss
-from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.paths import FlowMatchingLoss
+from pushforward.rows import Shape, Size, condition_size
 
 
-@dataclass(frozen=True)
+@configuration
 class FlowMatching:
     """A continuous flow whose field is fitted to the velocities of paths from noise to data; no solve while training.
 
@@ -57,31 +57,30 @@ class FlowMatching:
     reference: ClassVar[str] = "Lipman, Chen, Ben-Hamu, Nickel & Le 2023, arXiv 2210.02747"
 
     @property
-    def loss(self) -> Loss:
+    def loss(self) -> FlowMatchingLoss:
         """What a fit minimises in place of the negative log-density."""
-        return Loss(self.path, self.coupling, self.drop_condition)
+        return FlowMatchingLoss(
+            path=self.path, coupling=self.coupling, drop_condition=self.drop_condition
+        )
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "FlowMatching"), as_shape(condition, "condition")
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         # The loss checks its names before anything is built.
-        guided = self.loss.drop_condition > 0 and context is not None
+        dropped = self.loss.drop_condition > 0
 
-        def layer(key: PRNGKeyArray) -> Continuous:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+            guided = dropped and condition is not None
             field = MLPField(
                 d,
                 width=self.width,
                 depth=self.depth,
                 time=self.time,
                 activation=self.activation,
-                condition=condition_size(context) + 1 if guided else context,
+                condition=condition_size(condition) + 1 if guided else condition,
                 key=key,
             )
             return Continuous(
-                GuidedField(field, context) if guided and context is not None else field,
+                GuidedField(field, condition) if guided and condition is not None else field,
                 solver=Solver(rtol=self.rtol, atol=self.atol),
             )
 
-        return stacked_flow(layer, 1, (d,), self.base, key)
+        return layered(self, layer, 1, event, condition, key)

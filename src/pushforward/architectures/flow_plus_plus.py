@@ -1,17 +1,18 @@
 """Flow++ on vectors."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
-from pushforward.bijections import ActNorm, Chain, LogisticMixtureCDF, LULinear, Reverse
+from pushforward.architectures.parts import coupling_layer, layered, network_of
+from pushforward.bijections import ActNorm, Chain, LULinear, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import LogisticMixtureCDF
 
 
-@dataclass(frozen=True)
+@configuration
 class FlowPlusPlus:
     """Steps of activation normalisation, a learned linear map (LU) and coupling by cumulative logistic mixtures.
 
@@ -46,23 +47,11 @@ class FlowPlusPlus:
     base: str = "normal"
     reference: ClassVar[str] = "Ho, Chen, Srinivas, Duan & Abbeel 2019, arXiv 1902.00275"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "FlowPlusPlus"), as_shape(condition, "condition")
-
-        def step(key: PRNGKeyArray) -> Chain:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def step(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
             coupling = coupling_layer(
-                LogisticMixtureCDF(self.components),
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                residual=self.residual,
-                dropout=self.dropout,
-                key=key,
+                LogisticMixtureCDF(self.components), d, condition, key=key, **network_of(self)
             )
             return Chain([coupling, Reverse(d), LULinear(d), ActNorm(d)])
 
-        return stacked_flow(step, self.layers, (d,), self.base, key)
+        return layered(self, step, self.layers, event, condition, key)

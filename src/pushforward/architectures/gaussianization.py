@@ -1,18 +1,19 @@
 """Gaussianization flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import elementwise_layer, stacked_flow, vector_event
-from pushforward.bijections import Chain, GaussianMixtureCDF, Householder
+from pushforward.architectures.parts import elementwise_layer, layered
+from pushforward.bijections import Chain, Householder
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import GaussianMixtureCDF
 
 
-@dataclass(frozen=True)
+@configuration
 class Gaussianization:
     """Every coordinate made normal by itself through a cumulative mixture, then a learned rotation, over and over.
 
@@ -44,22 +45,17 @@ class Gaussianization:
     reference: ClassVar[str] = "Meng, Song, Song & Ermon 2020, arXiv 2003.01941"
     learning_rate: ClassVar[float] = 5e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "Gaussianization"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
             keys = spawn(key, 2)
             mixtures = elementwise_layer(
                 GaussianMixtureCDF(self.components),
                 d,
-                context,
+                condition,
                 width=self.width,
                 depth=1,
                 key=keys[0],
             )
             return Chain([mixtures, Householder(d, key=keys[1])])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

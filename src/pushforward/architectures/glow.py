@@ -1,17 +1,18 @@
 """Glow on vectors."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, stacked_flow, vector_event
-from pushforward.bijections import ActNorm, Affine, Chain, LULinear, Reverse
+from pushforward.architectures.parts import coupling_layer, layered, network_of
+from pushforward.bijections import ActNorm, Chain, LULinear, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import Affine
 
 
-@dataclass(frozen=True)
+@configuration
 class Glow:
     """Steps of activation normalisation, a learned linear map (LU) and affine coupling.
 
@@ -42,22 +43,9 @@ class Glow:
     base: str = "normal"
     reference: ClassVar[str] = "Kingma & Dhariwal 2018, arXiv 1807.03039"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "Glow"), as_shape(condition, "condition")
-
-        def step(key: PRNGKeyArray) -> Chain:
-            coupling = coupling_layer(
-                Affine(),
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                dropout=self.dropout,
-                key=key,
-            )
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def step(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
+            coupling = coupling_layer(Affine(), d, condition, key=key, **network_of(self))
             return Chain([coupling, Reverse(d), LULinear(d), ActNorm(d)])
 
-        return stacked_flow(step, self.layers, (d,), self.base, key, soft=True)
+        return layered(self, step, self.layers, event, condition, key, soft=True)

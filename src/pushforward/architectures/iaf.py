@@ -1,17 +1,22 @@
 """The inverse autoregressive flow."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain, Gated, Invert, Reverse
+from pushforward.architectures.parts import (
+    autoregressive_layer,
+    layered,
+    network_of,
+)
+from pushforward.bijections import Chain, Invert, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import Affine, Gated
 
 
-@dataclass(frozen=True)
+@configuration
 class IAF:
     """Affine layers autoregressive in the latent coordinates: MAF turned round, for fast sampling.
 
@@ -48,23 +53,11 @@ class IAF:
     base: str = "normal"
     reference: ClassVar[str] = "Kingma et al. 2016, arXiv 1606.04934"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "IAF"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
             made = autoregressive_layer(
-                Gated() if self.gated else Affine(),
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                residual=self.residual,
-                dropout=self.dropout,
-                key=key,
+                Gated() if self.gated else Affine(), d, condition, key=key, **network_of(self)
             )
             return Chain([Invert(made), Reverse(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
+        return layered(self, layer, self.layers, event, condition, key, soft=True)

@@ -1,16 +1,16 @@
 """Invertible residual networks."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import residual_flow, vector_event
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class IResNet:
     """Residual maps with contractive networks (ELU), each with an activation normalisation behind it, trained on a
     power series of fixed length for the log-det.
@@ -48,10 +48,7 @@ class IResNet:
     )
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         # Up to as many coordinates as the series has terms, the determinant is no dearer, and exact.
         how = "exact" if vector_event(event, "IResNet") <= 10 else "truncated"
         return residual_flow(self, "elu", event, condition, key, log_det=how, terms=10)

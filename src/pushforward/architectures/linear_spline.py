@@ -1,18 +1,18 @@
 """Linear-spline flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
-class LinearSpline:
+@configuration
+class LinearSplineFlow:
     """Piecewise-linear splines in autoregressive or coupling layers, a learned linear map (LU) before each.
 
     Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, about the
@@ -32,7 +32,7 @@ class LinearSpline:
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.LinearSpline(layers=2, width=8, bins=4)
+    >>> architecture = pf.architectures.LinearSplineFlow(layers=2, width=8, bins=4)
     >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
@@ -51,9 +51,6 @@ class LinearSpline:
     base: str = "normal"
     reference: ClassVar[str] = "Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.LinearSpline(bins=self.bins, bound=self.bound)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        transformer = transformers.LinearSpline(bins=self.bins, bound=self.bound)
         return transformer_flow(self, transformer, event, condition, key, self.autoregressive)

@@ -1,19 +1,20 @@
 """The masked autoencoder for distribution estimation."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, vector_event
-from pushforward.bijections import Chain, GaussianMixtureCDF, Invert, Permutation
-from pushforward.distributions import Flow, Normal
+from pushforward.architectures.parts import autoregressive_layer, network_of, vector_event
+from pushforward.bijections import Chain, Invert, Permutation
+from pushforward.configuration import configuration
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Size, as_shape
+from pushforward.transformers import GaussianMixtureCDF
 
 
-@dataclass(frozen=True)
+@configuration
 class MADE:
     """One masked network gives every coordinate's density, Gaussian or a mixture of Gaussians, given those before it.
 
@@ -49,25 +50,16 @@ class MADE:
     order: tuple[int, ...] = ()
     residual: bool = False
     dropout: float = 0.0
+    one_order: ClassVar[bool] = True
     reference: ClassVar[str] = "Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         d, context = vector_event(event, "MADE"), as_shape(condition, "condition")
         made = autoregressive_layer(
-            GaussianMixtureCDF(self.components),
-            d,
-            context,
-            width=self.width,
-            depth=self.depth,
-            residual=self.residual,
-            dropout=self.dropout,
-            key=key,
+            GaussianMixtureCDF(self.components), d, context, key=key, **network_of(self)
         )
         if not self.order:
-            return Flow(Normal(d), made)
+            return Flow(StandardNormal(d), made)
         if sorted(self.order) != list(range(d)):
             raise InputError(f"order={self.order}: a permutation of 0 to {d - 1} was expected")
-        return Flow(Normal(d), Chain([made, Invert(Permutation(np.asarray(self.order)))]))
+        return Flow(StandardNormal(d), Chain([made, Invert(Permutation(np.asarray(self.order)))]))

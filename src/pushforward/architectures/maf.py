@@ -1,17 +1,22 @@
 """The masked autoregressive flow."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, stacked_flow, vector_event
-from pushforward.bijections import AbstractBijection, Affine, BatchNorm, Chain, LULinear, Reverse
+from pushforward.architectures.parts import (
+    autoregressive_layer,
+    layered,
+    network_of,
+)
+from pushforward.bijections import AbstractBijection, BatchNorm, Chain, LULinear, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import Affine
 
 
-@dataclass(frozen=True)
+@configuration
 class MAF:
     """Affine autoregressive layers, the order of coordinates reversed between them.
 
@@ -52,29 +57,21 @@ class MAF:
     near: bool = False
     reference: ClassVar[str] = "Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "MAF"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
             made = autoregressive_layer(
                 Affine(most=MOST if self.near else None),
                 d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                residual=self.residual,
-                dropout=self.dropout,
+                condition,
                 reach=REACH if self.near else None,
                 key=key,
+                **network_of(self),
             )
             after: list[AbstractBijection] = [LULinear(d)] if self.linear else []
             after += [BatchNorm(d)] if self.batch_norm else []
             return Chain([made, Reverse(d), *after])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
+        return layered(self, layer, self.layers, event, condition, key, soft=True)
 
 
 MOST, REACH = 0.5, 6.0

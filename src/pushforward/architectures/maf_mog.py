@@ -1,19 +1,20 @@
 """The masked autoregressive flow with a mixture of Gaussians as its base."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.made import MADE
 from pushforward.architectures.maf import MAF
+from pushforward.architectures.parts import network_of
 from pushforward.bijections import Chain
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class MAFMoG:
     """Affine autoregressive layers over a base that is a MADE with mixtures of Gaussians as conditionals.
 
@@ -51,24 +52,10 @@ class MAFMoG:
     dropout: float = 0.0
     reference: ClassVar[str] = "Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         keys = spawn(key, 2)
-        base = MADE(
-            self.width,
-            self.depth,
-            self.components,
-            residual=self.residual,
-            dropout=self.dropout,
-        ).build(event, condition, key=keys[0])
-        flow = MAF(
-            self.layers,
-            self.width,
-            self.depth,
-            linear=self.linear,
-            residual=self.residual,
-            dropout=self.dropout,
-        ).build(event, condition, key=keys[1])
+        network = network_of(self)
+        base = MADE(components=self.components, **network).build(event, condition, key=keys[0])
+        maf = MAF(layers=self.layers, linear=self.linear, **network)
+        flow = maf.build(event, condition, key=keys[1])
         return Flow(base.base, Chain([base.bijection, flow.bijection]))

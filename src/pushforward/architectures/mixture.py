@@ -1,19 +1,20 @@
 """A Gaussian mixture, corrected by spline layers."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import transformer_layer, vector_event
-from pushforward.bijections import AbstractBijection, LULinear, RationalQuadratic, Stack
+from pushforward.bijections import AbstractBijection, LULinear, Stack
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow, GaussianMixture
 from pushforward.draws import spawn
 from pushforward.errors import InputError, check_count
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Size, as_shape
+from pushforward.transformers import RationalQuadratic
 
 
-@dataclass(frozen=True)
+@configuration
 class Mixture:
     """A Gaussian mixture with full covariances as the base, autoregressive rational-quadratic splines and linear maps
     behind it.
@@ -55,10 +56,7 @@ class Mixture:
     dropout: float = 0.0
     reference: ClassVar[str] = "Izmailov, Kirichenko, Finzi & Wilson 2020, arXiv 1912.13025"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         d, context = vector_event(event, "Mixture"), as_shape(condition, "condition")
         check_count("layers", self.layers, 0)
         if context is not None and not self.layers:

@@ -1,17 +1,18 @@
 """Neural autoregressive flows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import by_size, transformer_flow, vector_event
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class NAF:
     """Monotone networks in autoregressive layers, a learned linear map (LU) before each.
 
@@ -50,11 +51,8 @@ class NAF:
     base: str = "normal"
     reference: ClassVar[str] = "Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        kind = bijections.DenseSigmoid if self.dense else bijections.DeepSigmoid
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        kind = transformers.DenseSigmoid if self.dense else transformers.DeepSigmoid
         d = vector_event(event, "NAF")
         sized = replace(self, width=by_size(self.width, d, 64, 128))
         return transformer_flow(sized, kind(by_size(self.units, d, 16, 8)), event, condition, key)

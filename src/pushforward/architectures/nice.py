@@ -1,18 +1,24 @@
 """NICE: additive coupling."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
-from pushforward.bijections import Additive, Affine, Chain, Elementwise
+from pushforward.architectures.parts import (
+    coupling_layer,
+    layered,
+    network_of,
+    next_turn,
+)
+from pushforward.bijections import Chain, Elementwise
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import Additive, Affine
 
 
-@dataclass(frozen=True)
+@configuration
 class NICE:
     """Additive coupling layers and one diagonal scale: volume-preserving but for the scale.
 
@@ -43,24 +49,12 @@ class NICE:
     base: str = "normal"
     reference: ClassVar[str] = "Dinh, Krueger & Bengio 2014, arXiv 1410.8516"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "NICE"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            coupling = coupling_layer(
-                Additive(),
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                dropout=self.dropout,
-                key=key,
-            )
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
+            coupling = coupling_layer(Additive(), d, condition, key=key, **network_of(self))
             return Chain([coupling, next_turn(d)])
 
-        flow = stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
+        flow = layered(self, layer, self.layers, event, condition, key, soft=True)
+        (d,) = flow.event_shape
         scale = Elementwise(Affine(), d, jnp.zeros((2, d)))
         return Flow(flow.base, Chain([scale, flow.bijection]))

@@ -1,22 +1,17 @@
 """Neural spline flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import (
-    bins_for,
-    stacked_flow,
-    transformer_layer,
-    vector_event,
-)
-from pushforward.bijections import Chain, RationalQuadratic
+from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Size
+from pushforward.transformers import RationalQuadratic
 
 
-@dataclass(frozen=True)
+@configuration
 class NSF:
     """Rational-quadratic splines in autoregressive or coupling layers, a learned linear map (LU) before each.
 
@@ -56,14 +51,7 @@ class NSF:
     base: str = "normal"
     reference: ClassVar[str] = "Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.04032"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "NSF"), as_shape(condition, "condition")
-        spline = RationalQuadratic(bins_for(self.bins, d), self.bound)
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            return transformer_layer(self, spline, d, context, key, self.autoregressive)
-
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        spline = RationalQuadratic(bins_for(self.bins, vector_event(event, "NSF")), self.bound)
+        way = self.autoregressive
+        return transformer_flow(self, spline, event, condition, key, way, soft=False)

@@ -1,19 +1,19 @@
 """OT-Flow."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import Continuous
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import PotentialField
 from pushforward.ode import Solver
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
+@configuration
 class OTFlow:
     """The continuous flow of a potential's gradient, trained towards optimal transport.
 
@@ -52,15 +52,12 @@ class OTFlow:
     reference: ClassVar[str] = "Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104"
     learning_rate: ClassVar[float] = 1e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "OTFlow"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Continuous:
-            field = PotentialField(d, width=self.width, rank=self.rank, condition=context, key=key)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+            field = PotentialField(
+                d, width=self.width, rank=self.rank, condition=condition, key=key
+            )
             solver = Solver(rtol=self.rtol, atol=self.atol)
             return Continuous(field, kinetic=self.kinetic, hjb=self.hjb, solver=solver)
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

@@ -1,14 +1,13 @@
 """The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.bijections import (
     AbstractBijection,
-    AbstractTransformer,
     ActNorm,
     Autoregressive,
     Chain,
@@ -21,14 +20,15 @@ from pushforward.bijections import (
     SoftTails,
     Stack,
 )
-from pushforward.distributions import AbstractDistribution, Flow, Normal, base_named
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal, base_named
 from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
-from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.rows import Shape, Size, as_shape, condition_size
+from pushforward.transformers import AbstractTransformer
 
 
-def vector_event(event: int | Shape, name: str) -> int:
+def vector_event(event: Size, name: str) -> int:
     """The size of a vector event. Raises `InputError` where the event is not a vector."""
     shape = as_shape(event)
     if shape is None or len(shape) != 1:
@@ -101,38 +101,30 @@ def next_turn(d: int) -> AbstractBijection:
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
-class Layers(Protocol):
-    """The fields of an architecture of equal layers with a network in each."""
+@runtime_checkable
+class Based(Protocol):
+    """An architecture with an option for its base."""
 
-    @property
-    def layers(self) -> int: ...
-    @property
-    def width(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
     @property
     def base(self) -> str: ...
 
 
-class Networks(Protocol):
-    """Those that say what the network of a layer is."""
+@runtime_checkable
+class Layers(Based, Protocol):
+    """An architecture of equal layers."""
 
     @property
-    def width(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def residual(self) -> bool: ...
-    @property
-    def dropout(self) -> float: ...
+    def layers(self) -> int: ...
 
 
-class NetworkLayers(Layers, Networks, Protocol):
-    """Those of an architecture whose layers are one transformer in one structure."""
+def network_of(architecture: object) -> dict[str, Any]:
+    """The options of the networks in an architecture's layers: those that it has of width, depth, residual, dropout."""
+    names = ("width", "depth", "residual", "dropout")
+    return {name: getattr(architecture, name) for name in names if hasattr(architecture, name)}
 
 
 def transformer_layer(
-    architecture: Networks,
+    architecture: object,
     transformer: AbstractTransformer,
     d: int,
     condition: Shape | None,
@@ -142,42 +134,36 @@ def transformer_layer(
     """A layer of a transformer, autoregressive or coupling, with the order of coordinates reversed and a learned linear
     map (LU) behind it."""
     make = autoregressive_layer if autoregressive else coupling_layer
-    transformed = make(
-        transformer,
-        d,
-        condition,
-        width=architecture.width,
-        depth=architecture.depth,
-        residual=architecture.residual,
-        dropout=architecture.dropout,
-        key=key,
-    )
+    transformed = make(transformer, d, condition, key=key, **network_of(architecture))
     return Chain([transformed, Reverse(d), LULinear(d)])
 
 
 def transformer_flow(
-    architecture: NetworkLayers,
+    architecture: Layers,
     transformer: AbstractTransformer,
-    event: int | Shape,
-    condition: int | Shape | None,
+    event: Size,
+    condition: Size | None,
     key: PRNGKeyArray,
     autoregressive: bool = True,
+    soft: bool = True,
 ) -> Flow:
     """The plan that most published models share: layers of a transformer, autoregressive or coupling, each with the
-    order of coordinates reversed and a learned linear map (LU) behind it, over a base that is soft as in
-    `stacked_flow`."""
-    name = type(architecture).__name__
-    d, context = vector_event(event, name), as_shape(condition, "condition")
+    order of coordinates reversed and a learned linear map (LU) behind it. The base is `soft` as in `layered`."""
 
-    def layer(key: PRNGKeyArray) -> Chain:
-        return transformer_layer(architecture, transformer, d, context, key, autoregressive)
+    def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
+        return transformer_layer(architecture, transformer, d, condition, key, autoregressive)
 
-    return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft=True)
+    return layered(architecture, layer, architecture.layers, event, condition, key, soft)
 
 
+@runtime_checkable
 class Contractions(Layers, Protocol):
-    """Those of an architecture whose layers are residual maps."""
+    """An architecture whose layers are residual maps."""
 
+    @property
+    def width(self) -> int: ...
+    @property
+    def depth(self) -> int: ...
     @property
     def lipschitz(self) -> float: ...
 
@@ -185,53 +171,60 @@ class Contractions(Layers, Protocol):
 def residual_flow(
     architecture: Contractions,
     activation: str,
-    event: int | Shape,
-    condition: int | Shape | None,
+    event: Size,
+    condition: Size | None,
     key: PRNGKeyArray,
     **log_det,
 ) -> Flow:
     """The plan that both residual flows share: residual maps of contractive networks, each with an activation
     normalisation behind it. `log_det` holds how training finds its log-dets, for `Residual`."""
-    d, context = vector_event(event, type(architecture).__name__), as_shape(condition, "condition")
 
-    def layer(key: PRNGKeyArray) -> Chain:
+    def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
         network = LipschitzMLP(
             d,
             d,
             width=architecture.width,
             depth=architecture.depth,
-            condition=condition_size(context),
+            condition=condition_size(condition),
             lipschitz=architecture.lipschitz,
             activation=activation,
             key=key,
         )
-        return Chain([Residual(network, condition_shape=context, **log_det), ActNorm(d)])
+        return Chain([Residual(network, condition_shape=condition, **log_det), ActNorm(d)])
 
+    d = vector_event(event, type(architecture).__name__)
     layers = by_size(architecture.layers, d, 32, 16)
-    return stacked_flow(layer, layers, (d,), architecture.base, key)
+    return layered(architecture, layer, layers, event, condition, key)
 
 
-def stacked_flow(
-    make: Callable[[PRNGKeyArray], AbstractBijection],
+def layered(
+    architecture: Based,
+    make: Callable[[int, Shape | None, PRNGKeyArray], AbstractBijection],
     layers: int,
-    event: Shape,
-    base: str,
+    event: Size,
+    condition: Size | None,
     key: PRNGKeyArray,
     soft: bool = False,
 ) -> Flow:
-    """A flow of `layers` equal layers over the base distribution of that name.
+    """A flow of `layers` equal layers, `make(d, condition, key)` each, over the base that the architecture names.
 
     `soft` is for layers that scale what lies beyond the data by factors without a small bound: a row far from the data
     is thrown further by each, and the mean log-density of thousands is then this one's. The normal base is `softened`.
     """
+    d, context = vector_event(event, type(architecture).__name__), as_shape(condition, "condition")
     base_key, layer_key = spawn(key, 2)
-    start = base_named(base, event, base_key)
-    return Flow(softened(start) if soft else start, Stack(make, layers, key=layer_key))
+    start = base_named(architecture.base, (d,), base_key)
+    stack = Stack(lambda key: make(d, context, key), layers, key=layer_key)
+    return Flow(softened(start) if soft else start, stack)
 
 
 def softened(base: AbstractDistribution) -> AbstractDistribution:
     """A normal base with logarithmic tails where it has no mass that 32 bits could draw; any other as it is."""
-    return Flow(base, SoftTails(base.event_shape[0], SOFT)) if isinstance(base, Normal) else base
+    return (
+        Flow(base, SoftTails(base.event_shape[0], SOFT))
+        if isinstance(base, StandardNormal)
+        else base
+    )
 
 
 SOFT = 6.0

@@ -1,19 +1,19 @@
 """Planar continuous flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import Continuous
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import PlanarField
 from pushforward.ode import Solver
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
+@configuration
 class PlanarCNF:
     """The continuous flow of a sum of planar fields with gates in time.
 
@@ -44,14 +44,9 @@ class PlanarCNF:
     reference: ClassVar[str] = "Chen, Rubanova, Bettencourt & Duvenaud 2018, arXiv 1806.07366"
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "PlanarCNF"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Continuous:
-            field = PlanarField(d, width=self.width, condition=context, key=key)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+            field = PlanarField(d, width=self.width, condition=condition, key=key)
             return Continuous(field, solver=Solver(rtol=self.rtol, atol=self.atol))
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

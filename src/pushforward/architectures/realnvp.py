@@ -1,17 +1,23 @@
 """RealNVP: affine coupling."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, next_turn, stacked_flow, vector_event
-from pushforward.bijections import Affine, Chain
+from pushforward.architectures.parts import (
+    coupling_layer,
+    layered,
+    network_of,
+    next_turn,
+)
+from pushforward.bijections import Chain
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
+from pushforward.transformers import Affine
 
 
-@dataclass(frozen=True)
+@configuration
 class RealNVP:
     """Affine coupling layers, halves exchanged between them.
 
@@ -42,22 +48,9 @@ class RealNVP:
     base: str = "normal"
     reference: ClassVar[str] = "Dinh, Sohl-Dickstein & Bengio 2017, arXiv 1605.08803"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "RealNVP"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
-            coupling = coupling_layer(
-                Affine(),
-                d,
-                context,
-                width=self.width,
-                depth=self.depth,
-                dropout=self.dropout,
-                key=key,
-            )
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
+            coupling = coupling_layer(Affine(), d, condition, key=key, **network_of(self))
             return Chain([coupling, next_turn(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key, soft=True)
+        return layered(self, layer, self.layers, event, condition, key, soft=True)

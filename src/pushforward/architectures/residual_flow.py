@@ -1,16 +1,16 @@
 """Residual flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import residual_flow
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class ResidualFlow:
     """Residual maps with contractive networks (LipSwish), each with an activation normalisation behind it, trained
     on a log-det without bias.
@@ -46,8 +46,5 @@ class ResidualFlow:
     reference: ClassVar[str] = "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735"
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         return residual_flow(self, "lipswish", event, condition, key)

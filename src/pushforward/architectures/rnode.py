@@ -1,19 +1,19 @@
 """Regularised neural ODEs."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import Continuous
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
 from pushforward.ode import Solver
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
+@configuration
 class RNODE:
     """FFJORD whose training also asks for straight paths: small kinetic energy, small Jacobian along a random probe.
 
@@ -51,19 +51,14 @@ class RNODE:
     reference: ClassVar[str] = "Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798"
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "RNODE"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Continuous:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
             field = MLPField(
                 d,
                 width=self.width,
                 depth=self.depth,
                 time=self.time,
-                condition=context,
+                condition=condition,
                 key=key,
             )
             return Continuous(
@@ -73,4 +68,4 @@ class RNODE:
                 solver=Solver(rtol=self.rtol, atol=self.atol),
             )
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

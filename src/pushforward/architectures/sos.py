@@ -1,17 +1,18 @@
 """Sum-of-squares polynomial flows."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import by_size, transformer_flow, vector_event
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class SOS:
     """Integrals of sums of squared polynomials in autoregressive layers, a learned linear map (LU) before each.
 
@@ -52,10 +53,7 @@ class SOS:
     base: str = "normal"
     reference: ClassVar[str] = "Jaini, Selby & Yu 2019, arXiv 1905.02325"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.SumOfSquares(self.polynomials, self.degree, self.bound)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        transformer = transformers.SumOfSquares(self.polynomials, self.degree, self.bound)
         width = by_size(self.width, vector_event(event, "SOS"), 64, 128)
         return transformer_flow(replace(self, width=width), transformer, event, condition, key)

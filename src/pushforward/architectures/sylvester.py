@@ -1,19 +1,19 @@
 """Sylvester flows."""
 
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
-from pushforward.architectures.parts import stacked_flow, vector_event
+from pushforward.architectures.parts import layered
 from pushforward.bijections import ActNorm, Chain, Reverse
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, Size
 
 
-@dataclass(frozen=True)
-class Sylvester:
+@configuration
+class SylvesterFlow:
     """Sylvester maps, the order of coordinates reversed and an activation normalisation behind each.
 
     Density: `layers` times `2 d units` multiply-adds, and the orthogonal factors once a call. Sampling: the same, with
@@ -31,7 +31,7 @@ class Sylvester:
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.Sylvester(layers=2, units=2)
+    >>> architecture = pf.architectures.SylvesterFlow(layers=2, units=2)
     >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
@@ -47,16 +47,11 @@ class Sylvester:
     reference: ClassVar[str] = "van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649"
     learning_rate: ClassVar[float] = 2e-2
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        d, context = vector_event(event, "Sylvester"), as_shape(condition, "condition")
-
-        def layer(key: PRNGKeyArray) -> Chain:
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
             sylvester = bijections.Sylvester(
-                d, self.units, self.kind, self.reflections, context, key=key
+                d, self.units, self.kind, self.reflections, condition, key=key
             )
             return Chain([sylvester, Reverse(d), ActNorm(d)])
 
-        return stacked_flow(layer, self.layers, (d,), self.base, key)
+        return layered(self, layer, self.layers, event, condition, key)

@@ -1,19 +1,19 @@
 """Transformation autoregressive networks."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.made import MADE
-from pushforward.architectures.parts import stacked_flow, vector_event
-from pushforward.bijections import Chain, LULinear, Recurrent, Reverse
+from pushforward.architectures.parts import network_of, vector_event
+from pushforward.bijections import Chain, LULinear, Recurrent, Reverse, Stack
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Size, as_shape
 
 
-@dataclass(frozen=True)
+@configuration
 class TAN:
     """Recurrent and linear transformations of the coordinates, whose conditionals are then mixtures of Gaussians.
 
@@ -49,23 +49,15 @@ class TAN:
     dropout: float = 0.0
     reference: ClassVar[str] = "Oliva et al. 2018, arXiv 1801.09819"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         d, context = vector_event(event, "TAN"), as_shape(condition, "condition")
         keys = spawn(key, 2)
-        conditionals = MADE(
-            self.width,
-            self.depth,
-            self.components,
-            residual=self.residual,
-            dropout=self.dropout,
-        ).build(d, context, key=keys[0])
+        made = MADE(components=self.components, **network_of(self))
+        conditionals = made.build(d, context, key=keys[0])
 
         def layer(key: PRNGKeyArray) -> Chain:
             recurrent = Recurrent(d, self.units, context, key=key)
             return Chain([Reverse(d), recurrent, LULinear(d)])
 
-        transformed = stacked_flow(layer, self.layers, (d,), "normal", keys[1])
-        return Flow(conditionals.base, Chain([conditionals.bijection, transformed.bijection]))
+        layers = Stack(layer, self.layers, key=spawn(keys[1], 2)[1])
+        return Flow(conditionals.base, Chain([conditionals.bijection, layers]))

@@ -1,17 +1,17 @@
 """Unconstrained monotonic neural networks."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
+from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.rows import Shape
+from pushforward.rows import Size
 
 
-@dataclass(frozen=True)
+@configuration
 class UMNN:
     """Integrals of positive networks in autoregressive layers, a learned linear map (LU) before each.
 
@@ -51,9 +51,6 @@ class UMNN:
     base: str = "normal"
     reference: ClassVar[str] = "Wehenkel & Louppe 2019, arXiv 1908.05164"
 
-    def build(
-        self, event: int | Shape, condition: int | Shape | None = None, *, key: PRNGKeyArray
-    ) -> Flow:
-        """The model with fresh parameters; `event` and `condition` are sizes or shapes."""
-        transformer = bijections.Integral(self.units, self.nodes, self.bound)
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        transformer = transformers.Integral(self.units, self.nodes, self.bound)
         return transformer_flow(self, transformer, event, condition, key)

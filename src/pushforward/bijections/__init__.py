@@ -1,6 +1,7 @@
 """Invertible maps with tractable log-determinants."""
 
 from pushforward.bijections.actnorm import ActNorm
+from pushforward.bijections.amortized import Amortized
 from pushforward.bijections.autoregressive import Autoregressive
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
@@ -12,79 +13,48 @@ from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
 from pushforward.bijections.margins import Margins
-from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import Householder, QRLinear
 from pushforward.bijections.permutation import Permutation, Reverse
 from pushforward.bijections.planar import Planar
 from pushforward.bijections.radial import Radial
 from pushforward.bijections.recurrent import Recurrent
+from pushforward.bijections.reshape import Reshape
 from pushforward.bijections.residual import Residual
 from pushforward.bijections.soft_tails import SoftTails
 from pushforward.bijections.squash import Power, Sigmoid, Softplus
 from pushforward.bijections.sylvester import Sylvester
-from pushforward.bijections.transformers import (
-    TRANSFORMERS,
-    AbstractTransformer,
-    Additive,
-    Affine,
-    Bernstein,
-    CircularSpline,
-    CubicSpline,
-    DeepSigmoid,
-    DenseSigmoid,
-    Gated,
-    GaussianMixtureCDF,
-    Integral,
-    LinearSpline,
-    LogisticMixtureCDF,
-    QuadraticSpline,
-    RationalQuadratic,
-    SumOfSquares,
-)
+from pushforward.deprecated import renamed
+from pushforward.numeric import increasing_root
+from pushforward.transformers import __all__ as _TRANSFORMERS
 
 __all__ = [
-    "TRANSFORMERS",
     "AbstractBijection",
-    "AbstractTransformer",
     "ActNorm",
-    "Additive",
-    "Affine",
+    "Amortized",
     "Autoregressive",
     "BatchNorm",
-    "Bernstein",
     "BlockAutoregressive",
     "Chain",
-    "CircularSpline",
     "Continuous",
     "Coupling",
-    "CubicSpline",
-    "DeepSigmoid",
-    "DenseSigmoid",
     "Elementwise",
-    "Gated",
-    "GaussianMixtureCDF",
     "Householder",
-    "Integral",
     "Invert",
     "LULinear",
-    "LinearSpline",
-    "LogisticMixtureCDF",
     "Margins",
     "Permutation",
     "Planar",
     "Power",
     "QRLinear",
-    "QuadraticSpline",
     "Radial",
-    "RationalQuadratic",
     "Recurrent",
+    "Reshape",
     "Residual",
     "Reverse",
     "Sigmoid",
     "SoftTails",
     "Softplus",
     "Stack",
-    "SumOfSquares",
     "Sylvester",
     "has_statistics",
     "increasing_root",
@@ -92,3 +62,9 @@ __all__ = [
     "with_remat",
     "with_statistics",
 ]
+
+__getattr__ = renamed(
+    __name__,
+    {"transformers": "pushforward:transformers"}
+    | {name: f"pushforward.transformers:{name}" for name in _TRANSFORMERS},
+)

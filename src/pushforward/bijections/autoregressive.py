@@ -6,9 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.rows import Shape, flat
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Autoregressive(AbstractBijection):
@@ -31,7 +31,7 @@ class Autoregressive(AbstractBijection):
     >>> import jax, pushforward as pf
     >>> from pushforward.networks import MaskedMLP
     >>> network = MaskedMLP(3, 2, width=8, depth=1, key=jax.random.key(0))
-    >>> layer = pf.bijections.Autoregressive(network, pf.bijections.Affine())
+    >>> layer = pf.bijections.Autoregressive(network, pf.transformers.Affine())
     >>> z, log_det = layer.inverse(jax.numpy.ones((5, 3)))
     >>> z.shape, log_det.shape
     ((5, 3), (5,))
@@ -39,6 +39,7 @@ class Autoregressive(AbstractBijection):
     ```
     """
 
+    amortized = ("network",)
     network: MaskedMLP
     transformer: AbstractTransformer
     event_shape: Shape = eqx.field(static=True)
@@ -53,6 +54,15 @@ class Autoregressive(AbstractBijection):
         self.network, self.transformer = network, transformer
         self.event_shape = (network.first.shape[1],)
         self.condition_shape = condition_shape
+
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
+
+    @property
+    def recomputable(self) -> bool:
+        # Forward runs the network coordinate by coordinate, and would draw other noise.
+        return self.network.dropout == 0
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

@@ -37,6 +37,7 @@ class BatchNorm(AbstractBijection):
     variance: Float[Array, " d"]
     log_scale: Float[Array, " d"]
     shift: Float[Array, " d"]
+    recomputable = False
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)
 
@@ -44,6 +45,10 @@ class BatchNorm(AbstractBijection):
         self.mean, self.variance = jnp.zeros(d), jnp.ones(d)
         self.log_scale, self.shift = jnp.zeros(d), jnp.zeros(d)
         self.event_shape, self.condition_shape = (d,), None
+
+    def unread(self) -> dict[str, bool]:
+        """The statistics: they are measured, not trained."""
+        return {"mean": True, "variance": True}
 
     def measuring(self, x: Float[Array, "n d"]) -> "BatchNorm":
         """The same map with the stored statistics set from data rows."""

@@ -1,22 +1,21 @@
 """The block-autoregressive network."""
 
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import increasing_root
-from pushforward.bijections.transformers.tails import bounded
 from pushforward.draws import normal, spawn, uniform
 from pushforward.errors import check_count
 from pushforward.networks.layers import uniform_weights
+from pushforward.numeric import increasing_root
 from pushforward.rows import Shape, condition_size
+from pushforward.transformers.tails import bounded
 
 
 class BlockAutoregressive(AbstractBijection):
@@ -50,8 +49,8 @@ class BlockAutoregressive(AbstractBijection):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("lower", "of_condition")
-
+    decaying = ("lower", "of_condition")
+    amortized = ("biases",)
     lower: tuple[Float[Array, "out in"], ...]
     log_blocks: tuple[Float[Array, "d a b"], ...]
     biases: tuple[Float[Array, " out"], ...]
@@ -89,14 +88,17 @@ class BlockAutoregressive(AbstractBijection):
         self.gate = jnp.zeros(d)
         self.units, self.event_shape, self.condition_shape = units, (d,), condition_shape
 
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """Of `lower`, all but the blocks of earlier coordinates."""
+        d = self.event_shape[0]
+        later = np.triu(np.ones((d, d), bool))
+        blocks = [np.ones(log_block.shape[-2:], bool) for log_block in self.log_blocks]
+        return {f"lower.{i}": np.kron(later, block) for i, block in enumerate(blocks)}
+
     def _strictly_lower(self) -> list[Array]:
         """What earlier coordinates add to later ones, `(d a, d b)` for every layer."""
-        d = self.event_shape[0]
-        earlier = np.tril(np.ones((d, d), bool), -1)
-        return [
-            jnp.where(np.kron(earlier, np.ones(blocks.shape[1:], bool)), lower, 0.0)
-            for lower, blocks in zip(self.lower, self.log_blocks, strict=True)
-        ]
+        unread = self.unread().values()
+        return [jnp.where(no, 0.0, lower) for no, lower in zip(unread, self.lower, strict=True)]
 
     def _context(self, condition: Array | None) -> Array:
         """What the first layer knows before any coordinate, `(d units, 1 or n)`."""

@@ -2,16 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, check_bijection
 from pushforward.bijections.remat import check_remat, run_chain, run_stack
 from pushforward.errors import InputError, check_count
-from pushforward.networks.layers import stacked
+from pushforward.networks.layers import restacked, stacked
 from pushforward.rows import Shape
 
 M = TypeVar("M")
@@ -21,10 +22,12 @@ class Chain(AbstractBijection):
     """Maps one after another: forward applies them first to last, inverse last to first. Log-dets add up.
 
     Arguments:
-        bijections: at least one map; all of one event shape, and those that take a condition of one condition shape.
+        bijections: at least one map. What each gives is of the shape that the next one takes; those that take a
+            condition take one of the same shape.
         remat: how gradients come by the activations, `"none"` or `"invertible"`, see `Stack`.
 
-    Raises `InputError` where shapes differ, or for an unknown `remat`.
+    Raises `InputError` where ends do not meet or conditions differ, for an unknown `remat`, and for what is not a
+    bijection.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -43,16 +46,34 @@ class Chain(AbstractBijection):
     def __init__(self, bijections: Sequence[AbstractBijection], *, remat: str = "none"):
         if not bijections:
             raise InputError("a chain needs at least one bijection")
-        events = {b.event_shape for b in bijections}
+        for i, bijection in enumerate(bijections):
+            check_bijection(bijection, f"a chain's map {i}")
+        for one, following in pairwise(bijections):
+            if one.event_shape != following.latent_shape:
+                raise InputError(
+                    f"the ends of a chain do not meet: {type(one).__name__} gives events of shape {one.event_shape}, "
+                    f"{type(following).__name__} takes {following.latent_shape}"
+                )
         conditions = {b.condition_shape for b in bijections} - {None}
-        if len(events) > 1 or len(conditions) > 1:
-            raise InputError(
-                f"a chain's maps differ in shape: events {events}, conditions {conditions}"
-            )
+        if len(conditions) > 1:
+            raise InputError(f"a chain's maps take conditions of different shapes: {conditions}")
         self.remat = check_remat(remat)
         self.bijections = tuple(bijections)
-        self.event_shape = bijections[0].event_shape
+        self.event_shape = bijections[-1].event_shape
         self.condition_shape = conditions.pop() if conditions else None
+
+    @property
+    def latent_shape(self) -> Shape:
+        return self.bijections[0].latent_shape
+
+    def parts(self) -> tuple[AbstractBijection, ...]:
+        return self.bijections
+
+    def with_parts(self, parts: Sequence[AbstractBijection]) -> "Chain":
+        return Chain(parts, remat=self.remat)
+
+    def without_log_det(self) -> "Chain":
+        return self.with_parts([part.without_log_det() for part in self.bijections])
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -80,7 +101,7 @@ class Stack(AbstractBijection):
             memory does not grow with the layers, time does by the inverse. Reverse mode only, and worth it for maps
             whose two directions cost the same.
 
-    Raises `InputError` for fewer than 1 layer or an unknown `remat`.
+    Raises `InputError` for fewer than 1 layer, layers whose two ends differ in shape, or an unknown `remat`.
 
     ```python
     >>> import jax, pushforward as pf
@@ -108,6 +129,12 @@ class Stack(AbstractBijection):
         check_count("layers", layers)
         self.remat = check_remat(remat)
         self.layer = stacked(make, layers, key)
+        check_bijection(self.layer, "a stack's layer")
+        if self.layer.latent_shape != self.layer.event_shape:
+            raise InputError(
+                f"a stack's layers feed each other: {type(self.layer).__name__} takes events of shape "
+                f"{self.layer.latent_shape} and gives {self.layer.event_shape}"
+            )
         self.layers = layers
         self.event_shape = self.layer.event_shape
         self.condition_shape = self.layer.condition_shape
@@ -119,6 +146,15 @@ class Stack(AbstractBijection):
             eqx.combine(jax.tree.map(lambda a, i=i: a[i], arrays), static)
             for i in range(self.layers)
         ]
+
+    def parts(self) -> tuple[AbstractBijection, ...]:
+        return tuple(self.unstack())
+
+    def with_parts(self, parts: Sequence[AbstractBijection]) -> "Stack":
+        return eqx.tree_at(lambda stack: stack.layer, self, restacked(parts))
+
+    def without_log_det(self) -> "Stack":
+        return eqx.tree_at(lambda stack: stack.layer, self, self.layer.without_log_det())
 
     def with_remat(self, remat: str) -> "Stack":
         """The same layers with another `remat`."""
@@ -162,9 +198,35 @@ class Invert(AbstractBijection):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, bijection: AbstractBijection):
+        check_bijection(bijection, "what Invert turns round")
         self.bijection = bijection
-        self.event_shape = bijection.event_shape
+        self.event_shape = bijection.latent_shape
         self.condition_shape = bijection.condition_shape
+
+    @property
+    def latent_shape(self) -> Shape:
+        return self.bijection.event_shape
+
+    @property
+    def volume_preserving(self) -> bool:
+        return self.bijection.volume_preserving
+
+    @property
+    def exact(self) -> bool:
+        return self.bijection.exact
+
+    @property
+    def recomputable(self) -> bool:
+        return self.bijection.recomputable
+
+    def parts(self) -> tuple[AbstractBijection, ...]:
+        return _turned(self.bijection.parts())
+
+    def with_parts(self, parts: Sequence[AbstractBijection]) -> "Invert":
+        return Invert(self.bijection.with_parts(_turned(parts)))
+
+    def without_log_det(self) -> "Invert":
+        return Invert(self.bijection.without_log_det())
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -175,6 +237,11 @@ class Invert(AbstractBijection):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         return self.bijection.forward_rows(x, condition, key)
+
+
+def _turned(maps: Sequence[AbstractBijection]) -> tuple[AbstractBijection, ...]:
+    """The inverses of maps, last to first."""
+    return tuple(b.bijection if isinstance(b, Invert) else Invert(b) for b in reversed(maps))
 
 
 def with_remat(model: M, remat: str) -> M:

@@ -64,6 +64,7 @@ class Continuous(AbstractBijection):
     ```
     """
 
+    amortized = ("field",)
     field: Any
     log_time: Float[Array, ""] | None
     time: float = eqx.field(static=True)
@@ -109,6 +110,20 @@ class Continuous(AbstractBijection):
         self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
         self.kinetic, self.jacobian, self.hjb, self.steer = kinetic, jacobian, hjb, steer
         self.event_shape, self.condition_shape = event_shape, condition_shape
+
+    @property
+    def exact(self) -> bool:
+        return self.event_shape[0] <= EXACT or self._closed(jnp.zeros((1, *self.event_shape)))
+
+    def with_field(self, field: Any) -> "Continuous":
+        """The same map of another field, solved and regularised alike."""
+        own = {name: getattr(self, name) for name in _OPTIONS}
+        trained = self.log_time is not None
+        made = Continuous(field, event_shape=self.event_shape, trained_time=trained, **own)
+        return eqx.tree_at(lambda c: c.log_time, made, self.log_time) if trained else made
+
+    def without_log_det(self) -> "RowsOnly":
+        return RowsOnly(self)
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -187,8 +202,8 @@ class Continuous(AbstractBijection):
 
             ds/dt = -(df/dx)^T s - grad_x tr(df/dx)
 
-        It equals `Flow.score`, which differentiates the solve of the log-density; here nothing is stored. Cost: a solve
-        with a product by the transposed Jacobian at each call of the field.
+        It equals `Flow.grad_log_prob`, which differentiates the solve of the log-density; here nothing is stored. Cost:
+        a solve with a product by the transposed Jacobian at each call of the field.
 
         Arguments:
             z: `(*batch, d)`.
@@ -246,6 +261,9 @@ class Continuous(AbstractBijection):
             condition = jnp.zeros((len(x), *self.condition_shape), x.dtype)
         found = eqx.filter_eval_shape(self.field.with_divergence, jnp.zeros(()), x, condition)
         return found[1] is not None
+
+
+_OPTIONS = ("time", "solver", "kinetic", "jacobian", "hjb", "steer")
 
 
 class _Moving(eqx.Module):
@@ -327,14 +345,14 @@ class RowsOnly(AbstractBijection):
     """A continuous map whose log-det is not wanted, and 0: it costs the field alone.
 
     Arguments:
-        map: the continuous map.
+        map: the continuous map, or what else has its `moved`.
     """
 
-    map: Continuous
+    map: Any
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
-    def __init__(self, map: Continuous):
+    def __init__(self, map: Any):
         self.map, self.event_shape = map, map.event_shape
         self.condition_shape = map.condition_shape
 
@@ -347,18 +365,3 @@ class RowsOnly(AbstractBijection):
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         return self.map.moved(x, condition, ahead=False), jnp.zeros(len(x), x.dtype)
-
-
-def rows_only(model: Any) -> Any:
-    """The model with every continuous map in it as `RowsOnly`: for draws whose density is not asked for."""
-
-    def changed(node: Any) -> Any:
-        return RowsOnly(node) if isinstance(node, Continuous) else node
-
-    return jax.tree.map(changed, model, is_leaf=lambda node: isinstance(node, Continuous))
-
-
-def holds_continuous(model: Any) -> bool:
-    """Whether a model has a continuous map anywhere."""
-    leaves = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, Continuous))
-    return any(isinstance(leaf, Continuous) for leaf in leaves)

@@ -6,10 +6,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.networks.mlp import MLP
 from pushforward.networks.periodic import PeriodicMLP
 from pushforward.rows import Shape
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Coupling(AbstractBijection):
@@ -33,7 +33,7 @@ class Coupling(AbstractBijection):
     >>> import jax, pushforward as pf
     >>> from pushforward.networks import MLP
     >>> network = MLP(1, (2, 2), width=8, depth=1, key=jax.random.key(0))
-    >>> layer = pf.bijections.Coupling(network, pf.bijections.Affine(), kept=1)
+    >>> layer = pf.bijections.Coupling(network, pf.transformers.Affine(), kept=1)
     >>> z, _ = layer.inverse(jax.numpy.ones((5, 3)))
     >>> bool((z[:, 0] == 1).all())
     True
@@ -41,6 +41,7 @@ class Coupling(AbstractBijection):
     ```
     """
 
+    amortized = ("network",)
     network: MLP | PeriodicMLP
     transformer: AbstractTransformer
     kept: int = eqx.field(static=True)
@@ -57,6 +58,10 @@ class Coupling(AbstractBijection):
         self.network, self.transformer, self.kept = network, transformer, kept
         self.event_shape = (kept + network.out[1],)
         self.condition_shape = condition_shape
+
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
 
     def _params(self, kept: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         columns = as_columns(condition)

@@ -6,10 +6,10 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.errors import InputError
 from pushforward.networks.mlp import MLP
 from pushforward.rows import Shape, as_shape
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Elementwise(AbstractBijection):
@@ -31,13 +31,14 @@ class Elementwise(AbstractBijection):
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
-    >>> shift = pf.bijections.Elementwise(pf.bijections.Additive(), 2, jnp.array([[1.0, 2.0]]))
+    >>> shift = pf.bijections.Elementwise(pf.transformers.Additive(), 2, jnp.array([[1.0, 2.0]]))
     >>> [float(v) for v in shift.forward(jnp.zeros(2))[0]]
     [1.0, 2.0]
 
     ```
     """
 
+    amortized = ("params",)
     transformer: AbstractTransformer
     params: Float[Array, "size *event"]
     network: MLP | None
@@ -59,6 +60,10 @@ class Elementwise(AbstractBijection):
         self.transformer, self.event_shape = transformer, shape
         self.network, self.condition_shape = network, condition_shape
         self.params = jnp.zeros((transformer.size, *shape)) if params is None else params
+
+    @property
+    def volume_preserving(self) -> bool:
+        return self.transformer.volume_preserving
 
     def _params(self, condition: Array | None, key: PRNGKeyArray | None) -> Array:
         params = self.params[:, None]

@@ -1,40 +1,35 @@
 """The data passes that set data-dependent layers."""
 
-from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
-from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.batch_norm import BatchNorm
-from pushforward.bijections.chain import Chain, Invert, Stack
 from pushforward.errors import InputError
 from pushforward.rows import broadcasting
 
 B = TypeVar("B", bound=AbstractBijection)
-Setters = Mapping[type, Callable[[Any, Array], Any]]
-STATISTICS: Setters = {BatchNorm: BatchNorm.measuring}
-START: Setters = {ActNorm: ActNorm.standardising, **STATISTICS}
+STATISTICS = ("measuring",)
+"""The method of a map whose stored statistics are those of data rows: from rows to the map with them."""
+START = ("standardising", *STATISTICS)
+"""The same, and that of a map which starts from data rows."""
 
 
 def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
+    So is any map with a method `standardising(x)` or `measuring(x)`, which gives the map set from data rows.
+
     Arguments:
-        bijection: a map; chains and stacks are entered.
+        bijection: a map; the parts of a composition are entered.
         x: `(n, *event)` data rows.
         condition: `(n, *condition)`, if the map takes one.
 
-    Raises `InputError` for such a layer inside `Invert`, which no data pass can reach.
+    Raises `InputError` for such a layer inside `Invert`, or another map without parts, which no data pass can reach.
     """
-    if not _has(bijection, START):
-        return bijection
-    with broadcasting():
-        return _set(bijection, jnp.asarray(x), condition, START)[0]
+    return _passed(bijection, x, condition, START)
 
 
 def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
@@ -42,43 +37,42 @@ def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = No
 
     Arguments and errors as in `initialised`.
     """
-    if not has_statistics(bijection):
-        return bijection
-    with broadcasting():
-        return _set(bijection, jnp.asarray(x), condition, STATISTICS)[0]
+    return _passed(bijection, x, condition, STATISTICS)
 
 
 def has_statistics(model: Any) -> bool:
-    """Whether a `BatchNorm` stands anywhere in the model."""
-    return _has(model, STATISTICS)
+    """Whether a `BatchNorm` stands anywhere in the model, or another map with a method `measuring`."""
+    return _within(model, STATISTICS) is not None
 
 
-def _set(bijection, x, condition, setters: Setters):
-    if type(bijection) in setters:
-        bijection = setters[type(bijection)](bijection, x)
-    elif isinstance(bijection, Chain):
-        parts = []
-        for part in reversed(bijection.bijections):
-            part, x = _set(part, x, condition, setters)
-            parts.append(part)
-        return eqx.tree_at(lambda c: c.bijections, bijection, tuple(reversed(parts))), x
-    elif isinstance(bijection, Stack):
-        layers = []
-        for layer in reversed(bijection.unstack()):
-            layer, x = _set(layer, x, condition, setters)
-            layers.append(layer)
-        stacked = jax.tree.map(
-            lambda *leaves: jnp.stack(leaves) if eqx.is_array(leaves[0]) else leaves[0],
-            *reversed(layers),
+def _passed(bijection: B, x: ArrayLike, condition: Any, methods: tuple[str, ...]) -> B:
+    if _within(bijection, methods) is None:
+        return bijection
+    with broadcasting():
+        return _set(bijection, jnp.asarray(x), condition, methods)[0]
+
+
+def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
+    parts: list[AbstractBijection] = []
+    for part in reversed(bijection.parts()):
+        part, x = _set(part, x, condition, methods)
+        parts.insert(0, part)
+    if parts:
+        return bijection.with_parts(parts), x
+    own = [method for method in methods if hasattr(bijection, method)]
+    if own:
+        bijection = getattr(bijection, own[0])(x)
+    elif (inner := _within(bijection, methods)) is not None:
+        raise InputError(
+            f"{type(inner).__name__} inside {type(bijection).__name__} cannot be set from data"
         )
-        return eqx.tree_at(lambda s: s.layer, bijection, stacked), x
-    elif isinstance(bijection, Invert) and _has(bijection, setters):
-        names = " or ".join(kind.__name__ for kind in setters)
-        raise InputError(f"an {names} inside Invert cannot be set from data")
     return bijection, bijection.inverse_rows(x, condition, None)[0]
 
 
-def _has(model: Any, setters: Setters) -> bool:
-    kinds = tuple(setters)
-    leaves = jax.tree.leaves(model, is_leaf=lambda node: isinstance(node, kinds))
-    return any(isinstance(leaf, kinds) for leaf in leaves)
+def _within(model: Any, methods: tuple[str, ...]) -> AbstractBijection | None:
+    """The first map in a model that has one of the methods."""
+
+    def found(node: Any) -> bool:
+        return isinstance(node, AbstractBijection) and any(hasattr(node, name) for name in methods)
+
+    return next(filter(found, jax.tree.leaves(model, is_leaf=found)), None)

@@ -1,11 +1,10 @@
 """The LU-parametrised linear map."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.rows import Shape
@@ -31,8 +30,8 @@ class LULinear(AbstractBijection):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("lower", "upper")
-
+    decaying = ("lower", "upper")
+    amortized = ("log_diagonal", "bias")
     lower: Float[Array, "d d"]
     upper: Float[Array, "d d"]
     log_diagonal: Float[Array, " d"]
@@ -45,6 +44,11 @@ class LULinear(AbstractBijection):
         self.log_diagonal, self.bias = jnp.zeros(d), jnp.zeros(d)
         self.event_shape = (d,)
         self.condition_shape = None
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """What is not in the strict triangles."""
+        square = np.ones(self.lower.shape[-2:], bool)
+        return {"lower": np.triu(square), "upper": np.tril(square)}
 
     def _factors(self) -> tuple[Array, Array]:
         eye = jnp.eye(self.bias.size, dtype=self.bias.dtype)

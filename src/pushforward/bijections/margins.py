@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.transformers.rational_quadratic import evaluate, position
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
+from pushforward.transformers.rational_quadratic import evaluate, position
 
 KNOTS = 7
 """Inner knots of a coordinate: one a standard deviation from -3 to 3."""
@@ -70,6 +70,10 @@ class Margins(AbstractBijection):
         self.log_widths = self.log_heights = jnp.full((d, knots + 1), side)
         self.log_slopes = jnp.zeros((d, knots + 2))
         self.centre = self.score = jnp.zeros(d)
+
+    def unread(self) -> dict[str, bool]:
+        """The knots: they are measured, not trained."""
+        return dict.fromkeys(("centre", "log_widths", "score", "log_heights", "log_slopes"), True)
 
     def following(self, x: Float[np.ndarray, "n d"], kind: str = "scores") -> "Margins":
         """The same map with its knots measured on data rows.

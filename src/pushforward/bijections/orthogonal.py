@@ -1,11 +1,10 @@
 """Orthogonal maps from reflections, and the linear map with an orthogonal factor."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.draws import normal
@@ -38,6 +37,7 @@ class Householder(AbstractBijection):
     """
 
     vectors: Float[Array, "reflections d"]
+    volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)
 
@@ -46,6 +46,10 @@ class Householder(AbstractBijection):
         check_count("reflections", count)
         self.vectors = normal(key, (count, d))
         self.event_shape, self.condition_shape = (d,), None
+
+    def unread(self) -> dict[str, bool]:
+        """The reflections of one coordinate, which are all the same."""
+        return {"vectors": self.event_shape[0] == 1}
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -83,8 +87,8 @@ class QRLinear(AbstractBijection):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("upper",)
-
+    decaying = ("upper",)
+    amortized = ("log_diagonal", "bias")
     vectors: Float[Array, "reflections d"]
     upper: Float[Array, "d d"]
     log_diagonal: Float[Array, " d"]
@@ -101,6 +105,11 @@ class QRLinear(AbstractBijection):
         self.upper = jnp.zeros((d, d))
         self.log_diagonal, self.bias = jnp.zeros(d), jnp.zeros(d)
         self.event_shape, self.condition_shape = (d,), None
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."] | bool]:
+        """What is not in the strict triangle; the reflections of one coordinate, which are all the same."""
+        below = np.tril(np.ones(self.upper.shape[-2:], bool))
+        return {"upper": below, "vectors": self.event_shape[0] == 1}
 
     def _r(self) -> Array:
         return jnp.triu(self.upper, 1) + jnp.diag(jnp.exp(self.log_diagonal))

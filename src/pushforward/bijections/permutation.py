@@ -25,6 +25,7 @@ class Reverse(AbstractBijection):
     ```
     """
 
+    volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)
 
@@ -61,6 +62,7 @@ class Permutation(AbstractBijection):
     """
 
     order: Int[Array, " d"]
+    volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)
 

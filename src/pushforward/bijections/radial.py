@@ -8,9 +8,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import increasing_root
 from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
+from pushforward.numeric import increasing_root
 from pushforward.rows import Shape, condition_size, flat
 
 

@@ -1,7 +1,5 @@
 """The recurrent map of transformation autoregressive networks."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -43,8 +41,8 @@ class Recurrent(AbstractBijection):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("of_state", "of_condition")
-
+    decaying = ("of_state", "of_condition")
+    amortized = ("state_bias", "out", "out_bias", "log_scale", "log_leak")
     of_value: Float[Array, " units"]
     of_state: Float[Array, "units units"]
     of_condition: Float[Array, "units condition"]
@@ -75,6 +73,11 @@ class Recurrent(AbstractBijection):
         self.out_bias, self.log_scale = jnp.zeros(()), jnp.zeros(())
         self.log_leak = jnp.zeros(())
         self.event_shape, self.condition_shape = (d,), condition_shape
+
+    def unread(self) -> dict[str, bool]:
+        """The recurrence of one coordinate, after which no state is used."""
+        one = self.event_shape[0] == 1
+        return {"of_value": one, "of_state": one}
 
     def _start(self, condition: Array | None, n: int) -> tuple[Array, Array]:
         """What the state knows of the condition, `(units, 1 or n)`, and the first state, `(units, n)`."""

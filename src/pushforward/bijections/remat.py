@@ -10,10 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.errors import InputError
 from pushforward.networks.layers import split
-from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.rows import broadcasting
 
 OTHER = {"forward_rows": "inverse_rows", "inverse_rows": "forward_rows"}
@@ -38,7 +36,7 @@ def run_chain(
 
     Arguments:
         bijections: in the order of application.
-        value: `(n, *event)`.
+        value: rows of the shape that the first of them takes.
         condition: `(n, *condition)` or None.
         key: noise, or None.
         method: `"forward_rows"` or `"inverse_rows"`.
@@ -70,18 +68,14 @@ def run_stack(
     keys = None if key is None else jax.random.split(key, layers)
     run = _scan_compiled
     if remat == "invertible":
-        _check_noise(layer, key)
+        _check_noise([layer], key)
         run = _scan_invertibly
-    return run((static, method), arrays, value, condition, keys)
+    return run((static, method, layers), arrays, value, condition, keys)
 
 
-def _check_noise(bijections: Any, key: PRNGKeyArray | None) -> None:
+def _check_noise(bijections: Sequence[AbstractBijection], key: PRNGKeyArray | None) -> None:
     """Refuse layers whose two directions differ while training, so that other activations would be recomputed."""
-
-    def differs(node: Any) -> bool:
-        return isinstance(node, BatchNorm) or (isinstance(node, MaskedMLP) and node.dropout > 0)
-
-    if key is not None and any(map(differs, jax.tree.leaves(bijections, is_leaf=differs))):
+    if key is not None and not all(bijection.recomputable for bijection in bijections):
         raise InputError(
             "remat='invertible' cannot be combined with dropout in autoregressive layers or with batch-norm, "
             "whose inverses see other noise; leave them out or set remat='none'"
@@ -103,7 +97,7 @@ def _loop(how, arrays, value, condition, keys):
 
 
 def _scan(how, arrays, value, condition, keys):
-    static, method = how
+    static, method, layers = how
 
     def step(carry, layer):
         value, total = carry
@@ -112,7 +106,7 @@ def _scan(how, arrays, value, condition, keys):
 
     start = (value, jnp.zeros(value.shape[0], value.dtype))
     backwards = method == "inverse_rows"
-    return jax.lax.scan(step, start, (arrays, keys), reverse=backwards)[0]
+    return jax.lax.scan(step, start, (arrays, keys), reverse=backwards, length=layers)[0]
 
 
 # Outside of `jit` a scan would be traced and compiled anew at every call.
@@ -149,7 +143,7 @@ def _loop_back(how, kept, cotangents):
 
 
 def _scan_back(how, kept, cotangents):
-    (static, method), (arrays, value, condition, keys) = how, kept
+    (static, method, layers), (arrays, value, condition, keys) = how, kept
     by_value, by_log_det = cotangents
 
     def step(carry, layer):
@@ -158,7 +152,8 @@ def _scan_back(how, kept, cotangents):
 
     start = (value, by_value, condition, jax.tree.map(jnp.zeros_like, condition))
     backwards = method == "inverse_rows"
-    carry, by_arrays = jax.lax.scan(step, start, (arrays, keys), reverse=not backwards)
+    layered = (arrays, keys)
+    carry, by_arrays = jax.lax.scan(step, start, layered, reverse=not backwards, length=layers)
     return _cotangents(by_arrays, arrays, carry, keys)
 
 

@@ -11,9 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import certified
 from pushforward.errors import InputError, check_count
 from pushforward.networks.lipschitz import LipschitzMLP, NetworkJacobian, series_tail
+from pushforward.numeric import certified
 from pushforward.rows import Shape, kept_whole
 
 METHODS = ("auto", "exact", "truncated", "roulette")
@@ -86,6 +86,12 @@ class Residual(AbstractBijection):
         check_count("probes", probes)
         self.network, self.log_det, self.terms, self.probes = network, log_det, terms, probes
         self.event_shape, self.condition_shape = (network.last.shape[0],), condition_shape
+
+    @property
+    def exact(self) -> bool:
+        row = jnp.zeros((*self.event_shape, 1))
+        condition = None if self.condition_shape is None else jnp.zeros((1, *self.condition_shape))
+        return smallest(eqx.filter_eval_shape(self._linearised, row, condition)[1])[0] <= EXACT
 
     def inverse_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

@@ -1,18 +1,17 @@
 """The Sylvester map."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.numeric import increasing_root
 from pushforward.bijections.orthogonal import reflected
 from pushforward.draws import normal, spawn
 from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import uniform_weights
+from pushforward.numeric import increasing_root
 from pushforward.rows import Shape, condition_size, flat
 
 KINDS = ("orthogonal", "householder", "triangular")
@@ -53,7 +52,7 @@ class Sylvester(AbstractBijection):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("r", "s")
+    decaying = ("r", "s")
 
     factor: Float[Array, "a b"]
     r: Float[Array, "units units"]
@@ -93,6 +92,11 @@ class Sylvester(AbstractBijection):
         self.v = uniform_weights(keys[6], (m, size), size)
         self.kind = kind
         self.event_shape, self.condition_shape = (d,), condition_shape
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."] | bool]:
+        """What is not in the strict triangles; the directions of one coordinate, of which there is one."""
+        below = np.tril(np.ones(self.r.shape[-2:], bool))
+        return {"r": below, "s": below, "factor": self.event_shape[0] == 1}
 
     def _matrices(self) -> tuple[Array | None, Array, Array]:
         """Q, None for the identity, and R and S."""

@@ -51,7 +51,7 @@ def pushforward(
     \b
     The density of some columns given others:
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
-      pushforward sample m.safetensors -n 100 --given hours.csv -o draws.csv
+      pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.csv
 
     Tables are CSV, TSV, Parquet, NPY or NPZ, told apart by the file's suffix, with one row per
     observation and only numbers in the columns used; `-` is CSV on standard input or output, and

@@ -16,6 +16,7 @@ from pushforward.cli.options import (
     Seed,
     check_model_output,
     chosen_architecture,
+    chosen_training,
     column_list,
     refuse_same_file,
 )
@@ -69,6 +70,13 @@ def fit(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set an option of --flow; repeatable."),
     ] = None,
+    train: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=VALUE",
+            help="Set how it is trained, such as learning_rate=1e-3, batch=512; repeatable.",
+        ),
+    ] = None,
     seed: Seed = 0,
     max_epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="End after so many passes over the data.")
@@ -118,10 +126,9 @@ def fit(
     from pushforward.estimators.fit_table import fit_table
     from pushforward.estimators.notes import with_names_noted
     from pushforward.estimators.table_file import save_table_model
-    from pushforward.training import Training
 
     architecture = chosen_architecture(flow, setting or [])
-    training = Training(max_epochs=max_epochs, max_time=max_time)
+    training = chosen_training(train or [], max_epochs, max_time)
     with Meter("reading", quiet) as meter:
         table, given = _read(data, modelled, conditions, meter.still)
     began = time.perf_counter()
@@ -131,7 +138,7 @@ def fit(
             meter.update(None, f"{size}, compiling")
         else:
             meter.stage(size)
-        watch = Watch(meter, interrupt, max_time)
+        watch = Watch(meter, interrupt, training.max_time)
         try:
             model = fit_table(
                 table.values,

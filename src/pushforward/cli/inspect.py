@@ -26,6 +26,7 @@ def inspect(
     beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
     and how many rows lie in the tails.
     """
+    from pushforward.architectures import Facts
     from pushforward.estimators.notes import NOTES
     from pushforward.estimators.table_file import load_table_model
     from pushforward.estimators.trust import format_trust
@@ -47,7 +48,7 @@ def inspect(
     _section(
         "flow",
         [
-            f"{type(architecture).__name__}  {architecture.reference}",
+            f"{type(architecture).__name__}  {Facts.of(architecture).reference}".rstrip(),
             " ".join(f"{name}={shown(value)}" for name, value in options.items()),
         ],
     )

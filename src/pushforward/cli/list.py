@@ -1,6 +1,7 @@
 """`pushforward list`: the flows that `fit --flow` knows."""
 
 import shutil
+import sys
 import textwrap
 
 
@@ -10,9 +11,10 @@ def list_() -> None:
     Options stand with their defaults; set them with `fit --flow NAME --set key=value`. The last
     line lists what `base` may be.
     """
-    from pushforward.architectures import ARCHITECTURES
+    from pushforward.architectures import ARCHITECTURES, Facts
     from pushforward.cli.options import architecture_defaults
     from pushforward.distributions import BASES
+    from pushforward.errors import InputError
 
     width = min(100, shutil.get_terminal_size((100, 24)).columns)
 
@@ -22,9 +24,15 @@ def list_() -> None:
             text, width, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
 
-    for name, kind in ARCHITECTURES.items():
+    for name in ARCHITECTURES:
+        try:
+            kind = ARCHITECTURES[name]
+        except InputError as error:
+            # One package that is broken does not hide the rest.
+            print(f"pushforward: warning: {error}", file=sys.stderr)
+            continue
         options = architecture_defaults(kind)
-        print(f"{name:<17}{kind.reference}")
+        print(f"{name:<17}{Facts.of(kind()).reference}".rstrip())
         print(paragraph((kind.__doc__ or "").strip().split("\n\n")[0]))
         print(paragraph("  ".join(f"{key}={value}" for key, value in options.items())))
         print()

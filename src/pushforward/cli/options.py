@@ -4,9 +4,10 @@ import math
 import re
 import tempfile
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,7 @@ from pushforward.errors import InputError
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.estimators.table_model import TableModel
+    from pushforward.training import Training
 
 Data = Annotated[
     str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
@@ -93,14 +95,21 @@ def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architectu
     kind = ARCHITECTURES[name]
     defaults = architecture_defaults(kind)
     types = typing.get_type_hints(kind)
-    chosen: dict[str, Any] = {}
-    for setting in settings:
-        key, text = _pair("--set", setting, chosen)
-        if key not in defaults:
-            options = ", ".join(f"{option}={value}" for option, value in defaults.items())
-            raise InputError(f"--set {setting}: {name} has no {key!r}; it has {options}")
-        chosen[key] = _value(f"--set {setting}", text, types[key])
-    return kind(**chosen)
+    options = ", ".join(f"{option}={value}" for option, value in defaults.items())
+    return kind(**_chosen("--set", settings, {key: types[key] for key in defaults}, name, options))
+
+
+def chosen_training(
+    settings: Sequence[str], max_epochs: int | None, max_time: float | None
+) -> "Training":
+    """What `--train`, `--max-epochs` and `--max-time` describe."""
+    from pushforward.training import Training
+
+    types = typing.get_type_hints(Training)
+    known = {field.name: types[field.name] for field in fields(Training)}
+    limits = {"max_epochs": max_epochs, "max_time": max_time}
+    given = {key: value for key, value in limits.items() if value is not None}
+    return Training(**_chosen("--train", settings, known, "training", ", ".join(known), given))
 
 
 def solved_anew(
@@ -110,12 +119,7 @@ def solved_anew(
     from pushforward.fields import with_guidance
     from pushforward.ode import with_solver
 
-    chosen: dict[str, Any] = {}
-    for setting in solver or ():
-        key, text = _pair("--solver", setting, chosen)
-        if key not in SOLVER:
-            raise InputError(f"--solver {setting}: known are {', '.join(SOLVER)}")
-        chosen[key] = _value(f"--solver {setting}", text, SOLVER[key])
+    chosen = _chosen("--solver", solver or (), SOLVER, "a solver", ", ".join(SOLVER))
     try:
         model = with_solver(model, **chosen) if chosen else model
         return model if guidance is None else with_guidance(model, guidance)
@@ -123,18 +127,33 @@ def solved_anew(
         raise InputError(f"{path}: {error}") from None
 
 
-def _pair(option: str, setting: str, chosen: dict[str, Any]) -> tuple[str, str]:
-    key, equals, text = (part.strip() for part in setting.partition("="))
-    if not equals:
-        raise InputError(f"{option} {setting}: key=value is expected")
-    if key in chosen:
-        raise InputError(f"{option} {setting}: {key} is set twice")
-    return key, text
+def _chosen(
+    option: str,
+    settings: Sequence[str],
+    types: Mapping[str, Any],
+    what: str,
+    known: str,
+    given: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The values that a repeatable option of `key=value` sets, beside those that were given in another way."""
+    chosen = dict(given or {})
+    for setting in settings:
+        key, equals, text = (part.strip() for part in setting.partition("="))
+        where = f"{option} {setting}"
+        if not equals:
+            raise InputError(f"{where}: key=value is expected")
+        if key in chosen:
+            raise InputError(f"{where}: {key} is set twice")
+        if key not in types:
+            raise InputError(f"{where}: {what} has no {key!r}; it has {known}")
+        chosen[key] = _value(where, text, types[key])
+    return chosen
 
 
 def architecture_defaults(kind: type[Any]) -> dict[str, str]:
     """An architecture's options and their defaults, as `--set` writes them."""
-    return {field.name: shown(field.default) for field in fields(kind)}
+    default = kind()
+    return {field.name: shown(getattr(default, field.name)) for field in fields(kind)}
 
 
 def shown(value: object) -> str:
@@ -144,7 +163,12 @@ def shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...]:
+def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple[int, ...] | None:
+    if typing.get_origin(kind) in (typing.Union, UnionType):
+        inner = [part for part in typing.get_args(kind) if part is not NoneType]
+        if len(inner) < len(typing.get_args(kind)) and text == "none":
+            return None
+        kind = inner[0]
     if typing.get_origin(kind) is tuple:
         try:
             return tuple(int(part) for part in text.split(",") if text != "none")

@@ -27,16 +27,19 @@ def sample(
     model: Model,
     n: Annotated[
         int,
-        typer.Option("-n", metavar="N", help="How many draws; with --given for each of its rows."),
+        typer.Option(
+            "-n", metavar="N", help="How many draws; with --condition for each of its rows."
+        ),
     ],
     output: TableOutput = "-",
     seed: Seed = 0,
-    given: Annotated[
+    condition: Annotated[
         str | None,
         typer.Option(
             metavar="FILE", help="The rows to condition on, for a conditional model; - for stdin."
         ),
     ] = None,
+    given: Annotated[str | None, typer.Option(hidden=True)] = None,
     solver: SolverOption = None,
     guidance: Guidance = None,
     force: Force = False,
@@ -46,7 +49,7 @@ def sample(
 
     They have the units and the columns of the table that it was fitted to.
 
-    A model of some columns given others needs --given, a table with the columns it is conditioned
+    A model of some columns given others needs --condition, a table with the columns it is conditioned
     on; each of its rows is followed by its N draws, the condition's columns first. Columns that
     held whole numbers in the training data get whole numbers. Draws are written in blocks, so any
     number takes the same memory. The same seed gives the same draws on one
@@ -54,50 +57,57 @@ def sample(
 
     \b
       pushforward sample m.safetensors -n 1000 -o draws.csv
-      pushforward sample m.safetensors -n 100 --given hours.csv -o draws.parquet
+      pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.parquet
       pushforward sample flow_matching.safetensors -n 1000 --solver method=midpoint --solver steps=8
     """
     if n < 1:
         raise InputError(f"-n {n}: at least 1 draw is needed")
     if n > MOST_ROWS:
         raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
+    if given is not None:
+        if condition is not None:
+            raise InputError(f"--given {given}: is the old name of --condition; leave it out")
+        condition = given
+        say("warning: --given is now --condition; the old name goes with the next version", quiet)
     from pushforward.data.tables import check_output, open_writer, read_table
     from pushforward.estimators.notes import names_of
     from pushforward.estimators.table_file import load_table_model
     from pushforward.estimators.trust_draws import draws_warnings
 
     check_output(output, force)
-    refuse_same_file(output, model, *([] if given is None else [given]))
+    refuse_same_file(output, model, *([] if condition is None else [condition]))
     fitted = solved_anew(load_table_model(model), model, solver, guidance)
-    names, integer, rows, condition = fitted.columns.names, fitted.columns.lattice, n, None
+    names, integer, rows, conditions = fitted.columns.names, fitted.columns.lattice, n, None
     if fitted.given is not None:
         wanted = fitted.given.names
-        if given is None:
+        if condition is None:
             raise InputError(
                 f"{model}: is conditioned on {', '.join(wanted)}; name a table with "
-                f"{'this column' if len(wanted) == 1 else 'these columns'} by --given"
+                f"{'this column' if len(wanted) == 1 else 'these columns'} by --condition"
             )
         stand_in = names_of(fitted)[1] is None
-        table = read_table(given, wanted, by_position=True, stand_in=stand_in)
+        table = read_table(condition, wanted, by_position=True, stand_in=stand_in)
         names, integer = (*table.names, *names), (*table.integer, *integer)
-        rows, condition = n * len(table.values), table.values
+        rows, conditions = n * len(table.values), table.values
         if rows > MOST_ROWS:
             raise InputError(
-                f"-n {n}: for {len(condition):,} rows of {given} that is too many; at most "
+                f"-n {n}: for {len(conditions):,} rows of {condition} that is too many; at most "
                 f"{MOST_ROWS:,} rows are drawn"
             )
-    elif given is not None:
-        raise InputError(f"--given {given}: {model} is conditioned on nothing; leave --given out")
+    elif condition is not None:
+        raise InputError(
+            f"--condition {condition}: {model} is conditioned on nothing; leave --condition out"
+        )
     for text in draws_warnings(fitted.trust.get("draws", {})):
         say(f"warning: {text}", quiet)
     done = 0
     # A bar would run through draws that go to the same terminal.
     bar = output != "-" or not on_terminal()
     with open_writer(output, names, integer) as writer, Meter("sampling", quiet, bar) as meter:
-        for draws in fitted.sample_blocks(n, seed, condition):
-            if condition is not None:
+        for draws in fitted.sample_blocks(n, seed, conditions):
+            if conditions is not None:
                 at = np.arange(done, done + len(draws)) // n
-                writer.write(np.concatenate([condition[at], draws], axis=1))
+                writer.write(np.concatenate([conditions[at], draws], axis=1))
             else:
                 writer.write(draws)
             done += len(draws)

@@ -2,12 +2,13 @@
 
 import math
 from abc import abstractmethod
+from numbers import Integral
 
 import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bijections.continuous import rows_only
+from pushforward.deprecated import outdated
 from pushforward.draws import check_key
 from pushforward.rows import Shape, broadcast_rows, broadcasting, condition_rows, settled
 
@@ -16,7 +17,7 @@ class AbstractDistribution(eqx.Module):
     """A density that can be evaluated and sampled.
 
     A leaf declares its two shapes and writes two methods on rows with exactly one batch axis: `log_prob_rows` and
-    `sample_rows`. Callers use `log_prob`, `score`, `sample` and `sample_and_log_prob`, which take any
+    `sample_rows`. Callers use `log_prob`, `grad_log_prob`, `sample` and `sample_and_log_prob`, which take any
     leading axes.
 
     Attributes:
@@ -56,8 +57,8 @@ class AbstractDistribution(eqx.Module):
         )
         return settled(lambda: (self.log_prob_rows(rows, conditions, key),), rows)[0].reshape(batch)
 
-    def score(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
-        """The gradient of the log-density by the event, in nats per unit of x, `(*batch, *event)`.
+    def grad_log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """The gradient of the log-density with respect to x, the score, in nats per unit of x, `(*batch, *event)`.
 
         By automatic differentiation: about three times `log_prob`. A continuous flow's is also the solution of an
         equation of its own, `Continuous.push_score`.
@@ -70,7 +71,7 @@ class AbstractDistribution(eqx.Module):
 
         ```python
         >>> import jax.numpy as jnp, pushforward as pf
-        >>> pf.distributions.Normal(2).score(jnp.array([1.0, -2.0])).tolist()
+        >>> pf.distributions.StandardNormal(2).grad_log_prob(jnp.array([1.0, -2.0])).tolist()
         [-1.0, 2.0]
 
         ```
@@ -85,6 +86,11 @@ class AbstractDistribution(eqx.Module):
         with broadcasting():
             return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
 
+    def score(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """Deprecated: `grad_log_prob`."""
+        outdated("score(x)", "grad_log_prob(x)")
+        return self.grad_log_prob(x, condition)
+
     def sample(
         self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
     ) -> Array:
@@ -93,7 +99,11 @@ class AbstractDistribution(eqx.Module):
         Those of `sample_and_log_prob` with the same key; of a continuous flow within its tolerance, as its draws alone
         are solved for, without their log-densities.
         """
-        return rows_only(self).sample_and_log_prob(key, shape, condition)[0]
+        return self.without_log_prob().sample_and_log_prob(key, shape, condition)[0]
+
+    def without_log_prob(self) -> "AbstractDistribution":
+        """The same draws, whose log-densities may be left out, which saves their cost. Default the density itself."""
+        return self
 
     def sample_and_log_prob(
         self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
@@ -104,7 +114,7 @@ class AbstractDistribution(eqx.Module):
         inverse does not reach its target; under `jit` such draws are NaN.
         """
         check_key(key)
-        shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        shape = (int(shape),) if isinstance(shape, int | Integral) else tuple(shape)
         conditions, batch = condition_rows(condition, self.condition_shape, shape)
         x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)

@@ -1,9 +1,11 @@
 """A normalizing flow: a base distribution pushed through a bijection."""
 
+from typing import Any
+
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-from pushforward.bijections import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, check_bijection
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.errors import InputError
 from pushforward.rows import Shape
@@ -17,8 +19,11 @@ class Flow(AbstractDistribution):
     Arguments:
         base: the distribution of z; it takes no condition.
         bijection: the map from z to x, conditional or not.
+        architecture: the configuration that built it, of `pushforward.architectures`, by which `pushforward.save` can
+            write it; default None. Each registered architecture sets it.
 
-    Raises `InputError` where the event shapes differ.
+    Raises `InputError` where the base's events are not of the shape that the bijection takes, or where that is not a
+    bijection.
 
     ```python
     >>> import jax, pushforward as pf
@@ -33,15 +38,24 @@ class Flow(AbstractDistribution):
     bijection: AbstractBijection
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
+    architecture: Any = eqx.field(static=True)
 
-    def __init__(self, base: AbstractDistribution, bijection: AbstractBijection):
-        if base.event_shape != bijection.event_shape:
+    def __init__(
+        self, base: AbstractDistribution, bijection: AbstractBijection, architecture: Any = None
+    ):
+        check_bijection(bijection, "a flow's map")
+        if base.event_shape != bijection.latent_shape:
             raise InputError(
-                f"the base has events of shape {base.event_shape}, the bijection {bijection.event_shape}"
+                f"the base {type(base).__name__} has events of shape {base.event_shape}, the bijection "
+                f"{type(bijection).__name__} takes {bijection.latent_shape}"
             )
-        self.base, self.bijection = base, bijection
+        self.base, self.bijection, self.architecture = base, bijection, architecture
         self.event_shape = bijection.event_shape
         self.condition_shape = bijection.condition_shape
+
+    def without_log_prob(self) -> "Flow":
+        changed = self.base.without_log_prob(), self.bijection.without_log_det()
+        return eqx.tree_at(lambda flow: (flow.base, flow.bijection), self, changed)
 
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

@@ -5,7 +5,8 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.draws import normal
@@ -64,6 +65,12 @@ class GaussianMixture(AbstractDistribution):
         self.logits = jnp.zeros(components)
         self.means = normal(key, (components, *self.event_shape))
         self.log_scales = jnp.zeros((components, *self.event_shape))
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """Of full covariances, what is not in the strict triangle."""
+        if self.below is None:
+            return {}
+        return {"below": np.triu(np.ones(self.below.shape[-2:], bool))}
 
     def log_prob_rows(
         self, x: Array, condition: Array | None, key: PRNGKeyArray | None

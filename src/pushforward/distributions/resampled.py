@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.distributions.base import AbstractDistribution
-from pushforward.distributions.normal import Normal
+from pushforward.distributions.standard_normal import StandardNormal
 from pushforward.errors import InputError
 from pushforward.networks import MLP
 from pushforward.rows import Shape, as_shape
@@ -84,13 +84,13 @@ class Resampled(AbstractDistribution):
         log_mean = jnp.clip(log_mean, 0.5 * jnp.log(limits.tiny), -limits.eps)
         rejected = (self.tries - 1) * jnp.log1p(-jnp.exp(log_mean))
         accepted = log_rate - log_mean + jnp.log(-jnp.expm1(rejected))
-        normal = Normal(self.event_shape).log_prob_rows(x, None, None)
+        normal = StandardNormal(self.event_shape).log_prob_rows(x, None, None)
         return normal + jnp.logaddexp(accepted, rejected)
 
     def sample_rows(
         self, key: PRNGKeyArray, n: int, condition: Array | None
     ) -> tuple[Array, Float[Array, " n"]]:
-        normal, dtype = Normal(self.event_shape), self.network.first.dtype
+        normal, dtype = StandardNormal(self.event_shape), self.network.first.dtype
 
         def propose(state):
             i, x, waiting = state

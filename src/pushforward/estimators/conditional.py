@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
@@ -15,6 +14,7 @@ from pushforward.data.source import check_finite, quoted, stand_in_names
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import common_type, typed, types_of
+from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
@@ -32,7 +32,7 @@ from pushforward.estimators.trust_draws import warn_of_draws
 from pushforward.training import Training
 
 
-class ConditionalFlowDensity(OfTableModel, BaseEstimator):
+class ConditionalFlowDensity(OfTableModel, NestedParameters):
     """A conditional normalizing flow as a scikit-learn estimator: the whole density p(y | X), not only its mean.
 
     For each row x of X the targets are the image `y = f(z; x)` of a simple base density, so that
@@ -45,7 +45,8 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
 
     Arguments:
         architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
-            instance such as `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
+            instance such as `NSF(layers=3)`. `GridSearchCV` searches over instances, and over fields such as
+            `architecture__width` and `training__learning_rate`.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None. Under a time limit,

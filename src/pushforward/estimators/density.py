@@ -3,7 +3,7 @@
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator, DensityMixin
+from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
@@ -11,6 +11,7 @@ from pushforward.columns import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import as_frame, types_of
+from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
@@ -26,7 +27,7 @@ from pushforward.estimators.trust_draws import warn_of_draws
 from pushforward.training import Training
 
 
-class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
+class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
     """A normalizing flow as a scikit-learn density estimator.
 
     The rows are taken to be the image `x = f(z)` of a simple base density, so that
@@ -39,7 +40,8 @@ class FlowDensity(OfTableModel, DensityMixin, BaseEstimator):
 
     Arguments:
         architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
-            instance such as `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
+            instance such as `NSF(layers=3)`. `GridSearchCV` searches over instances, and over fields such as
+            `architecture__width` and `training__learning_rate`.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None. Under a time limit,

@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.architectures import ARCHITECTURES, Architecture
+from pushforward.architectures import ARCHITECTURES, Architecture, Facts
 from pushforward.data.preprocess import Preprocessing
 from pushforward.data.source import plural
 from pushforward.draws import key_of, spawn
@@ -17,7 +17,7 @@ from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, Entrant, candidates
 from pushforward.estimators.labels import labels_of
 from pushforward.estimators.order import order_report
-from pushforward.estimators.prepared import Encoder, Prepared, Teller, loss_of, of_angles
+from pushforward.estimators.prepared import Encoder, Prepared, Teller, loss_of
 from pushforward.estimators.race import against_mixture, race, winner
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
@@ -74,8 +74,8 @@ def fit_table(
         raise InputError(
             f"{plural(len(values), 'row')} given; at least {FEWEST_ROWS} are needed: two to fit, one to judge by"
         )
-    columns = Preprocessing.fit(values, names)
-    if of_angles(architecture):
+    columns, architecture = Preprocessing.fit(values, names), _known(architecture)
+    if not isinstance(architecture, str) and Facts.of(architecture).angles:
         columns = columns.of_angles()
     given_columns = None
     if given is not None:
@@ -157,16 +157,24 @@ def _summary(fitted: Fitted, rows: int, columns: Preprocessing, loss: Loss) -> d
     }
 
 
-def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]:
-    """The models among which validation chooses: one, unless the choice is "auto"."""
-    if not isinstance(choice, str):
-        if type(choice) in ARCHITECTURES.values():
-            return (Entrant("", choice),)
-        raise InputError(
-            f"architecture must be a name or an instance such as NSF(), not {choice!r}"
-        )
+def _known(choice: str | Architecture) -> str | Architecture:
+    """The architecture of a name, "auto" as it is. Raises `InputError` for what is not registered."""
     if choice == "auto":
-        return candidates(rows.train.count, rows.width)
+        return choice
+    if not isinstance(choice, str):
+        if ARCHITECTURES.name_of(type(choice)) is not None:
+            return choice
+        raise InputError(
+            f"architecture must be a name or an instance such as NSF(), not {choice!r}; a class of your own is known "
+            "after pushforward.architectures.register(name, class)"
+        )
     if choice not in ARCHITECTURES:
         raise InputError(f"flow {choice!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
-    return (Entrant("", ARCHITECTURES[choice]()),)
+    return ARCHITECTURES[choice]()
+
+
+def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]:
+    """The models among which validation chooses: one, unless the choice is "auto"."""
+    if isinstance(choice, str):
+        return candidates(rows.train.count, rows.width)
+    return (Entrant("", choice),)

@@ -5,17 +5,17 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
-from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
@@ -32,11 +32,12 @@ from pushforward.series.prediction import along, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
 
-STEPS = 700
+SOLVER = Solver(rtol=1e-4, atol=1e-4)
+TRAINING = Training(max_steps=700)
 """Of a stage, if the user does not say how to train."""
 
 
-class NeuralODERegressor(BaseEstimator):
+class NeuralODERegressor(NestedParameters):
     """A differential equation fitted to series at irregular times, with gaps.
 
         dy/dt = f(y),    or f(t, y),    or a known f(t, y, params) with unknown parameters
@@ -99,6 +100,8 @@ class NeuralODERegressor(BaseEstimator):
 
     ```
     """
+
+    _defaults: ClassVar[dict[str, Any]] = {"training": TRAINING, "solver": SOLVER}
 
     def __init__(
         self,
@@ -296,20 +299,21 @@ class NeuralODERegressor(BaseEstimator):
         flat = spread == 0
         return float(np.where(flat, rest == 0, 1 - rest / np.where(flat, 1.0, spread)).mean())
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted equation to a safetensors file: the model, not how it was trained.
 
         A function that was given is not in the file, its parameters are.
 
         Arguments:
             path: the file.
+            force: whether an existing file may be replaced; default True.
 
         Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
         """
         from pushforward.estimators.series_file import save_equation
 
         check_is_fitted(self)
-        save_equation(self, path)
+        save_equation(self, path, force)
 
     @classmethod
     def load(
@@ -341,8 +345,8 @@ class NeuralODERegressor(BaseEstimator):
         """The settings, checked."""
         for name in ("width", "depth", "ensemble"):
             check_count(name, getattr(self, name))
-        solver = Solver(rtol=1e-4, atol=1e-4) if self.solver is None else self.solver
-        training = Training(max_steps=STEPS) if self.training is None else self.training
+        solver = SOLVER if self.solver is None else self.solver
+        training = TRAINING if self.training is None else self.training
         return Plan(self.segments, self.continuity, self.starts, solver, training)
 
     def _solver(self) -> Solver:

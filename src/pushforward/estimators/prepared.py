@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures import ARCHITECTURES, Architecture, Mixture
+from pushforward.architectures import Architecture, Facts, Mixture
 from pushforward.architectures.parts import softened
 from pushforward.bijections import Chain, Margins, SoftTails, initialised
 from pushforward.data.preprocess import Preprocessing
@@ -27,15 +27,9 @@ MARGIN_ROWS = 1 << 17
 """Rows at most on which margins are measured."""
 
 
-def of_angles(architecture: str | Architecture) -> bool:
-    """Whether an architecture, or the one of that name, models angles."""
-    kind = ARCHITECTURES.get(architecture) if isinstance(architecture, str) else type(architecture)
-    return getattr(kind, "angles", False)
-
-
 def loss_of(architecture: Architecture) -> Loss:
     """What a fit of an architecture minimises: a loss of its own, or the negative log-density."""
-    return getattr(architecture, "loss", negative_log_prob)
+    return Facts.of(architecture).loss or negative_log_prob
 
 
 def table_flow(
@@ -54,8 +48,8 @@ def table_flow(
             draws stay where data are; False for logarithmic tails.
     """
     flow = architecture.build((d,), condition, key=key)
-    if of_angles(architecture):
-        return flow
+    if Facts.of(architecture).angles:
+        return Flow(flow.base, flow.bijection)
     if not margins:
         return Flow(flow.base, Chain([flow.bijection, SoftTails(d)]))
     outer = [SoftTails(d, root=True), Margins(d)]
@@ -64,8 +58,7 @@ def table_flow(
 
 def has_margins(flow: Flow) -> bool:
     """Whether a table's flow was built with margins."""
-    chain = flow.bijection
-    return isinstance(chain, Chain) and isinstance(chain.bijections[-1], Margins)
+    return any(isinstance(part, Margins) for part in flow.bijection.parts()[-1:])
 
 
 @dataclass(frozen=True)
@@ -173,8 +166,7 @@ class Prepared:
         flow, margins = self.built(entrant), entrant.margins
         if margins not in (None, "none"):
             x = self.some(MARGIN_ROWS)[0]
-            assert isinstance(flow.bijection, Chain)
-            *maps, last = flow.bijection.bijections
+            *maps, last = flow.bijection.parts()
             assert isinstance(last, Margins)
             following = last.following(x, margins)
             flow = Flow(flow.base, Chain([*maps, following]))
@@ -198,7 +190,7 @@ class Prepared:
     ) -> Fitted[Flow]:
         """Fit an entrant to the rows; `stage` is said before its name."""
         tell.stage(f"{stage}{entrant.name}")
-        own = getattr(entrant.architecture, "learning_rate", None)
+        own = Facts.of(entrant.architecture).learning_rate
         return fit(
             self.start(entrant),
             self.train,

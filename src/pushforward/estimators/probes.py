@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.continuous import holds_continuous
 from pushforward.distributions import Flow
 from pushforward.ode import with_solver
+from pushforward.ode.solver import holds_solver
 
 # Rows of one call of the compiled density.
 _BLOCK = 1024
@@ -45,7 +45,7 @@ def _slope_rows(static: Flow, arrays: Flow, u: Array, c: Array | None, unit: Arr
     def inverse(rows: Array) -> Array:
         return flow.bijection.inverse_rows(rows, c, None)[0]
 
-    if holds_continuous(flow):
+    if holds_solver(flow):
         return jax.vjp(inverse, u)[1](unit)[0]
     return jax.jvp(inverse, (u,), (unit,))[1]
 
@@ -111,7 +111,7 @@ def jacobian_log_dets(flow: Flow, u: np.ndarray, c: np.ndarray | None) -> Float[
     of a badly scaled Jacobian is itself not good enough to judge by.
     """
     d = u.shape[1]
-    if holds_continuous(flow):
+    if holds_solver(flow):
         flow = with_solver(flow, rtol=_TOLERANCE, atol=_TOLERANCE)
     if d > LOG_DET_COLUMNS:
         return np.zeros(0)

@@ -62,7 +62,7 @@ class OfTableModel:
         changed.model_ = self.model_.with_flow(change)
         return changed
 
-    def save(self, path: str | PathLike[str]) -> None:
+    def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted density to a safetensors file.
 
         `pushforward.load` and the command line read it. It holds the model, not the settings of
@@ -70,13 +70,14 @@ class OfTableModel:
 
         Arguments:
             path: the file.
+            force: whether an existing file may be replaced; default True.
 
         Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
         """
         from pushforward.estimators.table_file import save_table_model
 
         check_is_fitted(self)
-        save_table_model(self.model_, path)
+        save_table_model(self.model_, path, force)
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:

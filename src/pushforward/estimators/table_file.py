@@ -6,10 +6,11 @@ from typing import Any
 
 import jax
 
+from pushforward.architectures import Facts
 from pushforward.data.preprocess import Preprocessing
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.prepared import has_margins, of_angles, table_flow
+from pushforward.estimators.prepared import has_margins, table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
@@ -58,7 +59,7 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
     header, flow = read_model(path, _skeleton, kind=KIND)
     architecture = architecture_from_json(header["architecture"])
     columns = Preprocessing.from_json(header["columns"])
-    if of_angles(architecture):
+    if Facts.of(architecture).angles:
         # Files of earlier versions do not say it.
         columns = replace(columns, angles=True)
     return TableModel(

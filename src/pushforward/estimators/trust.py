@@ -8,9 +8,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri
 
-from pushforward.bijections import Chain, Margins, SoftTails
+from pushforward.bijections import Margins, SoftTails
 from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, Normal
+from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.estimators.cells import Cells, cell_log_prob
 from pushforward.estimators.gaussian import Gaussian
@@ -110,7 +110,7 @@ def trust_report(
     start, in_tails = _tails(model.flow, u)
     beyond, base = None, model.flow.base
     # A normal base with soft tails differs beyond the radius in question only.
-    if isinstance(base.base if isinstance(base, Flow) else base, Normal):
+    if isinstance(base.base if isinstance(base, Flow) else base, StandardNormal):
         radius = chdtri(u.shape[1], _BEYOND)
         beyond = float((np.square(z).sum(1) > radius).mean())
     return {
@@ -273,7 +273,7 @@ def _rounded(columns: Preprocessing, values: np.ndarray, precision: int) -> np.n
 def _tails(flow: Flow, u: np.ndarray) -> tuple[float, float]:
     """Where compression starts, and the share of rows that it reaches; it stands outermost in every table's flow, or
     before the margins."""
-    chain = flow.bijection.bijections if isinstance(flow.bijection, Chain) else ()
+    chain = flow.bijection.parts()
     margins = chain[-1] if chain and isinstance(chain[-1], Margins) else None
     tails = chain[-1 if margins is None else -2] if chain else None
     if not isinstance(tails, SoftTails):

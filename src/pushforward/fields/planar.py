@@ -1,7 +1,5 @@
 """The sum of planar fields."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,7 @@ from pushforward.draws import spawn
 from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 HIDDEN = 16
 
@@ -42,8 +40,8 @@ class PlanarField(AbstractField):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("normals", "by_condition", "directions", "gate_out")
-
+    decaying = ("normals", "by_condition", "directions", "gate_out")
+    amortized = ("offsets",)
     normals: Float[Array, "d width"]
     by_condition: Float[Array, "condition width"]
     offsets: Float[Array, " width"]
@@ -65,9 +63,7 @@ class PlanarField(AbstractField):
     ):
         check_count("width", width)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
-        size = 0 if self.condition_shape is None else 1
-        for axis in self.condition_shape or ():
-            size *= axis
+        size = condition_size(self.condition_shape)
         keys = spawn(key, 7)
         self.normals = uniform_weights(keys[0], (d, width), d)
         self.by_condition = uniform_weights(keys[1], (size, width), size)

@@ -1,7 +1,5 @@
 """The gradient of a potential."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -10,7 +8,7 @@ from pushforward.draws import spawn
 from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 
 class PotentialField(AbstractField):
@@ -41,8 +39,8 @@ class PotentialField(AbstractField):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("enter", "middle")
-
+    decaying = ("enter", "middle")
+    amortized = ("linear",)
     enter: Float[Array, "inputs width"]
     enter_bias: Float[Array, " width"]
     middle: Float[Array, "width width"]
@@ -65,9 +63,7 @@ class PotentialField(AbstractField):
         check_count("width", width)
         check_count("rank", rank)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
-        size = 0 if self.condition_shape is None else 1
-        for axis in self.condition_shape or ():
-            size *= axis
+        size = condition_size(self.condition_shape)
         inputs = d + 1 + size
         keys = spawn(key, 6)
         self.enter = uniform_weights(keys[0], (inputs, width), inputs)

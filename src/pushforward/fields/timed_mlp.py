@@ -1,7 +1,5 @@
 """The perceptron whose layers know the time."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -11,7 +9,7 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import check_network, uniform_weights
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, condition_size
 
 TIMES = ("concat", "squash", "hyper")
 HYPER = 16
@@ -51,8 +49,8 @@ class MLPField(AbstractField):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
-
+    decaying = ("first", "first_condition", "hidden", "last")
+    amortized = ("last_bias",)
     first: Float[Array, "d width"]
     first_condition: Float[Array, "condition width"]
     hidden: Float[Array, "layers width width"]
@@ -83,9 +81,7 @@ class MLPField(AbstractField):
         if activation not in SMOOTH:
             raise InputError(f"activation={activation!r}: known are {', '.join(SMOOTH)}")
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
-        size = 0 if self.condition_shape is None else 1
-        for axis in self.condition_shape or ():
-            size *= axis
+        size = condition_size(self.condition_shape)
         keys = spawn(key, 6)
         self.first = uniform_weights(keys[0], (d, width), d)
         self.first_condition = uniform_weights(keys[1], (size, width), size)

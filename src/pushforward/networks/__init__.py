@@ -1,5 +1,6 @@
 """Networks that turn what is known into parameters. Features stand on the leading axis, rows on the last."""
 
+from pushforward.deprecated import renamed
 from pushforward.networks.convolutional import (
     Conv,
     ConvBlock,
@@ -11,7 +12,7 @@ from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
 from pushforward.networks.periodic import PeriodicMLP
-from pushforward.networks.recurrent import Recurrent
+from pushforward.networks.recurrent import RecurrentNetwork
 
 __all__ = [
     "MLP",
@@ -21,7 +22,9 @@ __all__ = [
     "LipschitzMLP",
     "MaskedMLP",
     "PeriodicMLP",
-    "Recurrent",
+    "RecurrentNetwork",
     "ResidualBlocks",
     "squeeze",
 ]
+
+__getattr__ = renamed(__name__, {"Recurrent": "pushforward.networks:RecurrentNetwork"})

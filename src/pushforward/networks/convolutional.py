@@ -1,7 +1,5 @@
 """Convolutions on a batch of images, channels last."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -93,7 +91,7 @@ class Conv(eqx.Module):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("kernel", "clock")
+    decaying = ("kernel", "clock")
 
     kernel: Float[Array, "size size inputs out"]
     bias: Float[Array, " out"]

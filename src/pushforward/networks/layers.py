@@ -47,8 +47,12 @@ def uniform_weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> A
 
 def stacked(make: Callable[[PRNGKeyArray], M], layers: int, key: PRNGKeyArray) -> M:
     """Equal layers, each made with a key of its own, as one whose arrays have the layers along their first axis."""
-    made = [make(k) for k in spawn(key, layers)]
-    arrays, rest = eqx.partition(made, eqx.is_array)
+    return restacked([make(k) for k in spawn(key, layers)])
+
+
+def restacked(layers: Sequence[M]) -> M:
+    """Equal layers as one whose arrays have the layers along their first axis."""
+    arrays, rest = eqx.partition(list(layers), eqx.is_array)
     return eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
 
 

@@ -1,7 +1,7 @@
 """The perceptron with a certified Lipschitz constant."""
 
 import math
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -50,8 +50,8 @@ class LipschitzMLP(eqx.Module):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
-
+    decaying = ("first", "first_condition", "hidden", "last")
+    amortized = ("last_bias",)
     first: Float[Array, "width inputs"]
     first_condition: Float[Array, "width condition"]
     first_bias: Float[Array, " width"]

@@ -1,13 +1,13 @@
 """The masked perceptron of MADE, with a cached one-coordinate-at-a-time evaluation."""
 
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from pushforward.draws import spawn
 from pushforward.networks.layers import (
@@ -86,8 +86,8 @@ class MaskedMLP(eqx.Module):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("first", "first_condition", "hidden", "last")
-
+    decaying = ("first", "first_condition", "hidden", "last")
+    amortized = ("last_bias",)
     first: Float[Array, "width d"]
     first_condition: Float[Array, "width condition"]
     first_bias: Float[Array, " width"]
@@ -133,16 +133,25 @@ class MaskedMLP(eqx.Module):
 
     @property
     def _degree(self) -> Int[np.ndarray, " width"]:
-        width, condition = self.first_condition.shape
-        return _degrees(self.first.shape[1], width, condition > 0)
+        # Trailing axes only: under a stack every array carries the layers in front.
+        width, condition = self.first_condition.shape[-2:]
+        return _degrees(self.first.shape[-1], width, condition > 0)
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """The weights that autoregression forbids."""
+        degree, order = self._degree, np.arange(self.first.shape[-1])
+        return {
+            "first": order[None, :] >= degree[:, None],
+            "hidden": degree[None, :] > degree[:, None],
+            "last": degree[None, :] > order[:, None],
+        }
 
     def _masked(self) -> tuple[Array, Array, Array]:
         """The three weight arrays with what autoregression forbids set to zero."""
-        degree, d = self._degree, self.first.shape[1]
-        first = jnp.where(np.arange(d)[None, :] < degree[:, None], self.first, 0.0)
-        hidden = jnp.where(degree[None, :] <= degree[:, None], self.hidden, 0.0)
-        last = jnp.where(degree[None, :] <= np.arange(d)[:, None], self.last, 0.0)
-        return first, hidden, last
+        unread = self.unread()
+        first = jnp.where(unread["first"], 0.0, self.first)
+        hidden = jnp.where(unread["hidden"], 0.0, self.hidden)
+        return first, hidden, jnp.where(unread["last"], 0.0, self.last)
 
     def __call__(
         self,

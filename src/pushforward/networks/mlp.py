@@ -1,6 +1,6 @@
 """The multi-layer perceptron."""
 
-from typing import ClassVar
+import math
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -45,8 +45,8 @@ class MLP(eqx.Module):
     ```
     """
 
-    decaying: ClassVar[tuple[str, ...]] = ("first", "hidden", "last")
-
+    decaying = ("first", "hidden", "last")
+    amortized = ("last_bias",)
     first: Float[Array, "width inputs"]
     first_bias: Float[Array, " width"]
     hidden: Float[Array, "layers width width"]
@@ -73,9 +73,7 @@ class MLP(eqx.Module):
     ):
         check_network(width, depth, activation, dropout)
         keys = spawn(key, 3)
-        size = 1
-        for axis in out:
-            size *= axis
+        size = math.prod(out)
         self.first = uniform_weights(keys[0], (width, inputs), inputs)
         self.first_bias = jnp.zeros(width)
         self.hidden = uniform_weights(keys[1], (depth - 1, width, width), width)

@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from pushforward.deprecated import renamed_arguments
 from pushforward.networks.mlp import MLP
 
 
@@ -15,7 +16,7 @@ class PeriodicMLP(eqx.Module):
     Arguments:
         angles: number of angles.
         out: shape of the output's leading axes.
-        others: number of inputs after the angles; default 0.
+        condition: number of inputs after the angles; default 0.
         network: width, depth and the other options of `MLP`.
 
     Raises `InputError` as `MLP` does.
@@ -34,10 +35,11 @@ class PeriodicMLP(eqx.Module):
     mlp: MLP
     angles: int = eqx.field(static=True)
 
+    @renamed_arguments(others="condition")
     def __init__(
-        self, angles: int, out: tuple[int, ...], *, others: int = 0, key: PRNGKeyArray, **network
+        self, angles: int, out: tuple[int, ...], *, condition: int = 0, key: PRNGKeyArray, **network
     ):
-        self.mlp = MLP(2 * angles + others, out, key=key, **network)
+        self.mlp = MLP(2 * angles + condition, out, key=key, **network)
         self.angles = angles
 
     @property
@@ -46,5 +48,5 @@ class PeriodicMLP(eqx.Module):
         return self.mlp.out
 
     def __call__(self, inputs: Float[Array, "inputs n"], key: PRNGKeyArray | None = None) -> Array:
-        angles, others = inputs[: self.angles], inputs[self.angles :]
-        return self.mlp(jnp.concatenate([jnp.cos(angles), jnp.sin(angles), others]), key)
+        angles, rest = inputs[: self.angles], inputs[self.angles :]
+        return self.mlp(jnp.concatenate([jnp.cos(angles), jnp.sin(angles), rest]), key)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 
-class Recurrent(eqx.Module):
+class RecurrentNetwork(eqx.Module):
     """A cell run over the steps of series; steps that do not count leave the memory as it is.
 
         h_i = cell(input_i, h_{i-1}) where step i counts, else h_{i-1}
@@ -22,8 +22,8 @@ class Recurrent(eqx.Module):
 
     ```python
     >>> import equinox as eqx, jax, jax.numpy as jnp
-    >>> from pushforward.networks.recurrent import Recurrent
-    >>> network = Recurrent(eqx.nn.GRUCell(3, 8, key=jax.random.key(0)), 8, reverse=True)
+    >>> from pushforward.networks.recurrent import RecurrentNetwork
+    >>> network = RecurrentNetwork(eqx.nn.GRUCell(3, 8, key=jax.random.key(0)), 8, reverse=True)
     >>> last, all_steps = network(jnp.ones((5, 7, 3)), jnp.ones((5, 7), bool))
     >>> last.shape, all_steps.shape
     ((5, 8), (5, 7, 8))

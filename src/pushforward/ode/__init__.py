@@ -1,7 +1,8 @@
 """Initial-value problems: explicit Runge-Kutta methods, step control, and gradients through the solution."""
 
+from pushforward.deprecated import renamed
 from pushforward.errors import SolveError
-from pushforward.ode.adjoints import ADJOINTS, Backsolve, Checkpoint, Direct, Reversible
+from pushforward.ode.adjoints import ADJOINTS, Backsolve, Direct, RecomputeSteps, Reversible
 from pushforward.ode.layer import ODELayer
 from pushforward.ode.solve import Adjoints, Solution, Stats, backsolve, solve
 from pushforward.ode.solver import Solver, with_solver
@@ -12,9 +13,9 @@ __all__ = [
     "METHODS",
     "Adjoints",
     "Backsolve",
-    "Checkpoint",
     "Direct",
     "ODELayer",
+    "RecomputeSteps",
     "Reversible",
     "Solution",
     "SolveError",
@@ -25,3 +26,5 @@ __all__ = [
     "solve",
     "with_solver",
 ]
+
+__getattr__ = renamed(__name__, {"Checkpoint": "pushforward.ode:RecomputeSteps"})

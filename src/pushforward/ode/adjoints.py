@@ -21,7 +21,7 @@ from pushforward.ode.step import Slope, State, along_rows, increment, moved, sta
 
 
 @dataclass(frozen=True)
-class Checkpoint:
+class RecomputeSteps:
     """Keep states at some of the accepted steps; take each step again backwards and differentiate it.
 
     The gradient is the discrete solution's, to rounding. Memory: `slots` states, however many steps; up to `slots`
@@ -72,9 +72,9 @@ class Reversible:
     coupling: float = 0.999
 
 
-Adjoint = Checkpoint | Direct | Backsolve | Reversible
+Adjoint = RecomputeSteps | Direct | Backsolve | Reversible
 ADJOINTS: dict[str, Adjoint] = {
-    "checkpoint": Checkpoint(),
+    "checkpoint": RecomputeSteps(),
     "direct": Direct(),
     "backsolve": Backsolve(),
     "reversible": Reversible(),
@@ -154,7 +154,7 @@ def _solved_forward(
 
 
 def _slots(adjoint: Adjoint, control: Control) -> int:
-    if not isinstance(adjoint, Checkpoint):
+    if not isinstance(adjoint, RecomputeSteps):
         return 0
     # An even number, so that every second state is half of them.
     most = control.max_steps if control.steps is None else control.steps

@@ -79,7 +79,7 @@ def solve(
     at: ArrayLike | None = None,
     method: str | Tableau | Any = "dopri5",
     rtol: float = 1e-5,
-    atol: float = 1e-6,
+    atol: float = 1e-5,
     steps: int | None = None,
     control: str = "shared",
     adjoint: str | Adjoint = "checkpoint",
@@ -100,7 +100,7 @@ def solve(
         at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times of each row.
             The solver steps to each of them.
         method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff).
-        rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; defaults 1e-5 and 1e-6.
+        rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
         steps: a number of equal steps between two times in place of tolerances; default None.
         control: `"shared"`: the batch has one step size, its error is the batch's; `"per_row"`: each row (of the
             leading axis) has steps of its own, so that its solution does not depend on the others.
@@ -179,7 +179,7 @@ def backsolve(
     *,
     method: str | Tableau = "dopri5",
     rtol: float = 1e-5,
-    atol: float = 1e-6,
+    atol: float = 1e-5,
     steps: int | None = None,
     seminorm: bool = True,
     max_steps: int = 4096,

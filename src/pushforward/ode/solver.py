@@ -1,25 +1,26 @@
 """How an equation that a model holds is solved."""
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import equinox as eqx
 import jax
 
+from pushforward.configuration import configuration
 from pushforward.errors import InputError
 
 
-@dataclass(frozen=True)
+@configuration
 class Solver:
-    """How a model solves its equation: the arguments of `ode.solve`, as a record.
+    """How a model solves its equation: the arguments of `ode.solve`, as a record, with the same defaults.
 
     Arguments:
         method: as of `solve`, by name where the model is to be saved; default "dopri5".
         rtol, atol: tolerances; default 1e-5 each.
         steps: a number of equal steps in place of tolerances; default None.
         adjoint: of the gradient; default "checkpoint".
-        max_steps: most tries of a step; default 1000, where `solve` has 4096: a model asks for many solves.
+        max_steps: most tries of a step; default 4096.
     """
 
     method: str | Any = "dopri5"
@@ -27,7 +28,7 @@ class Solver:
     atol: float = 1e-5
     steps: int | None = None
     adjoint: str | Any = "checkpoint"
-    max_steps: int = 1000
+    max_steps: int = 4096
 
     def options(self, per_row: bool) -> dict[str, Any]:
         """The arguments of `ode.solve`; tolerances are each row's or the batch's."""
@@ -61,7 +62,7 @@ def with_solver(model: Any, **changes: Any) -> Any:
         raise InputError(f"{unknown[0]!r} is no field of Solver; known: {', '.join(known)}")
     if hasattr(model, "with_flow"):
         return model.with_flow(partial(with_solver, **changes))
-    if not any(map(_solves, jax.tree.leaves(model, is_leaf=_solves))):
+    if not holds_solver(model):
         raise InputError("the model holds no continuous map, no ODE layer, nothing with a solver")
 
     def changed(node: Any) -> Any:
@@ -82,6 +83,11 @@ def with_solver(model: Any, **changes: Any) -> Any:
         return jax.tree.map(changed, tree, is_leaf=_solves)
 
     return below(model)
+
+
+def holds_solver(model: Any) -> bool:
+    """Whether a model solves an equation anywhere: a continuous map, an ODE layer, whatever has a `Solver`."""
+    return any(map(_solves, jax.tree.leaves(model, is_leaf=_solves)))
 
 
 def _solves(node: Any) -> bool:

@@ -1,7 +1,10 @@
 """From noise to data: probability paths, couplings, and the flow-matching loss made of them."""
 
+from pushforward.deprecated import renamed
 from pushforward.paths.couplings import COUPLINGS, partners
-from pushforward.paths.flow_matching import FlowMatching
+from pushforward.paths.flow_matching import FlowMatchingLoss
 from pushforward.paths.path import PATHS, Path
 
-__all__ = ["COUPLINGS", "PATHS", "FlowMatching", "Path", "partners"]
+__all__ = ["COUPLINGS", "PATHS", "FlowMatchingLoss", "Path", "partners"]
+
+__getattr__ = renamed(__name__, {"FlowMatching": "pushforward.paths:FlowMatchingLoss"})

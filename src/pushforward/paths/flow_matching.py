@@ -1,13 +1,14 @@
 """The loss of flow matching."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections import AbstractBijection, Chain, Continuous, Stack
+from pushforward.bijections import AbstractBijection, Continuous
+from pushforward.bijections.base import single_maps
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.fields import GuidedField
@@ -15,8 +16,8 @@ from pushforward.paths.couplings import COUPLINGS, partners
 from pushforward.paths.path import PATHS
 
 
-@dataclass(frozen=True)
-class FlowMatching:
+@configuration
+class FlowMatchingLoss:
     """The mean squared error of a continuous flow's field against the velocity of a path from noise to data.
 
         loss = |f(t, x_t) - dx_t/dt|^2 / d,    t uniform, z from the base, x from the data
@@ -43,7 +44,7 @@ class FlowMatching:
     >>> import jax, pushforward as pf
     >>> x = jax.random.normal(jax.random.key(0), (300, 2)) + 2.0
     >>> model = pf.architectures.FFJORD(width=8).build(2, key=jax.random.key(1))
-    >>> loss = pf.paths.FlowMatching(coupling="exact_ot")
+    >>> loss = pf.paths.FlowMatchingLoss(coupling="exact_ot")
     >>> fitted = pf.fit(model, x, key=jax.random.key(2), loss=loss, training=pf.Training(max_epochs=1))
     >>> fitted.model.log_prob(x).shape
     (300,)
@@ -112,29 +113,17 @@ def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
     """The continuous map to train, and the maps between it and the data."""
     if not isinstance(model, Flow):
         raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
-    inner, outer = _split(model.bijection)
+    inner, *outer = single_maps(model.bijection)
+    if not isinstance(inner, Continuous):
+        raise InputError(
+            f"flow matching trains a continuous map next to the base, not a {type(inner).__name__}"
+        )
+    if any(isinstance(part, Continuous) for part in outer):
+        raise InputError(
+            "flow matching trains one continuous map; this model has more behind it (layers=1)"
+        )
     if inner.time != 1.0 or inner.log_time is not None or inner.steer:
         raise InputError(
             "flow matching needs a continuous map of time 1, not trained and without steer"
-        )
-    return inner, outer
-
-
-def _split(bijection: AbstractBijection) -> tuple[Continuous, list[AbstractBijection]]:
-    """The continuous map next to the base, and the maps between it and the data in the order of forward."""
-    if isinstance(bijection, Continuous):
-        return bijection, []
-    maps = bijection.unstack() if isinstance(bijection, Stack) else []
-    if isinstance(bijection, Chain):
-        maps = list(bijection.bijections)
-    if not maps:
-        raise InputError(
-            f"flow matching trains a continuous map next to the base, not a {type(bijection).__name__}"
-        )
-    inner, outer = _split(maps[0])
-    outer = [*outer, *maps[1:]]
-    if any(isinstance(part, (Continuous, Stack, Chain)) for part in outer):
-        raise InputError(
-            "flow matching trains one continuous map; this model has more behind it (layers=1)"
         )
     return inner, outer

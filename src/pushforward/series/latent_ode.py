@@ -15,7 +15,7 @@ from pushforward import ode
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
-from pushforward.networks.recurrent import Recurrent
+from pushforward.networks.recurrent import RecurrentNetwork
 from pushforward.rows import broadcasting
 from pushforward.series.observations import Observations, checked_times, refuse_dates
 
@@ -65,7 +65,7 @@ class LatentODE(eqx.Module):
     ```
     """
 
-    recognition: Recurrent
+    recognition: RecurrentNetwork
     posterior: MLP
     dynamics: Callable[[Array], Array]
     decoder: Callable[[Array], Array]
@@ -100,7 +100,7 @@ class LatentODE(eqx.Module):
             raise InputError(f"noise={noise}: a positive standard deviation was expected")
         keys = spawn(key, 4)
         cell = eqx.nn.GRUCell(2 * d + 2, memory, key=keys[0])
-        self.recognition = Recurrent(cell, memory, reverse=True)
+        self.recognition = RecurrentNetwork(cell, memory, reverse=True)
         self.posterior = MLP(
             memory, (2 * latent,), width=memory, depth=1, activation="tanh", last_scale=1.0,
             key=keys[1],

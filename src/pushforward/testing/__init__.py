@@ -2,7 +2,7 @@
 
 ```python
 >>> import jax
->>> from pushforward.bijections import Affine
+>>> from pushforward.transformers import Affine
 >>> from pushforward.testing import check_transformer
 >>> check_transformer(Affine())
 
@@ -20,7 +20,7 @@ from pushforward.testing.checks import (
     check_large_event,
     check_transformer,
 )
-from pushforward.testing.contract import EXCUSED, ContractError, run_check, run_checks
+from pushforward.testing.contract import ContractError, run_check, run_checks
 from pushforward.testing.density_checks import DENSITY_CHECKS
 from pushforward.testing.examples import (
     architecture_subject,
@@ -31,7 +31,6 @@ from pushforward.testing.examples import (
     tiny,
     variants,
 )
-from pushforward.testing.masks import MASKS
 from pushforward.testing.perturb import perturbed
 from pushforward.testing.reload import check_saving
 from pushforward.testing.subjects import Subject, bijection_subject
@@ -43,8 +42,6 @@ __all__ = [
     "BIJECTION_CHECKS",
     "BIJECTION_TABLE",
     "DENSITY_CHECKS",
-    "EXCUSED",
-    "MASKS",
     "TRANSFORMER_CHECKS",
     "ContractError",
     "Subject",

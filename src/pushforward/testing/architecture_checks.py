@@ -19,8 +19,15 @@ def no_copies(subject: Subject) -> str | None:
 
 
 def interaction(subject: Subject) -> str | None:
-    """Every latent coordinate depends on every data coordinate: masks alternate until all have had their turn."""
+    """Every latent coordinate depends on every data coordinate: masks alternate until all have had their turn.
+
+    An architecture that is one layer in one order says so by an attribute of its class, `one_order = True`; and then
+    not all of them do.
+    """
     reached = (subject.inverse.jacobian != 0).any(axis=0)
+    if subject.one_order and subject.size > 1:
+        lie = "declared to be of one order, but every latent coordinate depends on every data coordinate"
+        return lie if reached.all() else None
     if reached.all():
         return None
     i, j = map(int, np.argwhere(~reached)[0])

@@ -16,7 +16,7 @@ class Pulled(NamedTuple):
     """One direction of a map on n rows, events flattened to D, conditions to C.
 
     Attributes:
-        value: `(n, *event)`.
+        value: `(n, *event)`, or `(n, *latent)`, what comes out.
         log_det: `(n,)`, as the map reports it.
         jacobian: `(n, D, D)`, by autodiff: `[row, output, input]`.
         by_condition: `(n, D, C)`, the derivative by the condition; None without one.
@@ -43,7 +43,7 @@ def pull(flow: Flow, direction: str, value: Array, condition: Array | None, mode
     Arguments:
         flow: whose map.
         direction: `"forward"` or `"inverse"`.
-        value: `(n, *event)`.
+        value: `(n, *latent)`, or `(n, *event)`, what goes in.
         condition: `(n, *condition)` or None.
         mode: of differentiation. `"forward"` compiles in half the time; `"reverse"` is for maps with a reverse-mode
             rule of their own, which JAX cannot differentiate forwards.
@@ -108,8 +108,8 @@ def _by_reverse_mode(
 ) -> tuple[Array, Array, Array, Array | None]:
     (out, log_det), pull_back = jax.vjp(getattr(flow, direction), value, condition)
     n, size = value.shape[0], math.prod(value.shape[1:])
-    directions = jnp.eye(size, dtype=out.dtype).reshape(size, 1, *value.shape[1:])
-    rows = jnp.broadcast_to(directions, (size, *value.shape))
+    directions = jnp.eye(size, dtype=out.dtype).reshape(size, 1, *out.shape[1:])
+    rows = jnp.broadcast_to(directions, (size, *out.shape))
     silent = jnp.zeros((size, *log_det.shape), log_det.dtype)
 
     def row_first(derivative):

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 
 from pushforward import bijections as b
-from pushforward.architectures import ARCHITECTURES, MAF, Architecture
+from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
 from pushforward.bijections import AbstractBijection
 from pushforward.distributions import BASES, Uniform
 from pushforward.fields import MLPField
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
 from pushforward.testing.subjects import Subject, bijection_subject
+from pushforward.transformers import Affine, RationalQuadratic
 
 TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
@@ -32,10 +33,32 @@ def example_bijections() -> dict[str, Subject]:
     def masked(d: int, size: int, condition: int = 0) -> MaskedMLP:
         return MaskedMLP(d, size, condition=condition, width=8, depth=2, key=key)
 
-    affine, spline = b.Affine(), b.RationalQuadratic(bins=4)
+    affine, spline = Affine(), RationalQuadratic(bins=4)
     made = b.Autoregressive(masked(3, 2, 2), affine, (2,))
+    coupled = b.Coupling(MLP(1, (2, 2), width=8, depth=2, key=key), affine, 1)
+
+    def amortized(name: str, bijection: AbstractBijection, **options) -> Subject:
+        return bijection_subject(f"Amortized {name}", b.Amortized(bijection, 2, key=key, **options))
+
     subjects = [
         bijection_subject("ActNorm", b.ActNorm(2)),
+        amortized("planar", b.Planar(2, key=key)),
+        amortized("radial", b.Radial(2, key=key)),
+        amortized("sylvester", b.Sylvester(3, 2, key=key)),
+        amortized("elementwise", b.Elementwise(spline, 2)),
+        amortized("coupling", coupled),
+        amortized(
+            "autoregressive",
+            b.Autoregressive(masked(3, 2), affine),
+            where=lambda b: (b.network.hidden, b.network.last_bias),
+            rank=1,
+        ),
+        amortized(
+            "continuous",
+            b.Continuous(MLPField(3, width=8, key=key)),
+            where=lambda b: (b.field.hidden, b.field.last_bias),
+            rank=1,
+        ),
         bijection_subject("Autoregressive", made),
         bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
         bijection_subject("BatchNorm", b.BatchNorm(2)),
@@ -54,13 +77,11 @@ def example_bijections() -> dict[str, Subject]:
                 affine, 2, network=MLP(2, (2, 2), width=8, depth=1, key=key), condition_shape=(2,)
             ),
         ),
-        bijection_subject("Householder", b.Householder(3, key=key), volume_preserving=True),
+        bijection_subject("Householder", b.Householder(3, key=key)),
         bijection_subject("Invert", b.Invert(made)),
         bijection_subject("LULinear", b.LULinear(3)),
         bijection_subject("Margins", b.Margins(2, knots=3).following(_skewed())),
-        bijection_subject(
-            "Permutation", b.Permutation(np.array([2, 0, 1])), volume_preserving=True
-        ),
+        bijection_subject("Permutation", b.Permutation(np.array([2, 0, 1]))),
         bijection_subject("Planar", b.Planar(2, (2,), key=key)),
         bijection_subject("Power", b.Power(2)),
         bijection_subject("QRLinear", b.QRLinear(3, key=key)),
@@ -72,7 +93,12 @@ def example_bijections() -> dict[str, Subject]:
                 LipschitzMLP(2, 2, width=8, depth=2, condition=2, key=key), condition_shape=(2,)
             ),
         ),
-        bijection_subject("Reverse", b.Reverse(2), volume_preserving=True),
+        bijection_subject("Reverse", b.Reverse(2)),
+        bijection_subject("Reshape", b.Reshape((2, 2))),
+        bijection_subject(
+            "Chain of two shapes",
+            b.Chain([b.Autoregressive(masked(4, 2), affine), b.Reshape((2, 2)), b.Power((2, 2))]),
+        ),
         bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
         bijection_subject("Softplus", b.Softplus(2)),
         bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
@@ -146,7 +172,8 @@ def architecture_subject(
     size = "" if condition is None else f" given {condition}"
     # What is modelled on a box has density 0 outside.
     support = (flow.base.low, flow.base.high) if isinstance(flow.base, Uniform) else None
-    return Subject(f"{name} d={event}{size}", flow, support=support, **options)
+    one_order = Facts.of(architecture).one_order
+    return Subject(f"{name} d={event}{size}", flow, one_order=one_order, support=support, **options)
 
 
 def example_architectures() -> dict[str, tuple[str, Architecture, int, int | None]]:

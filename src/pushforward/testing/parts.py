@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections import AbstractBijection, Autoregressive, Chain, Invert, Stack
+from pushforward.bijections import AbstractBijection, Autoregressive
 from pushforward.bijections.autoregressive import as_columns
 from pushforward.testing.perturb import cast
 
@@ -14,32 +15,38 @@ from pushforward.testing.perturb import cast
 def parts(
     bijection: AbstractBijection, name: str = "map"
 ) -> Iterator[tuple[str, AbstractBijection]]:
-    """The single maps of a composition with their names; chains, stacks and inversions are entered."""
-    if isinstance(bijection, Chain):
-        inside = list(bijection.bijections)
-    elif isinstance(bijection, Stack):
-        inside = bijection.unstack()
-    elif isinstance(bijection, Invert):
-        inside = [bijection.bijection]
-    else:
+    """The single maps of a composition, however deep, with their names."""
+    inside = bijection.parts()
+    if not inside:
         yield f"{name} {type(bijection).__name__}", bijection
-        return
     for i, part in enumerate(inside):
         yield from parts(part, f"{name}.{i}")
 
 
+def autoregressive_layers(bijection: AbstractBijection) -> Iterator[Autoregressive]:
+    """The autoregressive layers within a single map, such as one that is inverted."""
+
+    def found(node: object) -> bool:
+        return isinstance(node, Autoregressive)
+
+    return filter(found, jax.tree.leaves(bijection, is_leaf=found))
+
+
 def conditional_part_ignores(part: AbstractBijection, x: Array, condition: Array) -> str | None:
     """Which coordinate, changed by a conditional map, does not depend on which condition feature; None if all do."""
-    z = np.asarray(part.inverse(x, condition)[0])
-    changed = (z != np.asarray(x)).any(axis=0)
-    n, size = condition.shape[0], condition[0].size
+    x, (n, size) = x.reshape(len(x), *part.event_shape), (len(condition), condition[0].size)
+
+    def latent(condition: Array) -> np.ndarray:
+        return np.asarray(part.inverse(x, condition)[0]).reshape(n, -1)
+
+    z = latent(condition)
+    changed = (z != np.asarray(x).reshape(n, -1)).any(axis=0)
     flat = condition.reshape(n, size)
     for j in range(size):
         other = flat.at[:, j].add(1.0).reshape(condition.shape)
-        reached = (np.asarray(part.inverse(x, other)[0]) != z).any(axis=0)
-        if (changed & ~reached).any():
-            at = tuple(map(int, np.argwhere(changed & ~reached)[0]))
-            return f"coordinate {at} does not depend on condition feature {j}"
+        silent = changed & ~(latent(other) != z).any(axis=0)
+        if silent.any():
+            return f"coordinate {int(np.argmax(silent))} does not depend on condition feature {j}"
     return None
 
 
@@ -50,6 +57,8 @@ def naive_forward(
 
     To be called inside `jax.enable_x64(True)`.
     """
+    z = z.reshape(len(z), *layer.latent_shape)
+    condition = None if layer.condition_shape is None else condition
     layer, z, condition = cast((layer, z, condition), jnp.float64)
     columns, log_det = jnp.zeros_like(z.T), jnp.zeros(z.shape[0], z.dtype)
     for i in range(z.shape[1]):

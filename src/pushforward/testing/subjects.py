@@ -11,10 +11,10 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.bijections import AbstractBijection
-from pushforward.bijections.continuous import holds_continuous
-from pushforward.distributions import AbstractDistribution, Flow, Normal
+from pushforward.distributions import AbstractDistribution, Flow, StandardNormal
 from pushforward.errors import check_count
 from pushforward.ode import with_solver
+from pushforward.ode.solver import holds_solver
 from pushforward.testing.evidence import Pulled, Scored, draw, log_prob, pull, score
 from pushforward.testing.perturb import cast, perturbed
 
@@ -32,9 +32,9 @@ class Subject:
     Everything the checks read is computed once, when first asked for.
 
     Arguments:
-        name: what reports and `EXCUSED` call it.
+        name: what reports call it.
         initial: the density as built, float32.
-        volume_preserving: whether the log-det of its map is declared to be 0 everywhere.
+        one_order: whether the model is one layer in one order, so that not all coordinates interact.
         support: the sides of the box outside which the density is 0, where there is one.
         mode: of differentiation, see `evidence.pull`.
         scale: size of the perturbation; 0 leaves the parameters as built.
@@ -43,7 +43,7 @@ class Subject:
 
     name: str
     initial: AbstractDistribution
-    volume_preserving: bool = False
+    one_order: bool = False
     support: tuple[float, float] | None = None
     mode: str = "forward"
     scale: float = 0.5
@@ -56,6 +56,11 @@ class Subject:
     def size(self) -> int:
         """Number of coordinates of an event."""
         return math.prod(self.initial.event_shape)
+
+    @property
+    def exact(self) -> bool:
+        """Whether log-dets are said to be exact; a density without a map has none."""
+        return not isinstance(self.initial, Flow) or self.initial.bijection.exact
 
     def state(self, i: int) -> AbstractDistribution:
         """The density after perturbation number i; 0 has the declared size, the next ones up to four times that."""
@@ -101,7 +106,10 @@ class Subject:
     def z(self) -> Array:
         """Latent rows, wider spread than a standard normal so that some lie in the tails; within a support."""
         key = jax.random.key(self.seed + 2)
-        rows = 1.5 * jax.random.normal(key, (ROWS, *self.initial.event_shape), jnp.float32)
+        shape = self.initial.event_shape
+        if isinstance(self.initial, Flow):
+            shape = self.initial.base.event_shape
+        rows = 1.5 * jax.random.normal(key, (ROWS, *shape), jnp.float32)
         if self.support is None:
             return rows
         low, high = self.support
@@ -166,7 +174,7 @@ class Subject:
         with jax.enable_x64(True):
             condition = None if self.condition is None else cast(self.condition, jnp.float64)
             flow, mode = self.flow64, self.mode
-            if holds_continuous(flow):
+            if holds_solver(flow):
                 flow, mode = with_solver(flow, rtol=1e-10, atol=1e-10), "reverse"
             return pull(flow, direction, jnp.asarray(value), condition, mode)
 
@@ -174,7 +182,7 @@ class Subject:
 def bijection_subject(name: str, bijection: AbstractBijection, **options) -> Subject:
     """A bijection as the push-forward of a standard normal."""
 
-    return Subject(name, Flow(Normal(bijection.event_shape), bijection), **options)
+    return Subject(name, Flow(StandardNormal(bijection.latent_shape), bijection), **options)
 
 
 def leaves_with_names(tree) -> list[tuple[str, Array]]:

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.bijections import AbstractTransformer
 from pushforward.testing.contract import Check
 from pushforward.testing.numbers import differ, first
+from pushforward.transformers import AbstractTransformer
 
 DOUBLE = 1e-7
 FAMILIES = 40
@@ -24,9 +24,8 @@ class TransformerSubject:
     """A transformer under test.
 
     Arguments:
-        name: what reports and `EXCUSED` call it.
+        name: what reports call it.
         transformer: the family.
-        volume_preserving: whether its log-slope is declared to be 0 everywhere.
         params: `(size, families)` parameter vectors, one map each; default a mixture of zeros, moderate draws and
             draws up to +-20.
         seed: of the draws.
@@ -34,7 +33,6 @@ class TransformerSubject:
 
     name: str
     transformer: AbstractTransformer
-    volume_preserving: bool = False
     params: np.ndarray | None = None
     seed: int = 0
 
@@ -120,11 +118,22 @@ def log_slope(subject: TransformerSubject) -> str | None:
 
 
 def volume(subject: TransformerSubject) -> str | None:
-    """A log-slope of 0 everywhere, which would hide a wrong sign, is declared; and what is declared holds."""
-    zero = not (subject.forward[1].any() or subject.inverse[1].any())
-    if zero != subject.volume_preserving:
-        return f"log-slope 0 everywhere: {zero}; declared: {subject.volume_preserving}"
-    return None
+    """A log-slope of 0 everywhere, which would hide a wrong sign, is declared (`volume_preserving` of the class); and
+    what is declared holds."""
+    zero, declared = (
+        not (subject.forward[1].any() or subject.inverse[1].any()),
+        subject.transformer.volume_preserving,
+    )
+    return None if zero == declared else f"log-slope 0 everywhere: {zero}; declared: {declared}"
+
+
+def search(subject: TransformerSubject) -> str | None:
+    """A `forward` with a loop whose length the values decide is declared (`searched` of the class); and what is
+    declared holds."""
+    points, params = jnp.asarray(subject.points), jnp.asarray(subject.families)[:, :, None]
+    program = eqx.filter_make_jaxpr(subject.transformer.forward)(points, params)[0]
+    found, declared = "while[" in str(program), subject.transformer.searched
+    return None if found == declared else f"forward searches: {found}; declared: {declared}"
 
 
 def near_identity(subject: TransformerSubject) -> str | None:
@@ -188,6 +197,7 @@ TRANSFORMER_CHECKS: dict[str, Check[TransformerSubject]] = {
     "round trip": round_trip,
     "log-slope": log_slope,
     "volume": volume,
+    "search": search,
     "near identity": near_identity,
     "far inputs": far_inputs,
     "shapes": shapes,

@@ -7,6 +7,7 @@ from numbers import Real
 import numpy as np
 
 from pushforward.bijections.remat import check_remat
+from pushforward.configuration import configuration
 from pushforward.errors import InputError, check_count
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
@@ -14,7 +15,7 @@ PASSES, FEWEST, MOST = 100, 1800, 8000
 LEARNING_RATE = 6e-3
 
 
-@dataclass(frozen=True)
+@configuration
 class Training:
     """The configuration of a fit. What is None is chosen from the number of training rows, see `for_rows`.
 

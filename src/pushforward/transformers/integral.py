@@ -5,9 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.tails import bounded, linear_tails
 from pushforward.errors import InputError, check_count
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.tails import bounded, linear_tails
 
 
 class Integral(AbstractTransformer):
@@ -35,7 +35,7 @@ class Integral(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import Integral
+    >>> from pushforward.transformers import Integral
     >>> family = Integral(units=2)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]

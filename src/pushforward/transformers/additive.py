@@ -1,9 +1,11 @@
 """The additive transformer."""
 
+from typing import ClassVar
+
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Additive(AbstractTransformer):
@@ -13,12 +15,14 @@ class Additive(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import Additive
+    >>> from pushforward.transformers import Additive
     >>> Additive().forward(jnp.array([1.0]), jnp.array([[2.0]]))
     (Array([3.], dtype=float32), Array([0.], dtype=float32))
 
     ```
     """
+
+    volume_preserving: ClassVar[bool] = True
 
     @property
     def size(self) -> int:

@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.errors import InputError
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Gated(AbstractTransformer):
@@ -24,7 +24,7 @@ class Gated(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import Gated
+    >>> from pushforward.transformers import Gated
     >>> z, _ = Gated().inverse(jnp.array([1.0]), jnp.array([[3.0], [-2.0]]))
     >>> bool(1.0 < z[0] < 3.0)
     True

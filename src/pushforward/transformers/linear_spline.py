@@ -4,8 +4,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import boxed, check_box, locate, masks, softmax_sides
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.bins import boxed, check_box, locate, masks, softmax_sides
 
 
 class LinearSpline(AbstractTransformer):
@@ -30,7 +30,7 @@ class LinearSpline(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import LinearSpline
+    >>> from pushforward.transformers import LinearSpline
     >>> spline = LinearSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]

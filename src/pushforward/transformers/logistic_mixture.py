@@ -1,15 +1,17 @@
 """The cumulative logistic mixture."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import solved
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.deep_sigmoid import check_units
-from pushforward.bijections.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
+from pushforward.numeric import solved
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.deep_sigmoid import check_units
+from pushforward.transformers.mixtures import along, logit_of_mixture, spread
+from pushforward.transformers.tails import bounded, floored, linear_tails
 
 
 class LogisticMixtureCDF(AbstractTransformer):
@@ -30,7 +32,7 @@ class LogisticMixtureCDF(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import LogisticMixtureCDF
+    >>> from pushforward.transformers import LogisticMixtureCDF
     >>> family = LogisticMixtureCDF(components=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.1
@@ -38,6 +40,8 @@ class LogisticMixtureCDF(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import (
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.bins import (
     boxed,
     check_box,
     check_share,
@@ -40,7 +40,7 @@ class RationalQuadratic(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import RationalQuadratic
+    >>> from pushforward.transformers import RationalQuadratic
     >>> spline = RationalQuadratic(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]

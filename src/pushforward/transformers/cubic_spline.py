@@ -5,8 +5,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import (
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.bins import (
     boxed,
     check_box,
     locate,
@@ -45,7 +45,7 @@ class CubicSpline(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import CubicSpline
+    >>> from pushforward.transformers import CubicSpline
     >>> spline = CubicSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]

@@ -1,17 +1,18 @@
 """The cumulative Gaussian mixture."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import solved
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.deep_sigmoid import check_units
-from pushforward.bijections.transformers.mixtures import along, normal_of_mixture, spread
-from pushforward.bijections.transformers.tails import bounded, linear_tails
+from pushforward.numeric import solved
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.deep_sigmoid import check_units
+from pushforward.transformers.mixtures import along, normal_of_mixture, spread
+from pushforward.transformers.tails import bounded, linear_tails
 
 
 class GaussianMixtureCDF(AbstractTransformer):
@@ -37,7 +38,7 @@ class GaussianMixtureCDF(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import GaussianMixtureCDF
+    >>> from pushforward.transformers import GaussianMixtureCDF
     >>> family = GaussianMixtureCDF(components=1)
     >>> z, _ = family.inverse(jnp.array([3.0]), jnp.array([[0.0], [1.0], [0.0]]))
     >>> float(z[0])
@@ -45,6 +46,8 @@ class GaussianMixtureCDF(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

@@ -1,6 +1,7 @@
 """The Bernstein polynomial."""
 
 import math
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -8,10 +9,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import solved
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.tails import linear_tails
 from pushforward.errors import InputError, check_count
+from pushforward.numeric import solved
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.tails import linear_tails
 
 
 class Bernstein(AbstractTransformer):
@@ -32,7 +33,7 @@ class Bernstein(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import Bernstein
+    >>> from pushforward.transformers import Bernstein
     >>> family = Bernstein(degree=4)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]
@@ -40,6 +41,8 @@ class Bernstein(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     degree: int = eqx.field(static=True, default=16)
     bound: float = eqx.field(static=True, default=5.0)

@@ -1,15 +1,17 @@
 """The sum-of-squares polynomial."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import increasing_root
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.tails import bounded, linear_tails
 from pushforward.errors import InputError, check_count
+from pushforward.numeric import increasing_root
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.tails import bounded, linear_tails
 
 
 class SumOfSquares(AbstractTransformer):
@@ -37,7 +39,7 @@ class SumOfSquares(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import SumOfSquares
+    >>> from pushforward.transformers import SumOfSquares
     >>> family = SumOfSquares(polynomials=1)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]
@@ -45,6 +47,8 @@ class SumOfSquares(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     polynomials: int = eqx.field(static=True, default=3)
     degree: int = eqx.field(static=True, default=4)

@@ -1,22 +1,24 @@
 """The dense sigmoid of neural autoregressive flows."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.bijections.numeric import increasing_root
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.deep_sigmoid import (
+from pushforward.numeric import increasing_root
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.deep_sigmoid import (
     FARTHEST,
     LARGEST,
     REACH,
     START,
     check_units,
 )
-from pushforward.bijections.transformers.mixtures import along, spread
-from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
+from pushforward.transformers.mixtures import along, spread
+from pushforward.transformers.tails import bounded, floored, linear_tails
 
 
 class DenseSigmoid(AbstractTransformer):
@@ -41,7 +43,7 @@ class DenseSigmoid(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import DenseSigmoid
+    >>> from pushforward.transformers import DenseSigmoid
     >>> family = DenseSigmoid(units=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.2
@@ -49,6 +51,8 @@ class DenseSigmoid(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     mixing: Float[Array, "units units"]
     feeding: Float[Array, "units units"]

@@ -6,9 +6,9 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.bins import check_box, check_share, once, picked, unit
-from pushforward.bijections.transformers.rational_quadratic import (
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.bins import check_box, check_share, once, picked, unit
+from pushforward.transformers.rational_quadratic import (
     evaluate,
     knot_slope,
     position,
@@ -36,7 +36,7 @@ class CircularSpline(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import CircularSpline
+    >>> from pushforward.transformers import CircularSpline
     >>> spline = CircularSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]

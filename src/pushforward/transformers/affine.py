@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.transformers.base import AbstractTransformer
 from pushforward.errors import InputError
+from pushforward.transformers.base import AbstractTransformer
 
 
 class Affine(AbstractTransformer):
@@ -26,7 +26,7 @@ class Affine(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import Affine
+    >>> from pushforward.transformers import Affine
     >>> Affine().forward(jnp.array([1.0]), jnp.array([[2.0], [0.0]]))
     (Array([3.], dtype=float32), Array([0.], dtype=float32))
 

@@ -1,6 +1,7 @@
 """The interface of every transformer: a family of increasing scalar maps."""
 
 from abc import abstractmethod
+from typing import ClassVar
 
 import equinox as eqx
 from jaxtyping import Array
@@ -15,7 +16,14 @@ class AbstractTransformer(eqx.Module):
     All-zero parameters give the identity, or a map close to it: that is where training starts.
 
     `inverse` (data to latent, the density's direction) is the direct formula; `forward` may have to solve.
+
+    Attributes:
+        volume_preserving: whether every log-slope is 0; default False.
+        searched: whether `forward` is a numeric search, of hundreds of steps; default False.
     """
+
+    volume_preserving: ClassVar[bool] = False
+    searched: ClassVar[bool] = False
 
     @property
     @abstractmethod

@@ -11,7 +11,7 @@ from pushforward.distributions.base import AbstractDistribution, sum_event
 from pushforward.rows import Shape, as_shape
 
 
-class Normal(AbstractDistribution):
+class StandardNormal(AbstractDistribution):
     """The standard normal on an event of any shape: `log p = -(|x|^2 + d log 2 pi) / 2`.
 
     Arguments:
@@ -19,7 +19,7 @@ class Normal(AbstractDistribution):
 
     ```python
     >>> import pushforward as pf
-    >>> print(round(float(pf.distributions.Normal(2).log_prob([0.0, 0.0])), 4))
+    >>> print(round(float(pf.distributions.StandardNormal(2).log_prob([0.0, 0.0])), 4))
     -1.8379
 
     ```

@@ -1,15 +1,17 @@
 """The deep sigmoid of neural autoregressive flows."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.bijections.numeric import solved
-from pushforward.bijections.transformers.base import AbstractTransformer
-from pushforward.bijections.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.bijections.transformers.tails import bounded, floored, linear_tails
 from pushforward.errors import InputError, check_count
+from pushforward.numeric import solved
+from pushforward.transformers.base import AbstractTransformer
+from pushforward.transformers.mixtures import along, logit_of_mixture, spread
+from pushforward.transformers.tails import bounded, floored, linear_tails
 
 
 class DeepSigmoid(AbstractTransformer):
@@ -29,7 +31,7 @@ class DeepSigmoid(AbstractTransformer):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.bijections import DeepSigmoid
+    >>> from pushforward.transformers import DeepSigmoid
     >>> family = DeepSigmoid(units=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.1
@@ -37,6 +39,8 @@ class DeepSigmoid(AbstractTransformer):
 
     ```
     """
+
+    searched: ClassVar[bool] = True
 
     units: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)

@@ -1,0 +1,306 @@
+"""Parameters from a condition, row by row: hypernetwork amortization."""
+
+import math
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from pushforward.bijections.base import AbstractBijection, check_bijection
+from pushforward.bijections.continuous import Continuous, RowsOnly
+from pushforward.bijections.initialise import has_statistics
+from pushforward.draws import normal, spawn
+from pushforward.errors import InputError, check_count
+from pushforward.fields import AbstractField
+from pushforward.ode.solver import holds_solver
+from pushforward.parameters import read_entries
+from pushforward.rows import Shape, as_shape, condition_size, each_row, flat
+
+
+class Amortized(AbstractBijection):
+    """A map some of whose parameters are each row's own, shared values plus a linear function of the row's condition.
+
+        p(c) = p + H c,    and of low rank for matrices, if asked:    W(c) = W + U(c) (V_0 + V(c))^T
+
+    H starts at 0: the start is the shared map. Any bijection can be amortized. Without `where`, the parameters are
+    those that its class names in `amortized`, a tuple of fields: the parameters themselves of planar, radial, Sylvester
+    and elementwise maps, of networks and fields the last bias; where a class names none, all of its own.
+
+    Cost: the head, `outputs * context` multiply-adds per row, either way, and the map's own. A matrix that is each
+    row's own is made for every row, `out * in` numbers, and no longer shared by a batch's matrix product: leave most
+    weights shared. A search or a solve goes on until the last row is done. Noise is drawn for each row.
+
+    Sylvester normalizing flows (van den Berg et al. 2018, arXiv 1803.05649), whose parameters are amortized; biases and
+    low-rank updates of a field as in FFJORD (Grathwohl et al. 2019, arXiv 1810.01367, section 4.3).
+
+    Arguments:
+        bijection: the map. One that takes a condition takes the same one.
+        context: the size or shape of the condition.
+        where: from the map to the arrays that are each row's own, as for `equinox.tree_at`; default by its classes.
+        rank: of the changes of matrices, where that is fewer numbers; default 0, every entry has its own.
+        key: draws `V_0`.
+
+    Raises `InputError` where there is nothing to amortize, `where` finds what is not a floating-point array, the
+    conditions differ, or the map cannot go row by row: it has batch-norm, a continuous map within a composition
+    (amortize that one), a trained time that is each row's own, or the `hjb` regulariser.
+
+    ```python
+    >>> import jax, pushforward as pf
+    >>> layer = pf.bijections.Planar(3, key=jax.random.key(0))
+    >>> own = pf.bijections.Amortized(layer, 8, key=jax.random.key(1))
+    >>> own.head.shape  # w, u and b
+    (7, 8)
+    >>> own.inverse(jax.numpy.ones((5, 3)), jax.numpy.ones((5, 8)))[0].shape
+    (5, 3)
+
+    ```
+    """
+
+    bijection: AbstractBijection
+    head: Float[Array, "outputs context"]
+    directions: tuple[Float[Array, "..."], ...]
+    chosen: tuple[int, ...] = eqx.field(static=True)
+    shapes: tuple[Shape, ...] = eqx.field(static=True)
+    rank: int = eqx.field(static=True)
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape = eqx.field(static=True)
+
+    def __init__(
+        self,
+        bijection: AbstractBijection,
+        context: int | Shape,
+        *,
+        where: Callable[[Any], Any] | None = None,
+        rank: int = 0,
+        key: PRNGKeyArray,
+    ):
+        check_bijection(bijection, "what is amortized")
+        check_count("rank", rank, 0)
+        name, shape = type(bijection).__name__, as_shape(context, "condition")
+        if shape is None or bijection.condition_shape not in (None, shape):
+            raise InputError(
+                f"context={context}: {name} takes a condition of shape {bijection.condition_shape}, which is to be "
+                "the same"
+            )
+        if has_statistics(bijection):
+            raise InputError(
+                f"{name} has batch-norm, whose statistics are those of many rows: leave it out, rows are by themselves"
+            )
+        if isinstance(bijection, Continuous):
+            if bijection.hjb:
+                raise InputError(f"hjb={bijection.hjb} regularises a potential that all rows share")
+        elif holds_solver(bijection):
+            raise InputError(
+                f"{name} has a continuous map within: amortize that one, as in Chain([Amortized(Continuous(...), ...)])"
+            )
+        self.bijection, self.rank = bijection, rank
+        self.chosen = _chosen(bijection, where)
+        leaves = jax.tree.leaves(bijection)
+        self.shapes = tuple(np.shape(leaves[i]) for i in self.chosen)
+        self.event_shape, self.condition_shape = bijection.event_shape, shape
+        matrices = [shape for shape in self.shapes if self._low_rank(shape)]
+        self.directions = tuple(
+            normal(k, (*s[:-2], s[-1], rank)) / math.sqrt(s[-1])
+            for k, s in zip(spawn(key, len(matrices)), matrices, strict=True)
+        )
+        self.head = jnp.zeros((self._outputs, condition_size(shape)))
+
+    @property
+    def latent_shape(self) -> Shape:
+        return self.bijection.latent_shape
+
+    @property
+    def volume_preserving(self) -> bool:
+        return self.bijection.volume_preserving
+
+    @property
+    def exact(self) -> bool:
+        return self.bijection.exact
+
+    @property
+    def recomputable(self) -> bool:
+        return self.bijection.recomputable
+
+    def without_log_det(self) -> AbstractBijection:
+        return RowsOnly(self) if isinstance(self.bijection, Continuous) else self
+
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """What the head computes of entries that the map never reads."""
+        leaves = jax.tree.leaves(self.bijection)
+        read = jax.tree.leaves(read_entries(self.bijection))
+        found: list[np.ndarray] = []
+        sides: dict[str, np.ndarray] = {}
+        for i, shape in zip(self.chosen, self.shapes, strict=True):
+            # Under a stack the layers stand in front, and read the same.
+            entries = np.broadcast_to(read[i], np.shape(leaves[i])).reshape(-1, *shape)[0]
+            if self._low_rank(shape):
+                rows, columns = (
+                    np.repeat(entries.any(a)[..., None], self.rank, -1) for a in (-1, -2)
+                )
+                sides[f"directions.{len(sides)}"] = ~columns
+                found += [rows.ravel(), columns.ravel()]
+            else:
+                found.append(entries.ravel())
+        return {"head": ~np.concatenate(found)[:, None], **sides}
+
+    def forward_rows(
+        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self._run("forward_rows", z, condition, key)
+
+    def inverse_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        return self._run("inverse_rows", x, condition, key)
+
+    def moved(self, x: Array, condition: Array | None, *, ahead: bool) -> Array:
+        """As of the continuous map that is amortized: rows alone, without what their log-det costs."""
+        return self._continuous().moved(x, self._outputs_of(condition), ahead=ahead)
+
+    def with_outputs(self, outputs: Float[Array, " outputs"]) -> Any:
+        """The map of one row, from the head's outputs for it."""
+        leaves, tree = jax.tree.flatten(self.bijection)
+        directions, start = iter(self.directions), 0
+
+        def following(shape: Shape) -> Array:
+            nonlocal start
+            start += math.prod(shape)
+            return outputs[start - math.prod(shape) : start].reshape(shape)
+
+        for i, shape in zip(self.chosen, self.shapes, strict=True):
+            if self._low_rank(shape):
+                left = following((*shape[:-1], self.rank))
+                right = next(directions) + following((*shape[:-2], shape[-1], self.rank))
+                leaves[i] = leaves[i] + left @ jnp.swapaxes(right, -1, -2)
+            else:
+                leaves[i] = leaves[i] + following(shape)
+        return jax.tree.unflatten(tree, leaves)
+
+    def _low_rank(self, shape: Shape) -> bool:
+        """Whether an array's changes are of low rank: where that is fewer numbers."""
+        return len(shape) > 1 and 0 < (shape[-2] + shape[-1]) * self.rank < shape[-2] * shape[-1]
+
+    @property
+    def _outputs(self) -> int:
+        """Numbers that the head gives for a row."""
+        return sum(
+            math.prod(s[:-2]) * (s[-2] + s[-1]) * self.rank if self._low_rank(s) else math.prod(s)
+            for s in self.shapes
+        )
+
+    def _outputs_of(self, condition: Array | None) -> Float[Array, "n features"]:
+        """The head's outputs, and behind them the condition, where the map takes one itself."""
+        assert condition is not None
+        features = flat(condition)
+        outputs = features @ self.head.T
+        if self.bijection.condition_shape is None:
+            return outputs
+        return jnp.concatenate([outputs, features], axis=1)
+
+    def _apart(self, row: Float[Array, " features"]) -> tuple[Any, tuple[Array, ...]]:
+        """From one row of `_outputs_of`: its map, and the condition `(1, *condition)`, if the map takes one."""
+        own = self.with_outputs(row[: self._outputs])
+        if self.bijection.condition_shape is None:
+            return own, ()
+        return own, (row[self._outputs :].reshape(1, *self.condition_shape),)
+
+    def _continuous(self) -> Continuous:
+        assert isinstance(self.bijection, Continuous)
+        return self.bijection.with_field(_AmortizedField(self))
+
+    def _run(
+        self, method: str, value: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        outputs = self._outputs_of(condition)
+        if isinstance(self.bijection, Continuous):
+            return getattr(self._continuous(), method)(value, outputs, key)
+
+        def one(
+            row: Array, value: Array, key: PRNGKeyArray | None
+        ) -> tuple[Array, Float[Array, ""]]:
+            own, given = self._apart(row)
+            out, log_det = getattr(own, method)(value[None], given[0] if given else None, key)
+            return out[0], log_det[0]
+
+        keys = None if key is None else jax.random.split(key, len(value))
+        return each_row(one, outputs, value, keys)
+
+
+class _AmortizedField(AbstractField):
+    """The field of an amortized continuous map; its condition is what the head gives, computed once a solve."""
+
+    amortized: Amortized
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape = eqx.field(static=True)
+
+    def __init__(self, amortized: Amortized):
+        inner = amortized.bijection.condition_shape
+        self.condition_shape = (amortized.head.shape[0] + condition_size(inner),)
+        self.event_shape = amortized.event_shape
+        # The head's gradient comes by its outputs.
+        self.amortized = eqx.tree_at(lambda a: a.head, amortized, None)
+
+    def prepared(self) -> "_AmortizedField":
+        return self
+
+    def with_divergence(
+        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+    ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
+        assert condition is not None
+        t = jnp.asarray(t, x.dtype)
+        times = jnp.broadcast_to(t, (len(x), 1)) if t.ndim else None
+
+        def one(row: Array, x: Array, own_t: Array | None) -> tuple[Array, Array | None]:
+            own, given = self.amortized._apart(row)
+            when = t if own_t is None else own_t[None]
+            if isinstance(own.field, AbstractField):
+                value, trace = own.field.with_divergence(when, x[None], *given)
+            else:
+                value, trace = own.field(when, x[None], *given), None
+            return value[0], None if trace is None else trace[0]
+
+        return jax.vmap(one)(condition, x, times)
+
+
+class _Number(int):
+    """The place of an array among the leaves of a map."""
+
+
+def _chosen(bijection: AbstractBijection, where: Callable[[Any], Any] | None) -> tuple[int, ...]:
+    """Which leaves of a map are each row's own."""
+    leaves, tree = jax.tree.flatten(bijection)
+    numbered = jax.tree.unflatten(
+        tree, [_Number(i) if eqx.is_inexact_array(leaf) else leaf for i, leaf in enumerate(leaves)]
+    )
+    name = type(bijection).__name__
+    if where is None:
+        read = jax.tree.leaves(read_entries(bijection))
+        found = [i for i in _named(numbered) if np.any(read[i])]
+    else:
+        found = jax.tree.leaves(where(numbered))
+        if not all(isinstance(i, _Number) for i in found):
+            raise InputError(f"where finds in {name} what is not a floating-point array")
+    if not found:
+        raise InputError(f"{name} has no parameters that could be each row's own")
+    if isinstance(bijection, Continuous) and numbered.log_time in found:
+        raise InputError(
+            "the time of a continuous map cannot be each row's own: leave log_time out"
+        )
+    return tuple(map(int, sorted(set(found))))
+
+
+def _named(node: Any) -> list[int]:
+    """The arrays of a module that its class, and the classes of its fields, name as those to amortize."""
+    if isinstance(node, _Number):
+        return [node]
+    if isinstance(node, eqx.Module):
+        names = getattr(type(node), "amortized", None)
+        names = [field.name for field in fields(node)] if names is None else names
+        return [i for name in names for i in _named(getattr(node, name))]
+    inner = jax.tree.leaves(node, is_leaf=lambda part: isinstance(part, eqx.Module))
+    return [i for part in inner if part is not node for i in _named(part)]
