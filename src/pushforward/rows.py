@@ -205,18 +205,19 @@ def kept_whole() -> AbstractContextManager[None]:
 def each_row(run: Callable[..., Any], *rows: Any) -> Any:
     """`run` of every row, side by side, what it gives with the rows in front.
 
-    Within `spelled_out`, rows that give NaN run again by themselves, so that what fails can raise.
+    Within, the rows are the last axis, along which operations vectorise. Within `spelled_out`, rows that give NaN run
+    again by themselves, so that what fails can raise.
 
     Arguments:
         run: from one row of each argument to a pytree of arrays.
         rows: pytrees of arrays with the rows on their first axis, as many in all.
     """
-    out = jax.vmap(run)(*rows)
-    if _spelled_out.get():
-        failed = [
-            np.isnan(np.asarray(leaf)).reshape(len(leaf), -1).any(1)
-            for leaf in jax.tree.leaves(out)
-        ]
+    last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), rows)
+    out = jax.vmap(run, in_axes=-1, out_axes=-1)(*last)
+    out = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), out)
+    leaves = jax.tree.leaves(out)
+    if _spelled_out.get() and not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        failed = [np.isnan(np.asarray(leaf)).reshape(len(leaf), -1).any(1) for leaf in leaves]
         for i in np.flatnonzero(np.any(failed, axis=0)):
             run(*jax.tree.map(lambda leaf, i=i: leaf[i], rows))
     return out

@@ -264,7 +264,7 @@ class _AmortizedField(AbstractField):
                 value, trace = own.field(when, x[None], *given), None
             return value[0], None if trace is None else trace[0]
 
-        return jax.vmap(one)(condition, x, times)
+        return each_row(one, condition, x, times)
 
 
 class _Number(int):
