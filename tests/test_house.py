@@ -14,9 +14,10 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "words",
     "model_file",
     "rows",
-    "columns",
+    "dataframes",
     "draws",
     "networks",
     "ode",
@@ -28,6 +29,7 @@ ORDER = [
     "training",
     "series",
     "saving",
+    "columns",
     "data",
     "estimators",
     "cli",
@@ -101,6 +103,7 @@ def test_exported_names():
         "Training",
         "architectures",
         "bijections",
+        "columns",
         "distributions",
         "fields",
         "fit",
@@ -121,6 +124,7 @@ def test_exported_names():
     [
         "architectures",
         "bijections",
+        "columns",
         "distributions",
         "fields",
         "networks",

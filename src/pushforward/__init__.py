@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from pushforward import (
         architectures,
         bijections,
+        columns,
         distributions,
         fields,
         networks,
@@ -29,6 +30,7 @@ __all__ = [
     "Training",
     "architectures",
     "bijections",
+    "columns",
     "distributions",
     "fields",
     "fit",

@@ -8,6 +8,7 @@ from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.coupling import Coupling
+from pushforward.bijections.cylinder import Cylinder
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
@@ -58,6 +59,7 @@ __all__ = [
     "Continuous",
     "Coupling",
     "CubicSpline",
+    "Cylinder",
     "DeepSigmoid",
     "DenseSigmoid",
     "Elementwise",

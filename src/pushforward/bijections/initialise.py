@@ -12,6 +12,7 @@ from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.chain import Chain, Invert, Stack
+from pushforward.bijections.cylinder import Cylinder, joined
 from pushforward.errors import InputError
 from pushforward.rows import broadcasting
 
@@ -62,6 +63,14 @@ def _set(bijection, x, condition, setters: Setters):
             part, x = _set(part, x, condition, setters)
             parts.append(part)
         return eqx.tree_at(lambda c: c.bijections, bijection, tuple(reversed(parts))), x
+    elif isinstance(bijection, Cylinder):
+        turned, straight, seen = bijection.split(x, condition)
+        turned, z_turned = _set(bijection.turned, turned, condition, setters)
+        straight, z_straight = _set(bijection.straight, straight, seen, setters)
+        return (
+            Cylinder(turned, straight, bijection.angles),
+            joined(z_turned, z_straight, bijection.angles),
+        )
     elif isinstance(bijection, Stack):
         layers = []
         for layer in reversed(bijection.unstack()):

@@ -9,8 +9,10 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import GaussianMixture
 from pushforward.distributions.normal import Normal
+from pushforward.distributions.product import Product
 from pushforward.distributions.resampled import Resampled
 from pushforward.distributions.student_t import StudentT
+from pushforward.distributions.torus import UniformTorus
 from pushforward.distributions.uniform import Uniform
 from pushforward.errors import InputError
 from pushforward.rows import Shape
@@ -44,8 +46,10 @@ __all__ = [
     "Flow",
     "GaussianMixture",
     "Normal",
+    "Product",
     "Resampled",
     "StudentT",
     "Uniform",
+    "UniformTorus",
     "base_named",
 ]
