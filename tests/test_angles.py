@@ -120,10 +120,10 @@ class TestBesideOthers:
         rows = mixed(200, seed=2)
         u = cylinder.encode(rows)[0]
         for turns in (1, -2):
-            same = cylinder.log_prob(rows + [0, 360 * turns])
+            same = cylinder.log_prob(rows + np.array([0, 360 * turns]))
             assert same == pytest.approx(cylinder.log_prob(rows), abs=1e-4)
             # The flow itself, whatever its rows are wrapped to.
-            moved = cylinder.flow.log_prob(u + [0, 2 * math.pi * turns])
+            moved = cylinder.flow.log_prob(u + np.array([0, 2 * math.pi * turns]))
             assert np.asarray(moved) == pytest.approx(cylinder.flow.log_prob(u), abs=1e-3)
 
     def test_the_seam_is_no_edge(self, cylinder):

@@ -325,7 +325,7 @@ class TestJson:
         bounds = {**Bounded(0, 1).fit(np.array([0.5, 0.7])).to_json(), "low": 2.0}
         assert "damaged" in line(Columns.from_json, {"names": ["x"], "kinds": [bounds]})
 
-    def test_files_of_before_0_6(self, rng):
+    def test_earlier_files(self, rng):
         """They hold a list for each unit."""
         values = np.column_stack([rng.normal(size=50), rng.poisson(3, 50)])
         now = Columns.fit(values, ["x", "n"])
@@ -355,6 +355,29 @@ KINDS_AND_VALUES = {
 }
 
 
+def check_there_and_back(kind, x):
+    fitted = kind.fit(x)
+    back = fitted.decode(fitted.encode(x))
+    np.testing.assert_allclose(back, x, rtol=1e-9, atol=1e-9 * max(1, np.ptp(x)))
+
+
+def check_log_det(kind, x):
+    """Against central differences; a constant has no slope and takes nothing from the density."""
+    fitted, step = kind.fit(x), 1e-6
+    found = np.broadcast_to(fitted.log_det(x), x.shape)
+    if isinstance(kind, Constant):
+        assert (found == 0).all()
+        return
+    # Away from the values themselves, which an angle's seam may be.
+    slope = (fitted.encode(x + step) - fitted.encode(x - step)) / (2 * step)
+    np.testing.assert_allclose(found, np.log(slope), atol=1e-6)
+
+
+def check_json(kind, x):
+    fitted = kind.fit(x)
+    assert column_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+
+
 @pytest.mark.parametrize("name", KINDS_AND_VALUES)
 class TestKinds:
     """The contract of every kind."""
@@ -364,30 +387,52 @@ class TestKinds:
     def test_there_and_back(self, name, data):
         kind, values = KINDS_AND_VALUES[name]
         x = np.array(data.draw(st.lists(values, min_size=3, max_size=30)))
-        fitted = kind.fit(x)
-        assert fitted.objection(x) is None
-        back = fitted.decode(fitted.encode(x))
-        np.testing.assert_allclose(back, x, rtol=1e-9, atol=1e-9 * max(1, np.ptp(x)))
-        again = column_from_json(json.loads(json.dumps(fitted.to_json())))
-        assert again == fitted
+        assert kind.objection(x) is None
+        check_there_and_back(kind, x)
+        check_json(kind, x)
 
     def test_log_det_is_the_derivative(self, name, rng):
         kind, _ = KINDS_AND_VALUES[name]
-        x = {"constant": np.full(99, 7.5), "bounded above": rng.uniform(-9, 1.9, 99)}.get(
-            name, rng.uniform(2.1, 2.9, 99)
-        )
-        if name == "constant":
-            assert (kind.fit(x).log_det(x) == 0).all()
-            return
-        fitted, step = kind.fit(np.rint(x) if "whole" in name else x), 1e-6
-        slope = (fitted.encode(x + step) - fitted.encode(x - step)) / (2 * step)
-        found = np.broadcast_to(fitted.log_det(x), x.shape)
-        np.testing.assert_allclose(found, np.log(slope), atol=1e-6)
+        x = rng.uniform(*{"bounded above": (-9, 1.9)}.get(name, (2.1, 2.9)), 99)
+        if "whole" in name:
+            x = rng.integers(1, 20, 99).astype(float)
+        check_log_det(kind, np.full(99, 7.5) if name == "constant" else x)
 
     def test_registry(self, name):
         kind, _ = KINDS_AND_VALUES[name]
         assert KINDS[kind.kind] is type(kind)
         assert set(KINDS) == {kind.kind for kind, _ in KINDS_AND_VALUES.values()}
+
+
+class TestFaults:
+    """Each check finds the fault that is seeded for it."""
+
+    def test_a_wrong_way_back(self, monkeypatch):
+        monkeypatch.setattr(Bounded, "decode", lambda self, u: 1 / (1 + np.exp(-u)))
+        with pytest.raises(AssertionError):
+            check_there_and_back(Bounded(0, 1), np.array([0.2, 0.3, 0.9]))
+
+    def test_a_log_det_without_the_scale(self, monkeypatch):
+        whole = Bounded.log_det
+        monkeypatch.setattr(
+            Bounded, "log_det", lambda self, x: whole(self, x) + math.log(self.scale)
+        )
+        with pytest.raises(AssertionError):
+            check_log_det(Bounded(low=0), np.array([0.2, 3.0, 9.0]))
+
+    def test_a_log_det_of_one_bound_only(self, monkeypatch):
+        monkeypatch.setattr(
+            Bounded, "log_det", lambda self, x: -np.log(x - self.low) - math.log(self.scale)
+        )
+        check_log_det(Bounded(low=0), np.array([0.2, 3.0, 9.0]))
+        with pytest.raises(AssertionError):
+            check_log_det(Bounded(0, 10), np.array([0.2, 3.0, 9.0]))
+
+    def test_a_unit_that_json_loses(self, monkeypatch):
+        plain = Angle.to_json
+        monkeypatch.setattr(Angle, "to_json", lambda self: {**plain(self), "grid": 0.0})
+        with pytest.raises(AssertionError):
+            check_json(Angle(360), np.array([10.0, 20, 20]))
 
 
 class TestGuess:

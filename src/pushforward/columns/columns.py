@@ -241,7 +241,7 @@ class Columns:
 
     @classmethod
     def from_json(cls, data: Any) -> "Columns":
-        """The inverse of `to_json`; it also reads what versions before 0.6 wrote.
+        """The inverse of `to_json`; it also reads the lists of earlier files.
 
         Raises `InputError` for a missing field, one of the wrong length, or an impossible number.
         """

@@ -88,7 +88,7 @@ def column_from_json(data: Any) -> AbstractColumn:
 
 
 def columns_from_lists(data: Mapping[str, Any]) -> list[AbstractColumn]:
-    """The columns of a file of before 0.6, which holds a list for each unit in place of an object for each column.
+    """The columns of an earlier file, which holds a list for each unit in place of an object for each column.
 
     Raises `InputError` for a missing list, one of another length, or an impossible number.
     """

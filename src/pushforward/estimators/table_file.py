@@ -82,8 +82,9 @@ def _skeleton(header: dict[str, Any]) -> Flow:
     condition = None if given is None else (given.features_width,)
     # Files of before 0.5 have no margins and do not say so.
     margins = header.get("margins", False)
-    key = jax.random.key(0)
-    return table_flow(architecture, columns.width, condition, key, margins, columns.angles)
+    return table_flow(
+        architecture, columns.width, condition, jax.random.key(0), margins, columns.angles
+    )
 
 
 def _columns(header: dict[str, Any]) -> tuple[Columns, Columns | None]:
