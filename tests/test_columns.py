@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 
 from pushforward.columns import KINDS, Angle, Bounded, Columns, Constant, Continuous, Whole, guess
 from pushforward.columns.dependence import check_dependence
-from pushforward.columns.kinds import column_from_json
+from pushforward.columns.kinds import column_from_json, declared_column
 from pushforward.errors import InputError, InputWarning
 
 
@@ -489,10 +489,18 @@ class TestDeclared:
 
         assert "no column 'Age' (did you mean 'age'?)" in told(Age="whole")
         assert "kind 'integer' of a column is unknown; known are continuous" in told(age="integer")
-        assert "not understood" in told(age="bounded")
+        assert "at least one bound is expected" in told(age="bounded")
+        assert "'whole:3' of a column is not understood" in told(age="whole:3")
+        assert "not understood" in told(age="angle:")
         assert "'x' is not a number" in told(age="bounded:x,1")
         assert "not below" in told(age="bounded:2,1")
         assert "period above 0" in told(age="angle:-1")
+
+    @pytest.mark.parametrize(
+        "text", ["whole", "angle", "angle:24", "bounded:0,1", "bounded:0,", "bounded:,-2.5"]
+    )
+    def test_words_there_and_back(self, text):
+        assert declared_column(text).declaration == text
 
     def test_a_condition_has_no_bounds(self):
         values = np.random.default_rng(0).uniform(size=(9, 1))

@@ -1,7 +1,7 @@
 """Columns of angles, and of all else that comes round."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -17,7 +17,7 @@ TURN = 2 * math.pi
 _ROUNDING = 1e-6 / TURN
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Angle(AbstractColumn):
     """Values that are the same after a period, such as directions or times of the day.
 
@@ -41,7 +41,7 @@ class Angle(AbstractColumn):
     ```
     """
 
-    period: float = TURN
+    period: float = field(default=TURN, kw_only=False)
     center: float = 0.0
     grid: float = 0.0
     offset: float = 0.0

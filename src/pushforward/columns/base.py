@@ -1,7 +1,7 @@
 """The interface of every kind of column."""
 
 from abc import ABC, abstractmethod
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -60,6 +60,15 @@ class AbstractColumn(ABC):
     @abstractmethod
     def described(self) -> str:
         """The kind in words."""
+
+    @property
+    def declaration(self) -> str:
+        """The kind as `declared_column` takes it, without its units."""
+        declared = [field for field in fields(self) if not field.kw_only]  # type: ignore[arg-type]
+        values = [getattr(self, field.name) for field in declared]
+        if values == [field.default for field in declared]:
+            return self.kind
+        return f"{self.kind}:{','.join('' if value is None else f'{value:g}' for value in values)}"
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which JSON keeps exactly; `column_from_json` is the inverse."""

@@ -1,7 +1,7 @@
 """Columns of real numbers between bounds."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -12,7 +12,7 @@ from pushforward.columns.units import ascending, center_and_scale, restored, sta
 from pushforward.errors import InputError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Bounded(AbstractColumn):
     """Real numbers above `low`, below `high` or between them, where no density and no draw leaves the bounds.
 
@@ -38,8 +38,8 @@ class Bounded(AbstractColumn):
     ```
     """
 
-    low: float | None = None
-    high: float | None = None
+    low: float | None = field(default=None, kw_only=False)
+    high: float | None = field(default=None, kw_only=False)
     center: float = 0.0
     scale: float = 1.0
     lower: float = -math.inf

@@ -95,7 +95,7 @@ class Columns:
             # Single precision stays: a large table is not copied.
             values = np.asarray(values, np.float64)
         names = _checked(values, names, where)
-        kinds = {name: declared_column(kind) for name, kind in (declared or {}).items()}
+        kinds = {str(name): declared_column(kind) for name, kind in (declared or {}).items()}
         if unknown := [name for name in kinds if name not in names]:
             raise InputError(unknown_columns(unknown, names, where))
         found, reasons = [], []
@@ -323,21 +323,13 @@ def _fitted(
         if problem := declared.objection(values):
             row, what = problem
             raise InputError(
-                f"column '{name}' is declared {_in_words(declared)}, but row {row + 1} {what}"
+                f"column '{name}' is declared {declared.declaration}, but row {row + 1} {what}"
             )
         if not (constant and modelled):
             kind, reason = declared, DECLARED
     elif constant and not modelled:
         kind = Continuous()
     return kind.fit(values), reason
-
-
-def _in_words(kind: AbstractColumn) -> str:
-    """A declared kind as on the command line."""
-    if isinstance(kind, Bounded):
-        ends = ("" if end is None else f"{end:g}" for end in (kind.low, kind.high))
-        return f"bounded:{','.join(ends)}"
-    return kind.kind
 
 
 def _refuse_wild_values(kind: AbstractColumn, name: str, values: np.ndarray) -> None:

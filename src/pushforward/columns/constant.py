@@ -9,7 +9,7 @@ from jaxtyping import Float
 from pushforward.columns.base import AbstractColumn
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Constant(AbstractColumn):
     """One value in every row. It is no coordinate of the model: it comes back in draws, has probability 1 and takes
     nothing from the density; a row with another value has density 0.

@@ -11,7 +11,7 @@ from pushforward.columns.base import AbstractColumn
 from pushforward.columns.units import ascending, center_and_scale, restored, standardised
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Continuous(AbstractColumn):
     """Real numbers, standardised by their median and spread: `u = (x - center) / scale`.
 

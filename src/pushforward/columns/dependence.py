@@ -64,7 +64,7 @@ def check_dependence(units: Units, values: np.ndarray) -> None:
             what = "linearly dependent: the density is singular, and its nats have no meaning"
         which = quoted(names, len(names))
         # Seen from an estimator's fit.
-        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=5)
+        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=6)
 
 
 def dependences(units: Units, values: np.ndarray) -> Iterator[Dependence]:

@@ -37,17 +37,16 @@ def declared_column(text: str | AbstractColumn) -> AbstractColumn:
     if isinstance(text, AbstractColumn):
         return text
     word, colon, rest = str(text).partition(":")
-    kind, parts = KINDS.get(word.strip().lower()), rest.split(",") if colon else []
+    kind = KINDS.get(word.strip().lower())
     if kind is None:
         raise InputError(f"kind {text!r} of a column is unknown; known are {_WORDS}")
-    numbers = [_number(part, text) for part in parts]
-    if kind is Bounded and len(numbers) == 2:
-        return Bounded(numbers[0], numbers[1])
-    if kind is Angle and len(numbers) == 1 and numbers[0] is not None:
-        return Angle(numbers[0])
-    if numbers or kind is Bounded:
-        raise InputError(f"kind {text!r} of a column is not understood; known are {_WORDS}")
-    return kind()
+    numbers = [_number(part, text) for part in rest.split(",")] if colon else []
+    try:
+        return kind(*numbers)
+    except TypeError:
+        raise InputError(
+            f"kind {text!r} of a column is not understood; known are {_WORDS}"
+        ) from None
 
 
 def _number(part: str, text: str) -> float | None:
@@ -72,17 +71,17 @@ def column_from_json(data: Any) -> AbstractColumn:
         values = {field.name: data[field.name] for field in fields(kind)}  # type: ignore[arg-type]
     except (KeyError, TypeError) as error:
         raise damaged(repr(error)) from None
-    for name, value in values.items():
-        free = kind is Bounded and name in ("low", "high") and value is None
-        if not free and not (type(value) in (int, float) and math.isfinite(value)):
-            raise damaged(f"{name} is {value!r}")
-        least = -1.0 if kind is Angle and name == "grid" else 0.0
-        if name in ("scale", "grid", "period") and not value > least:
-            raise damaged(f"{name} is {value!r}")
+    for field in fields(kind):  # type: ignore[arg-type]
+        value = values[field.name]
+        if value is None and field.default is None:
+            continue
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise damaged(f"{field.name} is {value!r}")
+        if field.name == "scale" and not value > 0:
+            raise damaged(f"scale is {value!r}")
+        values[field.name] = float(value)
     try:
-        return kind(
-            **{name: value if value is None else float(value) for name, value in values.items()}
-        )
+        return kind(**values)
     except InputError as error:
         raise damaged(str(error)) from None
 

@@ -10,12 +10,13 @@ from jaxtyping import Float
 from pushforward.columns.base import AbstractColumn
 from pushforward.columns.units import ascending, center_and_scale, restored, standardised
 from pushforward.columns.values import LARGEST_EXACT_INTEGER
+from pushforward.errors import InputError
 
 # A regular spacing wider than 1 is believed when values repeat or this many distinct ones share it.
 _DISTINCT_FOR_SPACING = 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Whole(AbstractColumn):
     """Whole numbers up to 2^53 in size, on the lattice `offset + k * grid`, standardised by their median and spread.
 
@@ -44,6 +45,10 @@ class Whole(AbstractColumn):
     lower: float = -math.inf
     upper: float = math.inf
     kind: ClassVar[str] = "whole"
+
+    def __post_init__(self) -> None:
+        if not self.grid > 0:
+            raise InputError(f"whole: a grid above 0 is expected, not {self.grid!r}")
 
     def objection(self, values: Float[np.ndarray, " n"]) -> tuple[int, str] | None:
         row = first_not_whole(values)

@@ -49,8 +49,9 @@ class ConditionalFlowDensity(OfTableModel, BaseEstimator):
         architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
             instance such as `NSF(layers=3)`. Instances are values to search over in `GridSearchCV`.
         columns: kinds of columns by name, where they are not to be guessed, such as `{"age": pf.columns.Whole(),
-            "share": pf.columns.Bounded(0, 1), "wind": pf.columns.Angle(360)}`; a table without names has the columns
-            `x0, x1, ...`. Default None: all are guessed.
+            "share": pf.columns.Bounded(0, 1), "wind": pf.columns.Angle(360)}`; features without names are
+            `x0, x1, ...`, targets `y0, y1, ...`; features may be angles, and have no bounds. Default None: all are
+            guessed.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
