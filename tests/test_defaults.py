@@ -14,9 +14,9 @@ from pushforward.bijections import Chain, SoftTails
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, Normal
 from pushforward.estimators import em
-from pushforward.estimators.auto import candidates
+from pushforward.estimators.auto import LEAD, TIE, candidates
 from pushforward.estimators.fit_table import fit_table
-from pushforward.estimators.race import LEAD, winner
+from pushforward.estimators.race import winner
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_flow import has_margins
 from pushforward.estimators.table_model import TableModel
@@ -58,11 +58,19 @@ def test_one_gaussian_is_one_component(rng):
 
 
 def test_a_later_entrant_has_to_lead():
-    first, second, _ = candidates(5000, 4)
-    tried = {first.name: 1.0, second.name: 1.0 + 3 * LEAD}
-    assert winner((first, second), tried, 4) is first
-    assert winner((first, second), tried, 2) is second
-    assert winner((first, second), {}, 2) is first
+    heavy, straight, scores = candidates(3000, 4)
+
+    def wins(*nats):
+        return winner((heavy, straight, scores), dict(zip(names, nats, strict=True)), 4)
+
+    names = [entrant.name for entrant in (heavy, straight, scores)]
+    assert wins(1.0, 0.0, 0.0) is heavy
+    # A tie goes to columns as they are.
+    assert wins(1.0, 1.0, 1.0) is straight
+    assert wins(1.0, 1.0 - 5 * TIE, 1.0) is heavy
+    assert wins(1.0, 1.0, 1.0 + 3 * LEAD) is straight
+    assert wins(1.0, 1.0, 1.0 + 5 * LEAD) is scores
+    assert winner((heavy, straight, scores), {}, 4) is heavy
 
 
 def test_the_default_is_as_good_as_the_mixture(tmp_path):

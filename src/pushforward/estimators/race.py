@@ -15,9 +15,6 @@ from pushforward.training.rows import jittered
 
 CLOSE = 0.1
 """Nats by which a mixture may lag and still be worth a correction."""
-LEAD = 0.015
-"""Nats per column by which a later entrant has to lead an earlier one: after a short fit normal scores lead by 0.009
-where straight columns end 0.1 nats ahead (gw150914), and by 0.022 where they do end ahead (miniboone7k)."""
 RATE = 2e-3
 """Peak of the learning rate of such a correction."""
 WIDEST = 64
@@ -51,11 +48,11 @@ def race(
 
 
 def winner(entrants: Sequence[Entrant], tried: dict[str, float], columns: int) -> Entrant:
-    """The entrant to go on with: an earlier one, unless a later one leads it by `LEAD` per column. Without a race the
-    first."""
+    """The entrant to go on with: an earlier one, unless a later one leads it by its `lead` per column. Without a race
+    the first."""
     best = entrants[0]
     for entrant in entrants[1:] if tried else ():
-        if tried[entrant.name] > tried[best.name] + LEAD * columns:
+        if tried[entrant.name] > tried[best.name] + entrant.lead * columns:
             best = entrant
     return best
 
