@@ -1,6 +1,8 @@
 """Angles as a table: kept in radians, the same after a turn, degrees refused."""
 
 import math
+import sys
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.architectures import NSF, CircularNSF, FlowMatching
+from pushforward.architectures import MAF, NSF, CircularNSF, FlowMatching
 from pushforward.bijections import (
     ActNorm,
     Affine,
@@ -22,6 +24,7 @@ from pushforward.columns import Columns
 from pushforward.distributions import UniformTorus
 from pushforward.errors import InputError
 from pushforward.estimators import fit_table
+from pushforward.estimators.auto import candidates
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_flow import outer_maps
 from pushforward.networks import MLP
@@ -97,11 +100,11 @@ NAMES = ["speed", "wind"]
 def cylinder():
     """A density of a number and an angle, by a flow that knows nothing of angles."""
     return fit_table(
-        mixed(3000),
+        mixed(2000),
         names=NAMES,
         columns=WIND,
-        architecture=NSF(layers=2, width=32, depth=1),
-        training=pf.Training(max_epochs=30),
+        architecture=MAF(layers=1, width=32, depth=1),
+        training=pf.Training(max_epochs=20),
     )
 
 
@@ -112,9 +115,9 @@ class TestBesideOthers:
         assert truth - 0.12 < cylinder.log_prob(rows).mean() < truth + 0.01
 
     def test_it_integrates_to_one_over_the_cylinder(self, cylinder):
-        wind, speed = np.arange(0.25, 360, 0.5), np.arange(-12, 12, 0.02)
+        wind, speed = np.arange(0.5, 360, 1.0), np.arange(-12, 12, 0.04)
         grid = np.stack(np.meshgrid(speed, wind), -1).reshape(-1, 2)
-        assert np.exp(cylinder.log_prob(grid)).sum() * 0.5 * 0.02 == pytest.approx(1, abs=2e-3)
+        assert np.exp(cylinder.log_prob(grid)).sum() * 0.04 == pytest.approx(1, abs=2e-3)
 
     def test_it_is_the_same_after_a_turn(self, cylinder):
         rows = mixed(200, seed=2)
@@ -124,7 +127,7 @@ class TestBesideOthers:
             assert same == pytest.approx(cylinder.log_prob(rows), abs=1e-4)
             # The flow itself, whatever its rows are wrapped to.
             moved = cylinder.flow.log_prob(u + np.array([0, 2 * math.pi * turns]))
-            assert np.asarray(moved) == pytest.approx(cylinder.flow.log_prob(u), abs=1e-3)
+            np.testing.assert_allclose(moved, cylinder.flow.log_prob(u), atol=1e-3)
 
     def test_the_seam_is_no_edge(self, cylinder):
         speed = np.linspace(-3.5, -2.5, 20)
@@ -135,7 +138,8 @@ class TestBesideOthers:
         drawn = cylinder.sample(2000, 0)
         assert ((drawn[:, 1] >= 0) & (drawn[:, 1] <= 360)).all()
         away = drawn[:, 0] - 3 * np.cos(np.radians(drawn[:, 1]))
-        assert 0.2 < np.std(away) < 0.45
+        # Few are far off: a standard deviation would tell of them alone.
+        assert 0.8 < np.diff(np.quantile(away, [0.16, 0.84]))[0] / 0.6 < 1.3
         trust = cylinder.trust
         assert trust["gain"] > 0.5
         assert trust["round_trip"] < 1e-3
@@ -149,12 +153,14 @@ class TestBesideOthers:
         assert again.columns == cylinder.columns
         np.testing.assert_array_equal(again.log_prob(rows), cylinder.log_prob(rows))
 
-    def test_the_default(self):
+    def test_the_default(self, monkeypatch):
         """Its race is between ways to take the numbers to the model: margins leave the angle alone."""
-        rows = mixed(600)
-        model = fit_table(
-            rows, names=NAMES, columns=WIND, training=pf.Training(max_epochs=2), trust=False
-        )
+        module = sys.modules["pushforward.estimators.fit_table"]
+        small = NSF(layers=1, width=8, depth=1, bins=4)
+        entrants = tuple(replace(e, architecture=small) for e in candidates(600, 2))
+        monkeypatch.setattr(module, "candidates", lambda rows, columns: entrants)
+        short = {"training": pf.Training(max_epochs=1), "trust": False}
+        model = fit_table(mixed(300), names=NAMES, columns=WIND, **short)
         assert len(model.summary["race"]["validation_nats"]) == 3
         assert outer_maps(model.flow)[1].event_shape == (1,)
         assert isinstance(model.flow.base.first, UniformTorus)
@@ -192,7 +198,7 @@ class TestAsAWhole:
         short = {"training": pf.Training(max_epochs=1), "trust": False}
         model = fit_table(rows, columns=columns, **short)
         assert isinstance(model.architecture, CircularNSF)
-        with pytest.raises(InputError, match="all columns are angles, which maf does not model"):
+        with pytest.raises(InputError, match="all columns are angles, which MAF does not model"):
             fit_table(rows, columns=columns, architecture="maf", **short)
         with pytest.raises(InputError, match="models angles only, and column 'x1' is declared"):
             fit_table(rows, columns={"x1": "continuous"}, architecture="circular_nsf", **short)

@@ -66,7 +66,8 @@ def test_a_constant_takes_nothing_from_the_density(rng):
 
 class TestEstimator:
     @pytest.fixture(scope="class")
-    def fitted(self):
+    @staticmethod
+    def fitted():
         rng = np.random.default_rng(0)
         frame = pandas.DataFrame(
             {
