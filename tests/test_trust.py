@@ -188,7 +188,7 @@ def test_mistakes():
     model = model_of(TRAIN)
     with pytest.raises(InputError, match="at least 1 held-out row"):
         trust_report(model, HELD[:0], TRAIN)
-    with pytest.raises(InputError, match="takes no condition"):
+    with pytest.raises(InputError, match="a condition was given, but this model has none"):
         trust_report(model, HELD, TRAIN, heldout_given=HELD, train_given=TRAIN)
     with pytest.raises(InputError, match="2 columns"):
         trust_report(model, HELD[:, :1], TRAIN)
