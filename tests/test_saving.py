@@ -235,7 +235,7 @@ class TestBadFiles:
 
     def test_an_unsealed_change_of_a_number_is_found(self, saved, tmp_path):
         def change(header):
-            header["columns"]["scale"][0] *= 2
+            header["columns"]["kinds"][0]["scale"] *= 2
 
         assert "checksum" in refused(rewritten(saved, tmp_path / "f", change, seal=False))
 
