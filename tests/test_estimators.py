@@ -35,6 +35,7 @@ from pushforward.architectures import (
 )
 from pushforward.bijections import initialised
 from pushforward.cli import main
+from pushforward.columns import Whole
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators import (
@@ -595,7 +596,7 @@ class TestRefused:
             ({"columns": ["whole"]}, "columns=.'whole'.: kinds by name are expected"),
             ({"columns": {"x7": "whole"}}, "X: no column 'x7'"),
             ({"columns": {"x0": "real"}}, "kind 'real' of a column is unknown"),
-            ({"columns": {"x0": pf.columns.Whole()}}, "declared whole, but row 1 holds"),
+            ({"columns": {"x0": Whole()}}, "declared whole, but row 1 holds"),
         ],
     )
     def test_parameters(self, parameters, message, rows):

@@ -301,11 +301,11 @@ def _checked(values: np.ndarray, names: Sequence[str] | None, where: str) -> tup
         raise InputError(f"{len(found)} names for {plural(values.shape[1], 'column')}")
     if len(set(found)) != len(found):
         raise InputError(f"column names must differ; given {quoted(found)}")
+    check_finite(values, found, where)
     if len(values) < FEWEST_ROWS:
         raise InputError(
             f"{plural(len(values), 'row')} given; at least {FEWEST_ROWS} are needed: two to fit, one to judge by"
         )
-    check_finite(values, found, where)
     return found
 
 
