@@ -31,9 +31,9 @@ PACKAGES = [
     "training",
     "series",
     "saving",
+    "columns",
     "estimators",
     "data.tables",
-    "data.preprocess",
     "data.images",
     "testing",
 ]

@@ -10,10 +10,10 @@ from scipy import stats
 
 from pushforward.architectures import MAF
 from pushforward.bijections import Chain, SoftTails
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.estimators.cells import Cells
-from pushforward.estimators.prepared import table_flow
+from pushforward.estimators.table_flow import table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import format_trust, trust_report
 
@@ -22,13 +22,13 @@ def normal_model(values) -> TableModel:
     """Independent standard normals in the model's units."""
     d = values.shape[1]
     flow = Flow(StandardNormal(d), Chain([SoftTails(d)]))
-    return TableModel(flow, MAF(), Preprocessing.fit(values), cells=True)
+    return TableModel(flow, MAF(), Columns.fit(values), cells=True)
 
 
 def cell(model, column, k):
     """The exact probability of whole numbers under that model."""
-    center, scale = model.columns.center[column], model.columns.scale[column]
-    grid = model.columns.grid[column]
+    kind = model.columns.kinds[column]
+    center, scale, grid = kind.center, kind.scale, kind.grid
     ends = (np.asarray(k)[:, None] + grid * np.array([-0.5, 0.5]) - center) / scale
     return np.diff(stats.norm.cdf(ends), axis=1)[:, 0]
 
@@ -60,9 +60,9 @@ def test_several_counts(rng, columns, rel):
 def test_a_count_beside_a_real_column_and_values_between_numbers(rng):
     values = np.c_[rng.normal(size=400), rng.poisson(1.0, 400)]
     model = normal_model(values)
-    assert model.columns.lattice == (False, True)
-    real = model.columns.center[0]
-    log_density = stats.norm.logpdf(0) - np.log(model.columns.scale[0])
+    assert model.columns.whole == (False, True)
+    real = model.columns.kinds[0].center
+    log_density = stats.norm.logpdf(0) - np.log(model.columns.kinds[0].scale)
     found = model.log_prob(np.array([[real, 1.0], [real, 1.25]]))
     assert found[0] == pytest.approx(log_density + np.log(cell(model, 1, [1.0]))[0], abs=1e-5)
     between = replace(model, cells=False).log_prob(np.array([[real, 1.25]]))
@@ -92,7 +92,7 @@ def test_trust_says_so(rng):
 def test_conditional(rng):
     given, counts = rng.normal(size=(300, 1)), rng.poisson(1.0, (300, 1)).astype(float)
     flow = table_flow(MAF(layers=1, width=4, depth=1), 1, (1,), jax.random.key(0))
-    columns = Preprocessing.fit(counts), Preprocessing.fit(given)
+    columns = Columns.fit(counts), Columns.fit(given)
     model = TableModel(flow, MAF(), *columns, cells=True)
     every = np.arange(-30.0, 40)[:, None]
     mass = np.exp(model.log_prob(every, np.full_like(every, 0.3))).sum()

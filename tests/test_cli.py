@@ -22,10 +22,10 @@ from pushforward.architectures import FlowMatching
 from pushforward.cli import main
 from pushforward.cli.options import check_model_output, chosen_training
 from pushforward.cli.programs import keep_programs
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.estimators.notes import NOTES, names_of
-from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import load_table_model, save_table_model
+from pushforward.estimators.table_flow import table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance
 from pushforward.model_file import read_header
@@ -263,7 +263,7 @@ class TestFit:
             ("a,b\n1,2\n", ["1 row", "at least 3"]),
             ("a,b\n1,2\n3,nan\ninf,4\n", ["2 cells", "row 2", "'b'"]),
             ("a,b,c\n1,red,2\n2,blue,4\n", ["'b'", "red", "--columns a,c"]),
-            ("a,b\n1,2\n1,3\n1,4\n", ["'a'", "constant"]),
+            ("a,b\n1,2\n1,2\n1,2\n", ["'a', 'b'", "constant"]),
             ("a,b\n1,1\n2,2\n5,5\n", ["'a'", "'b'", "equal"]),
             ("a,b,a\n1,1,3\n2,2,5\n5,5,6\n", ["'a'", "more than once"]),
             ("a,b\n1,2\n3\n4,5\n", ["line 3", "1 cell"]),
@@ -784,8 +784,8 @@ class TestSample:
         values = rows()
         architecture = FlowMatching(width=4, depth=1, drop_condition=0.1)
         columns, given = (
-            Preprocessing.fit(values[:, 2:]),
-            Preprocessing.fit(values[:, :2], NAMES[:2]),
+            Columns.fit(values[:, 2:]),
+            Columns.fit(values[:, :2], NAMES[:2]),
         )
         flow = table_flow(architecture, 1, (2,), jax.random.key(0))
         model = TableModel(flow, architecture, columns, given)
@@ -856,6 +856,77 @@ class TestSample:
         line = mistake(run("sample", *words, "-o", "d.csv"))
         assert all(part in line for part in expected), line
         assert not (here / "d.csv").exists()
+
+
+class TestKinds:
+    """Columns that are declared: from the command line to the draws, and what goes wrong."""
+
+    TABLE = "share,wait,age,year,wind\n"
+
+    @pytest.fixture
+    def kinds(self, run, here):
+        rng = np.random.default_rng(0)
+        share, wait, age = rng.beta(1, 3, 200), rng.exponential(5, 200), rng.poisson(40, 200)
+        wind = rng.uniform(0, 360, 200)
+        rows = [
+            f"{s!r},{w!r},{a},2013,{d!r}"
+            for s, w, a, d in zip(*(v.tolist() for v in (share, wait, age, wind)), strict=True)
+        ]
+        (here / "k.csv").write_text(self.TABLE + "\n".join(rows) + "\n")
+        words = ["share=bounded:0,1", "wait=bounded:0,", "age=continuous", "wind=angle:360"]
+        options = [word for kind in words for word in ("--column", kind)]
+        run("fit", "k.csv", "-o", "k.st", *options, *TINY)
+        return "k.st"
+
+    def test_inspect_shows_kinds_and_reasons(self, run, kinds):
+        text = run("inspect", kinds).out
+        for name, kind, reason in (
+            ("share", "bounded", "real numbers between 0 and 1 (declared)"),
+            ("wait", "bounded", "real numbers above 0 (declared)"),
+            ("age", "continuous", "real numbers (declared)"),
+            ("year", "constant", "the constant 2013 (every row holds 2013)"),
+            ("wind", "angle", "angles of period 360 (declared)"),
+        ):
+            line = next(line for line in text.splitlines() if f"{name} " in line and kind in line)
+            assert reason in line
+
+    def test_draws_and_scores(self, run, here, kinds):
+        run("sample", kinds, "-n", "500", "-o", "d.csv")
+        draws = pl.read_csv(here / "d.csv")
+        assert draws.columns == ["share", "wait", "age", "year", "wind"]
+        assert draws["year"].to_list() == [2013] * 500
+        assert draws["share"].min() > 0
+        assert draws["share"].max() < 1
+        assert draws["wait"].min() > 0
+        assert draws["wind"].is_between(0, 360).all()
+        done = run("score", kinds, "d.csv", "-o", "s.csv")
+        assert "500 rows, mean " in done.err
+        rows = ["0.5,1,40,2013,10", "1.5,1,40,2013,10", "0.5,1,40,2014,370", "0.5,1,40,2013,370"]
+        (here / "odd.csv").write_text(self.TABLE + "\n".join(rows) + "\n")
+        done = run("score", kinds, "odd.csv", "-o", "o.csv")
+        scores = pl.read_csv(here / "o.csv")["log_prob"].to_numpy()
+        assert np.isneginf(scores).tolist() == [False, True, True, False]
+        assert scores[0] == pytest.approx(scores[3], abs=1e-4)
+        assert (
+            "2 of 4 rows are impossible (-inf), the first in row 2: column 'share' holds 1.5, not real numbers between "
+            "0 and 1" in done.err
+        )
+        assert "2 other rows, mean " in done.err
+
+    @pytest.mark.parametrize(
+        ("kind", "expected"),
+        [
+            ("x=whole", ["'x' is declared whole", "row 1 holds"]),
+            ("x=bounded:0,1", ["'x' is declared bounded:0,1", "beyond the bounds"]),
+            ("age=whole", ["data.csv: no column 'age'", "it holds"]),
+            ("x=integer", ["--column x=integer", "unknown", "known are continuous"]),
+            ("x", ["--column x: NAME=KIND"]),
+        ],
+    )
+    def test_mistakes(self, run, here, kind, expected):
+        line = mistake(run("fit", "data.csv", "-o", "a.st", "--column", kind, *TINY))
+        assert all(part in line for part in expected), line
+        assert not (here / "a.st").exists()
 
 
 class TestInspect:

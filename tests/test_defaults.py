@@ -11,14 +11,14 @@ from scipy.special import logsumexp
 import pushforward as pf
 from pushforward.architectures import MAF, Mixture
 from pushforward.bijections import Chain, SoftTails
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.estimators import em
 from pushforward.estimators.auto import LEAD, TIE, candidates
 from pushforward.estimators.fit_table import fit_table
-from pushforward.estimators.prepared import has_margins
 from pushforward.estimators.race import winner
 from pushforward.estimators.table_file import load_table_model, save_table_model
+from pushforward.estimators.table_flow import has_margins
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust_draws import draws_report, draws_warnings, format_draws
 from pushforward.training import Step, Training
@@ -38,12 +38,12 @@ def log_prob_of_forty(x):
 
 def test_a_mixture_by_em_finds_forty_gaussians():
     x, test = of_forty(2000, 1), of_forty(5000, 2)
-    columns = Preprocessing.fit(x)
+    columns = Columns.fit(x)
     found = em.best_mixture(columns.encode(x), columns.encode(x[:200]), -10.0, 0)
     assert 36 <= len(found.weights) <= 52
     flow = Mixture(components=len(found.weights), layers=0).build(2, key=jax.random.key(0))
     log_prob = np.asarray(em.starting_from(flow, found).log_prob(columns.encode(test)))
-    gap = log_prob_of_forty(test) - log_prob - columns.log_det
+    gap = log_prob_of_forty(test) - log_prob - columns.log_det(test)
     assert gap.mean() < 0.09
 
 
@@ -137,7 +137,7 @@ def test_draws_of_heavy_tails_stay_near_the_data(rng):
 def normal_table(values, stretch=1.0) -> TableModel:
     d = values.shape[1]
     flow = Flow(StandardNormal(d), Chain([SoftTails(d, start=0.5 if stretch > 1 else 10.0)]))
-    return TableModel(flow, MAF(), Preprocessing.fit(values))
+    return TableModel(flow, MAF(), Columns.fit(values))
 
 
 class TestDraws:

@@ -14,10 +14,12 @@ from pushforward.distributions import (
     BASES,
     Flow,
     GaussianMixture,
+    Product,
     Resampled,
     StandardNormal,
     StudentT,
     Uniform,
+    UniformTorus,
     base_named,
 )
 from pushforward.errors import InputError
@@ -49,6 +51,26 @@ def test_student_t_far_out_against_scipy():
 def test_uniform_against_scipy():
     close(Uniform(2, -1.0, 2.0).log_prob(X), stats.uniform.logpdf(X, -1, 3).sum(1))
     assert float(Uniform(1, -1.0, 2.0).log_prob([-1.0])) == pytest.approx(-np.log(3))
+
+
+def test_angles_are_uniform_after_any_turn():
+    torus = UniformTorus(2)
+    close(torus.log_prob(X + 2 * np.pi * np.array([3, -1])), np.full(20, -2 * np.log(2 * np.pi)))
+    drawn = np.asarray(torus.sample(KEY, (1000,)))
+    assert (np.abs(drawn) <= np.pi).all()
+
+
+def test_a_product_is_of_its_parts():
+    parts = Uniform(1, -9.0, 9.0), StudentT(2)
+    both = Product(*parts, (False, True, False))
+    rows = np.concatenate([X, X[:, :1] + 1], axis=1)
+    close(both.log_prob(rows), parts[0].log_prob(rows[:, 1:2]) + parts[1].log_prob(rows[:, ::2]))
+    x, log_prob = both.sample_and_log_prob(KEY, (500,))
+    close(both.log_prob(x), log_prob)
+    # Bounds show which coordinate is whose.
+    assert (np.abs(np.asarray(x)).max(0) < 9).tolist()[1]
+    assert np.isneginf(both.log_prob([0.0, 10.0, 0.0]))
+    assert np.isfinite(both.log_prob([10.0, 0.0, 10.0]))
 
 
 def test_mixture_against_its_definition():
@@ -151,6 +173,10 @@ def test_draws_differ_by_row_and_key():
         (lambda: StudentT(1, 1.0), r"freedom=1\.0: degrees of freedom must be above 1"),
         (lambda: GaussianMixture(1, 0, key=KEY), "components=0: a whole number of at least 1"),
         (lambda: base_named("cauchy", (1,), KEY), "'cauchy' is unknown; known: normal, student_t"),
+        (
+            lambda: Product(StandardNormal(1), StandardNormal(1), (True, False, True)),
+            r"distributions of 2 and 1 coordinates are expected, not of the shapes \(1,\) and \(1,\)",
+        ),
         (
             lambda: Flow(StandardNormal(3), Reverse(2)),
             r"events of shape \(3,\), the bijection Reverse takes \(2,\)",

@@ -35,6 +35,7 @@ from pushforward.architectures import (
 )
 from pushforward.bijections import initialised
 from pushforward.cli import main
+from pushforward.columns import Whole
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators import (
@@ -45,7 +46,7 @@ from pushforward.estimators import (
     fit_table,
     load,
 )
-from pushforward.estimators.prepared import table_flow
+from pushforward.estimators.table_flow import table_flow
 from pushforward.training import Training, fit
 
 SMALL = RealNVP(layers=1, width=8, depth=1)
@@ -611,7 +612,7 @@ class TestRefused:
             (lambda x: x[:, 0], "1D array"),
             (lambda x: np.where(x == x[3, 1], np.nan, x), "X: 1 cell .* row 4, column 'x1'"),
             (lambda x: np.where(x == x[3, 1], np.inf, x), r"row 4, column 'x1' \(inf\)"),
-            (lambda x: np.column_stack([x, np.ones(len(x))]), "column 'x3' is constant"),
+            (lambda x: np.ones((len(x), 2)), "columns 'x0', 'x1' are constant"),
             (lambda x: np.column_stack([x, x[:, 0]]), "'x0' and 'x3' are equal"),
             (lambda x: [["red"]] * 5, "could not convert string|not numeric"),
             (lambda x: np.ma.masked_array(x, x == x[3, 1]), "X: 1 cell .* row 4, column 'x1'"),
@@ -635,6 +636,10 @@ class TestRefused:
             ({"architecture": "nosuch"}, "nosuch"),
             ({"architecture": RealNVP}, "an instance such as"),
             ({"architecture": 3}, "architecture=3: 'auto', a name or an instance"),
+            ({"columns": ["whole"]}, "columns=.'whole'.: kinds by name are expected"),
+            ({"columns": {"x7": "whole"}}, "X: no column 'x7'"),
+            ({"columns": {"x0": "real"}}, "kind 'real' of a column is unknown"),
+            ({"columns": {"x0": Whole()}}, "declared whole, but row 1 holds"),
         ],
     )
     def test_parameters(self, parameters, message, rows):

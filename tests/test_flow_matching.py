@@ -15,7 +15,7 @@ from scipy.stats import multivariate_normal
 import pushforward as pf
 from pushforward.architectures import FFJORD, FlowMatching
 from pushforward.bijections import Continuous
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
@@ -306,7 +306,7 @@ class TestFit:
     def test_of_a_fitted_table(self, labelled):
         """A table's model, or an estimator, is changed as its flow is, and stays as it was."""
         x, labels, fitted = labelled
-        columns, given = Preprocessing.fit(x), Preprocessing.fit(labels, modelled=False)
+        columns, given = Columns.fit(x), Columns.fit(labels, modelled=False)
         table = TableModel(fitted.model, FlowMatching(drop_condition=0.2), columns, given)
         estimator = pf.ConditionalFlowDensity.from_model(table)
         changed = with_guidance(with_solver(estimator, method="euler", steps=3), 1.5)

@@ -19,11 +19,12 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "words",
     "deprecated",
     "configuration",
     "model_file",
     "rows",
-    "columns",
+    "dataframes",
     "draws",
     "parameters",
     "networks",
@@ -38,6 +39,7 @@ ORDER = [
     "training",
     "series",
     "saving",
+    "columns",
     "data",
     "estimators",
     "cli",
@@ -111,6 +113,7 @@ def test_exported_names():
         "Training",
         "architectures",
         "bijections",
+        "columns",
         "distributions",
         "fields",
         "fit",
@@ -131,6 +134,7 @@ def test_exported_names():
 PACKAGES = (
     "architectures",
     "bijections",
+    "columns",
     "distributions",
     "fields",
     "networks",

@@ -18,11 +18,11 @@ from safetensors.numpy import load, save
 from pushforward import model_file
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP
 from pushforward.bijections import Permutation
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.table_file import load_table_model, save_table_model
+from pushforward.estimators.table_flow import table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
@@ -48,8 +48,8 @@ def table_model(architecture=TINY, conditional=False, precision=32) -> TableMode
     with jax.enable_x64(precision == 64):
         shape = (1,) if conditional else None
         flow = table_flow(architecture, 2, shape, jax.random.key(3))
-    columns = Preprocessing.fit(ROWS, ["a", "n"])
-    given = Preprocessing.fit(GIVEN, ["c"]) if conditional else None
+    columns = Columns.fit(ROWS, ["a", "n"])
+    given = Columns.fit(GIVEN, ["c"]) if conditional else None
     summary = {"epochs": 2, "loss": np.float32(0.1), "curve": np.arange(2.0)}
     return TableModel(flow, architecture, columns, given, precision, summary, {"nats": -1.5})
 
@@ -245,7 +245,7 @@ class TestBadFiles:
 
     def test_an_unsealed_change_of_a_number_is_found(self, saved, tmp_path):
         def change(header):
-            header["columns"]["scale"][0] *= 2
+            header["columns"]["kinds"][0]["scale"] *= 2
 
         assert "checksum" in refused(rewritten(saved, tmp_path / "f", change, seal=False))
 
@@ -271,7 +271,7 @@ class TestBadFiles:
             (lambda h: h["architecture"]["fields"].update(layers=3), "is damaged: array"),
             (lambda h: h["architecture"]["fields"].update(width=-1), "width=-1: a whole number"),
             (lambda h: h["architecture"]["fields"].update(base="cauchy"), "'cauchy' is unknown"),
-            (lambda h: h["columns"]["scale"].pop(), "preprocessing is damaged"),
+            (lambda h: h["columns"]["kinds"].pop(), "columns are damaged"),
             (lambda h: h.update(columns=3), "damaged"),
             (lambda h: h.update(given=h["columns"]), "array"),
             (lambda h: h.update(precision=16), "32 or 64"),

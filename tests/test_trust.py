@@ -12,11 +12,11 @@ from scipy.stats import multivariate_normal
 
 from pushforward.architectures import ARCHITECTURES, MAF
 from pushforward.bijections import AbstractBijection, Chain, SoftTails
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal, StudentT
 from pushforward.errors import InputError
-from pushforward.estimators.prepared import table_flow
 from pushforward.estimators.probes import _EMITTERS, _known
+from pushforward.estimators.table_flow import table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import format_trust, trust_report
 from pushforward.rows import Shape
@@ -29,8 +29,8 @@ TRAIN, HELD = ROWS[:300], ROWS[300:]
 
 def model_of(values, given=None, flow=None, precision=32) -> TableModel:
     d = values.shape[1]
-    columns = Preprocessing.fit(values)
-    condition = None if given is None else Preprocessing.fit(given)
+    columns = Columns.fit(values)
+    condition = None if given is None else Columns.fit(given)
     with jax.enable_x64(precision == 64):
         shape = None if given is None else (given.shape[1],)
         flow = flow or table_flow(TINY, d, shape, jax.random.key(0))
@@ -177,7 +177,7 @@ def test_no_warning_for_a_good_model(rng):
     base = MAF(layers=1, width=4, depth=1, base="mixture").build(1, key=jax.random.key(0)).base
     encoded = model.columns.encode(np.array([[-3.0], [3.0]]))
     base = eqx.tree_at(lambda b: b.means, base, jnp.asarray(np.tile(encoded, (4, 1)), jnp.float32))
-    width = np.log(0.1 / model.columns.scale[0])
+    width = np.log(0.1 / model.columns.kinds[0].scale)
     base = eqx.tree_at(lambda b: b.log_scales, base, jnp.full((8, 1), width, jnp.float32))
     report = trust_report(replace(model, flow=Flow(base, SoftTails(1))), values, values)
     assert report["gain"] > 1
@@ -188,7 +188,7 @@ def test_mistakes():
     model = model_of(TRAIN)
     with pytest.raises(InputError, match="at least 1 held-out row"):
         trust_report(model, HELD[:0], TRAIN)
-    with pytest.raises(InputError, match="takes no condition"):
+    with pytest.raises(InputError, match="a condition was given, but this model has none"):
         trust_report(model, HELD, TRAIN, heldout_given=HELD, train_given=TRAIN)
     with pytest.raises(InputError, match="2 columns"):
         trust_report(model, HELD[:, :1], TRAIN)

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from pushforward import (
         architectures,
         bijections,
+        columns,
         distributions,
         fields,
         networks,
@@ -51,6 +52,7 @@ __all__ = [
     "Training",
     "architectures",
     "bijections",
+    "columns",
     "distributions",
     "fields",
     "fit",

@@ -11,9 +11,9 @@ import jax
 import numpy as np
 
 from pushforward.architectures import NSF
-from pushforward.data.preprocess import Preprocessing
-from pushforward.estimators.prepared import table_flow
+from pushforward.columns import Columns
 from pushforward.estimators.table_file import save_table_model
+from pushforward.estimators.table_flow import table_flow
 from pushforward.estimators.table_model import TableModel
 
 HERE = Path(__file__).parent
@@ -33,8 +33,8 @@ def golden_model() -> TableModel:
     return TableModel(
         jax.tree.unflatten(jax.tree.structure(flow), noisy),
         architecture,
-        Preprocessing.fit(values, ["length", "count"]),
-        Preprocessing.fit(given, ["dose"]),
+        Columns.fit(values, ["length", "count"]),
+        Columns.fit(given, ["dose"]),
         32,
         {"epochs": 3, "stopped": "finished"},
         {},

@@ -1,6 +1,5 @@
 """Neural spline flows of angles."""
 
-import math
 from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
@@ -13,7 +12,7 @@ from pushforward.architectures.parts import (
 )
 from pushforward.bijections import Chain, Coupling, Elementwise, Stack
 from pushforward.configuration import configuration
-from pushforward.distributions import Flow, Uniform
+from pushforward.distributions import Flow, UniformTorus
 from pushforward.networks.periodic import PeriodicMLP
 from pushforward.rows import Size, as_shape, condition_size
 from pushforward.transformers import CircularSpline
@@ -21,10 +20,10 @@ from pushforward.transformers import CircularSpline
 
 @configuration
 class CircularNSF:
-    """Circular rational-quadratic splines in coupling layers, for angles in `[-pi, pi]`, over a uniform base.
+    """Circular rational-quadratic splines in coupling layers, for angles in radians, over a uniform base.
 
     Networks see angles as cosines and sines and splines join at the seam, so that the density is continuous on the
-    torus. The density of other values is 0: wrap data into `[-pi, pi]`. A single angle is transformed elementwise.
+    torus and the same after a turn. Draws lie in `[-pi, pi]`. A single angle is transformed elementwise.
 
     Density and sampling: `layers` network passes each.
 
@@ -42,7 +41,7 @@ class CircularNSF:
     >>> architecture = pf.architectures.CircularNSF(layers=2, width=8, bins=4)
     >>> flow = architecture.build(2, key=jax.random.key(0))
     >>> [round(float(v), 2) for v in flow.log_prob(jax.numpy.array([[0.5, -1.0], [4.0, 0.0]]))]
-    [-3.68, -inf]
+    [-3.68, -3.68]
 
     ```
     """
@@ -71,4 +70,4 @@ class CircularNSF:
         def layer(key: PRNGKeyArray) -> Chain:
             return Chain([splines(key), next_turn(d)])
 
-        return Flow(Uniform((d,), -math.pi, math.pi), Stack(layer, self.layers, key=key))
+        return Flow(UniformTorus(d), Stack(layer, self.layers, key=key))

@@ -9,6 +9,7 @@ from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.coupling import Coupling
+from pushforward.bijections.cylinder import Cylinder
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
@@ -37,6 +38,7 @@ __all__ = [
     "Chain",
     "Continuous",
     "Coupling",
+    "Cylinder",
     "Elementwise",
     "Householder",
     "Invert",

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike
 
 from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.cylinder import Cylinder, joined
 from pushforward.errors import InputError
 from pushforward.rows import broadcasting
 
@@ -53,6 +54,12 @@ def _passed(bijection: B, x: ArrayLike, condition: Any, methods: tuple[str, ...]
 
 
 def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
+    if isinstance(bijection, Cylinder):
+        (turned, z_turned), (straight, z_straight) = (
+            _set(*branch, methods) for branch in bijection.branches(x, condition)
+        )
+        whole = Cylinder(turned, straight, bijection.angles)
+        return whole, joined(z_turned, z_straight, bijection.angles)
     parts: list[AbstractBijection] = []
     for part in reversed(bijection.parts()):
         part, x = _set(part, x, condition, methods)

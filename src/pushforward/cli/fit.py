@@ -18,6 +18,7 @@ from pushforward.cli.options import (
     chosen_architecture,
     chosen_training,
     column_list,
+    declared_columns,
     refuse_same_file,
 )
 from pushforward.cli.progress import Meter, clock, say
@@ -62,6 +63,14 @@ def fit(
         str | None,
         typer.Option(metavar="C,D,...", help="Columns to condition on: p(columns | condition)."),
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=KIND",
+            help="The kind of a column, if not the guessed one: continuous, whole, angle[:PERIOD], bounded:LOW,HIGH "
+            "(either may be empty) or constant; repeatable.",
+        ),
+    ] = None,
     flow: Annotated[
         str,
         typer.Option(metavar="NAME", help="A flow of `pushforward list`; auto suits the data."),
@@ -97,12 +106,14 @@ def fit(
     """Fit a density to a table and write it as one file.
 
     Nothing has to be prepared: columns are standardised, columns of whole numbers are recognised,
-    a tenth of the rows is held out to stop early and to choose the best weights.
+    a tenth of the rows is held out to stop early and to choose the best weights. Columns with
+    bounds, and angles, have to be declared by --column; `inspect` shows every column's kind.
 
     \b
       pushforward fit data.csv -o m.safetensors
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
       pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
+      pushforward fit data.csv --column wind=angle:360 --column share=bounded:0,1 -o m.safetensors
 
     The state of training is kept in MODEL.checkpoint until the model is written. After a crash
     the same command with --resume goes on from there and ends at the same model: to the bit with
@@ -128,6 +139,7 @@ def fit(
     from pushforward.estimators.table_file import save_table_model
 
     architecture = chosen_architecture(flow, setting or [])
+    kinds = declared_columns(column or [])
     training = chosen_training(train or [], max_epochs, max_time)
     with Meter("reading", quiet) as meter:
         table, given = _read(data, modelled, conditions, meter.still)
@@ -145,6 +157,7 @@ def fit(
                 None if given is None else given.values,
                 names=table.names,
                 given_names=None if given is None else given.names,
+                columns=kinds,
                 architecture=architecture,
                 training=training,
                 precision=int(precision.value),
@@ -153,6 +166,7 @@ def fit(
                 progress=watch.step,
                 checkpoint=checkpoint,
                 resume=resume,
+                called=(data, data),
             )
             model = with_names_noted(model, table.named, None if given is None else given.named)
             meter.update(1.0, "writing the model")

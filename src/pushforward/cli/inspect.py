@@ -9,7 +9,7 @@ import typer
 from pushforward.cli.options import Model, shown
 
 if TYPE_CHECKING:
-    from pushforward.data.preprocess import Preprocessing
+    from pushforward.columns import Columns
 
 
 def inspect(
@@ -20,7 +20,7 @@ def inspect(
 ) -> None:
     """Say what a model is and how far to trust it.
 
-    Prints the flow and its options, the columns with their units, how it was trained, and the
+    Prints the flow and its options, the columns with their kinds and the reasons for them, how it was trained, and the
     trust report.
     The trust report was measured on the validation rows when the model was fitted: the mean log density
     beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
@@ -71,16 +71,15 @@ def _section(title: str, lines: list[str]) -> None:
         print(f"{title if i == 0 else '':<11}{line}".rstrip())
 
 
-def _columns(columns: "Preprocessing") -> list[str]:
+def _columns(columns: "Columns") -> list[str]:
     width = max(4, *(len(name) for name in columns.names))
-    lines = [f"{'name':<{width}} {'center':>11} {'scale':>11} {'least':>11} {'greatest':>11}"]
-    for i, name in enumerate(columns.names):
-        numbers = (columns.center[i], columns.scale[i], columns.lower[i], columns.upper[i])
-        kind = ""
-        if columns.grid[i] > 0:
-            step = "" if columns.grid[i] == 1 else f" in steps of {columns.grid[i]:g}"
-            kind = f"  whole numbers{step}: dequantized for training, rounded back in samples"
-        lines.append(f"{name:<{width}} " + " ".join(f"{v:>11.5g}" for v in numbers) + kind)
+    kinds = max(4, *(len(kind.kind) for kind in columns.kinds))
+    lines = [f"{'name':<{width}} {'kind':<{kinds}} {'median':>11} {'least':>11} {'greatest':>11}"]
+    reasons = columns.reasons or ("",) * len(columns.names)
+    for name, kind, reason in zip(columns.names, columns.kinds, reasons, strict=True):
+        numbers = " ".join(f"{v:>11.5g}" for v in (kind.median, kind.lower, kind.upper))
+        why = f" ({reason})" if reason else ""
+        lines.append(f"{name:<{width}} {kind.kind:<{kinds}} {numbers}  {kind.described}{why}")
     return lines
 
 

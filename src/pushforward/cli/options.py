@@ -16,6 +16,7 @@ from pushforward.errors import InputError
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
+    from pushforward.columns import AbstractColumn
     from pushforward.estimators.table_model import TableModel
     from pushforward.training import Training
 
@@ -78,6 +79,25 @@ def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
     if not names or not all(names):
         raise InputError(f"{option} {text!r}: column names separated by commas are expected")
     return names
+
+
+def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
+    """The kinds of columns that `--column` declares, by name."""
+    from pushforward.columns import declared_column
+
+    chosen: dict[str, AbstractColumn] = {}
+    for setting in settings:
+        # A name may hold the sign, a kind does not.
+        name, equals, text = (part.strip() for part in setting.rpartition("="))
+        if not (name and equals):
+            raise InputError(f"--column {setting}: NAME=KIND is expected")
+        if name in chosen:
+            raise InputError(f"--column {setting}: {name} is declared twice")
+        try:
+            chosen[name] = declared_column(text)
+        except InputError as error:
+            raise InputError(f"--column {setting}: {error}") from None
+    return chosen
 
 
 def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architecture":

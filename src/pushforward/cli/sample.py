@@ -77,7 +77,7 @@ def sample(
     check_output(output, force)
     refuse_same_file(output, model, *([] if condition is None else [condition]))
     fitted = solved_anew(load_table_model(model), model, solver, guidance)
-    names, integer, rows, conditions = fitted.columns.names, fitted.columns.lattice, n, None
+    names, integer, rows, conditions = fitted.columns.names, fitted.columns.whole, n, None
     if fitted.given is not None:
         wanted = fitted.given.names
         if condition is None:

@@ -1,5 +1,7 @@
 """`pushforward score`: the log density of every row of a table, as a stream."""
 
+import numpy as np
+
 from pushforward.cli.options import (
     Data,
     Force,
@@ -32,7 +34,8 @@ def score(
     are found by name, those it is conditioned on too; other columns are ignored. A file without
     names has to hold the model's columns, then those of the condition. The table is read in blocks,
     so it may be larger than memory. The number of rows, the mean and the least density go to
-    standard error.
+    standard error. A row with a value that its column cannot hold, beyond the bounds or other than
+    a constant, has the log density -inf; such rows are counted apart.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
@@ -55,6 +58,7 @@ def score(
         stand_in=names_of(fitted) == (None, None),
     )
     rows, total, least, least_row = 0, 0.0, float("inf"), 0
+    outside, first = 0, ""
     # A bar would run through results that go to the same terminal.
     bar = output != "-" or not on_terminal()
     with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
@@ -62,10 +66,22 @@ def score(
             given = block[:, width:] if fitted.given is not None else None
             values = fitted.log_prob(block[:, :width], given)
             writer.write(values[:, None])
-            if values.min() < least:
-                least, least_row = float(values.min()), rows + int(values.argmin()) + 1
+            bad, what = fitted.columns.outside(block[:, :width])
+            if bad.any():
+                first = first or f"the first in row {rows + int(bad.argmax()) + 1}: {what}"
+                outside += int(bad.sum())
+            inside = np.where(bad, np.inf, values)
+            if inside.min() < least:
+                least, least_row = float(inside.min()), rows + int(inside.argmin()) + 1
             rows += len(values)
-            total += float(values.sum())
+            total += float(values[~bad].sum())
             meter.update(reader.fraction, f"{rows:,} rows")
-    mean = total / rows
-    say(f"{rows:,} rows, mean {mean:.4f} nats, least {least:.4f} (row {least_row})", quiet)
+    if outside:
+        say(f"{outside:,} of {rows:,} rows are impossible (-inf), {first}", quiet)
+    if rows > outside:
+        others = "other rows" if outside else "rows"
+        mean = total / (rows - outside)
+        say(
+            f"{rows - outside:,} {others}, mean {mean:.4f} nats, least {least:.4f} (row {least_row})",
+            quiet,
+        )

@@ -1,1 +1,1 @@
-"""Tables in and out, and the pre-processing between a table and a model."""
+"""Tables in and out."""

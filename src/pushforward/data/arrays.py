@@ -13,7 +13,8 @@ from typing import IO, Any
 import numpy as np
 import polars as pl
 
-from pushforward.data.source import Source, choose, not_numeric, stand_in_names
+from pushforward.columns.names import stand_in_names
+from pushforward.data.source import Source, choose, not_numeric
 from pushforward.errors import InputError
 
 CELLS_AT_ONCE = 1 << 21

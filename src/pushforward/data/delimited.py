@@ -15,16 +15,9 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from pushforward.data.source import (
-    Source,
-    choose,
-    columns_option,
-    names_in_line,
-    not_numeric,
-    plural,
-    quoted,
-)
+from pushforward.data.source import Source, choose, columns_option, names_in_line, not_numeric
 from pushforward.errors import InputError
+from pushforward.words import plural, quoted
 
 CHUNK_BYTES = 8 << 20
 """Text parsed at once: large enough to keep the parser's threads busy."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import difflib
 import io
 import re
 import shlex
@@ -12,13 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pushforward.columns.names import unknown_columns
 from pushforward.errors import InputError
+from pushforward.words import LINE_BREAK, plural, quoted
 
-LARGEST_EXACT_INTEGER = 2.0**53
-"""Beyond it float64 no longer tells neighbouring integers apart."""
-LEAST_RANGE = 1e6
-"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
-_LINE_BREAK = re.compile(r"\s*\n\s*")
 _ROW_INDEX = re.compile(r"__index_level_\d+__")
 """What pandas calls a row index without a name where it has to store one, such as a filtered frame's in Parquet."""
 
@@ -47,19 +43,6 @@ class Source:
     single: bool = False
 
 
-def quoted(names: Sequence[str], limit: int = 12) -> str:
-    """Names for a message: each in quotes, at most ``limit`` of them.
-
-    ```python
-    >>> quoted(["a", "b", "c"], limit=2)
-    "'a', 'b' and 1 more"
-
-    ```
-    """
-    shown = ", ".join(f"'{_LINE_BREAK.sub(' ', name)}'" for name in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
-
-
 def columns_option(names: Sequence[str]) -> str:
     """The command line's option that takes these columns, quoted for a shell.
 
@@ -69,7 +52,7 @@ def columns_option(names: Sequence[str]) -> str:
 
     ```
     """
-    shown = names_line([_LINE_BREAK.sub(" ", name) for name in names[:40]])
+    shown = names_line([LINE_BREAK.sub(" ", name) for name in names[:40]])
     return f"--columns {shlex.quote(shown + (',...' if len(names) > 40 else ''))}"
 
 
@@ -114,24 +97,7 @@ def names_in_line(text: str, delimiter: str = ",", spaced: bool = False) -> tupl
         c.strip() if quote is None or not c.strip() else quote[1:-1].replace('""', '"')
         for c, quote in zip(cells, quotes, strict=True)
     )
-    return tuple(_LINE_BREAK.sub(" ", name) for name in names)
-
-
-def plural(count: int, noun: str) -> str:
-    """``count`` and its noun, with an s where it is wanted.
-
-    ```python
-    >>> plural(1, "row"), plural(2, "row")
-    ('1 row', '2 rows')
-
-    ```
-    """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def stand_in_names(width: int) -> tuple[str, ...]:
-    """The names ``x0, x1, ...`` for the columns of a file that has none."""
-    return tuple(f"x{i}" for i in range(width))
+    return tuple(LINE_BREAK.sub(" ", name) for name in names)
 
 
 def choose(
@@ -206,16 +172,7 @@ def _places(available: Sequence[str], wanted: Sequence[str]) -> list[int | None]
 
 
 def _trimmed(name: str) -> str:
-    return _LINE_BREAK.sub(" ", name).strip()
-
-
-def unknown_columns(unknown: Sequence[str], available: Sequence[str], where: str) -> str:
-    """The message for columns that are not there: what there is, and what may have been meant."""
-    noun = "column" if len(unknown) == 1 else "columns"
-    folded = {name.lower(): name for name in available}
-    close = difflib.get_close_matches(unknown[0].lower(), list(folded), n=1)
-    hint = f" (did you mean '{folded[close[0]]}'?)" if close else ""
-    return f"{where}: no {noun} {quoted(unknown)}{hint}; it holds {quoted(available)}"
+    return LINE_BREAK.sub(" ", name).strip()
 
 
 def not_numeric(
@@ -238,63 +195,6 @@ def not_numeric(
     if not suggest:
         return InputError(f"{where}: {which}; numeric: {quoted(numeric)}")
     return InputError(f"{where}: {which}; choose numeric columns: {columns_option(numeric)}")
-
-
-def check_finite(
-    values: np.ndarray, names: Sequence[str], where: str, first_row: int = 1, whole: bool = True
-) -> None:
-    """Refuse missing values, NaN and infinity.
-
-    Args:
-        values: rows ``(m, d)``.
-        names: the d column names.
-        where: the file.
-        first_row: the row number of ``values[0]``, counting data rows from 1.
-        whole: whether these are all the rows, so that the count of bad cells is the file's.
-
-    Raises:
-        InputError: says how many cells are bad and where the first one is.
-    """
-    # The sum is finite for almost every clean table and costs no mask; it may overflow harmlessly.
-    with np.errstate(over="ignore", invalid="ignore"):
-        if np.isfinite(values.sum()):
-            return
-    bad = ~np.isfinite(values)
-    count = int(bad.sum())
-    if count == 0:
-        return
-    row, column = (int(i) for i in np.argwhere(bad)[0])
-    cell = values[row, column]
-    what = "missing" if np.isnan(cell) else f"{cell}"
-    cells = plural(count, "cell")
-    raise InputError(
-        f"{where}: {cells if whole else 'at least ' + cells} missing, NaN or infinite, the first "
-        f"in row {first_row + row}, column '{names[column]}' ({what}); fill or drop such rows first"
-    )
-
-
-def refuse_merged(
-    column: np.ndarray, name: str, where: str, seen: tuple[float, float] | None = None
-) -> None:
-    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same.
-
-    Args:
-        column: ``(n,)`` whole numbers as float64.
-        name: of the column.
-        where: the file.
-        seen: the least and the greatest value of the training rows, which say how close is too close; others than
-            between them lie far off in any case. None takes those of the column.
-
-    Raises:
-        InputError: the numbers lie too close together.
-    """
-    low, high = seen or (column.min(initial=np.inf), column.max(initial=-np.inf))
-    largest = np.abs(column[(column >= low) & (column <= high)]).max(initial=0.0)
-    if largest > LARGEST_EXACT_INTEGER and high - low < LEAST_RANGE * np.spacing(largest):
-        raise InputError(
-            f"{where}: column '{name}' holds whole numbers up to {largest:.4g}, beyond 2**53, too close together for "
-            "64-bit floats to tell apart; leave the column out, or subtract a constant first"
-        )
 
 
 def _repeated(names: Sequence[str]) -> str | None:

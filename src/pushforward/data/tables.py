@@ -12,15 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from pushforward.columns.values import LARGEST_EXACT_INTEGER, check_finite, refuse_merged
 from pushforward.data.arrays import open_npy, open_npz, open_parquet
 from pushforward.data.delimited import open_delimited
-from pushforward.data.source import (
-    LARGEST_EXACT_INTEGER,
-    Source,
-    check_finite,
-    choose,
-    refuse_merged,
-)
+from pushforward.data.source import Source, choose
 from pushforward.data.targets import SUFFIXES, check_output
 from pushforward.data.writers import TableWriter, open_writer, write_table
 from pushforward.errors import InputError, check_count

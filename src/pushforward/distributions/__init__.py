@@ -5,9 +5,11 @@ from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.bases import BASES, base_named
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import GaussianMixture
+from pushforward.distributions.product import Product
 from pushforward.distributions.resampled import Resampled
 from pushforward.distributions.standard_normal import StandardNormal
 from pushforward.distributions.student_t import StudentT
+from pushforward.distributions.torus import UniformTorus
 from pushforward.distributions.uniform import Uniform
 
 __all__ = [
@@ -15,10 +17,12 @@ __all__ = [
     "AbstractDistribution",
     "Flow",
     "GaussianMixture",
+    "Product",
     "Resampled",
     "StandardNormal",
     "StudentT",
     "Uniform",
+    "UniformTorus",
     "base_named",
 ]
 

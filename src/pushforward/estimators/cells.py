@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import logsumexp
 
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 
 LogProb = Callable[[np.ndarray, np.ndarray | None], np.ndarray]
 """Encoded rows `(n, d)` and their conditions, or None, to log-densities `(n,)`."""
@@ -36,9 +36,9 @@ class Cells:
     exact: bool
 
     @staticmethod
-    def of(columns: Preprocessing, other: bool = False) -> "Cells | None":
+    def of(columns: Columns, other: bool = False) -> "Cells | None":
         """Those of a table, or None where no column has wide cells. `other` gives others, to compare with."""
-        wide = np.flatnonzero(columns.jitter > FINE)
+        wide = np.flatnonzero(columns.noise > FINE)
         if not len(wide):
             return None
         if len(wide) in _NODES:
@@ -50,15 +50,15 @@ class Cells:
 
             points = qmc.Sobol(len(wide), seed=int(other)).random(_POINTS) - 0.5
             each = np.full(_POINTS, 1 / _POINTS)
-        offsets = np.zeros((len(points), len(columns.names)))
-        offsets[:, wide] = points * columns.jitter[wide]
+        offsets = np.zeros((len(points), columns.width))
+        offsets[:, wide] = points * columns.noise[wide]
         return Cells(offsets, each, len(wide) in _NODES)
 
 
 def cell_log_prob(
     log_prob: LogProb,
     cells: Cells | None,
-    columns: Preprocessing,
+    columns: Columns,
     u: Float[np.ndarray, "n d"],
     c: Float[np.ndarray, "n c"] | None,
 ) -> Float[np.ndarray, " n"]:
@@ -74,7 +74,7 @@ def cell_log_prob(
     size, found = max(_ROWS // len(cells.weights), 1), []
     for start in range(0, len(u), size):
         some = u[start : start + size]
-        whole = _on_lattice(columns, some)[:, None]
+        whole = columns.on_lattice(some)[:, None]
         if not (whole & (cells.offsets != 0)).any():
             given = None if c is None else c[start : start + size]
             found.append(log_prob(some, given))
@@ -84,12 +84,3 @@ def cell_log_prob(
         logs = log_prob(moved.reshape(-1, u.shape[1]), given).reshape(len(some), -1)
         found.append(logsumexp(logs, axis=1, b=cells.weights))
     return np.concatenate([*found, np.zeros(0)])
-
-
-def _on_lattice(columns: Preprocessing, u: np.ndarray) -> np.ndarray:
-    """Which values are whole numbers of their column's lattice, `(n, d)`."""
-    grid = np.array(columns.grid)
-    values = u * np.array(columns.scale) + np.array(columns.center) - np.array(columns.offset)
-    steps = values / np.where(grid > 0, grid, 1.0)
-    with np.errstate(invalid="ignore"):
-        return (grid > 0) & (np.abs(steps - np.rint(steps)) < 1e-4)

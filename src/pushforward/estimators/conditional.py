@@ -1,6 +1,6 @@
 """The density of targets given features, as a scikit-learn estimator."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -8,9 +8,9 @@ from sklearn.utils import Tags, check_array
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from pushforward.architectures import Architecture
-from pushforward.columns import frame_kind
-from pushforward.data.preprocess import Preprocessing
-from pushforward.data.source import check_finite, quoted, stand_in_names
+from pushforward.columns import AbstractColumn, Columns
+from pushforward.columns.names import stand_in_names
+from pushforward.dataframes import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import common_type, typed, types_of
@@ -26,10 +26,12 @@ from pushforward.estimators.shared import (
     readable,
     refuse_text,
     seed_from,
+    warn_of_outside,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust_draws import warn_of_draws
 from pushforward.training import Training
+from pushforward.words import quoted
 
 
 class ConditionalFlowDensity(OfTableModel, NestedParameters):
@@ -47,6 +49,10 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
             instance such as `NSF(layers=3)`. `GridSearchCV` searches over instances, and over fields such as
             `architecture__width` and `training__learning_rate`.
+        columns: kinds of columns by name, where they are not to be guessed, such as `{"age": pf.columns.Whole(),
+            "share": pf.columns.Bounded(0, 1), "wind": pf.columns.Angle(360)}`; features without names are
+            `x0, x1, ...`, targets `y0, y1, ...`; features may be angles, and have no bounds. Default None: all are
+            guessed.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
@@ -62,9 +68,9 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         feature_names_in_: their names, only where X was a frame with string names.
         target_names_: names of y's columns, a tuple; None where y had none.
 
-    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
-    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
-    parts.
+    Raises `InputError`, a `ValueError`, for a column that is a copy of another or contradicts its declared kind, for
+    missing or infinite cells, dates, text, or wrong parameters. Warns of columns that follow from others, such as a
+    total beside its parts.
 
     Source: Winkler et al. 2019, "Learning likelihoods with conditional normalizing flows", arXiv
     1912.00042.
@@ -89,6 +95,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         self,
         architecture: str | Architecture = "auto",
         *,
+        columns: Mapping[str, AbstractColumn | str] | None = None,
         training: Training | None = None,
         max_epochs: int | None = None,
         max_time: float | None = None,
@@ -97,6 +104,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         verbose: bool = False,
     ):
         self.architecture = architecture
+        self.columns = columns
         self.training = training
         self.max_epochs = max_epochs
         self.max_time = max_time
@@ -137,6 +145,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
             given,
             names=_stand_in_targets(targets.shape[1], features) if names is None else names,
             given_names=features,
+            called=("y", "X"),
             **fit_options(self),
         )
         self.model_ = with_notes(
@@ -152,7 +161,9 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
     def log_prob(self, X: Any, y: Any) -> np.ndarray:
         """Log-density of each row's targets given its features, `(n_samples,)` float64.
 
-        In nats, in the units of y. However far a row lies from the data, its log-density is finite.
+        In nats, in the units of y. However far a row lies from the data, its log-density is finite, but for a value
+        that its column cannot hold, beyond declared bounds or other than a constant: it is then `-inf`, with one
+        warning.
 
         Arguments:
             X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the
@@ -171,7 +182,9 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
                 "in this order"
             )
         targets, _ = _checked_targets(y, given, names, self.model_.columns)
-        return self.model_.log_prob(targets, given)
+        log_prob = self.model_.log_prob(targets, given)
+        warn_of_outside(self.model_, targets)
+        return log_prob
 
     def score(self, X: Any, y: Any) -> float:
         """Mean log-density of y given X, nats a row; arguments and errors as in `log_prob`."""
@@ -249,9 +262,9 @@ def _checked_targets(
     y: Any,
     given: np.ndarray,
     names: tuple[str, ...] | None,
-    seen: Preprocessing | None = None,
+    seen: Columns | None = None,
 ) -> tuple[np.ndarray, int]:
-    """y as finite float64 rows `(n, d)` beside the rows of X, and its number of axes."""
+    """y as float64 rows `(n, d)` beside the rows of X, and its number of axes."""
     y = readable(y, "y", seen)
     try:
         values = check_array(
@@ -261,6 +274,4 @@ def _checked_targets(
         refuse_text(y, "y")
         raise InputError(f"y: {error}") from None
     check_consistent_length(given, values)
-    ndim, values = values.ndim, values.reshape(len(values), -1)
-    check_finite(values, names or _stand_in_targets(values.shape[1]), "y")
-    return values, ndim
+    return values.reshape(len(values), -1), values.ndim

@@ -1,5 +1,6 @@
 """The density of a table's rows, as a scikit-learn estimator."""
 
+from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -7,7 +8,8 @@ from sklearn.base import DensityMixin
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
-from pushforward.columns import frame_kind
+from pushforward.columns import AbstractColumn
+from pushforward.dataframes import frame_kind
 from pushforward.errors import InputError
 from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import as_frame, types_of
@@ -21,6 +23,7 @@ from pushforward.estimators.shared import (
     fit_options,
     names_in,
     seed_from,
+    warn_of_outside,
 )
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust_draws import warn_of_draws
@@ -42,6 +45,9 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         architecture: "auto" (default), a name in `pushforward.architectures.ARCHITECTURES`, or an
             instance such as `NSF(layers=3)`. `GridSearchCV` searches over instances, and over fields such as
             `architecture__width` and `training__learning_rate`.
+        columns: kinds of columns by name, where they are not to be guessed, such as `{"age": pf.columns.Whole(),
+            "share": pf.columns.Bounded(0, 1), "wind": pf.columns.Angle(360)}`; a table without names has the columns
+            `x0, x1, ...`. Default None: all are guessed.
         training: how to train; default `Training()`.
         max_epochs: passes over the data, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
@@ -56,9 +62,9 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         n_features_in_: number of columns.
         feature_names_in_: their names, only where X was a frame with string names.
 
-    Raises `InputError`, a `ValueError`, for a constant column or a copy of another, for missing or infinite cells,
-    dates, text, or parameters that make no sense. Warns of columns that follow from others, such as a total beside its
-    parts.
+    Raises `InputError`, a `ValueError`, for a column that is a copy of another or contradicts its declared kind, for
+    missing or infinite cells, dates, text, or wrong parameters. Warns of columns that follow from others, such as a
+    total beside its parts.
 
     Source: Papamakarios et al. 2021, "Normalizing flows for probabilistic modeling and inference",
     arXiv 1912.02762.
@@ -81,6 +87,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         self,
         architecture: str | Architecture = "auto",
         *,
+        columns: Mapping[str, AbstractColumn | str] | None = None,
         training: Training | None = None,
         max_epochs: int | None = None,
         max_time: float | None = None,
@@ -89,6 +96,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         verbose: bool = False,
     ):
         self.architecture = architecture
+        self.columns = columns
         self.training = training
         self.max_epochs = max_epochs
         self.max_time = max_time
@@ -107,7 +115,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         """
         values = checked_table(self, X, reset=True)
         names = names_in(self)
-        model = fit_table(values, names=names, **fit_options(self))
+        model = fit_table(values, names=names, called=("X", "X"), **fit_options(self))
         kind = frame_kind(X)
         types = None if kind is None else types_of(X)
         self.model_ = with_notes(model, frame=kind, types=types, named=names is not None)
@@ -116,7 +124,8 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
     def score_samples(self, X: Any) -> np.ndarray:
         """Log-density of each row in nats, in the data's own units; `(n_samples,)` float64.
 
-        However far a row lies from the data, its log-density is finite.
+        However far a row lies from the data, its log-density is finite, but for a value that its column cannot hold,
+        beyond declared bounds or other than a constant: it is then `-inf`, with one warning.
 
         Arguments:
             X: `(n_samples, n_features)`; of a frame, the names must be the fitted ones, in the
@@ -126,7 +135,10 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        return self.model_.log_prob(checked_table(self, X, reset=False))
+        values = checked_table(self, X, reset=False)
+        log_prob = self.model_.log_prob(values)
+        warn_of_outside(self.model_, values)
+        return log_prob
 
     def score(self, X: Any, y: Any = None) -> float:
         """Mean log-density of the rows of X, nats a row.

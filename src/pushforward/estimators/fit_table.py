@@ -1,7 +1,7 @@
-"""From a table to a fitted density: pre-processing, the choice of a model, training, the trust report."""
+"""From a table to a fitted density: columns, the choice of a model, training, the trust report."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,24 +9,24 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.architectures import ARCHITECTURES, Architecture, Facts
-from pushforward.data.preprocess import Preprocessing
-from pushforward.data.source import plural
+from pushforward.architectures import ARCHITECTURES, Architecture, CircularNSF, Facts
+from pushforward.columns import AbstractColumn, Angle, Columns
+from pushforward.columns.names import stand_in_names
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.estimators.auto import RACE_STEPS, Entrant, candidates
+from pushforward.estimators.encoder import Encoder
 from pushforward.estimators.labels import labels_of
 from pushforward.estimators.order import order_report
-from pushforward.estimators.prepared import Encoder, Prepared, Teller, loss_of
+from pushforward.estimators.prepared import Prepared, Teller, loss_of
 from pushforward.estimators.race import against_mixture, race, winner
 from pushforward.estimators.table_model import TableModel
 from pushforward.estimators.trust import trust_report
 from pushforward.estimators.trust_draws import draws_report
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training
-from pushforward.training.batches import holdout
+from pushforward.training.batches import Batch, holdout
 from pushforward.training.loss import Loss, negative_log_prob
 
-FEWEST_ROWS = 3
 # Training rows that the trust report sees.
 TRUST_ROWS = 1 << 16
 # Seconds of a time limit from which on there is time for a race and a mixture: a minute may go into compiling.
@@ -39,6 +39,7 @@ def fit_table(
     *,
     names: Sequence[str] | None = None,
     given_names: Sequence[str] | None = None,
+    columns: Mapping[str, AbstractColumn | str] | None = None,
     architecture: str | Architecture = "auto",
     training: Training | None = None,
     precision: int = 32,
@@ -48,6 +49,7 @@ def fit_table(
     checkpoint: Path | None = None,
     resume: bool = False,
     trust: bool = True,
+    called: tuple[str, str] = ("the table", "the condition"),
 ) -> TableModel:
     """Fit a density to the rows of a table.
 
@@ -55,6 +57,8 @@ def fit_table(
         values: `(n, d)` rows, finite, in their own units.
         given: `(n, c)` rows to condition on, or None.
         names, given_names: column names; default x0, x1, ...
+        columns: kinds of columns by name, where they are not to be guessed: instances such as `columns.Whole()`, or
+            words as `columns.declared_column` takes them.
         architecture: "auto" (a short race between the models of `auto.candidates`, decided by validation), a name
             in the registry, or an instance.
         training: how to train; default `Training()`.
@@ -66,37 +70,30 @@ def fit_table(
             none.
         resume: continue from the checkpoint, if it exists.
         trust: whether to measure the trust report on the validation rows.
+        called: what messages call the two tables.
 
     Raises `InputError` for values that no density can be fitted to.
     """
-    values = _numbers(values)
-    if values.ndim == 2 and len(values) < FEWEST_ROWS:
-        raise InputError(
-            f"{plural(len(values), 'row')} given; at least {FEWEST_ROWS} are needed: two to fit, one to judge by"
-        )
-    columns, architecture = Preprocessing.fit(values, names), _known(architecture)
-    if not isinstance(architecture, str) and Facts.of(architecture).angles:
-        columns = columns.of_angles()
-    given_columns = None
-    if given is not None:
-        given = _numbers(given)
-        if len(given) != len(values):
-            raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
-        given_columns = Preprocessing.fit(given, given_names, modelled=False)
+    architecture = _known(architecture)
+    values, given = _numbers(values), None if given is None else _numbers(given)
+    if given is not None and len(given) != len(values):
+        raise InputError(f"{len(values)} rows, but {len(given)} rows of the condition")
+    encoder = _encoder(values, given, names, given_names, columns or {}, architecture, called)
     training, began = training or Training(), time.perf_counter()
     keys = spawn(key_of(seed), 3)
     train, held = holdout(len(values), training.validation, keys[0])
-    tell = Teller(report, progress, columns.log_det, began)
+    modelled, log_det = encoder.columns, encoder.columns.mean_log_det(values, held)
+    tell = Teller(report, progress, log_det, began)
     with jax.enable_x64(precision == 64):
-        table = RowSource(len(values), Encoder(values, columns, given, given_columns, precision))
+        table = _rows(encoder, values, given, precision)
         rows = Prepared(
-            table.some(train), table.take(held), columns, given_columns, keys[1], keys[2], seed
+            table.some(train), table.take(held), modelled, encoder.given, keys[1], keys[2], seed
         )
         entrants = _entrants(architecture, rows)
         hurried = training.max_time is not None and training.max_time < RACE_TIME
         tried = {} if len(entrants) == 1 or hurried else race(entrants, rows, training, tell)
         final: dict[str, float] = {}
-        chosen = winner(entrants, tried, len(columns.names))
+        chosen = winner(entrants, tried, modelled.width)
         left = training
         if training.max_time is not None:
             spent = time.perf_counter() - began
@@ -105,17 +102,16 @@ def fit_table(
         fitted = rows.fit(chosen, left, tell, checkpoint=kept)
         if architecture == "auto" and given is None and training.validation > 0 and not hurried:
             chosen, fitted, final = against_mixture(chosen, fitted, rows, training, tell)
-    summary = _summary(fitted, rows.train.count, columns, loss_of(chosen.architecture))
-    if given is not None and given_columns is not None:
-        summary["labels"] = labels_of(given, given_columns.names)
+    summary = _summary(fitted, rows.train.count, log_det, loss_of(chosen.architecture))
+    if given is not None and encoder.given is not None:
+        summary["labels"] = labels_of(given, encoder.given.names)
     if tried or final:
         nats, last = (
-            {name: columns.log_det + float(value) for name, value in of.items()}
-            for of in (tried, final)
+            {name: log_det + float(value) for name, value in of.items()} for of in (tried, final)
         )
         summary["race"] = {"steps": RACE_STEPS, "validation_nats": nats, "at_the_end": last}
     model = TableModel(
-        fitted.model, chosen.architecture, columns, given_columns, precision, summary, cells=True
+        fitted.model, chosen.architecture, modelled, encoder.given, precision, summary, cells=True
     )
     if not trust or training.validation == 0:
         return model
@@ -130,7 +126,7 @@ def fit_table(
         heldout_given=judge_given,
         train_given=None if given is None else given[some],
     )
-    report_of["order"] = order_report(values, columns.names)
+    report_of["order"] = order_report(values, modelled.names)
     report_of["draws"] = draws_report(model, judge, values[some], heldout_given=judge_given)
     return replace(model, trust=report_of)
 
@@ -141,12 +137,67 @@ def _numbers(values: np.ndarray) -> np.ndarray:
     return values if values.dtype in (np.float32, np.float64) else values.astype(np.float64)
 
 
-def _summary(fitted: Fitted, rows: int, columns: Preprocessing, loss: Loss) -> dict[str, Any]:
+def _encoder(
+    values: np.ndarray,
+    given: np.ndarray | None,
+    names: Sequence[str] | None,
+    given_names: Sequence[str] | None,
+    declared: Mapping[str, AbstractColumn | str],
+    architecture: str | Architecture,
+    called: tuple[str, str],
+) -> Encoder:
+    """The columns of both tables, their kinds declared or guessed."""
+    if names is None:
+        names = stand_in_names(values.shape[1] if values.ndim == 2 else 0)
+    others = {k: v for k, v in declared.items() if k in (given_names or ()) and k not in names}
+    own = {k: v for k, v in declared.items() if k not in others}
+    facts = Facts() if isinstance(architecture, str) else Facts.of(architecture)
+    called_flow = type(architecture).__name__
+    if facts.angles:
+        own = {**dict.fromkeys(names, Angle()), **own}
+    columns = Columns.fit(values, names, declared=own, where=called[0])
+    straight = [
+        columns.names[i] for i in columns.modelled if not isinstance(columns.kinds[i], Angle)
+    ]
+    if facts.angles and straight:
+        raise InputError(
+            f"{called_flow} models angles only, and column '{straight[0]}' is declared otherwise; choose another flow: "
+            "it models the columns that are declared angles as such"
+        )
+    if not facts.angles and not isinstance(architecture, str) and any(columns.angles):
+        if not straight:
+            raise InputError(
+                f"all columns are angles, which {called_flow} does not model; choose circular_nsf"
+            )
+        if facts.loss is not None:
+            raise InputError(f"{called_flow} has a loss of its own and models no angles")
+    if given is None:
+        return Encoder(columns, None)
+    return Encoder(
+        columns,
+        Columns.fit(given, given_names, declared=others, modelled=False, where=called[1]),
+    )
+
+
+def _rows(
+    encoder: Encoder, values: np.ndarray, given: np.ndarray | None, precision: int
+) -> RowSource:
+    """The rows of a fit, encoded as they are taken."""
+    dtype = np.float64 if precision == 64 else np.float32
+
+    def take(rows: np.ndarray) -> Batch:
+        u, c = encoder(values[rows], None if given is None else given[rows])
+        return Batch(u.astype(dtype), None if c is None else c.astype(dtype))
+
+    return RowSource(len(values), take)
+
+
+def _summary(fitted: Fitted, rows: int, log_det: float, loss: Loss) -> dict[str, Any]:
     """What the training did, for the file."""
     last = fitted.history[-1] if fitted.history else None
     best = {"validation_loss": fitted.best_loss}
     if loss is negative_log_prob:
-        best = {"validation_nats": columns.log_det - fitted.best_loss}
+        best = {"validation_nats": log_det - fitted.best_loss}
     return {
         "rows": rows,
         "epochs": len(fitted.history),
@@ -175,6 +226,8 @@ def _known(choice: str | Architecture) -> str | Architecture:
 
 def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]:
     """The models among which validation chooses: one, unless the choice is "auto"."""
-    if isinstance(choice, str):
-        return candidates(rows.train.count, rows.width)
-    return (Entrant("", choice),)
+    if not isinstance(choice, str):
+        return (Entrant("", choice),)
+    if all(rows.columns.angles):
+        return (Entrant("", CircularNSF()),)
+    return candidates(rows.train.count, rows.width)

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from pushforward.columns import columns_of, frame_kind
+from pushforward.dataframes import columns_of, frame_kind
 
 
 def types_of(table: Any) -> list[str | None] | None:

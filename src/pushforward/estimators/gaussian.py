@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from scipy.linalg import solve_triangular
 
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Gaussian:
     covariance: np.ndarray
 
     @staticmethod
-    def fit(columns: Preprocessing, u: np.ndarray, c: np.ndarray | None) -> "Gaussian":
+    def fit(columns: Columns, u: np.ndarray, c: np.ndarray | None) -> "Gaussian":
         """The one of maximum likelihood. Cost: one covariance.
 
         Arguments:
@@ -33,7 +33,7 @@ class Gaussian:
         joint = u if c is None else np.concatenate([u, c], axis=1)
         covariance = np.atleast_2d(np.cov(joint, rowvar=False, ddof=0))
         d = u.shape[1]
-        covariance[np.arange(d), np.arange(d)] += np.square(columns.jitter) / 12
+        covariance[np.arange(d), np.arange(d)] += np.square(columns.noise) / 12
         return Gaussian(joint.mean(0), _regular(covariance))
 
     def log_prob(self, u: np.ndarray, c: np.ndarray | None) -> Float[np.ndarray, " n"]:

@@ -4,19 +4,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-import jax
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures import Architecture, Facts, Mixture
-from pushforward.architectures.parts import softened
-from pushforward.bijections import Chain, Margins, SoftTails, initialised
-from pushforward.data.preprocess import Preprocessing
+from pushforward.bijections import initialised
+from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.estimators import em
 from pushforward.estimators.auto import Entrant
+from pushforward.estimators.table_flow import table_flow, with_margins
 from pushforward.estimators.table_model import log_prob_rows
-from pushforward.rows import Shape
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training, fit
 from pushforward.training.batches import Batch, jittered
 from pushforward.training.loss import Loss, negative_log_prob
@@ -30,53 +28,6 @@ MARGIN_ROWS = 1 << 17
 def loss_of(architecture: Architecture) -> Loss:
     """What a fit of an architecture minimises: a loss of its own, or the negative log-density."""
     return Facts.of(architecture).loss or negative_log_prob
-
-
-def table_flow(
-    architecture: Architecture,
-    d: int,
-    condition: Shape | None,
-    key: jax.Array,
-    margins: bool = False,
-) -> Flow:
-    """The architecture's flow for encoded rows: far outliers are compressed before the model sees them (angles have
-    none).
-
-    Arguments:
-        architecture, d, condition, key: what to build.
-        margins: whether `Margins` stand behind it, the tails beyond them are a root and the base is soft, so that
-            draws stay where data are; False for logarithmic tails.
-    """
-    flow = architecture.build((d,), condition, key=key)
-    if Facts.of(architecture).angles:
-        return Flow(flow.base, flow.bijection)
-    if not margins:
-        return Flow(flow.base, Chain([flow.bijection, SoftTails(d)]))
-    outer = [SoftTails(d, root=True), Margins(d)]
-    return Flow(softened(flow.base), Chain([flow.bijection, *outer]))
-
-
-def has_margins(flow: Flow) -> bool:
-    """Whether a table's flow was built with margins."""
-    return any(isinstance(part, Margins) for part in flow.bijection.parts()[-1:])
-
-
-@dataclass(frozen=True)
-class Encoder:
-    """Takes rows of a table, in the model's units and precision: what `RowSource` calls."""
-
-    values: np.ndarray
-    columns: Preprocessing
-    given: np.ndarray | None
-    given_columns: Preprocessing | None
-    precision: int
-
-    def __call__(self, rows: np.ndarray) -> Batch:
-        dtype = np.float64 if self.precision == 64 else np.float32
-        x = self.columns.encode(self.values[rows]).astype(dtype)
-        if self.given is None or self.given_columns is None:
-            return Batch(x)
-        return Batch(x, self.given_columns.encode(self.given[rows]).astype(dtype))
 
 
 class Teller:
@@ -127,49 +78,44 @@ class Prepared:
     Attributes:
         train: the rows to train on, encoded as they are taken, in random order.
         judge: the encoded rows to judge by.
-        columns, given_columns: pre-processing of the modelled columns and of the condition's.
+        columns, given: the modelled columns and those of the condition.
         build_key, fit_key: what weights are drawn from, and the order of rows and all noise.
         seed: the same for EM.
     """
 
     train: RowSource
     judge: Batch
-    columns: Preprocessing
-    given_columns: Preprocessing | None
+    columns: Columns
+    given: Columns | None
     build_key: PRNGKeyArray
     fit_key: PRNGKeyArray
     seed: int
 
     @property
     def width(self) -> int:
-        """Columns of the table, the condition's among them."""
-        given = 0 if self.given_columns is None else len(self.given_columns.names)
-        return len(self.columns.names) + given
+        """Coordinates that a model sees, the condition's among them."""
+        return self.columns.width + (0 if self.given is None else self.given.features_width)
 
     @property
     def jitter(self) -> np.ndarray | None:
-        return self.columns.jitter if any(self.columns.lattice) else None
+        return self.columns.noise if self.columns.noise.any() else None
 
     def built(self, entrant: Entrant) -> Flow:
         """An entrant's flow with fresh parameters."""
-        condition = None if self.given_columns is None else (len(self.given_columns.names),)
         return table_flow(
             entrant.architecture,
-            len(self.columns.names),
-            condition,
+            self.columns.width,
+            None if self.given is None else (self.given.features_width,),
             self.build_key,
             entrant.margins is not None,
+            self.columns.angles,
         )
 
     def start(self, entrant: Entrant) -> Flow:
         """An entrant's flow before its fit, with everything set that is measured on data."""
-        flow, margins = self.built(entrant), entrant.margins
-        if margins not in (None, "none"):
-            x = self.some(MARGIN_ROWS)[0]
-            *maps, last = flow.bijection.parts()
-            assert isinstance(last, Margins)
-            following = last.following(x, margins)
-            flow = Flow(flow.base, Chain([*maps, following]))
+        flow = self.built(entrant)
+        if entrant.margins not in (None, "none"):
+            flow = with_margins(flow, self.some(MARGIN_ROWS)[0], entrant.margins)
         first = self.some(FIRST_ROWS)
         flow = Flow(flow.base, initialised(flow.bijection, *first))
         if isinstance(entrant.architecture, Mixture):

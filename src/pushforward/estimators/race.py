@@ -66,7 +66,7 @@ def against_mixture(
 
     Returns the winner, its fit, and the validation log-densities of the three in the model's units.
     """
-    if rows.width > WIDEST or fitted.stopped == "interrupted":
+    if rows.width > WIDEST or any(rows.columns.angles) or fitted.stopped == "interrupted":
         return entrant, fitted, {}
     tell.stage("fitting a Gaussian mixture to compare with")
     flow_nats = float(rows.judged(fitted.model).mean())

@@ -3,7 +3,8 @@
 import numbers
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
 from os import PathLike
@@ -16,18 +17,12 @@ from sklearn.utils import check_random_state
 from sklearn.utils.fixes import parse_version
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from pushforward.columns import columns_of, dated, frame_kind, huge_numbers
-from pushforward.data.preprocess import Preprocessing
-from pushforward.data.source import (
-    LARGEST_EXACT_INTEGER,
-    check_finite,
-    choose,
-    not_numeric,
-    refuse_merged,
-    stand_in_names,
-)
+from pushforward.columns import Columns
+from pushforward.columns.values import LARGEST_EXACT_INTEGER, refuse_merged
+from pushforward.data.source import choose, not_numeric
+from pushforward.dataframes import columns_of, dated, frame_kind, huge_numbers
 from pushforward.distributions import Flow
-from pushforward.errors import InputError, check_count
+from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.estimators.table_model import TableModel
 from pushforward.rows import unmasked
 from pushforward.training import Epoch, Step, Training
@@ -81,15 +76,15 @@ class OfTableModel:
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """X as finite rows `(n, d)` of float64, or of float32 where X is; its columns are learnt (`reset`) or compared with
-    those.
+    """X as rows `(n, d)` of float64, or of float32 where X is; its columns are learnt (`reset`) or compared with
+    those. Cells are checked by what takes the rows.
 
-    Raises a `ValueError` that names the text column, or the first cell that is missing or infinite.
+    Raises a `ValueError` that names the text column.
     """
     model: TableModel | None = None if reset else estimator.model_
     X = readable(X, "X", None if model is None else model.given or model.columns)
     try:
-        # Cells are checked below, where the message can name row and column.
+        # Cells are checked later, where the message can name row and column.
         values = validate_data(
             estimator,
             _with_names(X),
@@ -101,9 +96,24 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
     except (TypeError, ValueError):
         refuse_text(X, "X")
         raise
-    names = names_in(estimator)
-    check_finite(values, stand_in_names(values.shape[1]) if names is None else names, "X")
     return values
+
+
+def warn_of_outside(model: TableModel, values: np.ndarray) -> None:
+    """Warn of rows with a value that its column cannot hold, which have density 0.
+
+    Arguments:
+        model: the density.
+        values: `(n, d)` rows of its columns.
+    """
+    bad, what = model.columns.outside(values)
+    if bad.any():
+        warnings.warn(
+            f"{bad.sum():,} of {len(values):,} rows are impossible (log-density -inf), the first in row "
+            f"{bad.argmax() + 1}: {what}",
+            InputWarning,
+            stacklevel=3,
+        )
 
 
 class _Interchange:
@@ -137,13 +147,13 @@ def _with_names(table: Any) -> Any:
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 
 
-def readable(table: Any, where: str, seen: Preprocessing | None = None) -> Any:
+def readable(table: Any, where: str, seen: Columns | None = None) -> Any:
     """The table, what an array masks as NaN.
 
     Arguments:
         table: a frame or an array.
         where: what to call it.
-        seen: the pre-processing of the fitted columns; None while fitting.
+        seen: the fitted columns; None while fitting.
 
     Raises `InputError` for a lazy frame, columns of one name, dates and spans of time, and whole numbers that floats
     cannot tell apart.
@@ -163,7 +173,7 @@ def readable(table: Any, where: str, seen: Preprocessing | None = None) -> Any:
     return table
 
 
-def refuse_huge(table: Any, where: str, stem: str = "", seen: Preprocessing | None = None) -> None:
+def refuse_huge(table: Any, where: str, stem: str = "", seen: Columns | None = None) -> None:
     """Raises `InputError` for stored whole numbers that as floats would be the same.
 
     Arguments:
@@ -175,7 +185,7 @@ def refuse_huge(table: Any, where: str, stem: str = "", seen: Preprocessing | No
         if cells is not None:
             ends = None
             if seen is not None and i < len(seen.names):
-                ends = seen.lower[i], seen.upper[i]
+                ends = seen.kinds[i].lower, seen.kinds[i].upper
             refuse_merged(cells, name, where, ends)
 
 
@@ -236,6 +246,10 @@ def fit_options(estimator: Any) -> dict[str, Any]:
         raise InputError(
             f"architecture={architecture!r}: 'auto', a name or an instance such as NSF() is expected"
         )
+    if not (estimator.columns is None or isinstance(estimator.columns, Mapping)):
+        raise InputError(
+            f"columns={estimator.columns!r}: kinds by name are expected, such as {{'age': pushforward.columns.Whole()}}"
+        )
     settings = estimator.training
     if not (settings is None or isinstance(settings, Training)):
         raise InputError(f"training={settings!r}: a pushforward.training.Training is expected")
@@ -248,6 +262,7 @@ def fit_options(estimator: Any) -> dict[str, Any]:
     report: Callable[[Epoch], bool | None] | None = print_epoch if estimator.verbose else None
     return {
         "architecture": architecture,
+        "columns": estimator.columns,
         "training": settings,
         "precision": estimator.precision,
         "seed": seed_from(estimator.random_state),

@@ -1,16 +1,15 @@
 """Table models in files."""
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import jax
 
 from pushforward.architectures import Facts
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.prepared import has_margins, table_flow
+from pushforward.estimators.table_flow import has_margins, table_flow
 from pushforward.estimators.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
@@ -25,7 +24,7 @@ KIND = "table"
 def save_table_model(model: TableModel, path: str | os.PathLike[str], force: bool = True) -> None:
     """Write a fitted density to one safetensors file, all or nothing.
 
-    Its header holds the architecture with its fields, the pre-processing of every column, the precision, the summary
+    Its header holds the architecture with its fields, the kinds and units of the columns, the precision, the summary
     of the training and the trust report.
 
     Arguments:
@@ -57,16 +56,12 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
     or written by a newer version.
     """
     header, flow = read_model(path, _skeleton, kind=KIND)
-    architecture = architecture_from_json(header["architecture"])
-    columns = Preprocessing.from_json(header["columns"])
-    if Facts.of(architecture).angles:
-        # Files of earlier versions do not say it.
-        columns = replace(columns, angles=True)
+    columns, given = _columns(header)
     return TableModel(
         flow,
-        architecture,
+        architecture_from_json(header["architecture"]),
         columns,
-        _given(header),
+        given,
         header["precision"],
         header["summary"],
         header["trust"],
@@ -76,18 +71,27 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
 
 def _skeleton(header: dict[str, Any]) -> Flow:
     """The flow's structure; checks all of the header, as its errors are told with the file's name."""
-    columns, given = Preprocessing.from_json(header["columns"]), _given(header)
+    architecture, (columns, given) = (
+        architecture_from_json(header["architecture"]),
+        _columns(header),
+    )
     if header["precision"] not in (32, 64):
         raise InputError(f"a precision of 32 or 64 bits is expected, not {header['precision']!r}")
     for key in ("summary", "trust"):
         if not isinstance(header[key], dict):
             raise InputError(f"the header's {key!r} is damaged")
-    condition = None if given is None else (len(given.names),)
-    architecture = architecture_from_json(header["architecture"])
+    condition = None if given is None else (given.features_width,)
     # Files of before 0.5 have no margins and do not say so.
     margins = header.get("margins", False)
-    return table_flow(architecture, len(columns.names), condition, jax.random.key(0), margins)
+    return table_flow(
+        architecture, columns.width, condition, jax.random.key(0), margins, columns.angles
+    )
 
 
-def _given(header: dict[str, Any]) -> Preprocessing | None:
-    return None if header["given"] is None else Preprocessing.from_json(header["given"])
+def _columns(header: dict[str, Any]) -> tuple[Columns, Columns | None]:
+    """The modelled columns, and those of the condition."""
+    data, given = header["columns"], header["given"]
+    if Facts.of(architecture_from_json(header["architecture"])).angles and "kinds" not in data:
+        # Files of versions before 0.5 do not say it.
+        data = {**data, "angles": True}
+    return Columns.from_json(data), None if given is None else Columns.from_json(given)

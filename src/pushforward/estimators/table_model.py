@@ -11,11 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.architectures import Architecture
-from pushforward.data.preprocess import Preprocessing
+from pushforward.columns import Columns
+from pushforward.columns.values import check_finite
 from pushforward.distributions import Flow
 from pushforward.draws import key_of
 from pushforward.errors import InputError
 from pushforward.estimators.cells import Cells, cell_log_prob
+from pushforward.estimators.encoder import Encoder
 from pushforward.estimators.labels import warn_of_new_labels
 from pushforward.rows import block_size, spelled_out
 
@@ -24,8 +26,6 @@ from pushforward.rows import block_size, spelled_out
 BLOCK = 8192
 # Rows encoded at once.
 ENCODED = 8 * BLOCK
-# Beyond this many robust deviations a value counts as this far out: float32 ends at 3e38, its square root at 2e19.
-FAR = 1e18
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class TableModel:
     Attributes:
         flow: the model, over encoded rows.
         architecture: the configuration that `flow` was built from.
-        columns: pre-processing of the modelled columns.
-        given: pre-processing of the condition's columns, or None.
+        columns: the modelled columns, their kinds and units.
+        given: the condition's columns, or None.
         precision: 32 or 64, the bits of the arithmetic.
         summary: what the training did, JSON-able.
         trust: the trust report, JSON-able.
@@ -49,8 +49,8 @@ class TableModel:
 
     flow: Flow
     architecture: Architecture
-    columns: Preprocessing
-    given: Preprocessing | None = None
+    columns: Columns
+    given: Columns | None = None
     precision: int = 32
     summary: dict[str, Any] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
@@ -74,25 +74,59 @@ class TableModel:
         the number's probability. It is by Gauss's rule for up to three such columns, for more an estimate by 32 points
         whose error the trust report measures. Cells narrower than a fiftieth of the column's spread are read at their
         middle.
-        However far a row lies from the data, its density is finite.
+        However far a row lies from the data, its log-density is finite, but for a row with a value that its column
+        cannot hold (`Columns.outside`): that has density 0, `-inf`.
 
-        Raises `InputError` where the number of columns does not fit, or a condition is missing or not taken.
+        Raises `InputError` as `encode` does.
         """
         values = np.asarray(values)
-        condition = self._condition(given, len(values))
+        given = None if given is None else np.asarray(given)
+        if given is not None and len(given) != len(values):
+            raise self._encoder.rows_differ(len(values), len(given))
+        self._check(values, given)
         cells, parts = Cells.of(self.columns) if self.cells else None, [np.zeros(0)]
         # Encoded some at a time: a large table is not in memory twice. An empty one has its columns checked.
         for start in range(0, len(values) or 1, ENCODED):
             rows = slice(start, start + ENCODED)
+            u, c = self._encoder(values[rows], None if given is None else given[rows])
             part = cell_log_prob(
                 lambda u, c: log_prob_rows(self.flow, u, c, self.precision),
                 cells,
                 self.columns,
-                _encode(self.columns, values[rows]),
-                None if condition is None else condition[rows],
+                u,
+                c,
             )
-            parts.append(part)
-        return np.concatenate(parts) + self.columns.log_det
+            parts.append(part + self.columns.log_det(values[rows]))
+        self._warn_of_labels(given)
+        return np.concatenate(parts)
+
+    def encode(
+        self, values: Float[np.ndarray, "n d"], given: Float[np.ndarray, "n c"] | None = None
+    ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
+        """Rows of the table, and of the condition, as the flow sees them: in its units, float64.
+
+        Raises `InputError` where numbers of columns or rows do not fit, a cell is missing or infinite, or a condition
+        is missing or not taken.
+        """
+        self._check(values, given)
+        return self._encoder(values, given)
+
+    def _check(self, values: np.ndarray | None, given: np.ndarray | None) -> None:
+        """Raises `InputError` for cells that are missing or infinite."""
+        for rows, columns, where in (
+            (values, self.columns, "the table"),
+            (given, self.given, "the condition"),
+        ):
+            if (
+                rows is not None
+                and columns is not None
+                and np.shape(rows)[1:] == (len(columns.names),)
+            ):
+                check_finite(np.asarray(rows), columns.names, where)
+
+    @property
+    def _encoder(self) -> Encoder:
+        return Encoder(self.columns, self.given)
 
     def sample(
         self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None
@@ -114,7 +148,9 @@ class TableModel:
         if n < 0:
             raise InputError(f"n={n}: the number of draws cannot be negative")
         rows = n if given is None else n * len(given)
-        condition = self._condition(given, rows if given is None else len(given))
+        self._check(None, given)
+        condition = self._encoder.condition(given)
+        self._warn_of_labels(given)
         # Full blocks whatever n is: the same seed gives the same first rows.
         size = BLOCK if condition is None else block_size(rows, BLOCK)
         for number, start in enumerate(range(0, rows, BLOCK)):
@@ -132,20 +168,10 @@ class TableModel:
                         _sample(self.flow, key, block_given, size)
             yield self.columns.decode(draws[: stop - start])
 
-    def _condition(self, given: np.ndarray | None, rows: int) -> np.ndarray | None:
-        if self.given is None:
-            if given is not None:
-                raise InputError("a condition was given, but this model has none")
-            return None
-        names = ", ".join(self.given.names)
-        if given is None:
-            raise InputError(f"this model is conditional: it needs the columns {names}")
-        encoded = _encode(self.given, given)
-        if len(encoded) != rows:
-            raise InputError(f"{rows} rows, but {len(encoded)} rows of the condition ({names})")
-        values = np.asarray(given, np.float64)
-        warn_of_new_labels(self.summary.get("labels", {}), values, self.given.names)
-        return encoded
+    def _warn_of_labels(self, given: np.ndarray | None) -> None:
+        if self.given is not None and given is not None:
+            values = np.asarray(given, np.float64)
+            warn_of_new_labels(self.summary.get("labels", {}), values, self.given.names)
 
 
 def log_prob_rows(
@@ -163,10 +189,6 @@ def log_prob_rows(
             given = None if c is None else _padded(c[rows], size, precision)
             parts.append(np.asarray(_log_prob(flow, block, given), np.float64)[: len(u[rows])])
     return np.concatenate([*parts, np.zeros(0)])
-
-
-def _encode(columns: Preprocessing, values: np.ndarray) -> np.ndarray:
-    return np.clip(columns.encode(np.asarray(values, np.float64)), -FAR, FAR)
 
 
 def _padded(rows: np.ndarray, size: int, precision: int) -> Array:

@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import chdtri
 
-from pushforward.bijections import Margins, SoftTails
-from pushforward.data.preprocess import Preprocessing
-from pushforward.distributions import Flow, StandardNormal
+from pushforward.columns import Columns, Constant
+from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.estimators.cells import Cells, cell_log_prob
 from pushforward.estimators.gaussian import Gaussian
@@ -22,7 +21,8 @@ from pushforward.estimators.probes import (
     pull,
     round_trip_error,
 )
-from pushforward.estimators.table_model import FAR, TableModel, log_prob_rows
+from pushforward.estimators.table_flow import has_normal_base, outer_maps, without_angles
+from pushforward.estimators.table_model import TableModel, log_prob_rows
 from pushforward.estimators.trust_draws import draws_warnings, format_draws
 
 # More rows would make the standard error smaller than anybody needs.
@@ -92,10 +92,8 @@ def trust_report(
         round_trip = round_trip_error(model.flow, u[:k], None if c is None else c[:k], z[:k])
         reference = by_jacobian.result()
     differences = np.abs(reference - log_det[: len(reference)])
-    cells, log_det_of_units = (
-        Cells.of(model.columns) if model.cells else None,
-        model.columns.log_det,
-    )
+    cells = Cells.of(model.columns) if model.cells else None
+    log_det_of_units = model.columns.log_det(heldout)
     fitted = Gaussian.fit(model.columns, *_encoded(model, train, train_given))
     if cells is None:
         nats, cell_error = log_prob + log_det_of_units, None
@@ -106,13 +104,15 @@ def trust_report(
         nats = model.log_prob(heldout[:_CELL_ROWS], given)
         few = slice(_CELL_CHECKED)
         cell_error = _cell_error(model, u[few], None if c is None else c[few])
-    gaussian = cell_log_prob(fitted.log_prob, cells, model.columns, u, c) + log_det_of_units
+    gaussian = (
+        cell_log_prob(fitted.log_prob, cells, model.columns, u, c) + log_det_of_units[: len(u)]
+    )
     start, in_tails = _tails(model.flow, u)
-    beyond, base = None, model.flow.base
+    beyond = None
     # A normal base with soft tails differs beyond the radius in question only.
-    if isinstance(base.base if isinstance(base, Flow) else base, StandardNormal):
-        radius = chdtri(u.shape[1], _BEYOND)
-        beyond = float((np.square(z).sum(1) > radius).mean())
+    if has_normal_base(model.flow):
+        latent = without_angles(model.flow, z)
+        beyond = float((np.square(latent).sum(1) > chdtri(latent.shape[1], _BEYOND)).mean())
     return {
         "rows": len(nats),
         **_mean("nats", nats),
@@ -120,8 +120,8 @@ def trust_report(
         **_mean("gain", nats - gaussian),
         "integer_columns": [
             name
-            for name, whole in zip(model.columns.names, model.columns.lattice, strict=True)
-            if whole
+            for name, kind in zip(model.columns.names, model.columns.kinds, strict=True)
+            if kind.noise > 0
         ],
         "cells": cells is not None,
         "cell_error": cell_error,
@@ -209,10 +209,10 @@ def _warnings(trust: dict[str, Any]) -> list[str]:
     return found
 
 
-def _repeated(columns: Preprocessing, train: np.ndarray) -> dict[str, list[float]]:
+def _repeated(columns: Columns, train: np.ndarray) -> dict[str, list[float]]:
     found = {}
-    for name, whole, values in zip(columns.names, columns.lattice, train.T, strict=True):
-        if whole:
+    for name, kind, values in zip(columns.names, columns.kinds, train.T, strict=True):
+        if kind.noise > 0 or isinstance(kind, Constant):
             continue
         distinct, counts = np.unique(values, return_counts=True)
         share = float(counts.max() / len(values))
@@ -252,31 +252,23 @@ def _mean(name: str, values: Float[np.ndarray, " n"]) -> dict[str, float | None]
 def _encoded(
     model: TableModel, values: np.ndarray, given: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    if (given is None) != (model.given is None):
-        need = "needs a condition" if given is None else "takes no condition"
-        raise InputError(f"this model {need}")
-    u = _rounded(model.columns, values, model.precision)
-    if model.given is None or given is None:
-        return u, None
-    c = _rounded(model.given, given, model.precision)
-    if len(c) != len(u):
-        raise InputError(f"{len(u)} rows, but {len(c)} rows of the condition")
-    return u, c
-
-
-def _rounded(columns: Preprocessing, values: np.ndarray, precision: int) -> np.ndarray:
     """Encoded rows as the model sees them, so that probes in 64 bits look at the very same points."""
-    encoded = np.clip(columns.encode(np.asarray(values, np.float64)), -FAR, FAR)
-    return encoded if precision == 64 else encoded.astype(np.float32).astype(np.float64)
+    u, c = model.encode(values, given)
+    if model.precision == 64:
+        return u, c
+    return _rounded(u), None if c is None else _rounded(c)
+
+
+def _rounded(rows: np.ndarray) -> np.ndarray:
+    return rows.astype(np.float32).astype(np.float64)
 
 
 def _tails(flow: Flow, u: np.ndarray) -> tuple[float, float]:
-    """Where compression starts, and the share of rows that it reaches; it stands outermost in every table's flow, or
-    before the margins."""
-    chain = flow.bijection.parts()
-    margins = chain[-1] if chain and isinstance(chain[-1], Margins) else None
-    tails = chain[-1 if margins is None else -2] if chain else None
-    if not isinstance(tails, SoftTails):
+    """Where compression starts, and the share of rows that it reaches."""
+    tails, margins = outer_maps(flow)
+    if tails is None:
         return float("inf"), 0.0
-    seen = u if margins is None else np.asarray(margins.inverse(u)[0])
+    seen = without_angles(flow, u)
+    if margins is not None:
+        seen = np.asarray(margins.inverse(seen)[0])
     return tails.start, float((np.abs(seen) > tails.start).any(1).mean())

@@ -47,7 +47,7 @@ def draws_report(
     """
     n = min(DRAWS, len(train) + len(heldout)) if heldout_given is None else len(heldout)
     draws = model.sample(n, 0) if heldout_given is None else model.sample(1, 0, heldout_given)
-    center = np.array(model.columns.center)
+    center = np.array([kind.median for kind in model.columns.kinds])
     largest = np.maximum(*(np.abs(part - center).max(0) for part in (train, heldout)))
     away = np.abs(draws - center) / np.maximum(largest, np.finfo(float).tiny)
     column = int(away.max(0).argmax())

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from pushforward.columns import dated
+from pushforward.dataframes import dated
 from pushforward.errors import InputError
 from pushforward.rows import unmasked
 

@@ -1,5 +1,6 @@
 """Tiny instances of everything that is discovered: one of each bijection class, every base, every architecture."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from typing import get_args, get_type_hints
@@ -10,9 +11,9 @@ import numpy as np
 from pushforward import bijections as b
 from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
 from pushforward.bijections import AbstractBijection
-from pushforward.distributions import BASES, Uniform
+from pushforward.distributions import BASES, UniformTorus
 from pushforward.fields import MLPField
-from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
+from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, PeriodicMLP
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.transformers import Affine, RationalQuadratic
 
@@ -69,6 +70,24 @@ def example_bijections() -> dict[str, Subject]:
         bijection_subject("Continuous", b.Continuous(MLPField(3, width=8, condition=2, key=key))),
         bijection_subject(
             "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
+        ),
+        bijection_subject(
+            "Cylinder",
+            b.Cylinder(
+                b.Coupling(
+                    PeriodicMLP(1, (12, 1), others=2, width=8, depth=2, key=key),
+                    b.CircularSpline(4),
+                    1,
+                    (2,),
+                ),
+                b.Elementwise(
+                    affine,
+                    1,
+                    network=MLP(6, (2, 1), width=8, depth=1, key=key),
+                    condition_shape=(6,),
+                ),
+                angles=(True, False, True),
+            ),
         ),
         bijection_subject("Elementwise", b.Elementwise(spline, (2, 2))),
         bijection_subject(
@@ -170,8 +189,8 @@ def architecture_subject(
     """A built architecture as a subject named by the architecture, its event and its condition."""
     flow = architecture.build(event, condition, key=jax.random.key(7))
     size = "" if condition is None else f" given {condition}"
-    # What is modelled on a box has density 0 outside.
-    support = (flow.base.low, flow.base.high) if isinstance(flow.base, Uniform) else None
+    # A density of angles is one over a turn.
+    support = (-math.pi, math.pi) if isinstance(flow.base, UniformTorus) else None
     one_order = Facts.of(architecture).one_order
     return Subject(f"{name} d={event}{size}", flow, one_order=one_order, support=support, **options)
 

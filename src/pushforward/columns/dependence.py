@@ -5,16 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pushforward.data.relations import ROUNDING, Sample, against, blocks, extremes
-from pushforward.data.source import quoted
+from pushforward.columns.relations import ROUNDING, Sample, Units, against, blocks, extremes
 from pushforward.errors import InputError, InputWarning
-
-if TYPE_CHECKING:
-    from pushforward.data.preprocess import Preprocessing
+from pushforward.words import quoted
 
 SAMPLE = 4096
 """Rows on which dependences are looked for; all rows have to confirm what is found."""
@@ -35,7 +31,7 @@ class Dependence:
     exact: bool
 
 
-def check_dependence(pre: Preprocessing, values: np.ndarray) -> None:
+def check_dependence(units: Units, values: np.ndarray) -> None:
     """Looks for columns of a table that follow from others: copies are refused, of other relations there is a warning.
 
     A singular density has no nats; a flow fits it all the same, ever more narrowly. Whole numbers fill their cells
@@ -43,16 +39,16 @@ def check_dependence(pre: Preprocessing, values: np.ndarray) -> None:
     blocks.
 
     Args:
-        pre: of the columns.
+        units: of the columns.
         values: ``(n, d)``, finite, no column constant.
 
     Raises:
         InputError: two columns are the same up to shift and scale.
     """
-    _refuse_copies(pre, values)
-    for found in dependences(pre, values):
-        names = [pre.names[i] for i in found.columns]
-        if all(pre.lattice[i] for i in found.columns):
+    _refuse_copies(units, values)
+    for found in dependences(units, values):
+        names = [units.names[i] for i in found.columns]
+        if all(units.whole[i] for i in found.columns):
             what = (
                 "linearly dependent whole numbers, such as parts and their total: a flow learns that only up to the "
                 "cells that it fills"
@@ -68,17 +64,17 @@ def check_dependence(pre: Preprocessing, values: np.ndarray) -> None:
             what = "linearly dependent: the density is singular, and its nats have no meaning"
         which = quoted(names, len(names))
         # Seen from an estimator's fit.
-        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=5)
+        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=6)
 
 
-def dependences(pre: Preprocessing, values: np.ndarray) -> Iterator[Dependence]:
+def dependences(units: Units, values: np.ndarray) -> Iterator[Dependence]:
     """The linear relations of a table's columns, each with the columns that it takes.
 
     Each column is compared with those before it that are independent: in terms of these its coefficients are unique. Of
     columns beyond the number of rows nothing can be told: so few rows lie in a plane whatever they are.
 
     Args:
-        pre: of the columns.
+        units: of the columns.
         values: ``(n, d)``, finite, no column constant.
     """
     n, d = values.shape
@@ -86,7 +82,7 @@ def dependences(pre: Preprocessing, values: np.ndarray) -> Iterator[Dependence]:
     rows = np.union1d(spaced, extremes(values))
     left, turns = list(range(d)), TURNS
     while turns:
-        found = Sample(pre, values[rows].astype(np.float64), left).first()
+        found = Sample(units, values[rows].astype(np.float64), left).first()
         if found is None:
             return
         if isinstance(found, int):
@@ -107,7 +103,7 @@ def _copies(one: str, other: str) -> InputError:
     )
 
 
-def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
+def _refuse_copies(units: Units, values: np.ndarray) -> None:
     """Two columns that are one up to shift and scale have no joint density, however few the rows."""
     n, width = values.shape
     some = values[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))].astype(np.float64)
@@ -118,7 +114,7 @@ def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
         for i in seen:
             if all(np.array_equal(block[:, i], block[:, j]) for block in blocks(values)):
                 raise InputError(
-                    f"columns '{pre.names[i]}' and '{pre.names[j]}' are equal: the density is "
+                    f"columns '{units.names[i]}' and '{units.names[j]}' are equal: the density is "
                     "singular; drop one of them"
                 )
         seen.append(j)
@@ -128,13 +124,13 @@ def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
     # Center and scale follow shift and scale, so copies agree in model units up to sign.
     # Correlation on some rows, squashed against outliers, finds candidates; a line through all
     # rows decides.
-    center, scale = np.array(pre.center), np.array(pre.scale)
+    center, scale = units.center, units.scale
     some = np.arctan((some - center) / scale)
     some = some - some.mean(axis=0)
     length = np.sqrt(np.square(some).sum(axis=0))
     close = np.abs(some.T @ some) >= (1 - 1e-6) * np.outer(length, length)
     # Rounding of the values themselves, in model units.
-    rounding = ROUNDING * np.maximum(-np.array(pre.lower), np.array(pre.upper)) / scale
+    rounding = ROUNDING * np.maximum(-units.lower, units.upper) / scale
     for i, j in np.argwhere(np.triu(close, 1)):
         a, b = int(values[:, i].argmin()), int(values[:, i].argmax())
         first, last = ((values[row][[i, j]] - center[[i, j]]) / scale[[i, j]] for row in (a, b))
@@ -146,4 +142,4 @@ def _refuse_copies(pre: Preprocessing, values: np.ndarray) -> None:
             if off > rounding[i] + rounding[j]:
                 break
         else:
-            raise _copies(pre.names[i], pre.names[j])
+            raise _copies(units.names[i], units.names[j])

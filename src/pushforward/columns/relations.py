@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 from scipy.linalg.lapack import dtrtri
-
-if TYPE_CHECKING:
-    from pushforward.data.preprocess import Preprocessing
 
 CELLS = 2**20
 """Of a block of rows."""
@@ -42,6 +39,18 @@ def extremes(values: np.ndarray) -> np.ndarray:
             rows[i, new] = start + found[new]
         start += len(block)
     return np.unique(rows)
+
+
+class Units(NamedTuple):
+    """Names and units of a table's columns: the median and the spread of each, the least and the greatest value, and
+    whether it holds whole numbers that fill their cells."""
+
+    names: Sequence[str]
+    center: np.ndarray
+    scale: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    whole: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -94,17 +103,17 @@ class Sample:
     """Rows of the columns that are left, each row scaled to at most 1 so that no outlier rules the others.
 
     Args:
-        pre: of all columns.
+        units: of all columns.
         x: ``(m, d)`` rows.
         left: the columns to compare.
     """
 
-    def __init__(self, pre: Preprocessing, x: np.ndarray, left: Sequence[int]) -> None:
+    def __init__(self, units: Units, x: np.ndarray, left: Sequence[int]) -> None:
         self.left, self.x = np.array(left), x[:, left]
-        self.center, self.scale = np.array(pre.center)[left], np.array(pre.scale)[left]
+        self.center, self.scale = units.center[left], units.scale[left]
         u = (self.x - self.center) / self.scale
         self.row = 1 / np.maximum(np.abs(u).max(1), 1.0)
-        self.lattice = np.array(pre.lattice)[left]
+        self.lattice = units.whole[left]
         self.relative, self.absolute = _rounding(self.x, self.lattice)
         scaled = np.column_stack([self.row, u * self.row[:, None]])
         self.size = np.sqrt(np.square(scaled).sum(0))

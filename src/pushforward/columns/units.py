@@ -1,0 +1,67 @@
+"""The units of a column: its median and its spread."""
+
+import math
+
+import numpy as np
+from jaxtyping import Float
+
+# Quantile levels p, and the width of the range [p, 1 - p] of a standard normal.
+_RANGES = (
+    (0.16, 1.9889157646),
+    (0.10, 2.5631031311),
+    (0.05, 3.2897072539),
+    (0.02, 4.1074978211),
+    (0.005, 5.1516586072),
+    (0.001, 6.1804646123),
+)
+# Even a Cauchy column's spread grows by less than 4 from one range to the next; where it grows by
+# more than this, the narrower range only just leaves a cluster such as the zeros.
+_JUMP = 10.0
+_ROUNDING = 8 * float(np.finfo(np.float64).eps)
+
+
+def ascending(values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """The values sorted; themselves where they are."""
+    return values if (values[:-1] <= values[1:]).all() else np.sort(values)
+
+
+def center_and_scale(ordered: Float[np.ndarray, " n"]) -> tuple[float, float]:
+    """The median and the spread of ascending values: the standard deviation of a normal column, 1 of a constant one.
+
+    The spread is the range between two quantiles, divided by that range for a standard normal: first the middle 68 %,
+    then wider ranges while they are empty or all but empty (a column that is mostly zero), at last the standard
+    deviation.
+    """
+    center = float(np.median(ordered))
+    return center, 1.0 if ordered[0] == ordered[-1] else _spread(ordered, center)
+
+
+def standardised(
+    values: Float[np.ndarray, " n"], center: float, scale: float
+) -> Float[np.ndarray, " n"]:
+    """`(x - center) / scale`. A value far outside the training range may overflow to infinity."""
+    with np.errstate(over="ignore"):
+        return (values - center) / scale
+
+
+def restored(u: Float[np.ndarray, " n"], center: float, scale: float) -> Float[np.ndarray, " n"]:
+    """`u * scale + center`."""
+    with np.errstate(over="ignore"):
+        return u * scale + center
+
+
+def _spread(ordered: np.ndarray, center: float) -> float:
+    spreads = []
+    for p, normal in _RANGES:
+        at = math.floor(p * (len(ordered) - 1) + 0.5)
+        low, high = float(ordered[at]), float(ordered[-1 - at])
+        # A range that rounding noise could fill is as good as empty.
+        noise = _ROUNDING * max(abs(low), abs(high))
+        spreads.append((high - low) / normal if high - low > noise else 0.0)
+    for spread, wider in zip(spreads, [*spreads[1:], 0.0], strict=True):
+        if spread > 0 and wider <= _JUMP * spread:
+            return spread
+    away = ordered - center
+    largest = float(np.abs(away).max())
+    # Divided first, so that squares neither overflow nor vanish.
+    return largest * float(np.std(away / largest)) or largest

@@ -1,0 +1,48 @@
+"""The uniform distribution of angles."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.distributions.base import AbstractDistribution
+from pushforward.rows import Shape, as_shape
+
+
+class UniformTorus(AbstractDistribution):
+    """The uniform distribution of angles in radians: `log p = -d log(2 pi)`, whatever whole turns they hold.
+
+    The density is one on the torus: it integrates to 1 over a turn of every coordinate. Draws lie in `[-pi, pi]`.
+
+    Arguments:
+        event: the event's size or shape.
+
+    ```python
+    >>> import pushforward as pf
+    >>> torus = pf.distributions.UniformTorus(2)
+    >>> print(round(float(torus.log_prob([0.0, 7.0])), 4))
+    -3.6758
+
+    ```
+    """
+
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: None = eqx.field(static=True)
+
+    def __init__(self, event: int | Shape):
+        self.event_shape, self.condition_shape = as_shape(event) or (), None
+
+    def log_prob_rows(
+        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
+    ) -> Float[Array, " n"]:
+        size = math.prod(self.event_shape)
+        return jnp.full(len(x), -size * math.log(2 * math.pi), x.dtype)
+
+    def sample_rows(
+        self, key: PRNGKeyArray, n: int, condition: Array | None
+    ) -> tuple[Array, Float[Array, " n"]]:
+        shape, dtype = (n, *self.event_shape), jnp.zeros(()).dtype
+        x = jax.random.uniform(key, shape, dtype, -math.pi, math.pi)
+        return x, self.log_prob_rows(x, None, None)

@@ -1,0 +1,31 @@
+"""Words of messages: counted nouns, quoted names."""
+
+import re
+from collections.abc import Sequence
+
+LINE_BREAK = re.compile(r"\s*\n\s*")
+
+
+def quoted(names: Sequence[str], limit: int = 12) -> str:
+    """Names for a message: each in quotes, at most `limit` of them.
+
+    ```python
+    >>> quoted(["a", "b", "c"], limit=2)
+    "'a', 'b' and 1 more"
+
+    ```
+    """
+    shown = ", ".join(f"'{LINE_BREAK.sub(' ', name)}'" for name in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"
+
+
+def plural(count: int, noun: str) -> str:
+    """`count` and its noun, with an s where it is wanted.
+
+    ```python
+    >>> plural(1, "row"), plural(2, "row")
+    ('1 row', '2 rows')
+
+    ```
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
