@@ -54,7 +54,7 @@ def ours(adjoint: str = "checkpoint") -> Callable[..., Any]:
         )
         solver = pf.ode.Solver(rtol=tol, atol=tol, adjoint=adjoint)
         flow = pf.distributions.Flow(
-            pf.distributions.StandardNormal(d), pf.bijections.Continuous(field, solver=solver)
+            pf.distributions.StandardNormal(d), pf.bijections.FlowMap(field, solver=solver)
         )
         rows = jnp.asarray(x)
         if dtype is not None:

@@ -52,7 +52,7 @@ def flow_of(w: dict[str, Any]) -> Any:
     )
     solver = pf.ode.Solver(rtol=TOL, atol=TOL)
     return pf.distributions.Flow(
-        pf.distributions.StandardNormal(2), pf.bijections.Continuous(field, solver=solver)
+        pf.distributions.StandardNormal(2), pf.bijections.FlowMap(field, solver=solver)
     )
 
 

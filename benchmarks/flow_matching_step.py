@@ -29,9 +29,7 @@ def ours(d: int, x: Any, coupling: str) -> Callable[[], object]:
     import pushforward as pf
 
     field = pf.fields.MLPField(d, width=WIDTHS[d], time="concat", key=jax.random.key(0))
-    flow = pf.distributions.Flow(
-        pf.distributions.StandardNormal(d), pf.bijections.Continuous(field)
-    )
+    flow = pf.distributions.Flow(pf.distributions.StandardNormal(d), pf.bijections.FlowMap(field))
     loss = pf.paths.FlowMatchingLoss(coupling=coupling)
     parameters, static = eqx.partition(flow, eqx.is_inexact_array)
     optimizer, rows = optax.adam(1e-3), jnp.asarray(x)

@@ -140,7 +140,7 @@ def run(model: str, data: str, budget: float, folder: str | None, core: int) -> 
 
 def _calls(bijection: Any, x: Any) -> tuple[int | None, Any]:
     """Calls of the field that the way back to the latent takes, None without a field; and where it leads."""
-    from pushforward.bijections import Continuous
+    from pushforward.bijections import FlowMap
 
     if inner := bijection.parts():
         total = None
@@ -148,7 +148,7 @@ def _calls(bijection: Any, x: Any) -> tuple[int | None, Any]:
             calls, x = _calls(part, x)
             total = total if calls is None else calls + (total or 0)
         return total, x
-    calls = int(bijection.evaluations(x)) if isinstance(bijection, Continuous) else None
+    calls = int(bijection.evaluations(x)) if isinstance(bijection, FlowMap) else None
     return calls, bijection.inverse(x)[0]
 
 

@@ -13,9 +13,9 @@ from pushforward.bijections import (
     BatchNorm,
     BlockAutoregressive,
     Chain,
-    Continuous,
     Coupling,
     Elementwise,
+    FlowMap,
     LULinear,
     Permutation,
     Planar,
@@ -61,10 +61,10 @@ MAPS = {
     "orthogonal": (QRLinear(3, key=KEY), 6),
     "chain": (Chain([LULinear(3), Reverse(3), Radial(3, key=KEY)]), 11),
     "stack": (Stack(lambda k: Planar(3, key=k), 2, key=KEY), 14),
-    "continuous": (Continuous(MLPField(3, width=8, key=KEY)), 3),
-    "planar field": (Continuous(PlanarField(3, width=4, key=KEY)), 4),
-    "potential": (Continuous(PotentialField(3, width=4, key=KEY)), 3),
-    "continuous, conditional": (Continuous(MLPField(3, width=8, condition=2, key=KEY)), 3),
+    "continuous": (FlowMap(MLPField(3, width=8, key=KEY)), 3),
+    "planar field": (FlowMap(PlanarField(3, width=4, key=KEY)), 4),
+    "potential": (FlowMap(PotentialField(3, width=4, key=KEY)), 3),
+    "continuous, conditional": (FlowMap(MLPField(3, width=8, condition=2, key=KEY)), 3),
 }
 
 
@@ -111,7 +111,7 @@ def test_changes_of_low_rank():
 
 def test_it_learns_from_the_start():
     """Zero heads have gradients, of low rank too."""
-    bijection = Continuous(MLPField(3, width=8, key=KEY))
+    bijection = FlowMap(MLPField(3, width=8, key=KEY))
     for rank in (0, 1):
         own = Amortized(bijection, 2, where=lambda b: b.field.hidden, rank=rank, key=KEY)
         flow = pf.distributions.Flow(pf.distributions.StandardNormal(3), own)
@@ -129,7 +129,7 @@ def test_noise_is_each_rows_own():
 
 
 def test_draws_of_a_continuous_map_leave_log_dets_out():
-    own = perturbed(Amortized(Continuous(MLPField(3, width=8, key=KEY)), 2, key=KEY), KEY)
+    own = perturbed(Amortized(FlowMap(MLPField(3, width=8, key=KEY)), 2, key=KEY), KEY)
     flow = pf.distributions.Flow(pf.distributions.StandardNormal(3), own)
     drawn, _ = flow.sample_and_log_prob(KEY, (4,), C[0])
     np.testing.assert_allclose(flow.sample(KEY, 4, C[0]), drawn, atol=1e-3)
@@ -138,7 +138,7 @@ def test_draws_of_a_continuous_map_leave_log_dets_out():
 
 def test_few_steps_are_compared_once():
     solver = pf.ode.Solver(method="euler", steps=1)
-    own = Amortized(Continuous(MLPField(3, width=8, key=KEY), solver=solver), 2, key=KEY)
+    own = Amortized(FlowMap(MLPField(3, width=8, key=KEY), solver=solver), 2, key=KEY)
 
     def run():
         own.inverse(10 * jnp.tile(X, (7, 1)), jnp.tile(C, (7, 1)))
@@ -173,8 +173,8 @@ def test_a_search_that_fails_says_so():
     assert jnp.isnan(eqx.filter_jit(own.forward)(jnp.array([[7.0]]), jnp.ones((1, 2)))[0]).all()
 
 
-INNER = Continuous(MLPField(3, width=8, key=KEY), trained_time=True)
-HJB = Continuous(PotentialField(3, width=4, key=KEY), hjb=1.0)
+INNER = FlowMap(MLPField(3, width=8, key=KEY), trained_time=True)
+HJB = FlowMap(PotentialField(3, width=4, key=KEY), hjb=1.0)
 
 
 @pytest.mark.parametrize(

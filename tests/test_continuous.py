@@ -10,7 +10,7 @@ import pytest
 from scipy import stats
 
 import pushforward as pf
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.errors import InputError
 from pushforward.fields import MLPField, PlanarField, PotentialField, divergence
 from pushforward.networks import MLP
@@ -55,7 +55,7 @@ def test_closed_divergences_are_autodiff(name, field):
 
 def test_calls_of_the_field_are_counted():
     """Fixed steps: stages times steps, either way. Adaptive: the solve by hand, more for a smaller tolerance."""
-    flow = Continuous(perturbed(MLPField(3, width=8, key=KEY), KEY, 1.0))
+    flow = FlowMap(perturbed(MLPField(3, width=8, key=KEY), KEY, 1.0))
     x = jax.random.normal(KEY, (5, 3))
     fixed = with_solver(flow, method="rk4", steps=5)
     assert [int(fixed.evaluations(x, ahead=ahead)) for ahead in (True, False)] == [20, 20]
@@ -131,7 +131,7 @@ def test_hutchinson_is_unbiased(noise):
 
 def example(**options):
     field = perturbed(MLPField(2, width=8, key=KEY), jax.random.key(1), 0.5)
-    return Continuous(field, solver=Solver(rtol=2e-6, atol=1e-6), **options)
+    return FlowMap(field, solver=Solver(rtol=2e-6, atol=1e-6), **options)
 
 
 def test_residual_steps_are_euler_steps():
@@ -187,7 +187,7 @@ def test_regularisers_and_steer_are_for_training_only():
     np.testing.assert_allclose(plain.inverse(x, key=key)[1] - energy, 0.1 * speed, rtol=1e-3)
     potential = perturbed(PotentialField(2, width=8, key=KEY), jax.random.key(1), 0.5)
     straight, bent = (
-        Continuous(potential, hjb=w, solver=Solver(rtol=2e-6, atol=1e-6)) for w in (0.0, 0.1)
+        FlowMap(potential, hjb=w, solver=Solver(rtol=2e-6, atol=1e-6)) for w in (0.0, 0.1)
     )
     np.testing.assert_array_equal(bent.inverse(x)[1], straight.inverse(x)[1])
     path = pf.ode.solve(potential, x, 1.0, 0.0, at=times, rtol=1e-5, atol=1e-5).ys
@@ -243,7 +243,7 @@ def test_draws_alone_do_not_cost_a_divergence():
 
     rigid.defvjp(lambda t, x: (jnp.sin(x), None), lambda _, g: (None, None))
     base = pf.distributions.StandardNormal(2)
-    rough = pf.distributions.Flow(base, Continuous(rigid, event_shape=(2,)))
+    rough = pf.distributions.Flow(base, FlowMap(rigid, event_shape=(2,)))
     assert np.isfinite(rough.sample(KEY, (5,))).all()
     with pytest.raises(TypeError, match="forward-mode"):
         rough.sample_and_log_prob(KEY, (5,))
@@ -252,7 +252,7 @@ def test_draws_alone_do_not_cost_a_divergence():
 def test_any_function_or_module_is_a_field():
     """Beyond 8 coordinates training draws a probe, evaluation is exact; a plain network has no time."""
     network = MLP(12, (12,), width=8, depth=1, activation="tanh", last_scale=1.0, key=KEY)
-    model = Continuous(lambda t, x: network(x.T).T, event_shape=(12,))
+    model = FlowMap(lambda t, x: network(x.T).T, event_shape=(12,))
     x = jax.random.normal(KEY, (10, 12))
     z, log_det = model.inverse(x)
     jacobian = jax.vmap(jax.jacrev(lambda v: model.inverse(v)[0]))(x)
@@ -275,7 +275,7 @@ def test_a_fit_of_every_continuous_architecture_improves():
 
 
 def test_a_field_that_explodes_is_nan_or_an_error():
-    model = Continuous(lambda t, x: 50 * x**3, event_shape=(2,))
+    model = FlowMap(lambda t, x: 50 * x**3, event_shape=(2,))
     z = jnp.asarray([[0.01, 0.0], [3.0, 3.0]])
     found = jax.jit(model.forward)(z)
     assert np.isfinite(found[0][0]).all()
@@ -289,7 +289,7 @@ def test_a_log_det_that_is_an_estimate_says_so():
     x, solver = jnp.ones((2, 130)), pf.ode.Solver(method="rk4", steps=8)
     half = np.random.default_rng(4).normal(size=(130, 130)) / 130
     matrix = half + half.T
-    moving = Continuous(lambda t, x: x @ matrix, event_shape=130, solver=solver)
+    moving = FlowMap(lambda t, x: x @ matrix, event_shape=130, solver=solver)
     with pytest.warns(pf.InputWarning, match="130 coordinates are estimates, by 16 probes"):
         log_det = moving.forward(x)[1]
     spread = np.sqrt(2 * (np.square(matrix).sum() - np.square(np.diag(matrix)).sum()))
@@ -299,7 +299,7 @@ def test_a_log_det_that_is_an_estimate_says_so():
     closed = MLPField(130, width=4, depth=2, key=KEY)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Continuous(closed, solver=solver).forward(x)
+        FlowMap(closed, solver=solver).forward(x)
 
 
 def test_a_solve_that_fails_has_no_gradient():
@@ -334,9 +334,9 @@ def test_what_makes_no_sense_is_refused():
         ({"hjb": 0.1}, "PotentialField"),
     ):
         with pytest.raises(InputError, match=words):
-            Continuous(field, **options)
+            FlowMap(field, **options)
     with pytest.raises(InputError, match="event_shape"):
-        Continuous(lambda t, x: x)
+        FlowMap(lambda t, x: x)
     for options, words in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
         with pytest.raises(InputError, match=words):
             MLPField(2, width=4, key=KEY, **options)

@@ -14,7 +14,7 @@ from scipy.stats import multivariate_normal
 
 import pushforward as pf
 from pushforward.architectures import FFJORD, FlowMatching
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
@@ -169,7 +169,7 @@ class TestLoss:
 
     flow = Flow(
         StandardNormal(2),
-        Continuous(velocity, event_shape=(2,), solver=pf.ode.Solver(rtol=1e-6, atol=1e-6)),
+        FlowMap(velocity, event_shape=(2,), solver=pf.ode.Solver(rtol=1e-6, atol=1e-6)),
     )
 
     def test_the_best_field_gives_the_density(self, rng):
@@ -189,7 +189,7 @@ class TestLoss:
         least = integrate.quad(unexplained, 0, 1)[0]
         assert abs(found.mean() - least) < 5 * found.std() / math.sqrt(n)
         wrong = Flow(
-            StandardNormal(2), Continuous(lambda t, x: velocity(t, x) + 0.3, event_shape=(2,))
+            StandardNormal(2), FlowMap(lambda t, x: velocity(t, x) + 0.3, event_shape=(2,))
         )
         other = np.asarray(loss(wrong, Batch(x), jax.random.key(0)))
         assert other.mean() - found.mean() == pytest.approx(0.09, abs=0.02)

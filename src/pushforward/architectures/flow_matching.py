@@ -5,7 +5,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import layered
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import GuidedField, MLPField
@@ -67,7 +67,7 @@ class FlowMatching:
         # The loss checks its names before anything is built.
         dropped = self.loss.drop_condition > 0
 
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
             guided = dropped and condition is not None
             field = MLPField(
                 d,
@@ -78,7 +78,7 @@ class FlowMatching:
                 condition=condition_size(condition) + 1 if guided else condition,
                 key=key,
             )
-            return Continuous(
+            return FlowMap(
                 GuidedField(field, condition) if guided and condition is not None else field,
                 solver=Solver(rtol=self.rtol, atol=self.atol),
             )

@@ -5,7 +5,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import layered
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import PotentialField
@@ -53,11 +53,11 @@ class OTFlow:
     learning_rate: ClassVar[float] = 1e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
             field = PotentialField(
                 d, width=self.width, rank=self.rank, condition=condition, key=key
             )
             solver = Solver(rtol=self.rtol, atol=self.atol)
-            return Continuous(field, kinetic=self.kinetic, hjb=self.hjb, solver=solver)
+            return FlowMap(field, kinetic=self.kinetic, hjb=self.hjb, solver=solver)
 
         return layered(self, layer, self.layers, event, condition, key)

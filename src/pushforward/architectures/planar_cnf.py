@@ -5,7 +5,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import layered
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import PlanarField
@@ -45,8 +45,8 @@ class PlanarCNF:
     learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
             field = PlanarField(d, width=self.width, condition=condition, key=key)
-            return Continuous(field, solver=Solver(rtol=self.rtol, atol=self.atol))
+            return FlowMap(field, solver=Solver(rtol=self.rtol, atol=self.atol))
 
         return layered(self, layer, self.layers, event, condition, key)

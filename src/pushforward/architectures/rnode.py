@@ -5,7 +5,7 @@ from typing import ClassVar
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import layered
-from pushforward.bijections import Continuous
+from pushforward.bijections import FlowMap
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
@@ -52,7 +52,7 @@ class RNODE:
     learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Continuous:
+        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
             field = MLPField(
                 d,
                 width=self.width,
@@ -61,7 +61,7 @@ class RNODE:
                 condition=condition,
                 key=key,
             )
-            return Continuous(
+            return FlowMap(
                 field,
                 kinetic=self.kinetic,
                 jacobian=self.jacobian,

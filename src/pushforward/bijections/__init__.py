@@ -7,10 +7,10 @@ from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.batch_norm import BatchNorm
 from pushforward.bijections.block_autoregressive import BlockAutoregressive
 from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
-from pushforward.bijections.continuous import Continuous
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.cylinder import Cylinder
 from pushforward.bijections.elementwise import Elementwise
+from pushforward.bijections.flow_map import FlowMap
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import LULinear
 from pushforward.bijections.margins import Margins
@@ -36,10 +36,10 @@ __all__ = [
     "BatchNorm",
     "BlockAutoregressive",
     "Chain",
-    "Continuous",
     "Coupling",
     "Cylinder",
     "Elementwise",
+    "FlowMap",
     "Householder",
     "Invert",
     "LULinear",
@@ -67,6 +67,6 @@ __all__ = [
 
 __getattr__ = renamed(
     __name__,
-    {"transformers": "pushforward:transformers"}
+    {"transformers": "pushforward:transformers", "Continuous": "pushforward.bijections:FlowMap"}
     | {name: f"pushforward.transformers:{name}" for name in _TRANSFORMERS},
 )

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection, check_bijection
-from pushforward.bijections.continuous import Continuous, RowsOnly
+from pushforward.bijections.flow_map import FlowMap, RowsOnly
 from pushforward.bijections.initialise import has_statistics
 from pushforward.draws import normal, spawn
 from pushforward.errors import InputError, check_count
@@ -91,12 +91,12 @@ class Amortized(AbstractBijection):
             raise InputError(
                 f"{name} has batch-norm, whose statistics are those of many rows: leave it out, rows are by themselves"
             )
-        if isinstance(bijection, Continuous):
+        if isinstance(bijection, FlowMap):
             if bijection.hjb:
                 raise InputError(f"hjb={bijection.hjb} regularises a potential that all rows share")
         elif holds_solver(bijection):
             raise InputError(
-                f"{name} has a continuous map within: amortize that one, as in Chain([Amortized(Continuous(...), ...)])"
+                f"{name} has a continuous map within: amortize that one, as in Chain([Amortized(FlowMap(...), ...)])"
             )
         self.bijection, self.rank = bijection, rank
         self.chosen = _chosen(bijection, where)
@@ -127,7 +127,7 @@ class Amortized(AbstractBijection):
         return self.bijection.recomputable
 
     def without_log_det(self) -> AbstractBijection:
-        return RowsOnly(self) if isinstance(self.bijection, Continuous) else self
+        return RowsOnly(self) if isinstance(self.bijection, FlowMap) else self
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
         """What the head computes of entries that the map never reads."""
@@ -209,15 +209,15 @@ class Amortized(AbstractBijection):
             return own, ()
         return own, (row[self._outputs :].reshape(1, *self.condition_shape),)
 
-    def _continuous(self) -> Continuous:
-        assert isinstance(self.bijection, Continuous)
+    def _continuous(self) -> FlowMap:
+        assert isinstance(self.bijection, FlowMap)
         return self.bijection.with_field(_AmortizedField(self))
 
     def _run(
         self, method: str, value: Array, condition: Array | None, key: PRNGKeyArray | None
     ) -> tuple[Array, Float[Array, " n"]]:
         outputs = self._outputs_of(condition)
-        if isinstance(self.bijection, Continuous):
+        if isinstance(self.bijection, FlowMap):
             return getattr(self._continuous(), method)(value, outputs, key)
 
         def one(
@@ -287,7 +287,7 @@ def _chosen(bijection: AbstractBijection, where: Callable[[Any], Any] | None) ->
             raise InputError(f"where finds in {name} what is not a floating-point array")
     if not found:
         raise InputError(f"{name} has no parameters that could be each row's own")
-    if isinstance(bijection, Continuous) and numbered.log_time in found:
+    if isinstance(bijection, FlowMap) and numbered.log_time in found:
         raise InputError(
             "the time of a continuous map cannot be each row's own: leave log_time out"
         )

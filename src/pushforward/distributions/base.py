@@ -61,7 +61,7 @@ class AbstractDistribution(eqx.Module):
         """The gradient of the log-density with respect to x, the score, in nats per unit of x, `(*batch, *event)`.
 
         By automatic differentiation: about three times `log_prob`. A continuous flow's is also the solution of an
-        equation of its own, `Continuous.push_score`.
+        equation of its own, `FlowMap.push_score`.
 
         Arguments:
             x: `(*batch, *event)`.

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections import AbstractBijection, Continuous
+from pushforward.bijections import AbstractBijection, FlowMap
 from pushforward.bijections.base import single_maps
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
@@ -109,16 +109,16 @@ class FlowMatchingLoss:
         return jnp.square(moved - velocity).mean(1)
 
 
-def _parts(model: Any) -> tuple[Continuous, list[AbstractBijection]]:
+def _parts(model: Any) -> tuple[FlowMap, list[AbstractBijection]]:
     """The continuous map to train, and the maps between it and the data."""
     if not isinstance(model, Flow):
         raise InputError(f"flow matching trains a Flow, not a {type(model).__name__}")
     inner, *outer = single_maps(model.bijection)
-    if not isinstance(inner, Continuous):
+    if not isinstance(inner, FlowMap):
         raise InputError(
             f"flow matching trains a continuous map next to the base, not a {type(inner).__name__}"
         )
-    if any(isinstance(part, Continuous) for part in outer):
+    if any(isinstance(part, FlowMap) for part in outer):
         raise InputError(
             "flow matching trains one continuous map; this model has more behind it (layers=1)"
         )

@@ -56,7 +56,7 @@ def example_bijections() -> dict[str, Subject]:
         ),
         amortized(
             "continuous",
-            b.Continuous(MLPField(3, width=8, key=key)),
+            b.FlowMap(MLPField(3, width=8, key=key)),
             where=lambda b: (b.field.hidden, b.field.last_bias),
             rank=1,
         ),
@@ -67,7 +67,7 @@ def example_bijections() -> dict[str, Subject]:
             "BlockAutoregressive", b.BlockAutoregressive(3, 4, condition_shape=(2,), key=key)
         ),
         bijection_subject("Chain", b.Chain([b.Elementwise(affine, 2), b.LULinear(2)])),
-        bijection_subject("Continuous", b.Continuous(MLPField(3, width=8, condition=2, key=key))),
+        bijection_subject("FlowMap", b.FlowMap(MLPField(3, width=8, condition=2, key=key))),
         bijection_subject(
             "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
         ),

@@ -21,7 +21,7 @@ EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
 the probes of an evaluation beyond."""
 
 
-class Continuous(AbstractBijection):
+class FlowMap(AbstractBijection):
     """The flow of `dx/dt = f(t, x)` from time 0 (latent) to T (data).
 
         log |det dx/dz| = int_0^T tr(df/dx) dt
@@ -56,7 +56,7 @@ class Continuous(AbstractBijection):
     ```python
     >>> import jax, pushforward as pf
     >>> from pushforward.fields import MLPField
-    >>> flow = pf.bijections.Continuous(MLPField(2, width=8, key=jax.random.key(0)))
+    >>> flow = pf.bijections.FlowMap(MLPField(2, width=8, key=jax.random.key(0)))
     >>> z, log_det = flow.inverse(jax.numpy.ones((5, 2)))
     >>> z.shape, log_det.shape
     ((5, 2), (5,))
@@ -115,11 +115,11 @@ class Continuous(AbstractBijection):
     def exact(self) -> bool:
         return self.event_shape[0] <= EXACT or self._closed(jnp.zeros((1, *self.event_shape)))
 
-    def with_field(self, field: Any) -> "Continuous":
+    def with_field(self, field: Any) -> "FlowMap":
         """The same map of another field, solved and regularised alike."""
         own = {name: getattr(self, name) for name in _OPTIONS}
         trained = self.log_time is not None
-        made = Continuous(field, event_shape=self.event_shape, trained_time=trained, **own)
+        made = FlowMap(field, event_shape=self.event_shape, trained_time=trained, **own)
         return eqx.tree_at(lambda c: c.log_time, made, self.log_time) if trained else made
 
     def without_log_det(self) -> "RowsOnly":
@@ -184,7 +184,7 @@ class Continuous(AbstractBijection):
         ```python
         >>> import jax, pushforward as pf
         >>> field = pf.fields.MLPField(2, width=8, key=jax.random.key(0))
-        >>> flow = pf.bijections.Continuous(field, solver=pf.ode.Solver(method="rk4", steps=5))
+        >>> flow = pf.bijections.FlowMap(field, solver=pf.ode.Solver(method="rk4", steps=5))
         >>> int(flow.evaluations(jax.numpy.ones((5, 2)), ahead=True))
         20
 
@@ -217,7 +217,7 @@ class Continuous(AbstractBijection):
         >>> import jax, jax.numpy as jnp, pushforward as pf
         >>> field = pf.fields.MLPField(2, width=8, key=jax.random.key(0))
         >>> z = jnp.array([[1.0, -1.0]])
-        >>> x, score = pf.bijections.Continuous(field).push_score(z, -z)
+        >>> x, score = pf.bijections.FlowMap(field).push_score(z, -z)
         >>> score.shape
         (1, 2)
 
