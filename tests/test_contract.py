@@ -40,7 +40,7 @@ from pushforward.testing import (
 VOLUME_PRESERVING = {"additive"}
 # Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change.
 # `check_architecture` runs all of them at every size.
-FOR_ONE = ("far inputs", "integral")
+FOR_ONE = ("far inputs", "integral", "samples")
 FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs", "interaction")
 FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 
@@ -48,6 +48,9 @@ FOR_TWO += ("sample_and_log_prob", "integral", "samples")
 # What an architecture's variants cannot change: how rows, batches and precisions are told apart.
 NOT_FOR_VARIANTS = ("jit", "vmap", "leading axes", "row independence")
 NOT_FOR_VARIANTS += ("single precision", "double precision")
+# What they can change is in every run; the rest is nightly, as is every check of two columns.
+FOR_VARIANTS = ("round trip", "forward log-det", "inverse log-det", "volume", "finite", "gradients")
+FOR_VARIANTS += ("no copies", "interaction", "condition everywhere", "hashable")
 # Fields in the same map as ffjord's: fewer coordinates change their densities only, and the fields of rnode
 # and flow_matching are ffjord's too. A grid in the plane takes each of them half a minute.
 CONTINUOUS = ("planar_cnf", "ot_flow")
@@ -99,10 +102,21 @@ def subject_named():
     return get
 
 
+def tier(subject, check):
+    """The marks of a check: with 3 columns the determinant, with 1 the integral and the draws are in every run."""
+    name, _, size = subject.partition(" d=")
+    nightly = size.startswith("2") or ("=" in name and check not in FOR_VARIANTS)
+    return [pytest.mark.nightly] if nightly else []
+
+
 # One worker for one subject (`conftest.BySubject`), so that its programs are compiled once.
 @pytest.mark.parametrize(
     ("subject", "check"),
-    [(name, check) for name, (table, _) in SUBJECTS.items() for check in table],
+    [
+        pytest.param(name, check, marks=tier(name, check))
+        for name, (table, _) in SUBJECTS.items()
+        for check in table
+    ],
 )
 def test_contract(subject, check, subject_named):
     if (subject, check) in EXCUSED:
@@ -154,9 +168,18 @@ def test_excuses_name_what_exists():
 ESTIMATED = ("ffjord", "residual_flow")
 
 
+# Its masks are dense, (16 event)^2 numbers: 1,000 columns take 19 s.
+DENSE = ("bnaf",)
+
+
 @pytest.mark.parametrize(
     ("event", "name"),
-    [*((1000, name) for name in ARCHITECTURES), *((63, name) for name in ESTIMATED)],
+    [
+        *((1000, name) for name in ARCHITECTURES if name not in DENSE),
+        *(pytest.param(1000, name, marks=pytest.mark.nightly) for name in DENSE),
+        *((200, name) for name in DENSE),
+        *((63, name) for name in ESTIMATED),
+    ],
 )
 def test_many_columns(name, event):
     check_large_event(tiny(ARCHITECTURES[name]), event, name=name)

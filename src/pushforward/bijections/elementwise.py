@@ -39,7 +39,7 @@ class Elementwise(AbstractBijection):
     """
 
     transformer: AbstractTransformer
-    params: Float[Array, "size *event"]
+    params: Float[Array, " size *event"]
     network: MLP | None
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
