@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import PRNGKeyArray
 
@@ -41,6 +41,7 @@ from pushforward.distributions import Flow
 from pushforward.rows import Shape
 
 
+@runtime_checkable
 class Architecture(Protocol):
     """What every architecture is: a frozen dataclass whose fields are its configuration, able to build its model.
 

@@ -1,7 +1,7 @@
 """The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -101,6 +101,7 @@ def next_turn(d: int) -> AbstractBijection:
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
+@runtime_checkable
 class Layers(Protocol):
     """The fields of an architecture of equal layers with a network in each."""
 
@@ -114,6 +115,7 @@ class Layers(Protocol):
     def base(self) -> str: ...
 
 
+@runtime_checkable
 class Networks(Protocol):
     """Those that say what the network of a layer is."""
 
@@ -127,6 +129,7 @@ class Networks(Protocol):
     def dropout(self) -> float: ...
 
 
+@runtime_checkable
 class NetworkLayers(Layers, Networks, Protocol):
     """Those of an architecture whose layers are one transformer in one structure."""
 
@@ -175,6 +178,7 @@ def transformer_flow(
     return stacked_flow(layer, architecture.layers, (d,), architecture.base, key, soft=True)
 
 
+@runtime_checkable
 class Contractions(Layers, Protocol):
     """Those of an architecture whose layers are residual maps."""
 

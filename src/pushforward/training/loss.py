@@ -1,7 +1,7 @@
 """Losses: what a training step minimises, one number a row."""
 
 import inspect
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -12,6 +12,7 @@ from pushforward.errors import InputError
 from pushforward.rows import broadcast_rows
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A loss gives one number for each row; the loop takes means.
 
