@@ -14,11 +14,6 @@ PYTEST := $(BIN)/python -m pytest -n 2
 LOWEST := .venv-lowest
 LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,house bijections networks ode training saving tables preprocess cli estimators))
 
-# The rooms whose annotations name shapes; beartype does not take `Self` and Polars' types in those of tables.
-SHAPED := $(addprefix pushforward.,rows draws networks ode fields bijections distributions paths architectures training series saving)
-COMMA := ,
-SPACE := $() $()
-
 # Where a release is built, then installed from what was built.
 RELEASE := .venv-release
 
@@ -61,7 +56,7 @@ test-defaults: $(VENV)/.dev  ## every test, compiled with the default options, a
 	PUSHFORWARD_TEST_COMPILER=default $(PYTEST)
 
 test-shapes: $(VENV)/.dev  ## the tests with types and shapes of arguments checked at every call (jaxtyping, beartype)
-	$(PYTEST) -m "not nightly" --jaxtyping-packages=$(subst $(SPACE),$(COMMA),$(SHAPED)),beartype.beartype
+	$(PYTEST) -m "not nightly" --jaxtyping-packages=pushforward,shapes.checked
 
 nightly: test-defaults test-shapes  ## every test as users compile, and types and shapes at every call
 

@@ -106,11 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    answers = {
-        n: harness.worker("adjoints.py", steps=n, rounds=options.rounds) for n in (*STEPS, None)
-    }
-    if None in answers.values():
-        raise SystemExit("a worker failed")
+    answers: dict[int | None, dict[str, Any]] = {}
+    for n in (*STEPS, None):
+        answer = harness.worker("adjoints.py", steps=n, rounds=options.rounds)
+        if answer is None:
+            raise SystemExit("a worker failed")
+        answers[n] = answer
     harness.record("adjoints", **{str(n): answer for n, answer in answers.items()})
     few, many = (answers[n] for n in STEPS)
     rows = []

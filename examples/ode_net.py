@@ -6,6 +6,7 @@ ODE, with twice the channels between its two convolutions. Both are trained alik
 """
 
 import sys
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -124,7 +125,9 @@ def run(quick: bool) -> Result:
     (reference, _), (own, _) = reached
 
     tolerances, steps = ((1.0,), ()) if quick else ((10.0, 1.0, 0.1, 1e-3), (1, 2, 4))
-    ways = {f"tolerance {tol:g}": {"rtol": tol, "atol": tol} for tol in tolerances}
+    ways: dict[str, dict[str, Any]] = {
+        f"tolerance {tol:g}": {"rtol": tol, "atol": tol} for tol in tolerances
+    }
     ways |= {f"Euler, {n}": {"method": "euler", "steps": n} for n in steps}
     points = {f"tolerance {SOLVER.rtol:g}": reached[1]}
     for name, changes in ways.items():

@@ -90,9 +90,9 @@ def data(path: Path, stays: int):
     # Beyond 5 standard deviations are slips of the record.
     values[np.abs(values) > 5] = np.nan
     parts = []
-    for rows in (slice(0, train), slice(train, judge), slice(judge, None)):
-        kept = (~np.isnan(values[rows])).sum((1, 2)) > 4
-        parts.append(Observations(times[rows][kept], values[rows][kept]))
+    for some in (slice(0, train), slice(train, judge), slice(judge, None)):
+        kept = (~np.isnan(values[some])).sum((1, 2)) > 4
+        parts.append(Observations(times[some][kept], values[some][kept]))
     # Copies make an epoch long against its validation.
     rows = [np.concatenate([a] * 8) for a in as_rows(parts[0])]
     whole = parts[2]

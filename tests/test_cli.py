@@ -760,9 +760,9 @@ class TestSample:
             (("--guidance", "-3"), "weight=-3.0"),
         ):
             assert expected in mistake(run(*words, *option))
-        for words in (("sample", "m.st", "-n", "1"), ("score", "m.st", "data.csv")):
+        for task in (("sample", "m.st", "-n", "1"), ("score", "m.st", "data.csv")):
             assert "m.st: the model holds no continuous" in mistake(
-                run(*words, "--solver", "steps=2")
+                run(*task, "--solver", "steps=2")
             )
 
     def test_a_label_that_training_never_had_is_warned_of_once(self, run, here):

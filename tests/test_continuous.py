@@ -337,8 +337,8 @@ def test_what_makes_no_sense_is_refused():
             Continuous(field, **options)
     with pytest.raises(InputError, match="event_shape"):
         Continuous(lambda t, x: x)
-    for options, words in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
-        with pytest.raises(InputError, match=words):
-            MLPField(2, width=4, key=KEY, **options)
+    for option, word in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
+        with pytest.raises(InputError, match=word):
+            MLPField(2, width=4, key=KEY, **option)
     with pytest.raises(InputError, match="probes"):
         divergence(field, 0.0, jnp.ones((3, 2)), jnp.ones((2, 2)))

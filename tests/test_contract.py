@@ -41,16 +41,22 @@ VOLUME_PRESERVING = {"additive"}
 # Every check runs on every architecture with 3 coordinates; with 1 and 2 those that fewer coordinates could change.
 # `check_architecture` runs all of them at every size.
 FOR_ONE = ("far inputs", "integral", "samples")
-FOR_TWO = ("finite", "round trip", "inverse log-det", "gradients", "far inputs", "interaction")
-FOR_TWO += ("sample_and_log_prob", "integral", "samples")
+FOR_TWO = (
+    *("finite", "round trip", "inverse log-det", "gradients", "far inputs", "interaction"),
+    *("sample_and_log_prob", "integral", "samples"),
+)
 
 
 # What an architecture's variants cannot change: how rows, batches and precisions are told apart.
-NOT_FOR_VARIANTS = ("jit", "vmap", "leading axes", "row independence")
-NOT_FOR_VARIANTS += ("single precision", "double precision")
+NOT_FOR_VARIANTS = (
+    *("jit", "vmap", "leading axes", "row independence"),
+    *("single precision", "double precision"),
+)
 # What they can change is in every run; the rest is nightly, as is every check of two columns.
-FOR_VARIANTS = ("round trip", "forward log-det", "inverse log-det", "volume", "finite", "gradients")
-FOR_VARIANTS += ("no copies", "interaction", "condition everywhere", "hashable")
+FOR_VARIANTS = (
+    *("round trip", "forward log-det", "inverse log-det", "volume", "finite", "gradients"),
+    *("no copies", "interaction", "condition everywhere", "hashable"),
+)
 # Fields in the same map as ffjord's: fewer coordinates change their densities only, and the fields of rnode
 # and flow_matching are ffjord's too. A grid in the plane takes each of them half a minute.
 CONTINUOUS = ("planar_cnf", "ot_flow")
@@ -58,11 +64,11 @@ FFJORD_FIELD = ("rnode", "flow_matching")
 
 
 def table_for(name, event, variant):
-    names = {1: FOR_ONE, 2: FOR_TWO}.get(event, tuple(ARCHITECTURE_TABLE))
+    names = list({1: FOR_ONE, 2: FOR_TWO}.get(event, ARCHITECTURE_TABLE))
     if name in FFJORD_FIELD and event < 3:
-        names = ()
+        names = []
     if name in CONTINUOUS and event == 2:
-        names = ()
+        names = []
     if variant:
         names = [name for name in names if name not in NOT_FOR_VARIANTS]
     return {name: ARCHITECTURE_TABLE[name] for name in names}
@@ -91,7 +97,7 @@ SUBJECTS = {
 @pytest.fixture(scope="module")
 def subject_named():
     """The subject last asked for: its checks share what is computed from it, and then it is let go."""
-    held = {}
+    held: dict[str, object] = {}
 
     def get(name):
         if name not in held:

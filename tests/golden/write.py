@@ -42,7 +42,9 @@ def write_table(path: Path) -> dict[str, Any]:
     """A real and a whole-number column, given another one."""
     rng = np.random.default_rng(2026)
     given = rng.uniform(-1, 1, (300, 1)).round(4)
-    rows = np.stack([rng.normal(3 + given[:, 0], 2).round(4), rng.poisson(4, 300)], axis=1)
+    rows = np.stack(
+        [(3 + given[:, 0] + rng.normal(0, 2, 300)).round(4), rng.poisson(4, 300)], axis=1
+    )
     architecture = NSF(layers=2, width=6, bins=4)
     model = pf.ConditionalFlowDensity(architecture, training=SHORT, random_state=0)
     model.fit(given, rows).save(path)
