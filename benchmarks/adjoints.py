@@ -31,7 +31,7 @@ def gradient(name: str, **options: Any) -> Any:
     field = pf.fields.MLPField(D, width=WIDTH, key=jax.random.key(0))
     field = perturbed(field, jax.random.key(1), 0.3)
     x = jax.random.normal(jax.random.key(2), (ROWS, D))
-    if jax.config.jax_enable_x64:
+    if jax.config.read("jax_enable_x64"):
         field = jax.tree.map(lambda a: a.astype("float64"), field)
     adjoint = pf.ode.Backsolve(seminorm=False) if name.endswith("full") else name
     params, static = eqx.partition(field, eqx.is_inexact_array)

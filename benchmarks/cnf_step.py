@@ -107,7 +107,10 @@ def diffrax(adjoint: str) -> Callable[..., Any]:
             value, traces = jax.vmap(along, out_axes=(None, 0))(jnp.eye(d))
             return value, traces.sum(0)
 
-        how = {"checkpoint": dfx.RecursiveCheckpointAdjoint, "backsolve": dfx.BacksolveAdjoint}
+        how: dict[str, Any] = {
+            "checkpoint": dfx.RecursiveCheckpointAdjoint,
+            "backsolve": dfx.BacksolveAdjoint,
+        }
 
         @jax.jit
         def step(w: Any) -> Any:

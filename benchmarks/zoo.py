@@ -142,7 +142,7 @@ def _calls(bijection: Any, x: Any) -> tuple[int | None, Any]:
     """Calls of the field that the way back to the latent takes, None without a field; and where it leads."""
     from pushforward.bijections import Chain, Continuous, Stack
 
-    inner = bijection.unstack() if isinstance(bijection, Stack) else ()
+    inner: Any = bijection.unstack() if isinstance(bijection, Stack) else ()
     inner = bijection.bijections if isinstance(bijection, Chain) else inner
     if inner:
         total = None

@@ -28,9 +28,9 @@ def flights(rows: int) -> tuple[np.ndarray, np.ndarray]:
         text = archive.read(archive.namelist()[0])
     # Three rows in a hundred lack a value: flights that never left or never arrived.
     table = pl.read_csv(text, columns=COLUMNS, null_values=["NA", ""], infer_schema_length=None)
-    table = table.select(COLUMNS).drop_nulls().to_numpy().astype(np.float64)
-    order = np.random.default_rng(0).permutation(len(table))
-    return table[order[:rows]], table[order[rows : rows + rows // 4]]
+    values = table.select(COLUMNS).drop_nulls().to_numpy().astype(np.float64)
+    order = np.random.default_rng(0).permutation(len(values))
+    return values[order[:rows]], values[order[rows : rows + rows // 4]]
 
 
 def dequantized(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -228,7 +229,7 @@ def run(quick: bool) -> Result:
         return learned(build, walks, q, rounds, 3e-3, noise, members)
 
     def latent(key):
-        sizes = LATENT
+        sizes: dict[str, Any] = LATENT
         if quick:
             sizes = {"latent": 3, "width": 8, "memory": 8, "knots": 2, "solver": CHEAP}
         return LatentODE(2 * q, noise=1.0, **sizes, key=key)

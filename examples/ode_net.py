@@ -44,6 +44,7 @@ class Classifier(eqx.Module):
         if isinstance(self.body, ODELayer):
             solution = self.body.solve(h)
             h, stats = solution.y1, solution.stats
+            assert stats.backward_evaluations is not None
             calls = jnp.stack([stats.evaluations, stats.backward_evaluations])
         else:
             h = self.body(h)

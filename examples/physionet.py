@@ -55,8 +55,8 @@ class Filler(eqx.Module):
 
     def __call__(self, x, times, shown):
         inputs = [jnp.where(shown, x, 0.0), shown, times[..., None] / HOURS]
-        inputs, every = jnp.concatenate(inputs, -1), jnp.ones(times.shape, bool)
-        memories = jnp.concatenate([way(inputs, every)[1] for way in self.ways], -1)
+        seen, every = jnp.concatenate(inputs, -1), jnp.ones(times.shape, bool)
+        memories = jnp.concatenate([way(seen, every)[1] for way in self.ways], -1)
         return jax.vmap(jax.vmap(self.out))(memories)
 
 
@@ -97,7 +97,7 @@ def data(path: Path, stays: int):
     rows = [np.concatenate([a] * 8) for a in as_rows(parts[0])]
     whole = parts[2]
     hidden = whole.seen & (np.random.default_rng(0).random(whole.seen.shape) < HIDDEN)
-    hidden &= (whole.seen & ~hidden).any((1, 2))[:, None, None]
+    hidden &= (whole.seen & ~hidden).any((1, 2), keepdims=True)
     shown = Observations(whole.times, whole.values, whole.seen & ~hidden)
     note = (
         f"{len(parts[0].times)} stays to train, {len(whole.times)} to test, {int(hidden.sum())} hidden values; "

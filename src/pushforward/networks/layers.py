@@ -49,7 +49,8 @@ def stacked(make: Callable[[PRNGKeyArray], M], layers: int, key: PRNGKeyArray) -
     """Equal layers, each made with a key of its own, as one whose arrays have the layers along their first axis."""
     made = [make(k) for k in spawn(key, layers)]
     arrays, rest = eqx.partition(made, eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
+    whole: M = eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
+    return whole
 
 
 def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
@@ -74,4 +75,5 @@ def _stack(arrays: Sequence[Array]) -> Array:
     if any(isinstance(array, jax.core.Tracer) for array in arrays):
         return jnp.stack(arrays)
     # NumPy does not compile a program for every shape.
-    return jax.device_put(np.stack([np.asarray(array) for array in arrays]))
+    whole: Array = jax.device_put(np.stack([np.asarray(array) for array in arrays]))
+    return whole

@@ -1,5 +1,7 @@
 """The multi-layer perceptron of angles."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -35,7 +37,13 @@ class PeriodicMLP(eqx.Module):
     angles: int = eqx.field(static=True)
 
     def __init__(
-        self, angles: int, out: tuple[int, ...], *, others: int = 0, key: PRNGKeyArray, **network
+        self,
+        angles: int,
+        out: tuple[int, ...],
+        *,
+        others: int = 0,
+        key: PRNGKeyArray,
+        **network: Any,
     ):
         self.mlp = MLP(2 * angles + others, out, key=key, **network)
         self.angles = angles
