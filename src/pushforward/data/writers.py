@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -80,6 +80,7 @@ def write_table(
         writer.write(values)
 
 
+@runtime_checkable
 class _Sink(Protocol):
     """A format: takes checked blocks, then ends its file."""
 
