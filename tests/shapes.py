@@ -15,7 +15,12 @@ class is decorated; jaxtyping decorates functions."""
 
 
 def checked(function: F) -> F:
-    """The function with its annotations enforced, or as it is where they are of a kind that beartype does not take."""
+    """The function with its annotations enforced, or as it is where they are of a kind that beartype does not take.
+
+    What the contract is made of hands the classes of architectures around, which no protocol can recognise.
+    """
+    if function.__module__.startswith("pushforward.testing"):
+        return function
     try:
         return _check(function)
     except UNCHECKABLE:

@@ -136,6 +136,7 @@ def test_the_roulette_has_no_bias_in_value_and_gradient():
     assert max(z_scores(found, truth)) < SIGMAS
 
 
+@pytest.mark.nightly
 def test_the_test_of_bias_can_fail():
     """Without weights, and with too few terms, the estimates are biased, and the test sees it."""
     found, truth = draws("roulette", 1, weigh=False)

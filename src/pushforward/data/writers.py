@@ -45,10 +45,11 @@ def open_writer(
     ```python
     >>> import numpy as np
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with open_writer(f"{folder}/t.csv", ["a", "b"], integer=[True, False]) as writer:
     ...         writer.write(np.array([[1.0, 0.1]]))
-    ...     print(open(f"{folder}/t.csv").read(), end="")
+    ...     print(Path(folder, "t.csv").read_text(), end="")
     a,b
     1,0.1
 
