@@ -219,7 +219,8 @@ def test_a_non_finite_loss_is_rolled_back_with_a_smaller_step():
 def test_a_loss_that_stays_non_finite_ends_the_fit_with_the_best_model():
     training = pf.Training(max_epochs=3, batch=32)
     start = Explosive(jnp.asarray(-1.0))
-    fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, training=training)
+    with pytest.warns(pf.InputWarning, match="the fit diverged: no loss was finite"):
+        fitted = pf.fit(start, X, key=KEY, loss=explosive_loss, training=training)
     assert fitted.stopped == "diverged"
     assert float(fitted.model.weight) == -1.0
 
