@@ -31,7 +31,7 @@ def gradient(name: str, **options: Any) -> Any:
     field = pf.fields.MLPField(D, width=WIDTH, key=jax.random.key(0))
     field = perturbed(field, jax.random.key(1), 0.3)
     x = jax.random.normal(jax.random.key(2), (ROWS, D))
-    if jax.config.jax_enable_x64:
+    if jax.config.read("jax_enable_x64"):
         field = jax.tree.map(lambda a: a.astype("float64"), field)
     adjoint = pf.ode.Backsolve(seminorm=False) if name.endswith("full") else name
     params, static = eqx.partition(field, eqx.is_inexact_array)
@@ -106,11 +106,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    answers = {
-        n: harness.worker("adjoints.py", steps=n, rounds=options.rounds) for n in (*STEPS, None)
-    }
-    if None in answers.values():
-        raise SystemExit("a worker failed")
+    answers: dict[int | None, dict[str, Any]] = {}
+    for n in (*STEPS, None):
+        answer = harness.worker("adjoints.py", steps=n, rounds=options.rounds)
+        if answer is None:
+            raise SystemExit("a worker failed")
+        answers[n] = answer
     harness.record("adjoints", **{str(n): answer for n, answer in answers.items()})
     few, many = (answers[n] for n in STEPS)
     rows = []

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -106,7 +107,10 @@ def diffrax(adjoint: str) -> Callable[..., Any]:
             value, traces = jax.vmap(along, out_axes=(None, 0))(jnp.eye(d))
             return value, traces.sum(0)
 
-        how = {"checkpoint": dfx.RecursiveCheckpointAdjoint, "backsolve": dfx.BacksolveAdjoint}
+        how: dict[str, Any] = {
+            "checkpoint": dfx.RecursiveCheckpointAdjoint,
+            "backsolve": dfx.BacksolveAdjoint,
+        }
 
         @jax.jit
         def step(w: Any) -> Any:
@@ -195,6 +199,10 @@ SUBJECTS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _keep(task: Callable[[], Any], held: list[Any]) -> None:
+    held.append(task())
+
+
 def run(d: int, tol: float, rounds: int) -> dict[str, Any]:
     import jax
     import numpy as np
@@ -206,7 +214,7 @@ def run(d: int, tol: float, rounds: int) -> dict[str, Any]:
     first, errors = {}, {}
     for name, task in tasks.items():
         held: list[Any] = []
-        first[name] = harness.seconds(lambda task=task, held=held: held.append(task()))
+        first[name] = harness.seconds(partial(_keep, task, held))
         if truth is not None:
             found = [np.asarray(g, np.float64) for g in held[0][1]]
             top = sum(((a - b) ** 2).sum() for a, b in zip(found, truth, strict=True))

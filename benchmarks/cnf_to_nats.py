@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import harness
@@ -159,11 +160,12 @@ def run(name: str, turns: int, steps: int) -> dict[str, Any]:
     rng = np.random.default_rng(3)
     batches = [x[rng.integers(len(x), size=BATCH)] for _ in range(turns * steps)]
     judge = eqx.filter_jit(lambda flow: flow.log_prob(held).mean() - np.log(scale).sum())
-    trainers, first, curves = {}, {}, {}
+    trainers, first = {}, {}
+    curves: dict[str, list[Any]] = {}
     for library, make in TRAINERS.items():
         # One step that is thrown away: ours compiles in it.
         trial = make()
-        first[library] = harness.seconds(lambda trial=trial: trial.step(batches[0]))
+        first[library] = harness.seconds(partial(trial.step, batches[0]))
         trainers[library], curves[library] = make(), []
         if library == "pushforward":
             trainers[library].update = trial.update

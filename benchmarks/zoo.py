@@ -304,8 +304,8 @@ def main() -> None:
     options = parser.parse_args()
     which = "universal" if options.universal else "continuous" if options.continuous else "zoo"
     file, whole, everything, usual, fallbacks, others = WHICH[which]
-    whole = list(whole) or models()
-    names, data = options.models or whole, tuple(options.data or everything)
+    every = list(whole) or models()
+    names, data = options.models or every, tuple(options.data or everything)
     budget = options.budget or usual
     if options.folder:
         os.makedirs(options.folder, exist_ok=True)
@@ -320,7 +320,7 @@ def main() -> None:
     parts = [tables(names, some, budgets) for some in shown if some]
     text = "\n\n".join([*parts, notes(budget, options.jobs, others)]) + "\n"
     print(text)
-    if names == whole and data == everything and budget == usual:
+    if names == every and data == everything and budget == usual:
         (harness.RESULTS / file).write_text(text)
 
 

@@ -78,7 +78,7 @@ def layers() -> None:
     flow = pf.fit(flow, jnp.asarray(scaled), key=jax.random.key(1), training=training).model
     z = flow.base.sample(jax.random.key(2), (4000,))
     stages, at = [("base", z)], z
-    for i, layer in enumerate(flow.bijection.unstack(), 1):
+    for i, layer in enumerate(_stacked(flow), 1):
         at = layer.forward(at)[0]
         if i % 2 == 0:
             stages.append((f"after {i} layers", at))
@@ -106,7 +106,7 @@ def lines() -> None:
     training = pf.Training(max_steps=2000)
     data = jnp.asarray(x, jnp.float32)
     flow = pf.fit(flow, data, key=jax.random.key(1), training=training).model
-    (moving,) = flow.bijection.unstack()
+    (moving,) = _stacked(flow)
     times = np.linspace(0, 1, 101)[1:-1]
 
     def rows(t: Any, state: Any) -> Any:
@@ -115,7 +115,7 @@ def lines() -> None:
 
     z = jnp.linspace(-3.5, 3.5, 400)[:, None]
     start = (z, flow.base.log_prob(z))
-    found = pf.ode.solve(rows, start, 0.0, 1.0, at=times, rtol=1e-5, atol=1e-5)
+    found: Any = pf.ode.solve(rows, start, 0.0, 1.0, at=times, rtol=1e-5, atol=1e-5)
     paths = np.concatenate([z[None], found.ys[0], found.y1[0][None]])[..., 0]
     logs = np.concatenate([start[1][None], found.ys[1], found.y1[1][None]])
     at = np.linspace(-3.5, 3.5, 300)
@@ -232,6 +232,11 @@ def planar() -> None:
             axis.imshow(on_grid(flow, 2.6), origin="lower", cmap="magma")
             axis.set_title(f"{what} = {size}: {nats:.2f} nats", fontsize=8)
     _saved(figure, axes, "planar_cnf.png")
+
+
+def _stacked(flow: Any) -> Any:
+    """The layers of a flow that is one stack."""
+    return flow.bijection.unstack()
 
 
 def _saved(figure: Any, axes: Any, name: str) -> None:

@@ -6,6 +6,7 @@ Source: Dupont, Doucet & Teh 2019, arXiv 1904.01681.
 """
 
 from statistics import mean
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -79,7 +80,9 @@ def run(quick: bool) -> Result:
     around = 2 * n if quick else 100_000
     rng = np.random.default_rng(0)
     train, valid, test = points(n, rng), points(n, rng), points(2 * n, rng)
-    rows, histories, shown = [], {}, {}
+    rows: list[list[str]] = []
+    histories: dict[str, Any] = {}
+    shown: dict[str, Any] = {}
     for augment in (0, 1):
         name = f"augmented by {augment}" if augment else "plain"
         found = []

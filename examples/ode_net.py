@@ -6,6 +6,7 @@ ODE, with twice the channels between its two convolutions. Both are trained alik
 """
 
 import sys
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -43,6 +44,7 @@ class Classifier(eqx.Module):
         if isinstance(self.body, ODELayer):
             solution = self.body.solve(h)
             h, stats = solution.y1, solution.stats
+            assert stats.backward_evaluations is not None
             calls = jnp.stack([stats.evaluations, stats.backward_evaluations])
         else:
             h = self.body(h)
@@ -125,7 +127,9 @@ def run(quick: bool) -> Result:
     (reference, _), (own, _) = reached
 
     tolerances, steps = ((1.0,), ()) if quick else ((10.0, 1.0, 0.1, 1e-3), (1, 2, 4))
-    ways = {f"tolerance {tol:g}": {"rtol": tol, "atol": tol} for tol in tolerances}
+    ways: dict[str, dict[str, Any]] = {
+        f"tolerance {tol:g}": {"rtol": tol, "atol": tol} for tol in tolerances
+    }
     ways |= {f"Euler, {n}": {"method": "euler", "steps": n} for n in steps}
     points = {f"tolerance {SOLVER.rtol:g}": reached[1]}
     for name, changes in ways.items():

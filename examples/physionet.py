@@ -59,8 +59,8 @@ class Filler(eqx.Module):
 
     def __call__(self, x, times, shown):
         inputs = [jnp.where(shown, x, 0.0), shown, times[..., None] / HOURS]
-        inputs, every = jnp.concatenate(inputs, -1), jnp.ones(times.shape, bool)
-        memories = jnp.concatenate([way(inputs, every)[1] for way in self.ways], -1)
+        seen, every = jnp.concatenate(inputs, -1), jnp.ones(times.shape, bool)
+        memories = jnp.concatenate([way(seen, every)[1] for way in self.ways], -1)
         return jax.vmap(jax.vmap(self.out))(memories)
 
 
@@ -94,14 +94,14 @@ def data(path: Path, stays: int):
     # Beyond 5 standard deviations are slips of the record.
     values[np.abs(values) > 5] = np.nan
     parts = []
-    for rows in (slice(0, train), slice(train, judge), slice(judge, None)):
-        kept = (~np.isnan(values[rows])).sum((1, 2)) > 4
-        parts.append(Observations(times[rows][kept], values[rows][kept]))
+    for some in (slice(0, train), slice(train, judge), slice(judge, None)):
+        kept = (~np.isnan(values[some])).sum((1, 2)) > 4
+        parts.append(Observations(times[some][kept], values[some][kept]))
     # Copies make an epoch long against its validation.
     rows = jax.tree.map(lambda a: np.concatenate([a] * 8), parts[0])
     whole = parts[2]
     hidden = whole.seen & (np.random.default_rng(0).random(whole.seen.shape) < HIDDEN)
-    hidden &= (whole.seen & ~hidden).any((1, 2))[:, None, None]
+    hidden &= (whole.seen & ~hidden).any((1, 2), keepdims=True)
     shown = Observations(whole.times, whole.values, whole.seen & ~hidden)
     note = (
         f"{len(parts[0].times)} stays to train, {len(whole.times)} to test, {int(hidden.sum())} hidden values; "

@@ -8,6 +8,8 @@ told the time to the next observation and goes on from its own forecasts. Beyond
 on copies of the series that begin at a later observation.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -112,7 +114,8 @@ def trained(model, observed, loss, rate, steps):
 
 
 def run(quick: bool) -> Result:
-    rows, shown = [], None
+    rows: list[list[str]] = []
+    shown: tuple[Any, ...] = ()
     for count in [10] if quick else PAPER:
         rng = np.random.default_rng(count)
         *_, observed = spirals(100 if quick else 1000, count, POINTS - WINDOW, rng)

@@ -8,18 +8,20 @@ from pathlib import Path
 
 # In the environment, so that processes which tests start compile under the same conditions.
 os.environ["JAX_PLATFORMS"] = "cpu"
-# Tests compile much and run little: most of the compiler's optimisations cost more than they save.
-os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+# How tests compile, unless `PUSHFORWARD_TEST_COMPILER=default` leaves these options out: then programs are what users
+# run. Tests compile much and run little: most of the compiler's optimisations cost more than they save.
 # XLA's older emitters of CPU code take half the time to compile, for programs that run up to four times as long; one
 # module of code instead of many suits two workers on two cores.
-os.environ["XLA_FLAGS"] = " ".join(
-    (
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_cpu_use_fusion_emitters=false",
-        "--xla_cpu_parallel_codegen_split_count=1",
-        "--xla_cpu_prefer_vector_width=128",
-    )
+AS_USERS = os.environ.get("PUSHFORWARD_TEST_COMPILER") == "default"
+QUICK_FLAGS = (
+    "--xla_cpu_use_fusion_emitters=false",
+    "--xla_cpu_parallel_codegen_split_count=1",
+    "--xla_cpu_prefer_vector_width=128",
 )
+OWN_FLAGS = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if flag not in QUICK_FLAGS]
+if not AS_USERS:
+    os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
+    os.environ["XLA_FLAGS"] = " ".join((*OWN_FLAGS, *QUICK_FLAGS))
 # Compiling is most of what the tests cost. The folder is safe to delete.
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".jax_cache")
 
@@ -31,7 +33,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Again for this process, where a plugin may have imported jax already.
 jax.config.update("jax_platforms", "cpu")
-jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_disable_most_optimizations", not AS_USERS)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 # What compiles sooner is not worth a file: writing all of them cost 7 % of a first run.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.05)
@@ -61,6 +63,16 @@ def few_programs() -> Iterator[None]:
         gc.collect()
         if _give_back is not None:
             _give_back(0)
+
+
+@pytest.fixture
+def users_environment() -> dict[str, str]:
+    """The environment for a process of tests that compiles with the default options."""
+    if AS_USERS:
+        pytest.skip("all of this run compiles as users do")
+    changes = {"XLA_FLAGS": " ".join(OWN_FLAGS), "PUSHFORWARD_TEST_COMPILER": "default"}
+    kept = {k: v for k, v in os.environ.items() if k != "JAX_DISABLE_MOST_OPTIMIZATIONS"}
+    return {**kept, **changes}
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import importlib
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -394,8 +395,6 @@ class TestTerminated:
         assert signal.getsignal(number) is signal.SIG_DFL
 
     def test_a_second_one_does_not_interrupt_cleaning_up(self, run, here, monkeypatch):
-        from pushforward.data import writers
-
         def removed(*words, **more):
             signal.raise_signal(signal.SIGTERM)
             rmtree(*words, **more)
@@ -404,8 +403,8 @@ class TestTerminated:
             signal.raise_signal(signal.SIGTERM)
             yield np.ones((10, 3))
 
-        rmtree = writers.shutil.rmtree
-        monkeypatch.setattr(writers.shutil, "rmtree", removed)
+        rmtree = shutil.rmtree
+        monkeypatch.setattr(shutil, "rmtree", removed)
         monkeypatch.setattr(TableModel, "sample_blocks", blocks)
         assert run("sample", "m.st", "-n", "9", "-o", "d.csv").code == 143
         assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
@@ -807,9 +806,9 @@ class TestSample:
             (("--guidance", "-3"), "weight=-3.0"),
         ):
             assert expected in mistake(run(*words, *option))
-        for words in (("sample", "m.st", "-n", "1"), ("score", "m.st", "data.csv")):
+        for task in (("sample", "m.st", "-n", "1"), ("score", "m.st", "data.csv")):
             assert "m.st: the model holds no continuous" in mistake(
-                run(*words, "--solver", "steps=2")
+                run(*task, "--solver", "steps=2")
             )
 
     def test_a_label_that_training_never_had_is_warned_of_once(self, run, here):

@@ -267,8 +267,8 @@ def test_a_fit_of_every_continuous_architecture_improves():
 
     x = toy("moons", 1500, seed=0).astype(np.float32)
     for name in ("planar_cnf", "ffjord"):
-        model = pf.architectures.ARCHITECTURES[name](width=16, rtol=1e-3, atol=1e-3)
-        model = model.build(2, key=KEY)
+        architecture = pf.architectures.ARCHITECTURES[name](width=16, rtol=1e-3, atol=1e-3)
+        model = architecture.build(2, key=KEY)
         training = pf.Training(max_epochs=12, learning_rate=0.01)
         fitted = pf.fit(model, x, key=KEY, training=training).model
         assert fitted.log_prob(x).mean() > model.log_prob(x).mean() + 0.3
@@ -337,8 +337,8 @@ def test_what_makes_no_sense_is_refused():
             FlowMap(field, **options)
     with pytest.raises(InputError, match="event_shape"):
         FlowMap(lambda t, x: x)
-    for options, words in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
-        with pytest.raises(InputError, match=words):
-            MLPField(2, width=4, key=KEY, **options)
+    for option, word in (({"time": "none"}, "known: concat"), ({"activation": "relu"}, "tanh")):
+        with pytest.raises(InputError, match=word):
+            MLPField(2, width=4, key=KEY, **option)
     with pytest.raises(InputError, match="probes"):
         divergence(field, 0.0, jnp.ones((3, 2)), jnp.ones((2, 2)))

@@ -573,7 +573,7 @@ def test_flipped_signs_pass_what_others_check():
 def test_the_doors_refuse():
     """The public `check_...` functions raise, and name the subject."""
     with pytest.raises(ContractError, match=r"flipped: forward log-det: .*instead of"):
-        check_bijection(elementwise(after=lambda v, s: (v, -s)).initial.bijection, name="flipped")
+        check_bijection(elementwise(after=lambda v, s: (v, -s)).bijection, name="flipped")
     with pytest.raises(ContractError, match="wide: sample_and_log_prob: "):
         check_distribution(density(drawn=lambda x, p: (1.05 * x, p)).initial, name="wide")
     with pytest.raises(ContractError, match="down: increasing: "):

@@ -21,7 +21,8 @@ GENERATED = ("api.md", "architectures.md")
 DOCS = sorted(p for p in (ROOT / "docs").glob("*.md") if p.name not in GENERATED)
 PAGES = [ROOT / "README.md", *DOCS]
 LINKED = [
-    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md")),
+    *(ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md")),
+    ROOT / ".github" / "pull_request_template.md",
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 BLOCK = re.compile(r'^```(\w+)(?: title="(.+?)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)

@@ -3,6 +3,7 @@ densities. Statistical tests have a false-alarm rate below 1e-6 each (5 standard
 
 import math
 import warnings
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -320,7 +321,7 @@ class TestFit:
     def test_tables(self, rng):
         """A table is fitted by the architecture's own loss, which is never told as nats."""
         x = rng.normal(size=(300, 2)) * [3.0, 0.1] + [5.0, -2.0]
-        told = []
+        told: list[Any] = []
         model = fit_table(
             x,
             architecture=FlowMatching(width=16, depth=2),

@@ -2,8 +2,10 @@
 
 import ast
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -232,3 +234,19 @@ def test_import_is_light():
     code = f"import sys, pushforward, pushforward.training; print([m for m in {heavy!r} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_workflows_run_what_anyone_can_run():
+    """Every step of a workflow is a make target, and the versions of Python are those that the package declares."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+    flows = [path.read_text() for path in sorted((ROOT / ".github/workflows").glob("*.yml"))]
+    runs = [run for text in flows for run in re.findall(r"^ +- run: (.+)$", text, re.M)]
+    used = {word for run in runs for word in re.findall(r"^make ([a-z-]+)", run)}
+    used |= {name for text in flows for name in re.findall(r"target: \[(.+)\]", text)[0:1]}
+    assert all(run.startswith("make ") for run in runs), runs
+    assert {name for names in used for name in names.split(", ")} <= targets
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    declared = [c.rpartition(" ")[2] for c in project["classifiers"] if "Python :: 3." in c]
+    tested = re.findall(r"python: \[(.+)\]", "\n".join(flows))
+    assert [re.findall(r"3\.\d+", versions) for versions in tested] == [declared]
+    assert project["requires-python"] == f">={declared[0]}"

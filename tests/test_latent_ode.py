@@ -243,13 +243,21 @@ def rotations():
     return exact, Observations(times, exact(times) + 0.1 * rng.normal(size=(256, 6, 2)))
 
 
+def rotations_fitted(observed, epochs):
+    model = LatentODE(2, latent=2, width=16, memory=16, knots=5, key=KEY)
+    training = pf.Training(max_epochs=epochs, batch=57, learning_rate=0.03, weight_decay=0.0)
+    return pf.fit(model, observed, key=jax.random.key(1), loss=NegativeELBO(), training=training)
+
+
+def test_a_fit_raises_the_bound(rotations):
+    history = rotations_fitted(rotations[1], 8).history
+    assert history[-1].best_loss < history[0].validation_loss - 1.0
+
+
+@pytest.mark.nightly
 def test_a_fit_learns_the_noise_and_the_future(rotations):
     exact, observed = rotations
-    model = LatentODE(2, latent=2, width=16, memory=16, knots=5, key=KEY)
-    training = pf.Training(max_epochs=110, batch=57, learning_rate=0.03, weight_decay=0.0)
-    fitted = pf.fit(
-        model, observed, key=jax.random.key(1), loss=NegativeELBO(), training=training
-    ).model
+    fitted = rotations_fitted(observed, 110).model
     later = np.broadcast_to(np.linspace(1.0, 1.4, 3), (256, 3))
     found = fitted.predict(observed, later, extrapolate=True)
     error = np.sqrt(np.mean((found - exact(later)) ** 2))

@@ -88,7 +88,7 @@ def test_dropout_without_a_key_or_a_rate_is_the_identity():
 @pytest.mark.parametrize("kind", ["mlp", "masked"])
 def test_networks_drop_out_only_with_a_key(kind):
     if kind == "mlp":
-        network = MLP(3, (SIZE, 3), width=16, depth=2, dropout=0.5, key=KEY)
+        network: MLP | MaskedMLP = MLP(3, (SIZE, 3), width=16, depth=2, dropout=0.5, key=KEY)
     else:
         network = masked(3, 16, dropout=0.5)
     x = jnp.ones((3, 4))

@@ -73,6 +73,7 @@ def test_known_equation_is_recovered(fitted):
     assert len(fitted.member_params_) == len(fitted.members_) == 2
 
 
+@pytest.mark.nightly
 def test_whole_trajectories_stall_where_pieces_do_not(swings, fitted):
     naive = regressor(segments=(1,), training=Training(max_steps=500, learning_rate=0.05))
     naive.fit(*swings)

@@ -111,7 +111,7 @@ def test_problems_of_hull_are_solved_to_tolerance(problem):
         assert problem in ("A1", "A4", "E2") or np.abs(back.y1 - jnp.asarray(y0)).max() < 1e-4
 
 
-def loss(matrix, y0, t0, t1, at, options):
+def loss(matrix, y0, t0, t1, at, *, options):
     solution = solve(
         lambda t, y: jnp.tanh(y @ matrix) + 0.3 * jnp.sin(t), y0, t0, t1, at=at, **options
     )
@@ -122,7 +122,7 @@ def gradients(options, at=None):
     times = None if at is None else jnp.asarray(at)
     arguments = (jnp.asarray(MATRIX), jnp.asarray(START), 0.1, 1.7, times)
     numbers = (0, 1, 2, 3) if at is None else (0, 1, 2, 3, 4)
-    found = jax.grad(lambda *a: loss(*a, options), numbers)(*arguments)
+    found = jax.grad(lambda *a: loss(*a, options=options), numbers)(*arguments)
     return np.concatenate([np.ravel(g) for g in found])
 
 
@@ -130,7 +130,7 @@ def finite_differences(options, at=None, h=1e-5):
     parts = [MATRIX, START, np.array([0.1]), np.array([1.7])]
     parts += [] if at is None else [np.asarray(at)]
     flat, cuts = np.concatenate([p.ravel() for p in parts]), np.cumsum([p.size for p in parts])[:-1]
-    run = jax.jit(lambda *a: loss(*a, options))
+    run = jax.jit(lambda *a: loss(*a, options=options))
 
     def value(flat):
         m, y, a, b, *rest = np.split(flat, cuts)
@@ -222,6 +222,8 @@ def test_times_of_rows():
         for i in range(3):
             one = solve(field, jnp.asarray(START[i : i + 1], jnp.float32), 0.0, ends[i], at=at[i])
             np.testing.assert_allclose(found.y1[i], one.y1[0], atol=2e-4)
+            assert found.ys is not None
+            assert one.ys is not None
             np.testing.assert_allclose(found.ys[:, i], one.ys[:, 0], atol=2e-4)
 
 
@@ -382,9 +384,9 @@ def test_times_that_are_the_same_in_the_states_type_are_refused():
         pf.ode.backsolve(field, jnp.ones((3, 2)), jnp.ones((3, 2)), now, now + 10)
     # Rounding is no difference, nor are times given twice.
     stops = np.array([0.1 + 0.2, 0.3, 0.6, 0.6, 1.0])
-    np.testing.assert_array_equal(
-        *solve(field, jnp.ones((3, 2)), 0.0, 1.0, at=np.sort(stops)).ys[2:4]
-    )
+    found = solve(field, jnp.ones((3, 2)), 0.0, 1.0, at=np.sort(stops)).ys
+    assert found is not None
+    np.testing.assert_array_equal(found[2], found[3])
 
 
 def test_the_state_keeps_its_type():

@@ -158,6 +158,7 @@ def test_a_convolution_and_its_gradients_are_those_of_the_definition(size, rng):
 def test_time_is_a_channel(images):
     """Its part is a convolution of an image of the time."""
     conv = Conv(4, 6, time=True, key=KEY)
+    assert conv.clock is not None
     times = jnp.asarray([0.1, 0.7, -2.0]).reshape(3, 1, 1, 1)
     channel = jnp.broadcast_to(times, (3, 5, 6, 1))
     whole = jnp.concatenate([conv.kernel, conv.clock], 2)

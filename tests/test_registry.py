@@ -230,7 +230,7 @@ class TestByAPackage:
 
     def test_a_class_is_known_before_its_name_was_asked_for(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(package(tmp_path / "p", "soon", "soonpkg:Mine", "soon-flows"))
-        import soonpkg  # type: ignore[import-not-found]
+        import soonpkg
 
         assert architecture_to_json(soonpkg.Mine())["name"] == "soon"
 

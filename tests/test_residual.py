@@ -3,6 +3,8 @@
 Statistical tests have a false-alarm rate of 1e-6 each and fixed seeds.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -68,7 +70,8 @@ def test_layers_are_contractions_after_training():
     model = pf.architectures.ResidualFlow(layers=2, width=16, depth=2).build(2, key=KEY)
     training = pf.Training(max_epochs=20, learning_rate=0.03)
     fitted = pf.fit(model, x, key=KEY, training=training).model
-    for layer in fitted.bijection.unstack():
+    stack: Any = fitted.bijection
+    for layer in stack.unstack():
         g = layer.bijections[0].network
         share = g.lipschitz ** (1 / 3)
         before = [np.linalg.norm(w, 2) for w in (g.first, *g.hidden, g.last)]
@@ -133,6 +136,7 @@ def test_the_roulette_has_no_bias_in_value_and_gradient():
     assert max(z_scores(found, truth)) < SIGMAS
 
 
+@pytest.mark.nightly
 def test_the_test_of_bias_can_fail():
     """Without weights, and with too few terms, the estimates are biased, and the test sees it."""
     found, truth = draws("roulette", 1, weigh=False)

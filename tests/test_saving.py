@@ -334,8 +334,8 @@ class TestWriting:
             text = line(save_table_model, replace(model, architecture=other), tmp_path / "m")
             assert "not what its header would build" in text
         spline = NSF(layers=1, width=4, bins=3)
-        other = replace(table_model(spline), architecture=replace(spline, bound=2.0))
-        assert "settings differ" in line(save_table_model, other, tmp_path / "m")
+        wider = replace(table_model(spline), architecture=replace(spline, bound=2.0))
+        assert "settings differ" in line(save_table_model, wider, tmp_path / "m")
         assert os.listdir(tmp_path) == []
 
     def test_what_cannot_be_stored(self, tmp_path):

@@ -10,6 +10,7 @@ import threading
 import tracemalloc
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -416,7 +417,7 @@ class TestPrecision:
         tracemalloc.stop()
         assert values.dtype == np.float64
         assert values.shape == (400_000, 2)
-        told = []
+        told: list[Any] = []
         read_table(path, progress=told.append)
         assert told[-1] == "400,000 rows, 100%"
         assert peak < 2.5 * values.nbytes + (16 << 20)

@@ -73,6 +73,8 @@ def _drawn(
     words = jax.random.key_data(key)
     if isinstance(words, jax.core.Tracer):
         spec = jax.ShapeDtypeStruct(shape, dtype)
-        return jax.pure_callback(host, spec, words, vmap_method="broadcast_all")
-    # `jnp.asarray` would compile a program for every shape.
-    return jax.device_put(host(words))
+        drawn: Array = jax.pure_callback(host, spec, words, vmap_method="broadcast_all")
+    else:
+        # `jnp.asarray` would compile a program for every shape.
+        drawn = jax.device_put(host(words))
+    return drawn

@@ -9,7 +9,6 @@ import json
 import os
 import secrets
 import stat
-import struct
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -264,7 +263,7 @@ def _opened(path: str | os.PathLike[str]) -> BinaryIO:
 
 def _length(data: bytes | bytearray) -> int:
     """The length of the safetensors header, from the first eight bytes."""
-    return struct.unpack("<Q", data[:8])[0]
+    return int.from_bytes(data[:8], "little")
 
 
 def _read_head(file: BinaryIO, path: Any) -> tuple[dict[str, Any], bytes]:

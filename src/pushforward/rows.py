@@ -179,7 +179,8 @@ def broadcasting() -> AbstractContextManager[Any]:
     refuse that (`JAX_NUMPY_RANK_PROMOTION=raise`) for the sake of code of their own."""
     if jax.config.jax_numpy_rank_promotion == "allow":  # type: ignore[attr-defined]
         return nullcontext()
-    return jax.numpy_rank_promotion("allow")
+    allowed: AbstractContextManager[Any] = jax.numpy_rank_promotion("allow")
+    return allowed
 
 
 _spelled_out: ContextVar[bool] = ContextVar("spelled_out", default=False)

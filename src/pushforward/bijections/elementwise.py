@@ -40,7 +40,7 @@ class Elementwise(AbstractBijection):
 
     amortized = ("params",)
     transformer: AbstractTransformer
-    params: Float[Array, "size *event"]
+    params: Float[Array, " size *event"]
     network: MLP | None
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)

@@ -80,11 +80,13 @@ class Relation:
         size = np.abs(self.weights)
         # One spread more, for the rounding of the weights and the shift.
         values = (np.abs(x) + np.abs(self.center)) / self.scale + 1
-        return values @ (self.relative * size) + self.absolute / self.scale @ size
+        found: np.ndarray = values @ (self.relative * size) + self.absolute / self.scale @ size
+        return found
 
     def off(self, x: np.ndarray) -> np.ndarray:
         """How far each row lies from the relation."""
-        return np.abs((x - self.center) / self.scale @ self.weights + self.shift)
+        found: np.ndarray = np.abs((x - self.center) / self.scale @ self.weights + self.shift)
+        return found
 
 
 def against(relation: Relation, values: np.ndarray) -> np.ndarray:

@@ -59,7 +59,8 @@ def _rings(n: int, rng: np.random.Generator) -> Rows:
     radius = 0.75 * rng.integers(1, 5, size=n)[:, None]
     angle = rng.uniform(0, 2 * np.pi, size=n)
     circle = np.stack([np.cos(angle), np.sin(angle)], 1)
-    return radius * circle + rng.normal(scale=0.08, size=(n, 2))
+    found: Rows = radius * circle + rng.normal(scale=0.08, size=(n, 2))
+    return found
 
 
 TOYS: Mapping[str, Callable[[int, np.random.Generator], Rows]] = MappingProxyType(

@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -45,10 +45,11 @@ def open_writer(
     ```python
     >>> import numpy as np
     >>> import tempfile
+    >>> from pathlib import Path
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     with open_writer(f"{folder}/t.csv", ["a", "b"], integer=[True, False]) as writer:
     ...         writer.write(np.array([[1.0, 0.1]]))
-    ...     print(open(f"{folder}/t.csv").read(), end="")
+    ...     print(Path(folder, "t.csv").read_text(), end="")
     a,b
     1,0.1
 
@@ -80,6 +81,7 @@ def write_table(
         writer.write(values)
 
 
+@runtime_checkable
 class _Sink(Protocol):
     """A format: takes checked blocks, then ends its file."""
 

@@ -40,8 +40,8 @@ class GaussianMixture(AbstractDistribution):
     """
 
     logits: Float[Array, " components"]
-    means: Float[Array, "components *event"]
-    log_scales: Float[Array, "components *event"]
+    means: Float[Array, " components *event"]
+    log_scales: Float[Array, " components *event"]
     below: Float[Array, "components d d"] | None
     event_shape: Shape = eqx.field(static=True)
     condition_shape: None = eqx.field(static=True)

@@ -55,7 +55,7 @@ def divergence(
     arguments = () if condition is None else (condition,)
 
     def at(x: Array) -> Array:
-        value = field(t, x, *arguments)
+        value: Array = field(t, x, *arguments)
         if jnp.shape(value) != x.shape:
             raise InputError(
                 f"the field gives an array of shape {jnp.shape(value)}, expected {x.shape}, that of the rows"

@@ -105,9 +105,10 @@ class MLPField(AbstractField):
     def prepared(self) -> "MLPField":
         if len(self.bias) != 2:
             return self
-        return eqx.tree_at(
+        ready: MLPField = eqx.tree_at(
             lambda field: field.overlap, self, self._overlap(), is_leaf=lambda leaf: leaf is None
         )
+        return ready
 
     def _overlap(self) -> Float[Array, "width width"]:
         """`M = W_2 o (W_3 W_1)^T`."""

@@ -53,7 +53,8 @@ def stacked(make: Callable[[PRNGKeyArray], M], layers: int, key: PRNGKeyArray) -
 def restacked(layers: Sequence[M]) -> M:
     """Equal layers as one whose arrays have the layers along their first axis."""
     arrays, rest = eqx.partition(list(layers), eqx.is_array)
-    return eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
+    whole: M = eqx.combine(jax.tree.map(lambda *each: _stack(each), *arrays), rest[0])
+    return whole
 
 
 def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
@@ -78,4 +79,5 @@ def _stack(arrays: Sequence[Array]) -> Array:
     if any(isinstance(array, jax.core.Tracer) for array in arrays):
         return jnp.stack(arrays)
     # NumPy does not compile a program for every shape.
-    return jax.device_put(np.stack([np.asarray(array) for array in arrays]))
+    whole: Array = jax.device_put(np.stack([np.asarray(array) for array in arrays]))
+    return whole

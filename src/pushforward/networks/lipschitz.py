@@ -199,7 +199,8 @@ def norm_bound(w: Float[Array, "a b"], norm: str = "spectral") -> Array:
         gram = gram / size
         gram, log_scale = gram @ gram, 2 * (log_scale + jnp.log(size))
     total = log_scale + 0.5 * jnp.log((gram * gram).sum() + tiny)
-    return jnp.exp(total / 2 ** (SQUARINGS + 1)) * (1 + 8 * float(jnp.finfo(w.dtype).eps))
+    rounding = 8 * float(jnp.finfo(w.dtype).eps)
+    return jnp.exp(total / 2 ** (SQUARINGS + 1)) * (1 + rounding)
 
 
 def series_tail(lipschitz: float, terms: int) -> float:

@@ -1,5 +1,7 @@
 """The multi-layer perceptron of angles."""
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -37,7 +39,13 @@ class PeriodicMLP(eqx.Module):
 
     @renamed_arguments(others="condition")
     def __init__(
-        self, angles: int, out: tuple[int, ...], *, condition: int = 0, key: PRNGKeyArray, **network
+        self,
+        angles: int,
+        out: tuple[int, ...],
+        *,
+        condition: int = 0,
+        key: PRNGKeyArray,
+        **network: Any,
     ):
         self.mlp = MLP(2 * angles + condition, out, key=key, **network)
         self.angles = angles

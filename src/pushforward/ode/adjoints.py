@@ -105,7 +105,8 @@ def advance(
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
     if isinstance(adjoint, Direct):
         return _direct(arrays, rest, times, y, control, h)
-    return _solved((arrays, times, y), rest, adjoint, control, h)
+    found: Advanced = _solved((arrays, times, y), rest, adjoint, control, h)
+    return found
 
 
 def _slope(arrays: Any, rest: Any, times: tuple[Array, Array]) -> Slope:
@@ -137,7 +138,7 @@ def _solved(inputs: Inputs, rest: Any, adjoint: Adjoint, control: Control, h: Ar
     return _advanced(walk(_slope(arrays, rest, times), y, control, h, coupling=_coupling(adjoint)))
 
 
-@_solved.def_fwd
+@_solved.def_fwd  # type: ignore[untyped-decorator]
 def _solved_forward(
     perturbed: Any, inputs: Inputs, rest: Any, adjoint: Adjoint, control: Control, h: Array
 ) -> tuple[Advanced, Any]:
@@ -161,7 +162,7 @@ def _slots(adjoint: Adjoint, control: Control) -> int:
     return min(adjoint.slots + adjoint.slots % 2, max(most, 2))
 
 
-@_solved.def_bwd
+@_solved.def_bwd  # type: ignore[untyped-decorator]
 def _solved_backward(
     residuals: Any,
     cotangent: Advanced,

@@ -80,7 +80,8 @@ class ODELayer(eqx.Module):
             per_row: whether each row of the leading axis has steps of its own, so that its result does not depend on
                 the rows beside it; default False, the batch shares its steps.
         """
-        return self.solve(x, per_row=per_row).y1
+        end: Array = self.solve(x, per_row=per_row).y1
+        return end
 
     def solve(self, x: Float[Array, "*shape"], *, per_row: bool = False) -> Solution:
         """What the layer does, with what it cost: `ode.Solution`, whose `stats` count calls of the field and steps.

@@ -53,14 +53,15 @@ def replayed(
         return pulled(slope_of, held, tableau, s, h, y, slopes, carry)
 
     most = control.max_steps if control.steps is None else control.steps
-    carry = (zeros(held), given)
+    carry: tuple[Any, State] = (zeros(held), given)
     if most <= slots:
 
         def one(i: Array, carry: Any) -> Any:
             n = record.taken - 1 - i
             return back(n, taken(record.states, n), carry)
 
-        return jax.lax.fori_loop(0, record.taken, one, carry)
+        carry = jax.lax.fori_loop(0, record.taken, one, carry)
+        return carry
 
     longest = 2
     while longest * slots < most:

@@ -143,7 +143,8 @@ def solve(
     if not isinstance(chosen, Tableau):
         from pushforward.ode.bridge import solve_by_diffrax
 
-        return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
+        by_diffrax: Solution = solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
+        return by_diffrax
     with kept_whole():
         found = _solve(field, y0, ends, stops, settings, kind)
     _raise_if_failed(found, settings)

@@ -35,7 +35,7 @@ class Tableau:
     b: tuple[float, ...]
     error: tuple[float, ...] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         # A tableau is a static argument of compiled programs, so it is made of tuples whatever was given.
         if not isinstance(self.a, Iterable):
             raise InputError(f"a={self.a!r}: one row of numbers a stage was expected")

@@ -69,15 +69,18 @@ class Units(eqx.Module):
 
     def times(self, t: Any) -> Float[np.ndarray, "..."]:
         """Times in these units."""
-        return (np.asarray(t, np.float64) - self.origin) / self.length
+        found: np.ndarray = (np.asarray(t, np.float64) - self.origin) / self.length
+        return found
 
     def values(self, y: Any) -> Float[np.ndarray, "*rows d"]:
         """Values in these units."""
-        return (np.asarray(y, np.float64) - self.center) / self.scale
+        found: np.ndarray = (np.asarray(y, np.float64) - self.center) / self.scale
+        return found
 
     def restored(self, u: Any) -> Float[np.ndarray, "*rows d"]:
         """Values of these units in the data's own."""
-        return self.center + self.scale * np.asarray(u, np.float64)
+        found: np.ndarray = self.center + self.scale * np.asarray(u, np.float64)
+        return found
 
     def check_times(self, t: Float[np.ndarray, "..."], *, timed: bool, learned: bool) -> None:
         """Raises `InputError` for times that the model's arithmetic cannot tell apart.

@@ -41,7 +41,7 @@ class Observations:
     values: Float[np.ndarray, "n k d"]
     seen: Bool[np.ndarray, "n k d"] = None  # type: ignore[assignment]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         refuse_dates(self.times, "times")
         refuse_dates(self.values, "values")
         times, values = np.asarray(self.times), np.asarray(self.values)
@@ -64,7 +64,8 @@ class Observations:
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
         """The number of rows of each series, without padding."""
-        return 1 + (np.diff(self.times) > 0).sum(1)
+        steps: np.ndarray = (np.diff(self.times) > 0).sum(1)
+        return 1 + steps
 
 
 def _rebuilt(_: None, arrays: Any) -> Observations:

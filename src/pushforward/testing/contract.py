@@ -1,9 +1,10 @@
 """What a broken promise looks like, and how a table of checks is run on a subject."""
 
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 
+@runtime_checkable
 class Named(Protocol):
     """Anything under test: it has a name to report."""
 

@@ -2,7 +2,7 @@
 
 import inspect
 import warnings
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import numpy as np
@@ -14,6 +14,7 @@ from pushforward.rows import broadcast_rows
 from pushforward.training.batches import Batch
 
 
+@runtime_checkable
 class Loss(Protocol):
     """A loss takes a model, a batch of the rows that `fit` was given, and a key.
 

@@ -1,0 +1,99 @@
+"""Write the golden model files of this version: `make golden`, before a release that changes what files hold.
+
+A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles
+and of an equation of a series, and `expected.json`: inputs with what each model gave for them. Files that are there are
+kept. Every later version must load all of them and give the same numbers: none is ever removed or written anew.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import pushforward as pf
+from pushforward.architectures import ARCHITECTURES, NSF, CircularNSF
+from pushforward.distributions import Flow
+from pushforward.testing import architecture_subject, tiny
+from pushforward.testing.evidence import log_prob
+
+HERE = Path(__file__).parent
+SHORT = pf.Training(max_epochs=1)
+
+
+def flow_rows() -> tuple[np.ndarray, np.ndarray]:
+    """Thirty rows of 3 columns and conditions of 2: sizes of the contract, whose programs then serve here."""
+    rng = np.random.default_rng(5)
+    rows = np.clip(rng.normal(0, 1.3, (30, 3)), -3, 3).round(4)
+    return rows.astype(np.float32), rng.normal(0, 1, (30, 2)).round(4).astype(np.float32)
+
+
+def write_flow(name: str, path: Path) -> dict[str, Any]:
+    """A small flow of an architecture, perturbed: fresh layers are nearly the identity, which would hide a change."""
+    architecture = tiny(ARCHITECTURES[name])
+    flow = architecture_subject(name, architecture, 3, 2).model
+    assert isinstance(flow, Flow)
+    pf.save(path, flow)
+    return {"log_prob": log_prob(flow, *map(jnp.asarray, flow_rows()))}
+
+
+def write_table(path: Path) -> dict[str, Any]:
+    """A real and a whole-number column, given another one."""
+    rng = np.random.default_rng(2026)
+    given = rng.uniform(-1, 1, (300, 1)).round(4)
+    rows = np.stack(
+        [(3 + given[:, 0] + rng.normal(0, 2, 300)).round(4), rng.poisson(4, 300)], axis=1
+    )
+    architecture = NSF(layers=2, width=6, bins=4)
+    model = pf.ConditionalFlowDensity(architecture, training=SHORT, random_state=0)
+    model.fit(given, rows).save(path)
+    probe, at = [*rows[:20].tolist(), [1e6, 4.0]], [*given[:20].tolist(), [0.5]]
+    return {"rows": probe, "given": at, "log_prob": model.log_prob(at, probe)}
+
+
+def write_angles(path: Path) -> dict[str, Any]:
+    """A column of angles."""
+    rows = np.random.default_rng(7).vonmises(0.5, 2.0, (300, 1)).round(4)
+    architecture = CircularNSF(layers=2, width=6, bins=4)
+    model = pf.FlowDensity(architecture, training=SHORT, random_state=0)
+    model.fit(rows).save(path)
+    probe = [*rows[:20].tolist(), [3.5], [-6.0]]
+    return {"rows": probe, "log_prob": model.score_samples(probe)}
+
+
+def write_equation(path: Path) -> dict[str, Any]:
+    """A learned equation of one decaying series."""
+    times = np.linspace(0, 2, 30)
+    values = np.stack([np.exp(-times), 2 - np.exp(-times)], axis=1)
+    model = pf.NeuralODERegressor(width=4, segments=(2,), training=SHORT, random_state=0)
+    model.fit(times, values).save(path)
+    at = np.linspace(0, 2, 11)
+    return {"times": at, "values": model.predict(at)}
+
+
+OTHERS = {"table": write_table, "angles": write_angles, "equation": write_equation}
+
+
+def main() -> None:
+    """Write what the folder of this version lacks."""
+    folder = HERE / pf.__version__
+    folder.mkdir(exist_ok=True)
+    record = folder / "expected.json"
+    rows, given = flow_rows()
+    expected: dict[str, Any] = {"flows": {"rows": rows.tolist(), "given": given.tolist()}}
+    if record.exists():
+        expected = json.loads(record.read_text())
+    for name in (*ARCHITECTURES, *OTHERS):
+        if name in expected:
+            continue
+        path = folder / f"{name}.safetensors"
+        found = OTHERS[name](path) if name in OTHERS else write_flow(name, path)
+        expected[name] = {k: np.asarray(v, np.float64).tolist() for k, v in found.items()}
+        record.write_text(json.dumps(expected) + "\n")
+
+
+if __name__ == "__main__":
+    jax.config.update("jax_platforms", "cpu")
+    main()

@@ -1,0 +1,27 @@
+"""How `make test-shapes` checks the arguments and results of every function of the package: by beartype."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from beartype import BeartypeConf, beartype
+from beartype.roar import BeartypeDecorHintPep604Exception, BeartypeDecorHintPep673Exception
+
+F = TypeVar("F", bound=Callable[..., object])
+# A whole number is a float, as for mypy.
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+UNCHECKABLE = (BeartypeDecorHintPep604Exception, BeartypeDecorHintPep673Exception)
+"""Unions with Polars' types, whose names beartype does not recognise, and `Self`, which it takes only where a whole
+class is decorated; jaxtyping decorates functions."""
+
+
+def checked(function: F) -> F:
+    """The function with its annotations enforced, or as it is where they are of a kind that beartype does not take.
+
+    What the contract is made of hands the classes of architectures around, which no protocol can recognise.
+    """
+    if function.__module__.startswith("pushforward.testing"):
+        return function
+    try:
+        return _check(function)
+    except UNCHECKABLE:
+        return function

@@ -1,0 +1,75 @@
+"""Every file that a version wrote (`tests/golden/write.py`) loads, and gives the numbers that it gave then."""
+
+import json
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import pushforward as pf
+from pushforward.architectures import ARCHITECTURES
+from pushforward.testing import perturbed
+from pushforward.testing.evidence import log_prob
+
+GOLDEN = Path(__file__).parent / "golden"
+VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
+OTHERS = ("table", "angles", "equation")
+FLOWS = [
+    (version, path.stem)
+    for version in VERSIONS
+    for path in sorted((GOLDEN / version).glob("*.safetensors"))
+    if path.stem not in OTHERS
+]
+CLOSE = 3e-4
+"""Single precision and the solvers' tolerance, on another machine."""
+
+
+def expected(version: str, name: str) -> dict[str, np.ndarray]:
+    kept = json.loads((GOLDEN / version / "expected.json").read_text())
+    return {key: np.asarray(value) for key, value in kept[name].items()}
+
+
+def differences(flow, version: str, name: str) -> None:
+    probe = expected(version, "flows")
+    found = log_prob(flow, *(jnp.asarray(probe[k], jnp.float32) for k in ("rows", "given")))
+    np.testing.assert_allclose(found, expected(version, name)["log_prob"], rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize(("version", "name"), FLOWS)
+def test_flows(version, name):
+    differences(pf.load(GOLDEN / version / f"{name}.safetensors"), version, name)
+
+
+def test_a_changed_flow_is_seen():
+    flow = pf.load(GOLDEN / "0.5.0" / "nsf.safetensors")
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        differences(perturbed(flow, jax.random.key(0), 0.003), "0.5.0", "nsf")
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_tables(version):
+    folder = GOLDEN / version
+    kept = expected(version, "table")
+    found = pf.load(folder / "table.safetensors").log_prob(kept["given"], kept["rows"])
+    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+    kept = expected(version, "angles")
+    found = pf.load(folder / "angles.safetensors").score_samples(kept["rows"])
+    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_equations(version):
+    kept = expected(version, "equation")
+    model = pf.NeuralODERegressor.load(GOLDEN / version / "equation.safetensors")
+    np.testing.assert_allclose(model.predict(kept["times"]), kept["values"], rtol=CLOSE, atol=CLOSE)
+
+
+def test_every_architecture_has_a_file():
+    """Run `make golden`."""
+    assert {name for _, name in FLOWS} >= set(ARCHITECTURES)
+
+
+def test_files_stay_small():
+    assert sum(path.stat().st_size for path in GOLDEN.rglob("*") if path.is_file()) < 2**20
