@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from itertools import pairwise
+from operator import is_
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -73,7 +74,8 @@ class Chain(AbstractBijection):
         return Chain(parts, remat=self.remat)
 
     def without_log_det(self) -> "Chain":
-        return self.with_parts([part.without_log_det() for part in self.bijections])
+        parts = [part.without_log_det() for part in self.bijections]
+        return self if all(map(is_, parts, self.bijections)) else self.with_parts(parts)
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None
@@ -154,7 +156,9 @@ class Stack(AbstractBijection):
         return eqx.tree_at(lambda stack: stack.layer, self, restacked(parts))
 
     def without_log_det(self) -> "Stack":
-        return eqx.tree_at(lambda stack: stack.layer, self, self.layer.without_log_det())
+        layer = self.layer.without_log_det()
+        same = layer is self.layer
+        return self if same else eqx.tree_at(lambda stack: stack.layer, self, layer)
 
     def with_remat(self, remat: str) -> "Stack":
         """The same layers with another `remat`."""
@@ -226,7 +230,8 @@ class Invert(AbstractBijection):
         return Invert(self.bijection.with_parts(_turned(parts)))
 
     def without_log_det(self) -> "Invert":
-        return Invert(self.bijection.without_log_det())
+        inner = self.bijection.without_log_det()
+        return self if inner is self.bijection else Invert(inner)
 
     def forward_rows(
         self, z: Array, condition: Array | None, key: PRNGKeyArray | None

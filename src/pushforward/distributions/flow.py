@@ -1,5 +1,6 @@
 """A normalizing flow: a base distribution pushed through a bijection."""
 
+from operator import is_
 from typing import Any
 
 import equinox as eqx
@@ -55,6 +56,8 @@ class Flow(AbstractDistribution):
 
     def without_log_prob(self) -> "Flow":
         changed = self.base.without_log_prob(), self.bijection.without_log_det()
+        if all(map(is_, changed, (self.base, self.bijection))):
+            return self
         return eqx.tree_at(lambda flow: (flow.base, flow.bijection), self, changed)
 
     def log_prob_rows(
