@@ -1,7 +1,7 @@
 """Parameters of an estimator that are records, open to scikit-learn's searches field by field."""
 
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from sklearn.base import BaseEstimator
 
@@ -24,8 +24,8 @@ class NestedParameters(BaseEstimator):
     ```
     """
 
-    # What None stands for.
-    _defaults: ClassVar[dict[str, Any]] = {"training": Training()}
+    # What None stands for, in the parameter that is named for the class.
+    _defaults: tuple[Any, ...] = (Training(),)
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The estimator's parameters; with `deep` (default) the fields of its records too, as `record__field`."""
@@ -59,6 +59,10 @@ class NestedParameters(BaseEstimator):
         """The record that a parameter's value is or stands for, or None."""
         if name == "architecture" and isinstance(value, str) and value in ARCHITECTURES:
             return ARCHITECTURES[value]()
-        if value is None:
-            return self._defaults.get(name)
+        value = self._filled(name, value)
         return value if is_dataclass(value) and not isinstance(value, type) else None
+
+    def _filled(self, name: str, value: Any) -> Any:
+        """The value of a parameter, or what its None stands for."""
+        records = {type(record).__name__.lower(): record for record in self._defaults}
+        return records.get(name) if value is None else value

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from os import PathLike
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import jax
 import jax.numpy as jnp
@@ -31,10 +31,6 @@ from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
-
-SOLVER = Solver(rtol=1e-4, atol=1e-4)
-TRAINING = Training(max_steps=700)
-"""Of a stage, if the user does not say how to train."""
 
 
 class NeuralODERegressor(NestedParameters):
@@ -101,7 +97,7 @@ class NeuralODERegressor(NestedParameters):
     ```
     """
 
-    _defaults: ClassVar[dict[str, Any]] = {"training": TRAINING, "solver": SOLVER}
+    _defaults = (Training(max_steps=700), Solver(rtol=1e-4, atol=1e-4))
 
     def __init__(
         self,
@@ -345,9 +341,8 @@ class NeuralODERegressor(NestedParameters):
         """The settings, checked."""
         for name in ("width", "depth", "ensemble"):
             check_count(name, getattr(self, name))
-        solver = SOLVER if self.solver is None else self.solver
-        training = TRAINING if self.training is None else self.training
-        return Plan(self.segments, self.continuity, self.starts, solver, training)
+        records = map(self._filled, ("solver", "training"), (self.solver, self.training))
+        return Plan(self.segments, self.continuity, self.starts, *records)
 
     def _solver(self) -> Solver:
         """To predict with: by tolerances, see the class."""
