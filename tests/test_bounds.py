@@ -94,6 +94,7 @@ class TestEstimator:
         density = pf.FlowDensity(flow, columns=columns, max_epochs=3, random_state=0)
         return density.fit(frame), frame
 
+    @pytest.mark.filterwarnings("ignore:draws reach too far")
     def test_draws_are_possible(self, fitted):
         density, _ = fitted
         drawn = density.sample(1000, random_state=0)
