@@ -199,7 +199,7 @@ class TestAsAWhole:
         model = fit_table(rows, columns=columns, **short)
         assert isinstance(model.architecture, CircularNSF)
         with pytest.raises(
-            InputError, match="(?i)all columns are angles, which maf does not model"
+            InputError, match=r"(?i)all columns are angles, which maf does not model"
         ):
             fit_table(rows, columns=columns, architecture="maf", **short)
         with pytest.raises(InputError, match="models angles only, and column 'x1' is declared"):
