@@ -173,6 +173,7 @@ class TestLoss:
         FlowMap(velocity, event_shape=(2,), solver=pf.ode.Solver(rtol=1e-6, atol=1e-6)),
     )
 
+    @pytest.mark.filterwarnings("ignore:rtol=1e-06 is below what float32 can do")
     def test_the_best_field_gives_the_density(self, rng):
         x = jnp.asarray(rng.normal(MEAN, SCALE, (50, 2)), jnp.float32)
         exact = multivariate_normal([MEAN] * 2, SCALE**2).logpdf(np.asarray(x))
