@@ -1,6 +1,5 @@
 """Bounded and constant columns as parts of a density: nothing lies where nothing can be."""
 
-import json
 import warnings
 from pathlib import Path
 
@@ -65,16 +64,6 @@ def test_a_constant_takes_nothing_from_the_density(rng):
     np.testing.assert_array_equal(
         beside.log_prob(np.insert(values, 1, 7.5, axis=1)), alone.log_prob(values)
     )
-
-
-def test_golden_file():
-    """Every kind of column in one file, angles beside others; `tests/golden/write_kinds.py` wrote it."""
-    kept = json.loads((GOLDEN / "kinds.json").read_text())
-    model = load_table_model(GOLDEN / "kinds.safetensors")
-    kinds = ["bounded", "constant", "whole", "angle", "bounded"]
-    assert [kind.kind for kind in model.columns.kinds] == kinds
-    found = model.log_prob(np.array(kept["rows"]))
-    np.testing.assert_allclose(found, kept["log_prob"], rtol=1e-4, atol=1e-4)
 
 
 class TestEstimator:

@@ -10,12 +10,13 @@ import pytest
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES
+from pushforward.estimators.table_file import load_table_model
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import log_prob
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
-OTHERS = ("table", "angles", "equation")
+OTHERS = ("table", "angles", "kinds", "equation")
 FLOWS = [
     (version, path.stem)
     for version in VERSIONS
@@ -54,9 +55,10 @@ def test_tables(version):
     kept = expected(version, "table")
     found = pf.load(folder / "table.safetensors").log_prob(kept["given"], kept["rows"])
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
-    kept = expected(version, "angles")
-    found = pf.load(folder / "angles.safetensors").score_samples(kept["rows"])
-    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+    for name in ("angles", "kinds"):
+        kept = expected(version, name)
+        found = load_table_model(folder / f"{name}.safetensors").log_prob(kept["rows"])
+        np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

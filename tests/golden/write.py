@@ -1,8 +1,9 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
-A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles
-and of an equation of a series, and `expected.json`: inputs with what each model gave for them. Files that are there are
-kept. Every later version must load all of them and give the same numbers: none is ever removed or written anew.
+A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
+of one with every kind of column and of an equation of a series, and `expected.json`: inputs with what each model gave
+for them. Files that are there are kept. Every later version must load all of them and give the same numbers: none is
+ever removed or written anew.
 """
 
 import json
@@ -14,9 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES, NSF, CircularNSF
+from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF
+from pushforward.columns import Angle, Bounded, Columns
 from pushforward.distributions import Flow
-from pushforward.testing import architecture_subject, tiny
+from pushforward.estimators.table_file import save_table_model
+from pushforward.estimators.table_flow import table_flow
+from pushforward.estimators.table_model import TableModel
+from pushforward.testing import architecture_subject, perturbed, tiny
 from pushforward.testing.evidence import log_prob
 
 HERE = Path(__file__).parent
@@ -73,7 +78,29 @@ def write_equation(path: Path) -> dict[str, Any]:
     return {"times": at, "values": model.predict(at)}
 
 
-OTHERS = {"table": write_table, "angles": write_angles, "equation": write_equation}
+def write_kinds(path: Path) -> dict[str, Any]:
+    """A column of every kind: it guards what files do not hold, the model of angles beside others."""
+    rng = np.random.default_rng(2026)
+    n, names = 200, ["share", "year", "count", "wind", "wait"]
+    first = rng.beta(2, 3, n), np.full(n, 2013), rng.poisson(4, n), rng.uniform(0, 360, n)
+    rows = np.stack([*first, rng.exponential(5, n)], axis=1)
+    declared = {"share": Bounded(0, 1), "wind": Angle(360), "wait": Bounded(low=0)}
+    columns = Columns.fit(rows, names, declared=declared)
+    architecture = MAF(layers=1, width=4, depth=1)
+    flow = table_flow(architecture, 4, None, jax.random.key(0), False, columns.angles)
+    flow = perturbed(flow, jax.random.key(1), 0.2)
+    model = TableModel(flow, architecture, columns, cells=True)
+    save_table_model(model, path)
+    probe = rows[:20].round(4)
+    return {"rows": probe, "log_prob": model.log_prob(probe)}
+
+
+OTHERS = {
+    "table": write_table,
+    "angles": write_angles,
+    "kinds": write_kinds,
+    "equation": write_equation,
+}
 
 
 def main() -> None:
