@@ -13,7 +13,6 @@ import pushforward as pf
 from pushforward.architectures import MAF, NSF, CircularNSF, FlowMatching
 from pushforward.bijections import (
     ActNorm,
-    Affine,
     Chain,
     CircularSpline,
     Cylinder,
@@ -28,6 +27,7 @@ from pushforward.estimators.auto import candidates
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_flow import outer_maps
 from pushforward.networks import MLP
+from pushforward.transformers import Affine
 
 
 def angles(n, seed=0):

@@ -586,7 +586,7 @@ class TestDecay:
             "first", "hidden", "last", "lower", "upper",
         }  # fmt: skip
         spline = pf.bijections.Stack(
-            lambda key: pf.bijections.Elementwise(pf.bijections.RationalQuadratic(bins=4), 2),
+            lambda key: pf.bijections.Elementwise(pf.transformers.RationalQuadratic(bins=4), 2),
             2,
             key=KEY,
         )

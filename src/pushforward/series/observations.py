@@ -17,24 +17,23 @@ from pushforward.rows import unmasked
 class Observations:
     """Series of different lengths, each at times of its own, with gaps; shorter ones are padded.
 
-        Arguments:
-            times: `(n, k)`, not decreasing; padding repeats a series' last time.
-            values: `(n, k, d)`; what was not seen is set to 0.
-            seen: `(n, k, d)`, whether a value was observed, False in the padding; default all that is not NaN.
+    Arguments:
+        times: `(n, k)`, not decreasing; padding repeats a series' last time.
+        values: `(n, k, d)`; what was not seen is set to 0.
+        seen: `(n, k, d)`, whether a value was observed, False in the padding; default all that is not NaN.
 
-        Raises `InputError` where shapes do not fit.
+    Raises `InputError` where shapes do not fit.
 
-        ```python
-        >>> import jax
-    import numpy as np
-        >>> from pushforward.series import Observations, pack
-        >>> observed = pack([[0.0, 1.0, 3.0], [0.0, 2.0]], [np.ones((3, 2)), np.full((2, 2), np.nan)])
-        >>> observed.times.tolist(), observed.seen.sum((1, 2)).tolist(), observed.lengths.tolist()
-        ([[0.0, 1.0, 3.0], [0.0, 2.0, 2.0]], [6, 0], [3, 2])
-        >>> bool(Observations(np.arange(4.0).reshape(2, 2), np.ones((2, 2, 1))).seen.all())
-        True
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.series import Observations, pack
+    >>> observed = pack([[0.0, 1.0, 3.0], [0.0, 2.0]], [np.ones((3, 2)), np.full((2, 2), np.nan)])
+    >>> observed.times.tolist(), observed.seen.sum((1, 2)).tolist(), observed.lengths.tolist()
+    ([[0.0, 1.0, 3.0], [0.0, 2.0, 2.0]], [6, 0], [3, 2])
+    >>> bool(Observations(np.arange(4.0).reshape(2, 2), np.ones((2, 2, 1))).seen.all())
+    True
 
-        ```
+    ```
     """
 
     times: Float[np.ndarray, "n k"]

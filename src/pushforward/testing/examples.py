@@ -75,7 +75,7 @@ def example_bijections() -> dict[str, Subject]:
             "Cylinder",
             b.Cylinder(
                 b.Coupling(
-                    PeriodicMLP(1, (12, 1), others=2, width=8, depth=2, key=key),
+                    PeriodicMLP(1, (12, 1), condition=2, width=8, depth=2, key=key),
                     b.CircularSpline(4),
                     1,
                     (2,),
