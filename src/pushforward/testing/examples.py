@@ -15,7 +15,7 @@ from pushforward.distributions import BASES, UniformTorus
 from pushforward.fields import MLPField
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, PeriodicMLP
 from pushforward.testing.subjects import Subject, bijection_subject
-from pushforward.transformers import Affine, RationalQuadratic
+from pushforward.transformers import Affine, CircularSpline, RationalQuadratic
 
 TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
@@ -76,7 +76,7 @@ def example_bijections() -> dict[str, Subject]:
             b.Cylinder(
                 b.Coupling(
                     PeriodicMLP(1, (12, 1), condition=2, width=8, depth=2, key=key),
-                    b.CircularSpline(4),
+                    CircularSpline(4),
                     1,
                     (2,),
                 ),
