@@ -14,7 +14,6 @@ from pushforward.architectures import MAF, NSF, CircularNSF, FlowMatching
 from pushforward.bijections import (
     ActNorm,
     Chain,
-    CircularSpline,
     Cylinder,
     Elementwise,
     initialised,
@@ -27,7 +26,7 @@ from pushforward.estimators.auto import candidates
 from pushforward.estimators.table_file import load_table_model, save_table_model
 from pushforward.estimators.table_flow import outer_maps
 from pushforward.networks import MLP
-from pushforward.transformers import Affine
+from pushforward.transformers import Affine, CircularSpline
 
 
 def angles(n, seed=0):
