@@ -14,7 +14,7 @@ from pushforward.columns import AbstractColumn, Angle, Columns
 from pushforward.columns.names import stand_in_names
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
-from pushforward.estimators.auto import RACE_STEPS, Entrant, candidates
+from pushforward.estimators.auto import LARGE, RACE_STEPS, Entrant, candidates
 from pushforward.estimators.encoder import Encoder
 from pushforward.estimators.labels import labels_of
 from pushforward.estimators.order import order_report
@@ -29,8 +29,9 @@ from pushforward.training.loss import Loss, negative_log_prob
 
 # Training rows that the trust report sees.
 TRUST_ROWS = 1 << 16
-# Seconds of a time limit from which on there is time for a race and a mixture: a minute may go into compiling.
-RACE_TIME = 120.0
+# Seconds of a time limit from which on there is time for a race and a mixture, so that the race is a tenth of them: it
+# takes a dozen with a program to compile, and twice as many where tables are large.
+RACE_TIME, RACE_TIME_LARGE = 120.0, 240.0
 
 
 def fit_table(
@@ -90,7 +91,8 @@ def fit_table(
             table.some(train), table.take(held), modelled, encoder.given, keys[1], keys[2], seed
         )
         entrants = _entrants(architecture, rows)
-        hurried = training.max_time is not None and training.max_time < RACE_TIME
+        enough = RACE_TIME if rows.train.count < LARGE else RACE_TIME_LARGE
+        hurried = training.max_time is not None and training.max_time < enough
         tried = {} if len(entrants) == 1 or hurried else race(entrants, rows, training, tell)
         final: dict[str, float] = {}
         chosen = winner(entrants, tried, modelled.width)
