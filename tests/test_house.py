@@ -250,3 +250,25 @@ def test_workflows_run_what_anyone_can_run():
     tested = re.findall(r"python: \[(.+)\]", "\n".join(flows))
     assert [re.findall(r"3\.\d+", versions) for versions in tested] == [declared]
     assert project["requires-python"] == f">={declared[0]}"
+
+
+HABITS = {
+    r"\bis no key\b": "is not a key",
+    r"\bmakes? no sense\b": "invalid",
+    r"\bthe worth of\b": "the value of",
+    r"\bnats a (row|column|series)\b": "nats per row",
+    r"\b[Gg]radients? by (it|its|the|`)": "gradient with respect to",
+    r"\b(is|are) told (of|by|whether)\b": "receives",
+}
+
+
+@pytest.mark.parametrize("habit", HABITS)
+def test_sentences_have_the_words_of_the_field(habit: str):
+    """CONTRIBUTING.md has them; here is what to write instead."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}"
+        for path in [*SOURCE.rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+        for number, line in enumerate(path.read_text().splitlines(), 1)
+        if re.search(habit, line)
+    ]
+    assert not found, f"{HABITS[habit]!r} is the word, in {found}"

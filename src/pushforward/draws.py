@@ -14,7 +14,7 @@ from pushforward.rows import Shape
 
 
 def check_key(key: Any) -> None:
-    """Raises `InputError` for what is no key, such as the number that one is made of."""
+    """Raises `InputError` unless `key` is a JAX key; an integer seed is refused."""
     if not isinstance(key, (jax.Array, np.ndarray)):
         raise InputError(f"key={key!r}: a key was expected, such as jax.random.key(0)")
 
@@ -28,7 +28,7 @@ def key_of(seed: Any) -> PRNGKeyArray:
 
 
 def spawn(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
-    """`n` independent keys of the same kind. Raises `InputError` for what is no key."""
+    """`n` independent keys of the same kind. Raises `InputError` for anything but a JAX key."""
     check_key(key)
     words = jax.random.key_data(key).shape[-1]
 

@@ -57,7 +57,7 @@ def as_float(value: ArrayLike, name: str = "value") -> Array:
 
 
 def unmasked(values: Any) -> Any:
-    """What a masked array masks as NaN, which is how missing entries are written; all else as it is."""
+    """Replace masked entries by NaN, our mark for missing values; return other input unchanged."""
     if not np.ma.isMaskedArray(values) or not np.ma.is_masked(values):
         return values
     return np.ma.filled(values.astype(np.result_type(values.dtype, np.float32)), np.nan)
@@ -198,8 +198,8 @@ def spelled_out() -> Iterator[None]:
 
 
 def kept_whole() -> AbstractContextManager[None]:
-    """Within `spelled_out`, a part that is compiled all the same: a search or a solve raises by itself at its end, and
-    one operation at a time its hundreds of steps take half a minute. Elsewhere this does nothing."""
+    """Compile this part even inside `spelled_out`; elsewhere this does nothing. A search or a solve reports its own
+    failure, and uncompiled its hundreds of steps take half a minute."""
     return jax.disable_jit(False) if _spelled_out.get() else nullcontext()
 
 

@@ -15,7 +15,7 @@ from pushforward.rows import Size
 class UMNN:
     """Integrals of positive networks in autoregressive layers, a learned linear map (LU) before each.
 
-    Density: `layers` network passes, and a network of one hidden layer at `nodes` places a coordinate. Sampling:
+    Density: `layers` network passes, and a network of one hidden layer at `nodes` places per coordinate. Sampling:
     sequential in the coordinates, about the arithmetic of one density pass.
 
     Arguments:

@@ -1,4 +1,4 @@
-"""A density by few fixed steps is an estimate: how far off, measured, and said."""
+"""Measure the error of a log-density computed with few fixed steps, and warn if it is large."""
 
 import warnings
 from typing import Any

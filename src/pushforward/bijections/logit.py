@@ -14,7 +14,7 @@ from pushforward.rows import Shape, as_shape
 class Logit(AbstractBijection):
     """The scaled logit, `x = s log(z / (1 - z))` with `s = sqrt(3) / pi`, from (0, 1) to R in every coordinate.
 
-    The scale gives the push-forward of the uniform measure unit variance. Cost: two logarithms a coordinate. It is
+    The scale gives the push-forward of the uniform measure unit variance. Cost: two logarithms per coordinate. It is
     not exported: its latents are bounded, and it serves the uniform base only.
 
     Arguments:

@@ -19,7 +19,7 @@ class Recurrent(AbstractBijection):
         z_i = r(e^a x_i + m . s_{i-1} + b),    s_i = tanh(u x_i + W s_{i-1} + V condition + e)
 
     with `r` a leaky rectifier of learned slope on its negative side, and `s_0 = tanh(V condition + e)`. The Jacobian is
-    triangular. Both directions read the coordinates in order: cost d steps of `units^2` multiply-adds a row, either
+    triangular. Both directions read the coordinates in order: cost d steps of `units^2` multiply-adds per row, either
     way. It starts at the identity.
 
     Transformation autoregressive networks (Oliva et al. 2018, arXiv 1801.09819).

@@ -18,7 +18,7 @@ OTHER = {"forward_rows": "inverse_rows", "inverse_rows": "forward_rows"}
 
 
 def check_remat(remat: str) -> str:
-    """The name of a way to come by activations, or `InputError`."""
+    """Check the name of a rematerialisation strategy."""
     if remat not in ("none", "invertible"):
         raise InputError(f"remat={remat!r}: known are 'none' and 'invertible'")
     return remat

@@ -29,7 +29,7 @@ class Residual(AbstractBijection):
     series by `PROBES` noise vectors that never change, an estimate: `log_det_with_bound` bounds what the terms left out
     add, and the probes' own error comes on top. While training it is by the method:
 
-    - `"exact"`: the determinant. `m` passes and `m^3` operations a row, `m` the fewer of coordinates and hidden units.
+    - `"exact"`: the determinant. `m` passes and `m^3` operations per row, `m` the smaller of coordinates and units.
     - `"truncated"`: the first `terms` terms, traces by Hutchinson's estimator. Biased.
     - `"roulette"`: `terms` terms and a random number more, weighted so that value and gradient have no bias.
     - `"auto"` (default): exact up to `EXACT_TRAINING` coordinates, roulette beyond.

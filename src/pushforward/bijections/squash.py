@@ -16,7 +16,7 @@ class Sigmoid(AbstractBijection):
     """The scaled sigmoid, `x = low + (high - low) / (1 + exp(-z))`, from R to (low, high) in every coordinate; its
     inverse is the logit.
 
-    Cost: two logarithms a coordinate, either way. Data outside the interval has no latent: density 0.
+    Cost: two logarithms per coordinate, either way. Data outside the interval has no latent: density 0.
 
     Arguments:
         event: number of coordinates, or the event's shape.
@@ -69,7 +69,7 @@ class Sigmoid(AbstractBijection):
 class Softplus(AbstractBijection):
     """The softplus, `x = log(1 + exp z)`, from R to (0, inf) in every coordinate.
 
-    Cost: two logarithms a coordinate, either way. Data at or below 0 has no latent: density 0.
+    Cost: two logarithms per coordinate, either way. Data at or below 0 has no latent: density 0.
 
     Arguments:
         event: number of coordinates, or the event's shape.

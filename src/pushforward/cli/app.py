@@ -130,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 1)
         except Exception as error:
-            if (line := failures.told(error)) is None:
+            if (line := failures.line_of(error)) is None:
                 raise
             return _fail(line, 1)
     return 0

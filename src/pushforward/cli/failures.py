@@ -1,4 +1,4 @@
-"""Failures that are nobody's mistake in the input, and yet better told in one line than in a traceback: too little
+"""Failures that are nobody's mistake in the input, and yet read better as one line than as a traceback: too little
 memory, and what the environment sets JAX to."""
 
 import os
@@ -21,7 +21,7 @@ def settle() -> None:
         os.environ[_STRICT] = "allow"
 
 
-def told(error: Exception) -> str | None:
+def line_of(error: Exception) -> str | None:
     """The failure in one line: what it was and what to do; None for one that only a traceback explains."""
     return _memory(error) or _environment(error)
 

@@ -5,7 +5,7 @@ import os
 from platformdirs import user_cache_path
 
 _OWN = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
-"""Who sets one of these has said where programs go, or that they are not to be kept."""
+"""If the user has set one of these, JAX's cache is left as configured."""
 _LARGEST = 512 * 2**20
 """Bytes: some hundreds of fits. The programs that were not used for the longest time are deleted first."""
 _SOONEST = 0.1

@@ -253,7 +253,7 @@ def _open(
 
 @contextmanager
 def _reading(where: str) -> Iterator[None]:
-    """A disk that fails, or a mount that is lost, is told with the table's name."""
+    """Add the table's name to the error of a disk that fails or a mount that is lost."""
     try:
         yield
     except OSError as error:

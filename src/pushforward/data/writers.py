@@ -192,7 +192,7 @@ class TableWriter:
 
     @contextlib.contextmanager
     def _told(self) -> Iterator[None]:
-        """Errors of the disk are told with the table's name, whoever met them; those of standard output as they are."""
+        """Add the table's name to errors of the disk, wherever they arise, but not to those of standard output."""
         try:
             yield
         except OSError as error:

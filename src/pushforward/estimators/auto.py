@@ -41,7 +41,7 @@ class Entrant:
 
 
 def dropout_for(rows: int, columns: int) -> float:
-    """Share of hidden units to drop: half where rows are few for the columns, none from 1,350 rows a column on."""
+    """Share of hidden units to drop: half where rows are few for the columns, none from 1,350 rows per column on."""
     return round(min(max(0.4 * math.log10(1350 * columns / rows), 0.0), 0.5), 2)
 
 

@@ -187,7 +187,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         return log_prob
 
     def score(self, X: Any, y: Any) -> float:
-        """Mean log-density of y given X, nats a row; arguments and errors as in `log_prob`."""
+        """Mean log-density of y given X, nats per row; arguments and errors as in `log_prob`."""
         return float(self.log_prob(X, y).mean())
 
     def sample(

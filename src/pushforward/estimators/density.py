@@ -141,7 +141,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         return log_prob
 
     def score(self, X: Any, y: Any = None) -> float:
-        """Mean log-density of the rows of X, nats a row.
+        """Mean log-density of the rows of X, nats per row.
 
         The mean, so that sets of different size compare; `KernelDensity.score` is the sum.
 

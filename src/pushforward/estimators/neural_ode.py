@@ -76,7 +76,7 @@ class NeuralODERegressor(NestedParameters):
 
     Raises `InputError`, a `ValueError`, for empty input, series of one observation, times that are not finite, repeat
     or go back, times that a field of time could not tell apart in the model's precision, infinite values, different
-    numbers of columns, a column that was never observed, parameters that make no sense. Warns of times beyond those of
+    numbers of columns, a column that was never observed, invalid parameters. Warns of times beyond those of
     training, and where a field of time sees series that do not overlap. Where time does not enter, series may lie any
     time apart.
 

@@ -148,7 +148,7 @@ def _with_names(table: Any) -> Any:
 
 
 def readable(table: Any, where: str, seen: Columns | None = None) -> Any:
-    """The table, what an array masks as NaN.
+    """The table, with masked entries of an array replaced by NaN.
 
     Arguments:
         table: a frame or an array.

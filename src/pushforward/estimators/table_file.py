@@ -70,7 +70,7 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
 
 
 def _skeleton(header: dict[str, Any]) -> Flow:
-    """The flow's structure; checks all of the header, as its errors are told with the file's name."""
+    """The flow's structure; checks all of the header, as its errors carry the file's name."""
     architecture, (columns, given) = (
         architecture_from_json(header["architecture"]),
         _columns(header),

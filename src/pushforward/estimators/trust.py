@@ -98,7 +98,7 @@ def trust_report(
     if cells is None:
         nats, cell_error = log_prob + log_det_of_units, None
     else:
-        # Many points a row: fewer rows say enough.
+        # Many points per row: fewer rows say enough.
         u, c = u[:_CELL_ROWS], None if c is None else c[:_CELL_ROWS]
         given = None if heldout_given is None else np.asarray(heldout_given)[:_CELL_ROWS]
         nats = model.log_prob(heldout[:_CELL_ROWS], given)

@@ -19,7 +19,7 @@ class GuidedField(AbstractField):
 
         f_w(t, x, c) = (1 + w) f(t, x, c) - w f(t, x),    tr J_w = (1 + w) tr J(c) - w tr J
 
-    The inner field is told by one more feature of its condition whether there is one. Cost: the inner field's; twice
+    One more feature of the inner field's condition says whether there is one. Cost: the inner field's; twice
     that where the weight is not 0.
 
     Arguments:
@@ -59,19 +59,19 @@ class GuidedField(AbstractField):
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
         assert condition is not None
-        value, trace = self.told(t, x, condition, jnp.ones(len(x), x.dtype))
+        value, trace = self.with_presence(t, x, condition, jnp.ones(len(x), x.dtype))
         if self.weight == 0:
             return value, trace
-        free, free_trace = self.told(t, x, condition, jnp.zeros(len(x), x.dtype))
+        free, free_trace = self.with_presence(t, x, condition, jnp.zeros(len(x), x.dtype))
         value = (1 + self.weight) * value - self.weight * free
         if trace is None or free_trace is None:
             return value, None
         return value, (1 + self.weight) * trace - self.weight * free_trace
 
-    def told(
+    def with_presence(
         self, t: Array, x: Float[Array, "n d"], condition: Array, present: Float[Array, " n"]
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
-        """The inner field with its divergence, told of each row's condition (`present` 1) or of none (0)."""
+        """The inner field with its divergence, evaluated with the condition (`present` = 1) or without it (0)."""
         flag = present[:, None]
         features = condition.reshape(len(condition), -1) * flag
         return self.field.with_divergence(t, x, jnp.concatenate([features, flag], 1))

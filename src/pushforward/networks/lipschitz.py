@@ -19,12 +19,12 @@ class LipschitzMLP(eqx.Module):
     """A perceptron on columns, `(inputs, n)` to `(outputs, n)`, whose Lipschitz constant in its inputs is at most
     `lipschitz`.
 
-    Every weight matrix is divided by what its norm exceeds its share of the constant, the same for every layer. The
-    spectral norm is bounded from above by Gram iteration, so that the bound holds at every step; power iteration, the
-    usual way, approaches it from below. Activations have slopes of at most 1. Condition features enter the first layer
-    freely: they do not count for the constant.
+    Each matrix is scaled down so that its norm is at most `lipschitz ** (1 / number of matrices)`. The spectral norm
+    is bounded from above by Gram iteration, so that the bound holds at every step; power iteration, the usual way,
+    approaches it from below. Activations have slopes of at most 1. Condition features enter the first layer freely:
+    they do not count for the constant.
 
-    Cost: a perceptron's, and for each matrix `squarings` products of its smaller side cubed, once a call.
+    Cost: a perceptron's, and for each matrix `squarings` products of its smaller side cubed, once per call.
 
     Arguments:
         inputs, outputs: number of features.

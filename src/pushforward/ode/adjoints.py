@@ -1,4 +1,4 @@
-"""Gradients of a solve: four ways, one file each way of thinking about memory.
+"""Four ways to differentiate a solve, which differ in the memory they take.
 
 Every way has the same signature, `advance(adjoint, field, times, y, control, h) -> Advanced`, on one interval; `times`
 is `(a, b)`. The integration variable is the fraction `s` of the interval, so that gradients to both ends come from the

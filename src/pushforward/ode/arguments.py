@@ -1,4 +1,4 @@
-"""What `solve` is given: names become what they name, and what makes no sense is refused in one line."""
+"""The arguments of `solve`: names are looked up, and invalid settings are refused in one line."""
 
 import warnings
 from numbers import Number
@@ -49,7 +49,7 @@ def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
 
 
 def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype: Any) -> None:
-    """Raises `InputError` for settings that make no sense."""
+    """Raises `InputError` for invalid settings."""
     if name not in CONTROLS:
         raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
     if control.steps is not None:

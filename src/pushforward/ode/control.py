@@ -55,7 +55,8 @@ def error_ratio(error: State, before: State, after: State, control: Control) -> 
 
 
 def next_size(h: Array, ratio: Array, order: int) -> Array:
-    """The step that would have just been good, with some reserve, within bounds of the last one."""
+    """The largest step that would have met the tolerance, times a safety factor, at most `GROW` and at least `SHRINK`
+    times the last."""
     factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-1.0 / order)
     factor = jnp.where(jnp.isfinite(ratio), jnp.clip(factor, SHRINK, GROW), SHRINK)
     return h * factor

@@ -31,14 +31,14 @@ def replayed(
     slots: int,
     given: State,
 ) -> tuple[Any, State]:
-    """The gradients by `held`, and by the state at the start.
+    """The gradients with respect to `held` and to the initial state.
 
     Arguments:
         slope_of: the slope as a function of what gradients are for.
         held: that, a pytree of arrays.
         y: a state, for its shapes.
         control, record, slots: of the walk that is taken again.
-        given: the gradient by the state at the end.
+        given: the gradient with respect to the final state.
     """
     slope, tableau = slope_of(held), control.tableau
     known = jax.tree.leaves(record.slopes)[0].shape[0] - 1
@@ -114,7 +114,7 @@ def pulled(
 
     Arguments:
         slopes: at the step's stages.
-        carry: what was found for `held` so far, and the gradient by the state after the step.
+        carry: what was found for `held` so far, and the gradient with respect to the state after the step.
     """
     total, after = carry
     # The last stage of some methods is there for the error and the next step only.

@@ -61,7 +61,7 @@ class Solution(NamedTuple):
         ys: the states at the times `at`, stacked on a leading axis; None without `at`.
         stats: calls of the field and steps.
         status: 0 where the end was reached; 1 too many steps, 2 steps too short, 3 a field that is not finite. One
-            number, or one a row with `control="per_row"`. Where it is not 0 the states are NaN.
+            number, or one per row with `control="per_row"`. Where it is not 0 the states are NaN.
     """
 
     y1: State
@@ -156,7 +156,7 @@ class Adjoints(NamedTuple):
 
     Attributes:
         y0: the state at `t0`, as recomputed.
-        by_y0: the loss's gradient by it.
+        by_y0: the loss's gradient with respect to it.
         by_field: by the field's arrays, in the field's shape.
         by_times: by `t0` and `t1`.
         stats: what the backward solve cost.
@@ -193,7 +193,7 @@ def backsolve(
     Arguments:
         field: a module; its arrays are the parameters.
         y1: the state at `t1`.
-        cotangent: the loss's gradient by `y1`.
+        cotangent: the loss's gradient with respect to `y1`.
         t0, t1: the interval.
         method, rtol, atol, steps, max_steps: as of `solve`.
         seminorm: leave the parameters' integral out of the step's error; default True.

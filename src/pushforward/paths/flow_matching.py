@@ -103,7 +103,7 @@ class FlowMatchingLoss:
             moved = field(when, between)
         elif training and isinstance(field, GuidedField):
             kept = jax.random.bernoulli(keys[3], 1 - self.drop_condition, (n,)).astype(x.dtype)
-            moved = field.told(when, between, condition, kept)[0]
+            moved = field.with_presence(when, between, condition, kept)[0]
         else:
             moved = field(when, between, condition)
         return jnp.square(moved - velocity).mean(1)

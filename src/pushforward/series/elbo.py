@@ -16,7 +16,7 @@ from pushforward.series.observations import Observations
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """The negative evidence lower bound of a latent ODE, in nats a series, of the values that were seen.
+    """The negative evidence lower bound of a latent ODE, in nats per series, of the values that were seen.
 
         loss = KL(q(z_0 | series) || N(0, 1)) * kl - mean over draws of sum_i log N(x_i; decode(z(t_i)), noise^2)
 

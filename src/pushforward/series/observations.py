@@ -119,7 +119,7 @@ def pack(times: Any, series: Any, columns: int | None = None) -> Observations:
 
 
 def is_several(times: Any) -> bool:
-    """Whether times are a list of arrays, one a series, rather than the times of one series."""
+    """Whether times are a list of arrays, one per series, rather than the times of one series."""
     try:
         if isinstance(times, np.ndarray) and times.dtype != object:
             return times.ndim > 1
@@ -204,7 +204,7 @@ def check_enough(observed: Observations) -> None:
 
 
 def gap_between(observed: Observations) -> str | None:
-    """In words, the first stretch of time that no series covers though some lie before it and some behind."""
+    """Describe the first gap in time that separates the series into two groups; None without one."""
     spans = sorted((t[0], t[-1], i) for i, t in enumerate(observed.times))
     _, until, who = spans[0]
     for first, last, i in spans:

@@ -1,4 +1,4 @@
-"""The four doors of the contract, one a kind of subject."""
+"""The contract's four entry points, one for each kind of subject."""
 
 from collections.abc import Mapping, Sequence
 

@@ -53,7 +53,7 @@ def conditional_part_ignores(part: AbstractBijection, x: Array, condition: Array
 def naive_forward(
     layer: Autoregressive, z: Array, condition: Array | None
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """An autoregressive layer's forward, and the same by one whole network pass a coordinate; float64.
+    """An autoregressive layer's forward, and the same by one whole network pass per coordinate; float64.
 
     To be called inside `jax.enable_x64(True)`.
     """

@@ -183,7 +183,7 @@ def digest(*parts: Any) -> str:
 
 
 def spelled(loss: Any) -> list[Any]:
-    """What tells a loss from another one, in this process or the next."""
+    """A fingerprint of a loss that is the same in every process."""
     parts: list[Any] = [re.sub(r" at 0x[0-9a-f]+", "", repr(loss))]
     for leaf in jax.tree.leaves(loss):
         code = getattr(leaf, "__code__", None)

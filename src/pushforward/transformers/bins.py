@@ -11,7 +11,7 @@ from pushforward.errors import InputError
 
 
 def check_box(bins: int, bound: float, min_bin: float, least: int = 2) -> None:
-    """Raises `InputError` where a spline's number of bins, box or smallest bin make no sense."""
+    """Raises `InputError` for an invalid number of bins, box or smallest bin of a spline."""
     if bins < least:
         raise InputError(f"bins={bins}: the spline needs at least {least} bins")
     if not bound > 0:

@@ -26,7 +26,7 @@ class SumOfSquares(AbstractTransformer):
     it is thrown further by every layer.) The floor `e` keeps the slope positive where all polynomials vanish.
     Parameters are b, s and the coefficients, as offsets from `p_0 = 1` and small different starts of the others (a
     polynomial that is 0 has no gradient). Cost: inverse `polynomials * degree^2` multiply-adds and a product with
-    a matrix `(2 degree + 1, degree^2)`, forward a numeric search of `2 degree` multiply-adds a step.
+    a matrix `(2 degree + 1, degree^2)`, forward a numeric search of `2 degree` multiply-adds per step.
 
     Sum-of-squares polynomial flow (Jaini, Selby & Yu 2019, arXiv 1905.02325).
 
