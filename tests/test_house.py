@@ -257,7 +257,7 @@ HABITS = {
     r"\bmakes? no sense\b": "invalid",
     r"\bthe worth of\b": "the value of",
     r"\bnats a (row|column|series)\b": "nats per row",
-    r"\b[Gg]radients? by (it|its|the|`)": "gradient with respect to",
+    r"\b[Gg]radients? by (its?\b|`)": "gradient with respect to",
     r"\b(is|are) told (of|by|whether)\b": "receives",
 }
 
