@@ -71,6 +71,11 @@ def _check(model: Any, batch: Batch) -> None:
 negative_log_prob.check = _check  # type: ignore[attr-defined]
 
 
+def is_scalar(loss: Loss) -> bool:
+    """Whether a loss sees its batch as a whole and gives one number."""
+    return getattr(loss, "scalar", False)
+
+
 class _TwoLeaves(eqx.Module):
     """A loss of the form that version 0.4 had."""
 

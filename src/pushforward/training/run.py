@@ -17,7 +17,7 @@ from pushforward.draws import permutation
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch, RowSource, blocks_for, count_of
 from pushforward.training.checkpoint import CheckpointFile
-from pushforward.training.loss import Loss, negative_log_prob
+from pushforward.training.loss import Loss, is_scalar, negative_log_prob
 from pushforward.training.settings import Epoch, Step, Training
 from pushforward.training.step import Pace, State, losses, measured, run, segment_steps
 
@@ -88,7 +88,7 @@ class Run:
         self._segment = segment_steps(
             self.steps, self._batch, source.take(np.arange(1)), self.params
         )
-        self._scalar = getattr(loss, "scalar", False)
+        self._scalar = is_scalar(loss)
         self._blocks = [None] if judge is None else blocks_for(judge, whole=self._scalar)
         self._judged = 1 if judge is None else count_of(judge)
         # Rows are judged without noise; what a loss draws itself, always with the same.

@@ -12,7 +12,7 @@ from pushforward.bijections import with_statistics
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch
 from pushforward.training.decay import decayed
-from pushforward.training.loss import Loss
+from pushforward.training.loss import Loss, is_scalar
 from pushforward.training.settings import Training
 
 # Steps between two looks at the clock and at the loss: a number that follows from sizes alone, so that results do not
@@ -134,7 +134,7 @@ def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) ->
     """The loss's values. One per row is expected, unless it says otherwise: a sum would be taken for a mean."""
     values = jnp.asarray(loss(model, rows, key))
     leaves = jax.tree.leaves(rows)
-    if getattr(loss, "scalar", False):
+    if is_scalar(loss):
         expected, said = values.shape == (), "one number, ()"
     elif not leaves:
         expected, said = values.ndim <= 1, "one number, (), or one per draw, (n,)"
