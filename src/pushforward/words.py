@@ -1,5 +1,6 @@
-"""Words of messages: counted nouns, quoted names."""
+"""Words of messages, counted nouns and quoted names; and numbers that a text says."""
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -29,3 +30,12 @@ def plural(count: int, noun: str) -> str:
     ```
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def finite_number(text: str) -> float | None:
+    """The finite number that a text says; None where it says none."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None

@@ -1,6 +1,5 @@
 """The words that commands share, and the checks that come before any work."""
 
-import math
 import re
 import tempfile
 import typing
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.errors import InputError
+from pushforward.words import finite_number
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
@@ -207,11 +207,8 @@ def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple
         except ValueError:
             raise InputError(f"{where}: a whole number is expected") from None
     if kind is float:
-        try:
-            number = float(text)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
+        number = finite_number(text)
+        if number is None:
             raise InputError(f"{where}: a number is expected")
         return number
     if typing.get_origin(kind) is typing.Literal:

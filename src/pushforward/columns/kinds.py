@@ -12,6 +12,7 @@ from pushforward.columns.constant import Constant
 from pushforward.columns.continuous import Continuous
 from pushforward.columns.whole import Whole
 from pushforward.errors import InputError
+from pushforward.words import finite_number
 
 KINDS: dict[str, type[AbstractColumn]] = {
     kind.kind: kind for kind in (Continuous, Whole, Angle, Bounded, Constant)
@@ -52,11 +53,8 @@ def declared_column(text: str | AbstractColumn) -> AbstractColumn:
 def _number(part: str, text: str) -> float | None:
     if not part.strip():
         return None
-    try:
-        number = float(part)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
+    number = finite_number(part)
+    if number is None:
         raise InputError(f"kind {text!r} of a column: {part.strip()!r} is not a number")
     return number
 
