@@ -55,7 +55,7 @@ def _rate(folder: Path, rounds: int) -> dict[str, Any]:
 
     import pushforward as pf
     from pushforward.cli import main as pushforward
-    from pushforward.estimators.table_model import BLOCK
+    from pushforward.models.table_model import BLOCK
 
     count = SIZES[1]
     words = ["score", folder / "model.safetensors", _rows(folder, count), "-o", folder / "s.npy"]

@@ -22,9 +22,9 @@ from pushforward.columns import Columns
 from pushforward.distributions import UniformTorus
 from pushforward.errors import InputError
 from pushforward.estimators import fit_table
-from pushforward.estimators.auto import candidates
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_flow import outer_maps
+from pushforward.fitting.auto import candidates
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_flow import outer_maps
 from pushforward.networks import MLP
 from pushforward.transformers import Affine, CircularSpline
 
@@ -154,7 +154,7 @@ class TestBesideOthers:
 
     def test_the_default(self, monkeypatch):
         """Its race is between ways to take the numbers to the model: margins leave the angle alone."""
-        module = sys.modules["pushforward.estimators.fit_table"]
+        module = sys.modules["pushforward.fitting.fit_table"]
         small = NSF(layers=1, width=8, depth=1, bins=4)
         entrants = tuple(replace(e, architecture=small) for e in candidates(600, 2))
         monkeypatch.setattr(module, "candidates", lambda rows, columns: entrants)
@@ -169,11 +169,15 @@ class TestBesideOthers:
         rows, other = mixed(400), rng.normal(size=(400, 1))
         short = {"architecture": NSF(layers=1, width=8, depth=1), "trust": False}
         short["training"] = pf.Training(max_epochs=1)
-        model = fit_table(rows, other, names=NAMES, given_names=["other"], columns=WIND, **short)
+        model = fit_table(
+            rows, other, names=NAMES, condition_names=["other"], columns=WIND, **short
+        )
         turn = np.array([0.0, 360])
         scores = model.log_prob(rows[:9], other[:9])
         assert model.log_prob(rows[:9] + turn, other[:9]) == pytest.approx(scores, abs=1e-4)
-        model = fit_table(other, rows, names=["other"], given_names=NAMES, columns=WIND, **short)
+        model = fit_table(
+            other, rows, names=["other"], condition_names=NAMES, columns=WIND, **short
+        )
         scores = model.log_prob(other[:9], rows[:9])
         assert model.log_prob(other[:9], rows[:9] - turn) == pytest.approx(scores, abs=1e-4)
 

@@ -13,9 +13,9 @@ import pushforward as pf
 from pushforward.architectures import MAF, RealNVP
 from pushforward.columns import Bounded, Columns
 from pushforward.errors import InputWarning
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.testing import perturbed
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -12,10 +12,11 @@ from pushforward.architectures import MAF
 from pushforward.bijections import Chain, SoftTails
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
-from pushforward.estimators.cells import Cells
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust import format_trust, trust_report
+from pushforward.models.cells import Cells
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
+from pushforward.trust.report import trust_report
+from pushforward.trust.verdict import format_trust
 
 
 def normal_model(values) -> TableModel:

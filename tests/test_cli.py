@@ -24,12 +24,12 @@ from pushforward.cli import main
 from pushforward.cli.options import check_model_output, chosen_training
 from pushforward.cli.programs import keep_programs
 from pushforward.columns import Columns
-from pushforward.estimators.notes import NOTES, names_of
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
 from pushforward.fields import with_guidance
 from pushforward.model_file import read_header
+from pushforward.models.notes import NOTES, names_of
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.ode import with_solver
 from pushforward.training import Training
 
@@ -304,7 +304,7 @@ class TestFit:
 
 @pytest.fixture
 def fit_module():
-    return importlib.import_module("pushforward.estimators.fit_table")
+    return importlib.import_module("pushforward.fitting.fit_table")
 
 
 @pytest.fixture
@@ -348,7 +348,7 @@ class TestInterrupt:
         assert not (here / "a.st").exists()
 
     def test_other_commands_leave_nothing_half_written(self, run, here, monkeypatch):
-        from pushforward.estimators.table_model import TableModel
+        from pushforward.models.table_model import TableModel
 
         def interrupted(*_):
             raise KeyboardInterrupt

@@ -13,15 +13,15 @@ from pushforward.architectures import MAF, Mixture
 from pushforward.bijections import Chain, SoftTails
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
-from pushforward.estimators import em
-from pushforward.estimators.auto import LEAD, TIE, candidates
-from pushforward.estimators.fit_table import fit_table
-from pushforward.estimators.race import winner
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_flow import has_margins
-from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust_draws import draws_report, draws_warnings, format_draws
+from pushforward.fitting import em
+from pushforward.fitting.auto import LEAD, TIE, candidates
+from pushforward.fitting.fit_table import fit_table
+from pushforward.fitting.race import winner
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_flow import has_margins
+from pushforward.models.table_model import TableModel
 from pushforward.training import Step, Training
+from pushforward.trust.draws import draws_report, draws_warnings, format_draws
 
 MEANS = np.random.default_rng(40).uniform(-40, 40, (40, 2))
 

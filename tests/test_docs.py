@@ -74,7 +74,7 @@ def short_fits(monkeypatch, page):
     Much of such a fit is compiling the trust report, so it is left out where a page does not read it.
     """
     # The package's attribute of that name is the function.
-    module = sys.modules["pushforward.estimators.fit_table"]
+    module = sys.modules["pushforward.fitting.fit_table"]
     fit_table, text = module.fit_table, page.read_text()
 
     def short(values, given=None, *, architecture="auto", training=None, **options):

@@ -46,7 +46,7 @@ from pushforward.estimators import (
     fit_table,
     load,
 )
-from pushforward.estimators.table_flow import table_flow
+from pushforward.models.table_flow import table_flow
 from pushforward.training import Training, fit
 
 SMALL = RealNVP(layers=1, width=8, depth=1)
@@ -440,7 +440,7 @@ class TestFrames:
         fitted = conditional().fit(frame, pair["height"])
         assert fitted.target_names_ == ("height",)
         assert fitted.model_.columns.names == ("height",)
-        assert fitted.model_.given.names == ("a", "b")
+        assert fitted.model_.condition.names == ("a", "b")
         fitted = conditional().fit(frame, pair)
         assert fitted.target_names_ == ("height", "noise")
         assert np.isfinite(fitted.score(frame, pair))

@@ -19,9 +19,9 @@ from pushforward.bijections import FlowMap
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import fit_table
-from pushforward.estimators.table_model import TableModel
 from pushforward.fields import GuidedField, MLPField, divergence, with_guidance
+from pushforward.fitting.fit_table import fit_table
+from pushforward.models.table_model import TableModel
 from pushforward.ode import with_solver
 from pushforward.paths import COUPLINGS, PATHS, FlowMatchingLoss, partners
 from pushforward.testing import perturbed
@@ -379,7 +379,7 @@ def test_a_label_that_training_never_had(rng):
     model = fit_table(
         rng.normal(size=(200, 1)),
         labels,
-        given_names=["digit"],
+        condition_names=["digit"],
         architecture=FlowMatching(width=8, depth=1),
         training=pf.Training(max_steps=10),
         trust=False,

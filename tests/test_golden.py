@@ -10,7 +10,7 @@ import pytest
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES
-from pushforward.estimators.table_file import load_table_model
+from pushforward.models.table_file import load_table_model
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import log_prob
 

@@ -43,6 +43,9 @@ ORDER = [
     "saving",
     "columns",
     "data",
+    "models",
+    "trust",
+    "fitting",
     "estimators",
     "cli",
 ]
@@ -93,6 +96,45 @@ def test_a_wrong_import_is_seen():
     ]
     assert wrong_imports("bijections", "from pushforward import training") == ["training"]
     assert wrong_imports("cli", "from pushforward.errors import InputError") == []
+
+
+def module_cycles(imports: dict[str, set[str]]) -> list[str]:
+    """The modules that import each other, directly or by way of others."""
+    reached = {name: set(of) for name, of in imports.items()}
+    for middle in imports:
+        for of in reached.values():
+            if middle in of:
+                of |= reached[middle]
+    return sorted(name for name, of in reached.items() if name in of)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports within functions count, those for type checkers alone do not."""
+    files = {
+        "pushforward."
+        + ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in SOURCE.rglob("*.py")
+        if room(path) not in OUTSIDE
+    }
+    found: dict[str, set[str]] = {}
+    for module, path in files.items():
+        tree = ast.parse(path.read_text())
+        typing_only = {
+            id(inner)
+            for node in ast.walk(tree)
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+            for inner in ast.walk(node)
+        }
+        names = {
+            name
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module and id(node) not in typing_only
+            for name in (node.module, *(f"{node.module}.{alias.name}" for alias in node.names))
+        }
+        # A package that re-exports its modules is no arrow from one of them to the others.
+        found[module] = {n for n in names if n in files and files[n].stem != "__init__"} - {module}
+    assert module_cycles(found) == []
+    assert module_cycles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
 
 
 def test_the_order_is_the_documented_one():

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from pushforward import InputError, Training
 from pushforward.errors import SolveError
 from pushforward.estimators import NeuralODERegressor, load
-from pushforward.estimators.table_file import load_table_model
+from pushforward.models.table_file import load_table_model
 from pushforward.ode import Solver
 from pushforward.series import Observations, pack
 from pushforward.series.neural_ode import KnownField, LearnedField, Units, trajectories

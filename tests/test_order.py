@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pushforward.estimators.order import format_order, order_report
+from pushforward.trust.order import format_order, order_report
 
 
 def test_shuffled_rows_have_none(rng):

@@ -21,9 +21,9 @@ from pushforward.bijections import Permutation
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
     architecture_to_json,
@@ -123,10 +123,10 @@ class TestRoundTrip:
         np.savez(tmp_path / "rows.npz", rows=ROWS, given=GIVEN)
         program = (
             "import sys, numpy as np\n"
-            "from pushforward.estimators.table_file import load_table_model\n"
+            "from pushforward.models.table_file import load_table_model\n"
             "rows = np.load(sys.argv[2])\n"
             "model = load_table_model(sys.argv[1])\n"
-            "given = None if model.given is None else rows['given']\n"
+            "given = None if model.condition is None else rows['given']\n"
             "np.save(sys.argv[3], model.log_prob(rows['rows'], given))\n"
         )
         out = tmp_path / "out.npy"
@@ -142,7 +142,7 @@ class TestRoundTrip:
         save_table_model(model, tmp_path / "m")
         again = load_table_model(tmp_path / "m")
         assert again.architecture == model.architecture
-        assert (again.columns, again.given) == (model.columns, model.given)
+        assert (again.columns, again.condition) == (model.columns, model.condition)
         assert (again.precision, again.trust) == (32, model.trust)
         assert again.summary == {"epochs": 2, "loss": float(np.float32(0.1)), "curve": [0.0, 1.0]}
 

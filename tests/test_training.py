@@ -595,7 +595,7 @@ class TestDecay:
 
 def test_actnorm_is_set_from_the_table_before_training():
     """The untrained Glow of a fit with (nearly) no steps already has standardised latents."""
-    from pushforward.estimators.fit_table import fit_table
+    from pushforward.fitting.fit_table import fit_table
 
     # A table whose standardised columns are skewed: median 0, mean well off it.
     rows = np.random.default_rng(0).exponential(size=(500, 3))

@@ -15,12 +15,13 @@ from pushforward.bijections import AbstractBijection, Chain, SoftTails
 from pushforward.columns import Columns
 from pushforward.distributions import Flow, StandardNormal, StudentT
 from pushforward.errors import InputError
-from pushforward.estimators.probes import _EMITTERS, _known
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust import format_trust, trust_report
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.rows import Shape
 from pushforward.testing import tiny
+from pushforward.trust.probes import _EMITTERS, _known
+from pushforward.trust.report import trust_report
+from pushforward.trust.verdict import format_trust
 
 TINY = MAF(layers=1, width=4, depth=1)
 ROWS = np.random.default_rng(5).normal(size=(400, 2)) @ np.array([[2.0, 1.0], [0.0, 0.5]]) + 3
@@ -90,7 +91,7 @@ class TestNumbers:
         given, values = ROWS[:, :1], ROWS[:, 1:]
         report = trust_report(
             model_of(values[:300], given[:300]), values[300:], values[:300],
-            heldout_given=given[300:], train_given=given[:300],
+            heldout_condition=given[300:], train_condition=given[:300],
         )  # fmt: skip
         slope, shift = np.polyfit(given[:300, 0], values[:300, 0], 1)
         deviation = (values[:300, 0] - slope * given[:300, 0] - shift).std()
@@ -189,7 +190,7 @@ def test_mistakes():
     with pytest.raises(InputError, match="at least 1 held-out row"):
         trust_report(model, HELD[:0], TRAIN)
     with pytest.raises(InputError, match="a condition was given, but this model has none"):
-        trust_report(model, HELD, TRAIN, heldout_given=HELD, train_given=TRAIN)
+        trust_report(model, HELD, TRAIN, heldout_condition=HELD, train_condition=TRAIN)
     with pytest.raises(InputError, match="2 columns"):
         trust_report(model, HELD[:, :1], TRAIN)
     assert format_trust({}) == ["no trust report: nothing was held out"]

@@ -18,9 +18,9 @@ import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF
 from pushforward.columns import Angle, Bounded, Columns
 from pushforward.distributions import Flow
-from pushforward.estimators.table_file import save_table_model
-from pushforward.estimators.table_flow import table_flow
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_file import save_table_model
+from pushforward.models.table_flow import table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.testing import architecture_subject, perturbed, tiny
 from pushforward.testing.evidence import log_prob
 

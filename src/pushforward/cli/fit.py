@@ -134,9 +134,9 @@ def fit(
     refuse_same_file(output, data)
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
-    from pushforward.estimators.fit_table import fit_table
-    from pushforward.estimators.notes import with_names_noted
-    from pushforward.estimators.table_file import save_table_model
+    from pushforward.fitting.fit_table import fit_table
+    from pushforward.models.notes import with_names_noted
+    from pushforward.models.table_file import save_table_model
 
     architecture = chosen_architecture(flow, setting or [])
     kinds = declared_columns(column or [])
@@ -156,7 +156,7 @@ def fit(
                 table.values,
                 None if given is None else given.values,
                 names=table.names,
-                given_names=None if given is None else given.names,
+                condition_names=None if given is None else given.names,
                 columns=kinds,
                 architecture=architecture,
                 training=training,
@@ -240,7 +240,7 @@ def _read(
 
 def _held_out(trust: dict[str, Any]) -> list[str]:
     """The figure of the trust report that everybody wants, and its warnings; `inspect` has the rest."""
-    from pushforward.estimators.trust import format_trust
+    from pushforward.trust.verdict import format_trust
 
     if not trust:
         return []

@@ -27,9 +27,9 @@ def inspect(
     and how many rows lie in the tails.
     """
     from pushforward.architectures import Facts
-    from pushforward.estimators.notes import NOTES
-    from pushforward.estimators.table_file import load_table_model
-    from pushforward.estimators.trust import format_trust
+    from pushforward.models.notes import NOTES
+    from pushforward.models.table_file import load_table_model
+    from pushforward.trust.verdict import format_trust
 
     # The whole file is read for --json too: a damaged one should not pass for a model.
     fitted = load_table_model(model)
@@ -41,8 +41,8 @@ def inspect(
     architecture = fitted.architecture
     modelled = ", ".join(fitted.columns.names)
     density = f"p({modelled})"
-    if fitted.given is not None:
-        density = f"p({modelled} | {', '.join(fitted.given.names)})"
+    if fitted.condition is not None:
+        density = f"p({modelled} | {', '.join(fitted.condition.names)})"
     _section("model", [density, f"{fitted.precision}-bit arithmetic"])
     options = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
     _section(
@@ -53,8 +53,8 @@ def inspect(
         ],
     )
     _section("columns", _columns(fitted.columns))
-    if fitted.given is not None:
-        _section("condition", _columns(fitted.given))
+    if fitted.condition is not None:
+        _section("condition", _columns(fitted.condition))
     _section(
         "training",
         [

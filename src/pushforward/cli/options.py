@@ -17,7 +17,7 @@ from pushforward.words import finite_number
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.columns import AbstractColumn
-    from pushforward.estimators.table_model import TableModel
+    from pushforward.models.table_model import TableModel
     from pushforward.training import Training
 
 Data = Annotated[

@@ -70,16 +70,16 @@ def sample(
         condition = given
         say("warning: --given is now --condition; the old name goes with the next version", quiet)
     from pushforward.data.tables import check_output, open_writer, read_table
-    from pushforward.estimators.notes import names_of
-    from pushforward.estimators.table_file import load_table_model
-    from pushforward.estimators.trust_draws import draws_warnings
+    from pushforward.models.notes import names_of
+    from pushforward.models.table_file import load_table_model
+    from pushforward.trust.draws import draws_warnings
 
     check_output(output, force)
     refuse_same_file(output, model, *([] if condition is None else [condition]))
     fitted = solved_anew(load_table_model(model), model, solver, guidance)
     names, integer, rows, conditions = fitted.columns.names, fitted.columns.whole, n, None
-    if fitted.given is not None:
-        wanted = fitted.given.names
+    if fitted.condition is not None:
+        wanted = fitted.condition.names
         if condition is None:
             raise InputError(
                 f"{model}: is conditioned on {', '.join(wanted)}; name a table with "

@@ -42,17 +42,17 @@ def score(
       zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
     """
     from pushforward.data.tables import check_output, open_blocks, open_writer
-    from pushforward.estimators.notes import names_of
-    from pushforward.estimators.table_file import load_table_model
+    from pushforward.models.notes import names_of
+    from pushforward.models.table_file import load_table_model
 
     check_output(output, force)
     refuse_same_file(output, model, data)
     fitted = solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
-    given_names = () if fitted.given is None else fitted.given.names
+    condition_names = () if fitted.condition is None else fitted.condition.names
     reader = open_blocks(
         data,
-        (*fitted.columns.names, *given_names),
+        (*fitted.columns.names, *condition_names),
         ROWS,
         by_position=True,
         stand_in=names_of(fitted) == (None, None),
@@ -63,8 +63,8 @@ def score(
     bar = output != "-" or not on_terminal()
     with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
         for block in reader:
-            given = block[:, width:] if fitted.given is not None else None
-            values = fitted.log_prob(block[:, :width], given)
+            condition = block[:, width:] if fitted.condition is not None else None
+            values = fitted.log_prob(block[:, :width], condition)
             writer.write(values[:, None])
             bad, what = fitted.columns.outside(block[:, :width])
             if bad.any():

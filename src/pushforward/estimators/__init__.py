@@ -8,8 +8,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pushforward.estimators.files import load, save
-from pushforward.estimators.fit_table import fit_table
-from pushforward.estimators.table_model import TableModel
+from pushforward.fitting.fit_table import fit_table
+from pushforward.models.table_model import TableModel
 
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity

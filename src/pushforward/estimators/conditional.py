@@ -12,10 +12,8 @@ from pushforward.columns import AbstractColumn, Columns
 from pushforward.columns.names import stand_in_names
 from pushforward.dataframes import frame_kind
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import common_type, typed, types_of
 from pushforward.estimators.nested import NestedParameters
-from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
@@ -28,9 +26,11 @@ from pushforward.estimators.shared import (
     seed_from,
     warn_of_outside,
 )
-from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust_draws import warn_of_draws
+from pushforward.fitting.fit_table import fit_table
+from pushforward.models.notes import names_of, notes_of, with_notes
+from pushforward.models.table_model import TableModel
 from pushforward.training import Training
+from pushforward.trust.draws import warn_of_draws
 from pushforward.words import quoted
 
 
@@ -134,17 +134,17 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
                 f"This {type(self).__name__} estimator requires y to be passed, "
                 "but the target y is None."
             )
-        given = checked_table(self, X, reset=True)
+        condition = checked_table(self, X, reset=True)
         names = _names_of_targets(y)
-        features = names_in(self) or stand_in_names(given.shape[1])
+        features = names_in(self) or stand_in_names(condition.shape[1])
         if set(names or ()) & set(features):
             names = None
-        targets, ndim = _checked_targets(y, given, names)
+        targets, ndim = _checked_targets(y, condition, names)
         model = fit_table(
             targets,
-            given,
+            condition,
             names=_stand_in_targets(targets.shape[1], features) if names is None else names,
-            given_names=features,
+            condition_names=features,
             called=("y", "X"),
             **fit_options(self),
         )
@@ -174,15 +174,15 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         cells are not finite, `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
-        given = checked_table(self, X, reset=False)
+        condition = checked_table(self, X, reset=False)
         names = _names_of_targets(y)
         if names is not None and self.target_names_ is not None and names != self.target_names_:
             raise InputError(
                 f"y has the columns {quoted(names)}; fitted were {quoted(self.target_names_)}, "
                 "in this order"
             )
-        targets, _ = _checked_targets(y, given, names, self.model_.columns)
-        log_prob = self.model_.log_prob(targets, given)
+        targets, _ = _checked_targets(y, condition, names, self.model_.columns)
+        log_prob = self.model_.log_prob(targets, condition)
         warn_of_outside(self.model_, targets)
         return log_prob
 
@@ -212,14 +212,14 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         """
         check_is_fitted(self)
         warn_of_draws(self.model_)
-        given = checked_table(self, X, reset=False)
+        condition = checked_table(self, X, reset=False)
         n = checked_count(n_samples)
-        draws = self.model_.sample(n, seed_from(random_state), given)
+        draws = self.model_.sample(n, seed_from(random_state), condition)
         notes = notes_of(self.model_)
         draws = typed(draws, notes.get("target_type"))
         # A file of the command line does not say: one target then counts as one-dimensional.
         ndim = notes.get("target_ndim", min(draws.shape[1], 2))
-        return draws.reshape(len(given), n, *draws.shape[1:][: ndim - 1])
+        return draws.reshape(len(condition), n, *draws.shape[1:][: ndim - 1])
 
     @classmethod
     def from_model(cls, model: TableModel) -> Self:
@@ -230,11 +230,11 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
 
         Raises `InputError` for a model without a condition.
         """
-        if model.given is None:
+        if model.condition is None:
             raise InputError("this model has no condition: FlowDensity takes it")
         estimator = cls(model.architecture, precision=model.precision)
         estimator.model_ = model
-        estimator.n_features_in_ = len(model.given.names)
+        estimator.n_features_in_ = len(model.condition.names)
         estimator.target_names_, names = names_of(model)
         if names is not None:
             estimator.feature_names_in_ = np.array(names, dtype=object)
@@ -260,7 +260,7 @@ def _names_of_targets(y: Any) -> tuple[str, ...] | None:
 
 def _checked_targets(
     y: Any,
-    given: np.ndarray,
+    condition: np.ndarray,
     names: tuple[str, ...] | None,
     seen: Columns | None = None,
 ) -> tuple[np.ndarray, int]:
@@ -273,5 +273,5 @@ def _checked_targets(
     except (TypeError, ValueError) as error:
         refuse_text(y, "y")
         raise InputError(f"y: {error}") from None
-    check_consistent_length(given, values)
+    check_consistent_length(condition, values)
     return values.reshape(len(values), -1), values.ndim

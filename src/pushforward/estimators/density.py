@@ -11,10 +11,8 @@ from pushforward.architectures import Architecture
 from pushforward.columns import AbstractColumn
 from pushforward.dataframes import frame_kind
 from pushforward.errors import InputError
-from pushforward.estimators.fit_table import fit_table
 from pushforward.estimators.frames import as_frame, types_of
 from pushforward.estimators.nested import NestedParameters
-from pushforward.estimators.notes import names_of, notes_of, with_notes
 from pushforward.estimators.shared import (
     OfTableModel,
     RandomSource,
@@ -25,9 +23,11 @@ from pushforward.estimators.shared import (
     seed_from,
     warn_of_outside,
 )
-from pushforward.estimators.table_model import TableModel
-from pushforward.estimators.trust_draws import warn_of_draws
+from pushforward.fitting.fit_table import fit_table
+from pushforward.models.notes import names_of, notes_of, with_notes
+from pushforward.models.table_model import TableModel
 from pushforward.training import Training
+from pushforward.trust.draws import warn_of_draws
 
 
 class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
@@ -180,7 +180,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
 
         Raises `InputError` for a model with a condition.
         """
-        if model.given is not None:
+        if model.condition is not None:
             raise InputError("this model has a condition: ConditionalFlowDensity takes it")
         estimator = cls(model.architecture, precision=model.precision)
         estimator.model_ = model

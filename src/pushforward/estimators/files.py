@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.table_file import load_table_model, save_table_model
-from pushforward.estimators.table_model import TableModel
 from pushforward.model_file import read_header
+from pushforward.models.series_file import KIND as SERIES
+from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_model import TableModel
 from pushforward.saving import read_flow, write_flow
 
 if TYPE_CHECKING:
@@ -82,17 +83,17 @@ def load(
 
     ```
     """
-    from pushforward.estimators import series_file
-
     kind = read_header(path).get("kind")
     if kind == "flow":
         return read_flow(path)
-    if kind == series_file.KIND:
-        return series_file.load_equation(path)
     # scikit-learn is imported with the first estimator.
+    if kind == SERIES:
+        from pushforward.estimators.neural_ode import NeuralODERegressor
+
+        return NeuralODERegressor.load(path)
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
 
     model = load_table_model(path)
-    estimator = FlowDensity if model.given is None else ConditionalFlowDensity
+    estimator = FlowDensity if model.condition is None else ConditionalFlowDensity
     return estimator.from_model(model)

@@ -66,7 +66,8 @@ def typed(values: np.ndarray, name: str | None) -> np.ndarray:
     # The largest number may have no float of its own, and the next one is too large.
     high = float(info.max)
     high = float(np.nextafter(high, 0)) if int(high) > info.max else high
-    return np.clip(np.rint(values), float(info.min), high).astype(base)
+    whole: np.ndarray = np.clip(np.rint(values), float(info.min), high).astype(base)
+    return whole
 
 
 def common_type(types: Sequence[str | None] | None) -> str | None:

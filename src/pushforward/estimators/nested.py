@@ -29,7 +29,7 @@ class NestedParameters(BaseEstimator):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """The estimator's parameters; with `deep` (default) the fields of its records too, as `record__field`."""
-        found = BaseEstimator.get_params(self, deep=False)
+        found: dict[str, Any] = BaseEstimator.get_params(self, deep=False)
         for name, value in list(found.items()) if deep else ():
             record = self._record(name, value)
             for field in () if record is None else fields(record):

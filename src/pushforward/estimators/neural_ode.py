@@ -17,6 +17,7 @@ from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
+from pushforward.models.series_file import SeriesModel, load_equation, save_equation
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
 from pushforward.series.observations import (
@@ -31,6 +32,11 @@ from pushforward.series.pieces import filled
 from pushforward.series.prediction import along, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
+
+# Settings that a file keeps; how the model was trained is not in it.
+SETTINGS = ("width", "depth", "autonomous", "segments", "continuity", "starts", "ensemble")
+# Attributes that it keeps, each with an underscore at its end.
+KEPT = ("units", "several", "range", "longest", "noise", "begins", "members")
 
 
 class NeuralODERegressor(NestedParameters):
@@ -186,7 +192,7 @@ class NeuralODERegressor(NestedParameters):
                 )
             members.append(member)
         self.begins_ = observed.times[:, 0]
-        keep_members(self, members)
+        self._keep(members)
         every = self._along([t[:k] for t, k in zip(observed.times, observed.lengths, strict=True)])
         far = np.zeros_like(observed.values)
         for i, of_series in enumerate(zip(*every, strict=True)):
@@ -306,10 +312,15 @@ class NeuralODERegressor(NestedParameters):
 
         Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
         """
-        from pushforward.estimators.series_file import save_equation
-
         check_is_fitted(self)
-        save_equation(self, path, force)
+        model = SeriesModel(
+            settings={name: getattr(self, name) for name in SETTINGS},
+            solver=self.solver,
+            function=self.field if callable(self.field) else None,
+            params=self.params,
+            **{name: getattr(self, f"{name}_") for name in KEPT},
+        )
+        save_equation(model, path, force)
 
     @classmethod
     def load(
@@ -329,9 +340,21 @@ class NeuralODERegressor(NestedParameters):
         Raises `InputError` for a file that is missing, damaged, of another kind or newer than this version, and for a
         function where the file does not fit one.
         """
-        from pushforward.estimators.series_file import load_equation
+        model = load_equation(path, field, params)
+        estimator = cls(field or "mlp", params=params, solver=model.solver, **model.settings)
+        for name in KEPT:
+            setattr(estimator, f"{name}_", getattr(model, name))
+        estimator.n_features_in_ = len(model.noise)
+        estimator._keep(model.members)
+        return estimator
 
-        return load_equation(path, field, params)
+    def _keep(self, members: list[Member]) -> None:
+        """Take the fitted members, and from them the parameters of a function."""
+        self.members_ = members
+        fields = [member.model.field for member in members]
+        if isinstance(fields[0], KnownField):
+            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
+            self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
 
     def _tell(self, member: int, stage: int, epoch: Epoch) -> None:
         where = f"member {member + 1}/{self.ensemble}, " if self.ensemble > 1 else ""
@@ -378,16 +401,6 @@ class NeuralODERegressor(NestedParameters):
                 InputWarning,
                 stacklevel=3,
             )
-
-
-def keep_members(estimator: NeuralODERegressor, members: list[Member]) -> None:
-    """Give an estimator its fitted members, and with them the parameters of a function."""
-    estimator.members_ = members
-    fields = [member.model.field for member in members]
-    if isinstance(fields[0], KnownField):
-        estimator.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
-        mean = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *estimator.member_params_)
-        estimator.params_ = mean
 
 
 def _refuse_huge(times: Any, series: Any) -> None:

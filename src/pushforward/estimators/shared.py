@@ -1,4 +1,4 @@
-"""What the two estimators share: checked tables, names and frames, seeds, settings."""
+"""What the density estimators share: checks of tables, names of columns, seeds, settings of a fit."""
 
 import numbers
 import sys
@@ -23,7 +23,8 @@ from pushforward.data.source import choose, not_numeric
 from pushforward.dataframes import columns_of, dated, frame_kind, huge_numbers
 from pushforward.distributions import Flow
 from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_file import save_table_model
+from pushforward.models.table_model import TableModel
 from pushforward.rows import unmasked
 from pushforward.training import Epoch, Step, Training
 
@@ -40,12 +41,12 @@ RandomSource = int | np.random.RandomState | np.random.Generator | None
 
 
 class OfTableModel:
-    """What an estimator can do because it holds a `TableModel`, whichever of the two densities that is."""
+    """Methods of any estimator that holds a `TableModel`."""
 
     model_: TableModel
 
     def with_flow(self, change: Callable[[Flow], Flow]) -> Self:
-        """The fitted estimator with a changed flow, as `TableModel.with_flow`; this one stays as it is.
+        """A copy of the fitted estimator with a changed flow; see `TableModel.with_flow`.
 
         Arguments:
             change: from the flow to the new one.
@@ -60,8 +61,7 @@ class OfTableModel:
     def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted density to a safetensors file.
 
-        `pushforward.load` and the command line read it. It holds the model, not the settings of
-        the fit.
+        `pushforward.load` and the command line read it. It holds the model, not the settings of the fit.
 
         Arguments:
             path: the file.
@@ -69,23 +69,21 @@ class OfTableModel:
 
         Raises `NotFittedError` before `fit`, `InputError` where the file cannot be written.
         """
-        from pushforward.estimators.table_file import save_table_model
-
         check_is_fitted(self)
         save_table_model(self.model_, path, force)
 
 
 def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarray:
-    """X as rows `(n, d)` of float64, or of float32 where X is; its columns are learnt (`reset`) or compared with
-    those. Cells are checked by what takes the rows.
+    """X as rows `(n, d)` of float64, or of float32 where X is. With `reset` the columns are recorded, otherwise they
+    must be the recorded ones. The receiver of the rows checks the cells.
 
-    Raises a `ValueError` that names the text column.
+    Raises `ValueError` naming a column of text.
     """
     model: TableModel | None = None if reset else estimator.model_
-    X = readable(X, "X", None if model is None else model.given or model.columns)
+    X = readable(X, "X", None if model is None else model.condition or model.columns)
     try:
         # Cells are checked later, where the message can name row and column.
-        values = validate_data(
+        values: np.ndarray = validate_data(
             estimator,
             _with_names(X),
             reset=reset,
@@ -100,7 +98,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
 
 
 def warn_of_outside(model: TableModel, values: np.ndarray) -> None:
-    """Warn of rows with a value that its column cannot hold, which have density 0.
+    """Warn of rows with density 0: a value in them is impossible for its column.
 
     Arguments:
         model: the density.
@@ -117,10 +115,10 @@ def warn_of_outside(model: TableModel, values: np.ndarray) -> None:
 
 
 class _Interchange:
-    """A Polars frame whose names scikit-learn before 1.9 can see.
+    """A Polars frame that shows its names to scikit-learn before 1.9.
 
-    Those versions look for the old interchange protocol, which Polars 2 no longer has: unseen, two
-    columns in another order would be scored as each other.
+    Those versions look for the old interchange protocol, which Polars 2 has dropped. Without the names, swapped columns
+    would be scored in each other's place.
     """
 
     def __init__(self, frame: Any):
@@ -133,10 +131,10 @@ class _Interchange:
         return list(self.frame.columns)
 
     def num_rows(self) -> int:
-        return self.shape[0]
+        return len(self.frame)
 
     def num_columns(self) -> int:
-        return self.shape[1]
+        return len(self.frame.columns)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         return np.array(self.frame.to_numpy(), dtype=dtype)
@@ -174,11 +172,11 @@ def readable(table: Any, where: str, seen: Columns | None = None) -> Any:
 
 
 def refuse_huge(table: Any, where: str, stem: str = "", seen: Columns | None = None) -> None:
-    """Raises `InputError` for stored whole numbers that as floats would be the same.
+    """Raises `InputError` for whole numbers that would become equal as floats.
 
     Arguments:
         table, where, seen: as of `readable`.
-        stem: of the names of columns without one.
+        stem: prefix of the names given to unnamed columns.
     """
     for i, (name, column) in enumerate(columns_of(table, stem)):
         cells = huge_numbers(column, LARGEST_EXACT_INTEGER)
@@ -212,10 +210,10 @@ def names_in(estimator: Any) -> tuple[str, ...] | None:
 
 
 def seed_from(random_state: RandomSource) -> int:
-    """A seed by scikit-learn's rule: None draws it from NumPy's global state; a Generator is taken too.
+    """A seed, by scikit-learn's rule: None draws it from NumPy's global state. A Generator is accepted too.
 
-    An int is the seed itself, so that it means what `--seed` means on the command line. Raises `InputError` for all
-    else.
+    An int is the seed itself, so that it means the same as `--seed` on the command line. Raises `InputError` for
+    anything else.
     """
     if isinstance(random_state, np.random.Generator):
         return int(random_state.integers(np.iinfo(np.int32).max))
@@ -233,7 +231,7 @@ def seed_from(random_state: RandomSource) -> int:
 
 
 def checked_count(n_samples: Any) -> int:
-    """A number of draws. Raises `InputError` for what is not a whole number of at least 1."""
+    """A number of draws. Raises `InputError` unless it is a whole number of at least 1."""
     check_count("n_samples", n_samples)
     return int(n_samples)
 
@@ -272,7 +270,7 @@ def fit_options(estimator: Any) -> dict[str, Any]:
 
 
 class StagePrinter:
-    """Prints each stage of a fit to stderr, and within epochs a line every half minute."""
+    """Prints each stage of a fit to stderr, and a line every half minute within an epoch."""
 
     def __init__(self) -> None:
         self._stage, self._printed = "", time.monotonic()
@@ -289,13 +287,13 @@ class StagePrinter:
 
 
 def print_epoch(epoch: Epoch, where: str = "") -> None:
-    """A line on an epoch, to stderr."""
+    """Print one line about an epoch to stderr."""
     losses = f"loss {epoch.train_loss:.4f}, held out {epoch.validation_loss:.4f}"
     done = f"{where}epoch {epoch.epoch}/{epoch.epochs}: {losses} (best {epoch.best_loss:.4f})"
     print(f"{done}, {epoch.seconds:.1f} s {epoch.note}".rstrip(), file=sys.stderr)
 
 
 def print_some(epoch: Epoch, where: str) -> None:
-    """What `print_epoch` does, of at most `LINES` epochs of a fit, the last among them."""
+    """Print at most `LINES` epochs of a fit, the last among them."""
     if epoch.epoch % -(-epoch.epochs // LINES) == 0 or epoch.epoch == epoch.epochs:
         print_epoch(epoch, where)

@@ -4,7 +4,8 @@ from pushforward.deprecated import renamed
 from pushforward.errors import SolveError
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Direct, RecomputeSteps, Reversible
 from pushforward.ode.layer import ODELayer
-from pushforward.ode.solve import Adjoints, Solution, Stats, backsolve, solve
+from pushforward.ode.solution import Solution, Stats
+from pushforward.ode.solve import Adjoints, backsolve, solve
 from pushforward.ode.solver import Solver, with_solver
 from pushforward.ode.tableaus import METHODS, Tableau
 

@@ -11,6 +11,7 @@ from jaxtyping import Array
 from pushforward.errors import InputError, SolveError
 from pushforward.ode.adjoints import Adjoint, Backsolve, Direct, Reversible
 from pushforward.ode.control import Control
+from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.step import State
 
 
@@ -22,11 +23,9 @@ def solve_by_diffrax(
     stops: Array | None,
     control: Control,
     adjoint: Adjoint,
-) -> Any:
+) -> Solution:
     """`ode.solve` with a diffrax solver object; tolerances, steps and adjoint are passed on."""
     import diffrax
-
-    from pushforward.ode.solve import Solution, Stats
 
     t0, t1 = ends
     if control.per_row or t0.ndim or t1.ndim or (stops is not None and stops.ndim == 2):

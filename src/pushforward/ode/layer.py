@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from pushforward.errors import InputError
-from pushforward.ode.solve import Solution, solve
+from pushforward.ode.solution import Solution
+from pushforward.ode.solve import solve
 from pushforward.ode.solver import Solver
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_model import TableModel
 
 # Where the notes stand in a model's summary.
 NOTES = "estimator"
@@ -21,25 +21,27 @@ def notes_of(model: TableModel) -> dict[str, Any]:
     return dict(model.summary.get(NOTES, {}))
 
 
-def with_names_noted(model: TableModel, named: bool, given_named: bool | None = None) -> TableModel:
+def with_names_noted(
+    model: TableModel, named: bool, condition_named: bool | None = None
+) -> TableModel:
     """The model with a note on its names.
 
     Arguments:
         model: the model.
-        named: whether the table held the names of the modelled columns; else they stand in for names.
-        given_named: the same of the condition's columns; None for a model without condition.
+        named: whether the table had names for the modelled columns; otherwise they are stand-ins.
+        condition_named: the same for the condition's columns; None for a model without a condition.
     """
-    if given_named is None:
+    if condition_named is None:
         return with_notes(model, named=named)
-    return with_notes(model, named=given_named, target_named=named)
+    return with_notes(model, named=condition_named, target_named=named)
 
 
 def real_names(names: Sequence[str], named: bool | None) -> tuple[str, ...] | None:
-    """A model's column names, or None where they only stand in for names the table did not have.
+    """A model's column names, or None if they are stand-ins for names that the table lacked.
 
     Arguments:
         names: the names that the model holds.
-        named: what was noted when the model was fitted; where nothing was (None), `x0, x1, ...` are stand-ins.
+        named: the note from the fit; without one (None), `x0, x1, ...` are stand-ins.
     """
     if named is None:
         named = not all(re.fullmatch(r"x\d+", name) for name in names)
@@ -47,12 +49,12 @@ def real_names(names: Sequence[str], named: bool | None) -> tuple[str, ...] | No
 
 
 def names_of(model: TableModel) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None]:
-    """The names of the modelled columns and of the condition's, None where they are no real ones (or there is no
-    condition)."""
+    """The names of the modelled columns and of the condition's, None where they are stand-ins or there is no
+    condition."""
     notes = notes_of(model)
-    if model.given is None:
+    if model.condition is None:
         return real_names(model.columns.names, notes.get("named")), None
     return (
         real_names(model.columns.names, notes.get("target_named")),
-        real_names(model.given.names, notes.get("named")),
+        real_names(model.condition.names, notes.get("named")),
     )

@@ -1,7 +1,7 @@
-"""Probes of a fitted flow: latent rows, the way there and back, log-determinants beside automatic differentiation.
+"""Probes of a fitted flow: latent rows, round trips, log-determinants against automatic differentiation.
 
-Each runs once after a fit, so compiling counts and speed does not: low optimisation levels, and XLA's older emitters of
-code for the CPU, compile in a quarter of the time.
+Each probe runs once after a fit, so compile time matters and speed does not. Low optimisation levels and XLA's older
+CPU emitters compile in a quarter of the time.
 """
 
 from collections.abc import Callable
@@ -37,17 +37,20 @@ def _push_rows(static: Flow, arrays: Flow, z: Array, c: Array | None) -> Array:
 
 
 def _slope_rows(static: Flow, arrays: Flow, u: Array, c: Array | None, unit: Array) -> Array:
-    """The derivative of the inverse along one unit vector a row. Rows are independent, so that the Jacobian of one row
-    comes from repeating it, with all unit vectors: a smaller program than a vmap. The solve of an ODE is
-    differentiated backwards, which gives the rows of the Jacobian instead of its columns."""
+    """The derivative of the inverse along one unit vector per row. Rows are independent, so repeating a row with all
+    unit vectors gives its Jacobian, in a smaller program than a vmap. An ODE solve is differentiated in reverse mode,
+    which gives the rows of the Jacobian instead of its columns."""
     flow = eqx.combine(arrays, static)
 
     def inverse(rows: Array) -> Array:
         return flow.bijection.inverse_rows(rows, c, None)[0]
 
+    slopes: Array
     if holds_solver(flow):
-        return jax.vjp(inverse, u)[1](unit)[0]
-    return jax.jvp(inverse, (u,), (unit,))[1]
+        (slopes,) = jax.vjp(inverse, u)[1](unit)
+    else:
+        _, slopes = jax.jvp(inverse, (u,), (unit,))
+    return slopes
 
 
 # Options of the older emitters, and of one module of code instead of many.
@@ -56,14 +59,14 @@ _EMITTERS = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_
 
 @cache
 def _quickly(probe: Callable[..., Any], level: int) -> Callable[..., Any]:
-    """The probe, compiled in little time at that optimisation level; its first argument is static."""
+    """The probe, compiled fast at that optimisation level; its first argument is static."""
     options = {"xla_backend_optimization_level": level, **_known(_EMITTERS)}
     return jax.jit(probe, static_argnums=0, compiler_options=options)
 
 
 @cache
 def _known(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
-    """The compiler's options, or none where this version of XLA does not know them all."""
+    """The compiler options, or none if this version of XLA does not know all of them."""
     try:
         jax.jit(lambda x: x, compiler_options=dict(options)).lower(0.0).compile()
     except jax.errors.JaxRuntimeError:
@@ -87,8 +90,8 @@ def pull(
     for start in range(0, len(u), _BLOCK):
         rows = slice(start, start + _BLOCK)
         block = _padded(u[rows], _BLOCK, dtype)
-        given = None if c is None else _padded(c[rows], _BLOCK, dtype)
-        found = _quickly(_pull_rows, 1)(static, arrays, block, given)
+        condition = None if c is None else _padded(c[rows], _BLOCK, dtype)
+        found = _quickly(_pull_rows, 1)(static, arrays, block, condition)
         parts.append([np.asarray(a, np.float64)[: len(u[rows])] for a in found])
     z, log_det, log_prob = (np.concatenate(part) for part in zip(*parts, strict=True))
     return z, log_det, log_prob
@@ -99,16 +102,18 @@ def round_trip_error(flow: Flow, u: np.ndarray, c: np.ndarray | None, z: np.ndar
     arrays, static = eqx.partition(flow, eqx.is_array)
     dtype = jnp.zeros(()).dtype
     latent = _padded(z, ROUND_TRIP_ROWS, dtype)
-    given = None if c is None else _padded(c, ROUND_TRIP_ROWS, dtype)
-    back = np.asarray(_quickly(_push_rows, 0)(static, arrays, latent, given), np.float64)[: len(u)]
+    condition = None if c is None else _padded(c, ROUND_TRIP_ROWS, dtype)
+    back = np.asarray(_quickly(_push_rows, 0)(static, arrays, latent, condition), np.float64)[
+        : len(u)
+    ]
     return float((np.abs(back - u) / np.maximum(1.0, np.abs(u))).max())
 
 
 def jacobian_log_dets(flow: Flow, u: np.ndarray, c: np.ndarray | None) -> Float[np.ndarray, " k"]:
-    """Log-dets of the first rows by automatic differentiation; of none above 128 columns.
+    """Log-dets of the first rows by automatic differentiation; empty above 128 columns.
 
-    The Jacobians are those of the same parameters in 64 bits, ODEs solved to `_TOLERANCE`: in 32 bits the determinant
-    of a badly scaled Jacobian is itself not good enough to judge by.
+    Jacobians are computed in 64 bits from the same parameters, with ODEs solved to `_TOLERANCE`: in 32 bits the
+    determinant of a badly scaled Jacobian is too inaccurate to judge by.
     """
     d = u.shape[1]
     if holds_solver(flow):
@@ -121,20 +126,21 @@ def jacobian_log_dets(flow: Flow, u: np.ndarray, c: np.ndarray | None) -> Float[
         arrays, static = eqx.partition(flow, eqx.is_array)
         arrays = jax.tree.map(_widened, arrays)
         rows = np.repeat(u[:k], d, axis=0)
-        given = None
+        condition = None
         if c is not None:
-            given = _padded(np.repeat(c[:k], d, axis=0), slots * d, np.float64)
+            condition = _padded(np.repeat(c[:k], d, axis=0), slots * d, np.float64)
         units = np.tile(np.eye(d), (k, 1))
         slopes = _quickly(_slope_rows, 0)(
             static,
             arrays,
             _padded(rows, slots * d, np.float64),
-            given,
+            condition,
             _padded(units, slots * d, np.float64),
         )
         # Row i d + j holds a column of row i's Jacobian, or a row of it: the determinant is the same.
         jacobians = np.asarray(slopes)[: k * d].reshape(k, d, d)
-    return np.linalg.slogdet(jacobians)[1]
+    log_dets: np.ndarray = np.linalg.slogdet(jacobians)[1]
+    return log_dets
 
 
 def _widened(array: Array) -> Array:

@@ -1,4 +1,4 @@
-"""Conditions that are labels: a model knows nothing of a label that training never had, and says so."""
+"""Conditions that are labels: a warning for labels that training never saw."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -9,11 +9,11 @@ from jaxtyping import Float
 from pushforward.errors import InputWarning
 
 MOST = 20
-"""Different whole numbers up to which a column of the condition counts as labels."""
+"""Most distinct whole numbers in a condition's column that counts as labels."""
 
 
 def labels_of(given: Float[np.ndarray, "n c"], names: Sequence[str]) -> dict[str, list[float]]:
-    """The labels of every column of a condition that holds nothing but a few whole numbers."""
+    """The labels in each column of a condition that holds only a few whole numbers."""
     found = {}
     for name, column in zip(names, given.T, strict=True):
         values = np.unique(column)
@@ -25,7 +25,7 @@ def labels_of(given: Float[np.ndarray, "n c"], names: Sequence[str]) -> dict[str
 def warn_of_new_labels(
     labels: Mapping[str, Sequence[float]], given: Float[np.ndarray, "n c"], names: Sequence[str]
 ) -> None:
-    """One warning for each column that holds a label of which training had no row."""
+    """One warning per column with a label that no training row had."""
     for name, column in zip(names, given.T, strict=True):
         new = np.setdiff1d(column, labels.get(name, column))
         if len(new):

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from scipy.stats import ks_2samp
 
 from pushforward.errors import InputWarning
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_model import TableModel
 
 DRAWS = 16_384
 """Draws that are looked at, at most, and no more than there are rows: extremes of as many are alike."""
@@ -26,7 +26,7 @@ def draws_report(
     heldout: Float[np.ndarray, "n d"],
     train: Float[np.ndarray, "m d"],
     *,
-    heldout_given: Float[np.ndarray, "n c"] | None = None,
+    heldout_condition: Float[np.ndarray, "n c"] | None = None,
 ) -> dict[str, Any]:
     """How draws compare with rows.
 
@@ -34,7 +34,7 @@ def draws_report(
         model: the density.
         heldout: rows that no gradient saw, in the table's units.
         train: the rows of the training.
-        heldout_given: the condition of the held-out rows, for a conditional model; there is a draw for each.
+        heldout_condition: the condition of the held-out rows, for a conditional model; there is a draw for each.
 
     Returns a JSON-able dictionary:
         draws: how many were drawn.
@@ -45,8 +45,10 @@ def draws_report(
         c2st, c2st_error: how often boosted trees tell draws from held-out rows, 0.5 if they cannot, and its standard
             error; None for fewer than 30 rows.
     """
-    n = min(DRAWS, len(train) + len(heldout)) if heldout_given is None else len(heldout)
-    draws = model.sample(n, 0) if heldout_given is None else model.sample(1, 0, heldout_given)
+    n = min(DRAWS, len(train) + len(heldout)) if heldout_condition is None else len(heldout)
+    draws = (
+        model.sample(n, 0) if heldout_condition is None else model.sample(1, 0, heldout_condition)
+    )
     center = np.array([kind.median for kind in model.columns.kinds])
     largest = np.maximum(*(np.abs(part - center).max(0) for part in (train, heldout)))
     away = np.abs(draws - center) / np.maximum(largest, np.finfo(float).tiny)
@@ -54,7 +56,9 @@ def draws_report(
     k = min(len(heldout), len(draws), _JUDGED)
     steps = [float(ks_2samp(draws[:k, i], heldout[:k, i]).statistic) for i in range(draws.shape[1])]
     worst = int(np.argmax(steps))
-    c2st = _c2st(heldout[:k], draws[:k], None if heldout_given is None else heldout_given[:k])
+    c2st = _c2st(
+        heldout[:k], draws[:k], None if heldout_condition is None else heldout_condition[:k]
+    )
     return {
         "draws": len(draws),
         "furthest": float(away.max()),
@@ -127,15 +131,15 @@ def warn_of_draws(model: TableModel) -> None:
         warnings.warn(text, InputWarning, stacklevel=3)
 
 
-def _c2st(rows: np.ndarray, draws: np.ndarray, given: np.ndarray | None) -> float | None:
+def _c2st(rows: np.ndarray, draws: np.ndarray, condition: np.ndarray | None) -> float | None:
     """Accuracy of a classifier between rows and draws, with their conditions, on folds that it has not seen."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import StratifiedKFold, cross_val_score
 
     if len(rows) < 30:
         return None
-    if given is not None:
-        rows, draws = np.hstack([rows, given]), np.hstack([draws, given])
+    if condition is not None:
+        rows, draws = np.hstack([rows, condition]), np.hstack([draws, condition])
     both = np.concatenate([rows, draws])
     # Trees see the order of values alone: ones near the largest float must not overflow their histograms.
     both = np.clip(both, -1e30, 1e30)

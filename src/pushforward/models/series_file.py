@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -18,34 +18,57 @@ from pushforward.series.pieces import Cuts
 from pushforward.series.shooting import Member, Shooting
 from pushforward.training import Epoch
 
-if TYPE_CHECKING:
-    from pushforward.estimators.neural_ode import NeuralODERegressor
-
 KIND = "series"
-# Settings that a loaded estimator has again; how it was trained is not in the file.
-SETTINGS = ("width", "depth", "autonomous", "segments", "continuity", "starts", "ensemble")
+
+
+@dataclass(frozen=True)
+class SeriesModel:
+    """An equation fitted to series: what a file holds of it.
+
+    Attributes:
+        settings: the estimator's arguments that describe the model, JSON-able.
+        solver: solves the equation; None for the default.
+        function, params: the function and its parameters, of an equation that is known; None of a learned one.
+        units: of times and values.
+        several: whether it was fitted to several series.
+        range, longest: first and last time, and the longest duration of a series.
+        noise: standard deviation of the residuals per column.
+        begins: the first time of each series.
+        members: the fitted models of the ensemble.
+    """
+
+    settings: dict[str, Any]
+    solver: Solver | None
+    function: Callable[..., Any] | None
+    params: Any
+    units: Units
+    several: bool
+    range: tuple[float, float]
+    longest: float
+    noise: np.ndarray
+    begins: np.ndarray
+    members: list[Member]
 
 
 class _Models(eqx.Module):
+    # Its name is part of the names of arrays in files.
     members: list[Shooting]
 
 
-def save_equation(
-    estimator: "NeuralODERegressor", path: str | os.PathLike[str], force: bool = True
-) -> None:
+def save_equation(model: SeriesModel, path: str | os.PathLike[str], force: bool = True) -> None:
     """Write a fitted equation to one safetensors file, all or nothing.
 
-    Its header holds the settings, the units, where each member's pieces begin and its history; of a function that
-    was given, only the parameters are kept.
+    Its header holds the settings, the units, where each member's pieces begin and its history. A known function is
+    not in the file, its parameters are.
 
     Arguments:
-        estimator: fitted.
+        model: the fitted equation.
         path: the file.
         force: whether an existing file may be replaced.
 
     Raises `InputError` where the file cannot be written.
     """
-    solver = estimator.solver
+    solver = model.solver
     if solver is not None and not (
         isinstance(solver.method, str) and isinstance(solver.adjoint, str)
     ):
@@ -54,15 +77,15 @@ def save_equation(
         )
     header = {
         "kind": KIND,
-        "known": callable(estimator.field),
-        "settings": {name: getattr(estimator, name) for name in SETTINGS},
+        "known": model.function is not None,
+        "settings": model.settings,
         "solver": None if solver is None else asdict(solver),
-        "units": asdict(estimator.units_),
-        "several": estimator.several_,
-        "range": estimator.range_,
-        "longest": estimator.longest_,
-        "noise": estimator.noise_,
-        "series_begin": estimator.begins_,
+        "units": asdict(model.units),
+        "several": model.several,
+        "range": model.range,
+        "longest": model.longest,
+        "noise": model.noise,
+        "series_begin": model.begins,
         "members": [
             {
                 "owner": member.cuts.owner,
@@ -72,23 +95,22 @@ def save_equation(
                 "loss": member.loss,
                 "stopped": member.stopped,
             }
-            for member in estimator.members_
+            for member in model.members
         ],
     }
-    function = estimator.field if callable(estimator.field) else None
     write_model(
         path,
         header,
-        _Models([member.model for member in estimator.members_]),
-        skeleton=lambda header: _skeleton(header, function, estimator.params),
+        _Models([member.model for member in model.members]),
+        skeleton=lambda header: _skeleton(header, model.function, model.params),
         force=force,
     )
 
 
 def load_equation(
     path: str | os.PathLike[str], function: Callable[..., Any] | None = None, params: Any = None
-) -> "NeuralODERegressor":
-    """The estimator that `save_equation` wrote. Nothing that the file holds is executed.
+) -> SeriesModel:
+    """Read what `save_equation` wrote. Nothing that the file holds is executed.
 
     Arguments:
         path: the file.
@@ -97,31 +119,30 @@ def load_equation(
     Raises `InputError` for a file that is missing, damaged, of another kind or newer than this version; without a
     function where the file needs one, or with one where it does not.
     """
-    from pushforward.estimators.neural_ode import NeuralODERegressor, keep_members
-
-    header, models = read_model(path, lambda h: _skeleton(h, function, params), kind=KIND)
-    solver = None if header["solver"] is None else Solver(**header["solver"])
-    settings = {**header["settings"], "segments": tuple(header["settings"]["segments"])}
-    field: Any = "mlp" if function is None else function
-    estimator = NeuralODERegressor(field, params=params, solver=solver, **settings)
-    members = [
-        Member(
-            model,
-            Cuts(np.asarray(kept["owner"], np.int64), np.asarray(kept["rows"], np.int64)),
-            np.asarray(kept["begins"]),
-            tuple(tuple(Epoch(**epoch) for epoch in stage) for stage in kept["history"]),
-            kept["loss"],
-            kept["stopped"],
-        )
-        for model, kept in zip(models.members, header["members"], strict=True)
-    ]
-    estimator.units_, estimator.several_ = _units(header), header["several"]
-    estimator.n_features_in_ = len(header["noise"])
-    estimator.range_ = header["range"][0], header["range"][1]
-    estimator.longest_, estimator.noise_ = header["longest"], np.asarray(header["noise"])
-    estimator.begins_ = np.asarray(header["series_begin"])
-    keep_members(estimator, members)
-    return estimator
+    header, read = read_model(path, lambda h: _skeleton(h, function, params), kind=KIND)
+    return SeriesModel(
+        settings={**header["settings"], "segments": tuple(header["settings"]["segments"])},
+        solver=None if header["solver"] is None else Solver(**header["solver"]),
+        function=function,
+        params=params,
+        units=_units(header),
+        several=header["several"],
+        range=(header["range"][0], header["range"][1]),
+        longest=header["longest"],
+        noise=np.asarray(header["noise"]),
+        begins=np.asarray(header["series_begin"]),
+        members=[
+            Member(
+                model,
+                Cuts(np.asarray(kept["owner"], np.int64), np.asarray(kept["rows"], np.int64)),
+                np.asarray(kept["begins"]),
+                tuple(tuple(Epoch(**epoch) for epoch in stage) for stage in kept["history"]),
+                kept["loss"],
+                kept["stopped"],
+            )
+            for model, kept in zip(read.members, header["members"], strict=True)
+        ],
+    )
 
 
 def _units(header: dict[str, Any]) -> Units:

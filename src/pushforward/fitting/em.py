@@ -1,4 +1,4 @@
-"""Gaussian mixtures by expectation-maximisation: where a flow over a mixture starts from."""
+"""Gaussian mixtures by expectation-maximisation, the start of a flow over a mixture."""
 
 import math
 import warnings
@@ -14,21 +14,19 @@ from pushforward.distributions import Flow, GaussianMixture
 from pushforward.errors import InputError
 
 ROWS = 20_000
-"""Rows that EM sees at most."""
+"""Most rows given to EM."""
 MOST = 128
-"""Components at most, where their number is chosen."""
-_SEARCHED = 2_000
-# Rows of the search for the number of components, which fits about ten mixtures.
-_WORK = 2_000_000
-# The same in rows times squared columns.
-_HOPE = 1.0
+"""Most components when their number is chosen."""
+# Most rows, and most rows times squared columns, in the search for the number of components, which fits ten mixtures.
+_SEARCHED, _WORK = 2_000, 2_000_000
 # Nats that more rows may still gain.
-_RIDGE = 1e-6
+_HOPE = 1.0
 # Added to variances, in units of the encoded columns.
+_RIDGE = 1e-6
 
 
 class NoMixtureError(InputError):
-    """EM found no mixture of so many components."""
+    """EM found no mixture with that many components."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +41,10 @@ class FittedMixture:
 def best_mixture(
     z: Float[np.ndarray, "n d"], judge: Float[np.ndarray, "m d"], least: float, seed: int
 ) -> FittedMixture | None:
-    """The mixture whose number of components Akaike's criterion prefers, or None where it would not come near a mean
-    log-density of `least` on the rows `judge`.
+    """The mixture with the number of components that Akaike's criterion prefers; None if its mean log-density on the
+    rows `judge` would fall far short of `least`.
 
-    On some rows the number is doubled until two in a row are worse, then numbers between are tried. Where the best
+    On a subset of rows the number doubles until two in a row are worse, then numbers in between are tried. If the best
     comes within `_HOPE` of `least`, it is fitted to more rows. Of 40 separate Gaussians and 2,000 rows the criterion
     finds 40 (divergence 0.06 to 0.07 nats), the Bayesian one 32 (0.09).
     """
@@ -84,21 +82,21 @@ def _criterion(em: Any, z: np.ndarray) -> float:
     """Akaike's information criterion with its correction for few rows; infinite where EM failed."""
     if em is None:
         return math.inf
-    n, k = len(z), em._n_parameters()
-    return em.aic(z) + 2 * k * (k + 1) / max(n - k - 1, 1)
+    n, k = len(z), int(em._n_parameters())
+    return float(em.aic(z)) + 2 * k * (k + 1) / max(n - k - 1, 1)
 
 
 def fitted_mixture(z: Float[np.ndarray, "n d"], components: int, seed: int) -> FittedMixture:
     """A mixture with full covariances by EM, from the means of k-means.
 
-    Raises `NoMixtureError` for more components than there are rows, or such as shrink to single rows.
+    Raises `NoMixtureError` for more components than rows, and where components shrink to single rows.
     """
     found = None
     if components <= len(z):
         found = _em(np.asarray(z[:ROWS], np.float64), components, seed, steps=200)
     if found is None:
         raise NoMixtureError(
-            f"components={components}: EM finds no mixture of so many in {len(z)} rows; take fewer"
+            f"components={components}: EM finds no mixture of that many in {len(z)} rows; take fewer"
         )
     return _mixture(found)
 
@@ -118,11 +116,12 @@ def starting_from(flow: Flow, mixture: FittedMixture) -> Flow:
         -np.log(scales),
         np.tril(mixture.whitenings, -1),
     )
-    return eqx.tree_at(
+    started: Flow = eqx.tree_at(
         lambda f: (f.base.logits, f.base.means, f.base.log_scales, f.base.below),
         flow,
         tuple(jnp.asarray(field, base.means.dtype) for field in fields),
     )
+    return started
 
 
 def _em(z: np.ndarray, components: int, seed: int, steps: int) -> Any:
@@ -138,5 +137,5 @@ def _em(z: np.ndarray, components: int, seed: int, steps: int) -> Any:
         try:
             return em.fit(z)
         except ValueError:
-            # Components that shrank to single rows, beside others that are wide: no mixture of so many.
+            # Components shrank to single rows beside wide ones: too many components.
             return None

@@ -13,12 +13,13 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.architectures import Architecture
 from pushforward.columns import Columns
 from pushforward.columns.values import check_finite
+from pushforward.deprecated import outdated, renamed_arguments
 from pushforward.distributions import Flow
 from pushforward.draws import key_of
 from pushforward.errors import InputError
-from pushforward.estimators.cells import Cells, cell_log_prob
-from pushforward.estimators.encoder import Encoder
-from pushforward.estimators.labels import warn_of_new_labels
+from pushforward.models.cells import Cells, cell_log_prob
+from pushforward.models.encoder import Encoder
+from pushforward.models.labels import warn_of_new_labels
 from pushforward.rows import block_size, spelled_out
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
@@ -30,31 +31,37 @@ ENCODED = 8 * BLOCK
 
 @dataclass(frozen=True)
 class TableModel:
-    """A density for the rows of a table: pre-processing, flow, and what is known of the fit.
+    """A density for the rows of a table: its columns, a flow over encoded rows, and a record of the fit.
 
     Densities are in nats, in the table's own units. For a conditional model the density is that of the columns given
-    the columns `given`.
+    the columns of `condition`.
 
     Attributes:
         flow: the model, over encoded rows.
         architecture: the configuration that `flow` was built from.
         columns: the modelled columns, their kinds and units.
-        given: the condition's columns, or None.
+        condition: the condition's columns, or None.
         precision: 32 or 64, the bits of the arithmetic.
-        summary: what the training did, JSON-able.
+        summary: a summary of the training, JSON-able.
         trust: the trust report, JSON-able.
-        cells: whether the density of a whole number is the mean over its cell, as `fit_table` makes them. Models from
-            files of before 0.5 are read at the number.
+        cells: whether the density of a whole number is the mean over its cell, as `fit_table` sets it. Models in files
+            from before 0.5 have the density at the number.
     """
 
     flow: Flow
     architecture: Architecture
     columns: Columns
-    given: Columns | None = None
+    condition: Columns | None = None
     precision: int = 32
     summary: dict[str, Any] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
     cells: bool = False
+
+    @property
+    def given(self) -> Columns | None:
+        """The old name of `condition`."""
+        outdated("TableModel.given", "TableModel.condition")
+        return self.condition
 
     def with_flow(self, change: Callable[[Flow], Flow]) -> "TableModel":
         """The same density with a changed flow: another solver (`ode.with_solver`), another weight of guidance
@@ -65,8 +72,9 @@ class TableModel:
         """
         return replace(self, flow=change(self.flow))
 
+    @renamed_arguments(given="condition")
     def log_prob(
-        self, values: Float[np.ndarray, "n d"], given: Float[np.ndarray, "n c"] | None = None
+        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n c"] | None = None
     ) -> Float[np.ndarray, " n"]:
         """Log-density of each row in nats, in the table's units; float64.
 
@@ -74,21 +82,21 @@ class TableModel:
         the number's probability. It is by Gauss's rule for up to three such columns, for more an estimate by 32 points
         whose error the trust report measures. Cells narrower than a fiftieth of the column's spread are read at their
         middle.
-        However far a row lies from the data, its log-density is finite, but for a row with a value that its column
-        cannot hold (`Columns.outside`): that has density 0, `-inf`.
+        Log-densities are finite however far a row lies from the data, except for a row with a value that is impossible
+        for its column (`Columns.outside`): it has density 0 and scores `-inf`.
 
         Raises `InputError` as `encode` does.
         """
         values = np.asarray(values)
-        given = None if given is None else np.asarray(given)
-        if given is not None and len(given) != len(values):
-            raise self._encoder.rows_differ(len(values), len(given))
-        self._check(values, given)
+        condition = None if condition is None else np.asarray(condition)
+        if condition is not None and len(condition) != len(values):
+            raise self._encoder.rows_differ(len(values), len(condition))
+        self._check(values, condition)
         cells, parts = Cells.of(self.columns) if self.cells else None, [np.zeros(0)]
         # Encoded some at a time: a large table is not in memory twice. An empty one has its columns checked.
         for start in range(0, len(values) or 1, ENCODED):
             rows = slice(start, start + ENCODED)
-            u, c = self._encoder(values[rows], None if given is None else given[rows])
+            u, c = self._encoder(values[rows], None if condition is None else condition[rows])
             part = cell_log_prob(
                 lambda u, c: log_prob_rows(self.flow, u, c, self.precision),
                 cells,
@@ -97,25 +105,26 @@ class TableModel:
                 c,
             )
             parts.append(part + self.columns.log_det(values[rows]))
-        self._warn_of_labels(given)
+        self._warn_of_labels(condition)
         return np.concatenate(parts)
 
+    @renamed_arguments(given="condition")
     def encode(
-        self, values: Float[np.ndarray, "n d"], given: Float[np.ndarray, "n c"] | None = None
+        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n c"] | None = None
     ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
-        """Rows of the table, and of the condition, as the flow sees them: in its units, float64.
+        """Encode rows of the table and of the condition for the flow: in its units, float64.
 
         Raises `InputError` where numbers of columns or rows do not fit, a cell is missing or infinite, or a condition
         is missing or not taken.
         """
-        self._check(values, given)
-        return self._encoder(values, given)
+        self._check(values, condition)
+        return self._encoder(values, condition)
 
-    def _check(self, values: np.ndarray | None, given: np.ndarray | None) -> None:
+    def _check(self, values: np.ndarray | None, condition: np.ndarray | None) -> None:
         """Raises `InputError` for cells that are missing or infinite."""
         for rows, columns, where in (
             (values, self.columns, "the table"),
-            (given, self.given, "the condition"),
+            (condition, self.condition, "the condition"),
         ):
             if (
                 rows is not None
@@ -126,52 +135,54 @@ class TableModel:
 
     @property
     def _encoder(self) -> Encoder:
-        return Encoder(self.columns, self.given)
+        return Encoder(self.columns, self.condition)
 
+    @renamed_arguments(given="condition")
     def sample(
-        self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None
+        self, n: int, seed: int, condition: Float[np.ndarray, "m c"] | None = None
     ) -> Float[np.ndarray, "rows d"]:
-        """`n` draws in the table's units, integer columns rounded to their grid; with `given`, n draws for each of its
-        m rows, `(m * n, d)`, the draws of one row side by side.
+        """`n` draws in the table's units, integer columns rounded to their grid; with a `condition`, n draws for each
+        of its m rows, `(m * n, d)`, the draws of one row side by side.
 
-        The first rows of a longer sample with the same seed are the rows of a shorter one (without `given`).
+        The first rows of a longer sample with the same seed are the rows of a shorter one (without a condition).
 
         Raises `InputError` for a negative n, or where a condition is missing or not taken.
         """
         empty = np.zeros((0, len(self.columns.names)))
-        return np.concatenate([empty, *self.sample_blocks(n, seed, given)])
+        return np.concatenate([empty, *self.sample_blocks(n, seed, condition)])
 
+    @renamed_arguments(given="condition")
     def sample_blocks(
-        self, n: int, seed: int, given: Float[np.ndarray, "m c"] | None = None
+        self, n: int, seed: int, condition: Float[np.ndarray, "m c"] | None = None
     ) -> Iterator[Float[np.ndarray, "block d"]]:
         """The rows of `sample`, block by block in constant memory; arguments and errors as there."""
         if n < 0:
             raise InputError(f"n={n}: the number of draws cannot be negative")
-        rows = n if given is None else n * len(given)
-        self._check(None, given)
-        condition = self._encoder.condition(given)
-        self._warn_of_labels(given)
+        rows = n if condition is None else n * len(condition)
+        self._check(None, condition)
+        c = self._encoder.features(condition)
+        self._warn_of_labels(condition)
         # Full blocks whatever n is: the same seed gives the same first rows.
-        size = BLOCK if condition is None else block_size(rows, BLOCK)
+        size = BLOCK if c is None else block_size(rows, BLOCK)
         for number, start in enumerate(range(0, rows, BLOCK)):
             stop = min(start + BLOCK, rows)
-            block_given = None
+            block_condition = None
             with jax.enable_x64(self.precision == 64):
-                if condition is not None:
-                    repeated = condition[np.arange(start, stop) // n]
-                    block_given = _padded(repeated, size, self.precision)
+                if c is not None:
+                    repeated = c[np.arange(start, stop) // n]
+                    block_condition = _padded(repeated, size, self.precision)
                 key = jax.random.fold_in(key_of(seed), number)
-                draws = np.asarray(_sample(self.flow, key, block_given, size), np.float64)
+                draws = np.asarray(_sample(self.flow, key, block_condition, size), np.float64)
                 if np.isnan(draws).any():
                     # The same draws without compilation, where the numeric inverse at fault raises.
                     with spelled_out():
-                        _sample(self.flow, key, block_given, size)
+                        _sample(self.flow, key, block_condition, size)
             yield self.columns.decode(draws[: stop - start])
 
-    def _warn_of_labels(self, given: np.ndarray | None) -> None:
-        if self.given is not None and given is not None:
-            values = np.asarray(given, np.float64)
-            warn_of_new_labels(self.summary.get("labels", {}), values, self.given.names)
+    def _warn_of_labels(self, condition: np.ndarray | None) -> None:
+        if self.condition is not None and condition is not None:
+            values = np.asarray(condition, np.float64)
+            warn_of_new_labels(self.summary.get("labels", {}), values, self.condition.names)
 
 
 def log_prob_rows(
@@ -186,8 +197,8 @@ def log_prob_rows(
         for start in range(0, len(u), BLOCK):
             rows = slice(start, start + BLOCK)
             block = _padded(u[rows], size, precision)
-            given = None if c is None else _padded(c[rows], size, precision)
-            parts.append(np.asarray(_log_prob(flow, block, given), np.float64)[: len(u[rows])])
+            condition = None if c is None else _padded(c[rows], size, precision)
+            parts.append(np.asarray(_log_prob(flow, block, condition), np.float64)[: len(u[rows])])
     return np.concatenate([*parts, np.zeros(0)])
 
 

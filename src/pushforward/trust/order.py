@@ -56,4 +56,5 @@ def _ranks(columns: np.ndarray) -> np.ndarray:
         _, place, counts = np.unique(column, return_inverse=True, return_counts=True)
         ranks[:, i] = (np.cumsum(counts) - counts / 2)[place.reshape(-1)]
     spread = ranks.std(0)
-    return (ranks - ranks.mean(0)) / np.where(spread > 0, spread, 1.0)
+    standard: np.ndarray = (ranks - ranks.mean(0)) / np.where(spread > 0, spread, 1.0)
+    return standard

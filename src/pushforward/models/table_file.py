@@ -9,8 +9,8 @@ from pushforward.architectures import Facts
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.table_flow import has_margins, table_flow
-from pushforward.estimators.table_model import TableModel
+from pushforward.models.table_flow import has_margins, table_flow
+from pushforward.models.table_model import TableModel
 from pushforward.saving import (
     architecture_from_json,
     architecture_to_json,
@@ -38,7 +38,7 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
         "kind": KIND,
         "architecture": architecture_to_json(model.architecture),
         "columns": model.columns.to_json(),
-        "given": None if model.given is None else model.given.to_json(),
+        "given": None if model.condition is None else model.condition.to_json(),
         "precision": model.precision,
         "margins": has_margins(model.flow),
         "cells": model.cells,
@@ -56,12 +56,12 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
     or written by a newer version.
     """
     header, flow = read_model(path, _skeleton, kind=KIND)
-    columns, given = _columns(header)
+    columns, condition = _columns(header)
     return TableModel(
         flow,
         architecture_from_json(header["architecture"]),
         columns,
-        given,
+        condition,
         header["precision"],
         header["summary"],
         header["trust"],
@@ -71,7 +71,7 @@ def load_table_model(path: str | os.PathLike[str]) -> TableModel:
 
 def _skeleton(header: dict[str, Any]) -> Flow:
     """The flow's structure; checks all of the header, as its errors carry the file's name."""
-    architecture, (columns, given) = (
+    architecture, (columns, condition) = (
         architecture_from_json(header["architecture"]),
         _columns(header),
     )
@@ -80,18 +80,18 @@ def _skeleton(header: dict[str, Any]) -> Flow:
     for key in ("summary", "trust"):
         if not isinstance(header[key], dict):
             raise InputError(f"the header's {key!r} is damaged")
-    condition = None if given is None else (given.features_width,)
+    shape = None if condition is None else (condition.features_width,)
     # Files of before 0.5 have no margins and do not say so.
     margins = header.get("margins", False)
     return table_flow(
-        architecture, columns.width, condition, jax.random.key(0), margins, columns.angles
+        architecture, columns.width, shape, jax.random.key(0), margins, columns.angles
     )
 
 
 def _columns(header: dict[str, Any]) -> tuple[Columns, Columns | None]:
     """The modelled columns, and those of the condition."""
-    data, given = header["columns"], header["given"]
+    data, condition = header["columns"], header["given"]
     if Facts.of(architecture_from_json(header["architecture"])).angles and "kinds" not in data:
         # Files of versions before 0.5 do not say it.
         data = {**data, "angles": True}
-    return Columns.from_json(data), None if given is None else Columns.from_json(given)
+    return Columns.from_json(data), None if condition is None else Columns.from_json(condition)

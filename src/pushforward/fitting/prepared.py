@@ -11,10 +11,10 @@ from pushforward.architectures import Architecture, Facts, Mixture
 from pushforward.bijections import initialised
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
-from pushforward.estimators import em
-from pushforward.estimators.auto import Entrant
-from pushforward.estimators.table_flow import table_flow, with_margins
-from pushforward.estimators.table_model import log_prob_rows
+from pushforward.fitting import em
+from pushforward.fitting.auto import Entrant
+from pushforward.models.table_flow import table_flow, with_margins
+from pushforward.models.table_model import log_prob_rows
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training, fit
 from pushforward.training.batches import Batch, jittered
 from pushforward.training.loss import Loss, negative_log_prob
@@ -31,7 +31,7 @@ def loss_of(architecture: Architecture) -> Loss:
 
 
 class Teller:
-    """What a fit tells, in nats of the table's units, and where it stands in the whole work."""
+    """Passes on the progress of a fit: losses in nats in the table's units, and the stage of the work."""
 
     def __init__(
         self,
@@ -44,14 +44,14 @@ class Teller:
         self._began, self._stage = began, ""
 
     def of_steps(self) -> "Teller":
-        """The same without its epochs, for fits that only lead to the one that counts."""
+        """The same without reports of epochs, for short fits on the way to the final one."""
         return Teller(None, self._progress, self._log_det, self._began)
 
     def stage(self, name: str) -> None:
-        """A new stage of the work begins."""
+        """Begin a stage of the work."""
         self._stage = name
         if self._progress is not None:
-            self._progress(Step(0, 0, 0, 0, float("nan"), self._seconds(), False, name))
+            self._progress(Step(0, 0, 0, 0, float("nan"), self.seconds(), False, name))
 
     def epoch(self, epoch: Epoch) -> bool | None:
         losses = ("train_loss", "validation_loss", "best_loss") if epoch.likelihood else ()
@@ -67,7 +67,8 @@ class Teller:
         loss = step.loss - self._log_det if step.likelihood else step.loss
         return self._progress(replace(step, loss=loss, stage=self._stage))
 
-    def _seconds(self) -> float:
+    def seconds(self) -> float:
+        """Since the work began."""
         return time.perf_counter() - self._began
 
 
@@ -78,23 +79,23 @@ class Prepared:
     Attributes:
         train: the rows to train on, encoded as they are taken, in random order.
         judge: the encoded rows to judge by.
-        columns, given: the modelled columns and those of the condition.
-        build_key, fit_key: what weights are drawn from, and the order of rows and all noise.
-        seed: the same for EM.
+        columns, condition: the modelled columns and those of the condition.
+        build_key, fit_key: keys of the initial weights, and of the order of rows and all noise.
+        seed: of EM.
     """
 
     train: RowSource
     judge: Batch
     columns: Columns
-    given: Columns | None
+    condition: Columns | None
     build_key: PRNGKeyArray
     fit_key: PRNGKeyArray
     seed: int
 
     @property
     def width(self) -> int:
-        """Coordinates that a model sees, the condition's among them."""
-        return self.columns.width + (0 if self.given is None else self.given.features_width)
+        """Number of coordinates that a model sees, including the condition's."""
+        return self.columns.width + (0 if self.condition is None else self.condition.features_width)
 
     @property
     def jitter(self) -> np.ndarray | None:
@@ -105,14 +106,14 @@ class Prepared:
         return table_flow(
             entrant.architecture,
             self.columns.width,
-            None if self.given is None else (self.given.features_width,),
+            None if self.condition is None else (self.condition.features_width,),
             self.build_key,
             entrant.margins is not None,
             self.columns.angles,
         )
 
     def start(self, entrant: Entrant) -> Flow:
-        """An entrant's flow before its fit, with everything set that is measured on data."""
+        """An entrant's flow before its fit, with its data-dependent layers set."""
         flow = self.built(entrant)
         if entrant.margins not in (None, "none"):
             flow = with_margins(flow, self.some(MARGIN_ROWS)[0], entrant.margins)
@@ -134,7 +135,7 @@ class Prepared:
         stage: str = "",
         checkpoint: Checkpoint | None = None,
     ) -> Fitted[Flow]:
-        """Fit an entrant to the rows; `stage` is said before its name."""
+        """Fit an entrant to the rows; `stage` precedes its name in reports."""
         tell.stage(f"{stage}{entrant.name}")
         own = Facts.of(entrant.architecture).learning_rate
         return fit(
@@ -151,11 +152,11 @@ class Prepared:
         )
 
     def judged(self, flow: Flow) -> np.ndarray:
-        """Log-densities of the rows to judge by, in the model's units; whole numbers with one draw of noise."""
+        """Log-densities of the judging rows, in the model's units; whole numbers get one draw of noise."""
         x, c = jittered(self.judge, self.jitter)
         return log_prob_rows(flow, x, c, 64 if x.dtype == np.float64 else 32)
 
     def some(self, most: int) -> Batch:
-        """The first of the training rows, whole numbers with noise: a random sample, as their order is random."""
+        """The first training rows, which are a random sample, with noise added to whole numbers."""
         some = self.train.take(np.arange(min(self.train.count, most)))
         return jittered(some, self.jitter)

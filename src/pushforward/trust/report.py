@@ -1,6 +1,7 @@
 """The trust report: what held-out rows say about a fitted density, and whether its map does what it claims."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -11,19 +12,18 @@ from scipy.special import chdtri
 from pushforward.columns import Columns, Constant
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.estimators.cells import Cells, cell_log_prob
-from pushforward.estimators.gaussian import Gaussian
-from pushforward.estimators.order import format_order
-from pushforward.estimators.probes import (
-    LOG_DET_COLUMNS,
+from pushforward.models.cells import Cells, cell_log_prob
+from pushforward.models.table_flow import has_normal_base, outer_maps, without_angles
+from pushforward.models.table_model import TableModel, log_prob_rows
+from pushforward.trust.draws import draws_report
+from pushforward.trust.gaussian import Gaussian
+from pushforward.trust.order import order_report
+from pushforward.trust.probes import (
     ROUND_TRIP_ROWS,
     jacobian_log_dets,
     pull,
     round_trip_error,
 )
-from pushforward.estimators.table_flow import has_normal_base, outer_maps, without_angles
-from pushforward.estimators.table_model import TableModel, log_prob_rows
-from pushforward.estimators.trust_draws import draws_warnings, format_draws
 
 # More rows would make the standard error smaller than anybody needs.
 _ROWS = 8192
@@ -31,9 +31,41 @@ _ROWS = 8192
 _CELL_ROWS, _CELL_CHECKED = 2048, 256
 # A normal latent lies beyond the radius with this probability.
 _BEYOND = 0.001
-_ROUND_TRIP_LIMIT, _LOG_DET_LIMIT = 1e-3, 1e-2
 # Share of rows with one value from which on a column that is not whole numbers is warned of.
 _REPEATED = 0.1
+
+
+# Training rows that are looked at.
+_TRAIN_ROWS = 1 << 16
+
+
+def trusted(
+    model: TableModel,
+    values: Float[np.ndarray, "n d"],
+    condition: Float[np.ndarray, "n c"] | None,
+    train: np.ndarray,
+    heldout: np.ndarray,
+) -> TableModel:
+    """The model with all that is measured of it in `trust`: the report, the order of the rows, the draws.
+
+    Arguments:
+        model: a fitted density.
+        values, condition: the whole table, in the order of its rows.
+        train, heldout: numbers of its rows.
+    """
+    some = np.sort(train[:_TRAIN_ROWS])
+    judge = values[heldout]
+    judge_condition = None if condition is None else condition[heldout]
+    report = trust_report(
+        model,
+        judge,
+        values[some],
+        heldout_condition=judge_condition,
+        train_condition=None if condition is None else condition[some],
+    )
+    report["order"] = order_report(values, model.columns.names)
+    report["draws"] = draws_report(model, judge, values[some], heldout_condition=judge_condition)
+    return replace(model, trust=report)
 
 
 def trust_report(
@@ -41,19 +73,18 @@ def trust_report(
     heldout: Float[np.ndarray, "n d"],
     train: Float[np.ndarray, "m d"],
     *,
-    heldout_given: Float[np.ndarray, "n c"] | None = None,
-    train_given: Float[np.ndarray, "m c"] | None = None,
+    heldout_condition: Float[np.ndarray, "n c"] | None = None,
+    train_condition: Float[np.ndarray, "m c"] | None = None,
 ) -> dict[str, Any]:
     """How far to trust a fitted density.
 
     Arguments:
         model: the density; its own `trust` is not looked at.
         heldout: rows that no gradient saw (they may have chosen when to stop, and between models), in the table's
-            units. Of more than 8,192, that many drawn at
-            random are used.
+            units. Of more than 8,192, that many drawn at random are used.
         train: the rows of the training; a Gaussian with full covariance is fitted to them for comparison.
-        heldout_given, train_given: the condition of each, for a conditional model. The Gaussian is then the linear
-            regression p(columns | given), a joint Gaussian conditioned.
+        heldout_condition, train_condition: the condition of each, for a conditional model. The Gaussian is then the
+            linear regression p(columns | condition), a joint Gaussian conditioned.
 
     Returns a JSON-able dictionary:
         rows: held-out rows used.
@@ -82,8 +113,10 @@ def trust_report(
     if len(heldout) > _ROWS:
         some = np.sort(np.random.default_rng(0).choice(len(heldout), _ROWS, replace=False))
         heldout = heldout[some]
-        heldout_given = None if heldout_given is None else np.asarray(heldout_given)[some]
-    u, c = _encoded(model, heldout, heldout_given)
+        heldout_condition = (
+            None if heldout_condition is None else np.asarray(heldout_condition)[some]
+        )
+    u, c = _encoded(model, heldout, heldout_condition)
     # Nearly all the time goes into compiling, on one core: the Jacobian's program is compiled beside the others.
     with ThreadPoolExecutor(1) as beside, jax.enable_x64(model.precision == 64):
         by_jacobian = beside.submit(jacobian_log_dets, model.flow, u, c)
@@ -94,14 +127,16 @@ def trust_report(
     differences = np.abs(reference - log_det[: len(reference)])
     cells = Cells.of(model.columns) if model.cells else None
     log_det_of_units = model.columns.log_det(heldout)
-    fitted = Gaussian.fit(model.columns, *_encoded(model, train, train_given))
+    fitted = Gaussian.fit(model.columns, *_encoded(model, train, train_condition))
     if cells is None:
         nats, cell_error = log_prob + log_det_of_units, None
     else:
         # Many points per row: fewer rows say enough.
         u, c = u[:_CELL_ROWS], None if c is None else c[:_CELL_ROWS]
-        given = None if heldout_given is None else np.asarray(heldout_given)[:_CELL_ROWS]
-        nats = model.log_prob(heldout[:_CELL_ROWS], given)
+        condition = (
+            None if heldout_condition is None else np.asarray(heldout_condition)[:_CELL_ROWS]
+        )
+        nats = model.log_prob(heldout[:_CELL_ROWS], condition)
         few = slice(_CELL_CHECKED)
         cell_error = _cell_error(model, u[few], None if c is None else c[few])
     gaussian = (
@@ -137,78 +172,6 @@ def trust_report(
     }
 
 
-def format_trust(trust: dict[str, Any]) -> list[str]:
-    """The report in plain English, line by line; warnings start with "warning: ".
-
-    Arguments:
-        trust: what `trust_report` returned, or an empty dictionary.
-    """
-    if not trust:
-        return ["no trust report: nothing was held out"]
-    rows = f"{trust['rows']:,} held-out row{'' if trust['rows'] == 1 else 's'}"
-    lines = [
-        f"density of {rows}: {_nats(trust, 'nats')} per row",
-        f"a Gaussian with full covariance, same rows: {_nats(trust, 'gaussian_nats')}",
-        f"gain over the Gaussian: {_nats(trust, 'gain')}",
-    ]
-    if trust["integer_columns"]:
-        names = ", ".join(trust["integer_columns"])
-        lines.append(
-            f"whole-number columns ({names}): both densities are "
-            + (
-                f"means over the cell of the number (points in it leave {trust['cell_error']:.1e} nats per row)"
-                if trust.get("cells")
-                else "read at the whole number"
-            )
-        )
-    lines.append(
-        f"there and back through the map: off by at most {trust['round_trip']:.1e} deviations "
-        f"(on {trust['round_trip_rows']} rows)"
-    )
-    if trust["log_det"] is None:
-        lines.append(f"log-determinant: not checked, more than {LOG_DET_COLUMNS} columns")
-    else:
-        lines.append(
-            f"log-determinant against automatic differentiation: off by at most {trust['log_det']:.1e} nats "
-            f"(on {trust['log_det_rows']} rows)"
-        )
-    lines.append(
-        f"in the tails, over {trust['tail_start']:g} deviations out in some column: {trust['tail_rows']:.2%} of rows"
-    )
-    if trust["latent_beyond"] is not None:
-        lines.append(
-            f"latent rows beyond the radius that holds {1 - trust['latent_expected']:.1%} of the base: "
-            f"{trust['latent_beyond']:.2%} (expected {trust['latent_expected']:.1%})"
-        )
-    draws = trust.get("draws", {})
-    lines += format_draws(draws) if draws else []
-    lines += format_order(trust.get("order", {}))
-    return lines + [f"warning: {text}" for text in [*_warnings(trust), *draws_warnings(draws)]]
-
-
-def _warnings(trust: dict[str, Any]) -> list[str]:
-    # Written so that NaN warns.
-    found = []
-    if not trust["gain"] > 0:
-        found.append("the flow is not better than the Gaussian on held-out rows")
-    if not trust["round_trip"] <= _ROUND_TRIP_LIMIT:
-        found.append(
-            f"the map does not lead back to where it came from (off by over {_ROUND_TRIP_LIMIT:g} deviations): "
-            "samples may not follow the density; 64-bit precision may help"
-        )
-    if trust["log_det"] is not None and not trust["log_det"] <= _LOG_DET_LIMIT:
-        found.append(
-            f"the log-determinant is wrong by over {_LOG_DET_LIMIT:g} nats: densities may not integrate to 1; "
-            "64-bit precision may help"
-        )
-    for name, (value, share) in trust.get("repeated", {}).items():
-        found.append(
-            f"column '{name}' holds {value:g} in {share:.0%} of rows: a density is without bound at a value that "
-            "repeats, so nats say little and draws only come near it; model these rows apart, or leave the column out"
-        )
-    return found
-
-
 def _repeated(columns: Columns, train: np.ndarray) -> dict[str, list[float]]:
     found = {}
     for name, kind, values in zip(columns.names, columns.kinds, train.T, strict=True):
@@ -236,11 +199,6 @@ def _cell_error(model: TableModel, u: np.ndarray, c: np.ndarray | None) -> float
     return float(np.sqrt(np.square(pair[0] - pair[1]).mean() / 2))
 
 
-def _nats(trust: dict[str, Any], key: str) -> str:
-    error = trust[f"{key}_error"]
-    return f"{trust[key]:.3f} nats" + ("" if error is None else f" +- {error:.3f}")
-
-
 def _mean(name: str, values: Float[np.ndarray, " n"]) -> dict[str, float | None]:
     """Mean and standard error; one row tells nothing of the error, nor do infinite densities."""
     mean, error = float(values.mean()), None
@@ -250,10 +208,10 @@ def _mean(name: str, values: Float[np.ndarray, " n"]) -> dict[str, float | None]
 
 
 def _encoded(
-    model: TableModel, values: np.ndarray, given: np.ndarray | None
+    model: TableModel, values: np.ndarray, condition: np.ndarray | None
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Encoded rows as the model sees them, so that probes in 64 bits look at the very same points."""
-    u, c = model.encode(values, given)
+    u, c = model.encode(values, condition)
     if model.precision == 64:
         return u, c
     return _rounded(u), None if c is None else _rounded(c)

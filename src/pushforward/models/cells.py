@@ -66,7 +66,7 @@ def cell_log_prob(
 
         log p(k) = log sum_j w_j p(k + offset_j)
 
-    A value that is not on its column's lattice is read where it is. Cost: as many densities as there are points, 8, 25
+    A value off its column's lattice is evaluated where it is. Cost: as many densities as there are points, 8, 25
     or 27 for one to three columns of whole numbers and 32 for more.
     """
     if cells is None:
@@ -76,11 +76,11 @@ def cell_log_prob(
         some = u[start : start + size]
         whole = columns.on_lattice(some)[:, None]
         if not (whole & (cells.offsets != 0)).any():
-            given = None if c is None else c[start : start + size]
-            found.append(log_prob(some, given))
+            condition = None if c is None else c[start : start + size]
+            found.append(log_prob(some, condition))
             continue
         moved = some[:, None] + cells.offsets * whole
-        given = None if c is None else np.repeat(c[start : start + size], len(cells.weights), 0)
-        logs = log_prob(moved.reshape(-1, u.shape[1]), given).reshape(len(some), -1)
+        condition = None if c is None else np.repeat(c[start : start + size], len(cells.weights), 0)
+        logs = log_prob(moved.reshape(-1, u.shape[1]), condition).reshape(len(some), -1)
         found.append(logsumexp(logs, axis=1, b=cells.weights))
     return np.concatenate([*found, np.zeros(0)])

@@ -51,7 +51,8 @@ def _regular(covariance: np.ndarray) -> np.ndarray:
     """The covariance with correlations' eigenvalues of at least 1e-9, for too few or dependent rows."""
     scale = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
     values, vectors = np.linalg.eigh(covariance / np.outer(scale, scale))
-    return (vectors * np.maximum(values, 1e-9)) @ vectors.T * np.outer(scale, scale)
+    regular: np.ndarray = (vectors * np.maximum(values, 1e-9)) @ vectors.T * np.outer(scale, scale)
+    return regular
 
 
 def _log_normal(away: np.ndarray, covariance: np.ndarray) -> Float[np.ndarray, " n"]:
@@ -59,4 +60,6 @@ def _log_normal(away: np.ndarray, covariance: np.ndarray) -> Float[np.ndarray, "
     root = np.linalg.cholesky(covariance / np.outer(scale, scale))
     white = solve_triangular(root, (away / scale).T, lower=True)
     log_volume = np.log(np.diag(root)).sum() + np.log(scale).sum()
-    return -0.5 * np.square(white).sum(0) - log_volume - 0.5 * len(scale) * np.log(2 * np.pi)
+    constant = log_volume + 0.5 * len(scale) * np.log(2 * np.pi)
+    log_prob: np.ndarray = -0.5 * np.square(white).sum(0) - constant
+    return log_prob

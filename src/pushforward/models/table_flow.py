@@ -1,4 +1,4 @@
-"""The flow of a table: an architecture's, behind what takes the columns to it."""
+"""The flow of a table: an architecture's flow, then maps that fit it to the columns."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ from pushforward.draws import spawn
 from pushforward.rows import Shape
 
 ANGLES = CircularNSF(layers=4, width=64, depth=2, bins=16, residual=True, dropout=0.0)
-"""The model of angles that stand beside other columns. Files do not hold it: another one could not read them."""
+"""The model of angles beside other columns. Files do not store it, so changing it would make them unreadable."""
 
 
 def table_flow(
@@ -26,14 +26,14 @@ def table_flow(
 ) -> Flow:
     """The architecture's flow for encoded rows.
 
-    Of coordinates that are no angles, far outliers are compressed before the architecture sees them. Where angles stand
-    beside others, these are modelled by `ANGLES` and the others by the architecture, given the angles.
+    Outliers of coordinates other than angles are compressed before the architecture sees them. Angles beside other
+    coordinates are modelled by `ANGLES`, and the others by the architecture, given the angles.
 
     Arguments:
         architecture, d, condition, key: what to build.
-        margins: whether `Margins` stand behind it, the tails beyond them are a root and the base is soft, so that
-            draws stay where data are; False for logarithmic tails.
-        angles: which of the coordinates are angles, for an architecture that models others; default none.
+        margins: True for `Margins` with root tails beyond them and a soft base, so that draws stay where the data
+            are; False (default) for logarithmic tails.
+        angles: which coordinates are angles, for an architecture that does not model angles; default none.
     """
     if Facts.of(architecture).angles:
         flow = architecture.build((d,), condition, key=key)

@@ -1,16 +1,16 @@
 """The race for the default flow: short fits of all entrants, and the mixture that the winner has to beat."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from pushforward.architectures import Mixture
 from pushforward.distributions import Flow
-from pushforward.estimators import em
-from pushforward.estimators.auto import RACE_ROWS, RACE_STEPS, Entrant
-from pushforward.estimators.prepared import Prepared, Teller
-from pushforward.training import Fitted, Training
+from pushforward.fitting import em
+from pushforward.fitting.auto import LARGE, RACE_ROWS, RACE_STEPS, Entrant
+from pushforward.fitting.prepared import Prepared, Teller
+from pushforward.training import Checkpoint, Fitted, Training
 from pushforward.training.batches import jittered, taken
 
 CLOSE = 0.1
@@ -19,6 +19,61 @@ RATE = 2e-3
 """Peak of the learning rate of such a correction."""
 WIDEST = 64
 """Columns beyond which full covariances are not tried."""
+
+
+RACE_TIME, RACE_TIME_LARGE = 120.0, 240.0
+"""Seconds of a time limit from which on there is time for a race and a mixture, so that the race is a tenth of them: it
+takes a dozen with a program to compile, and twice as many where tables are large."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a table is fitted with.
+
+    Attributes:
+        entrant: the model that was chosen.
+        fitted: its fit.
+        at_the_end: validation log-densities after the fit in full, in the model's units, where a mixture was compared.
+        raced: the same after the race; empty without one.
+    """
+
+    entrant: Entrant
+    fitted: Fitted[Flow]
+    at_the_end: dict[str, float]
+    raced: dict[str, float]
+
+
+def chosen(
+    entrants: Sequence[Entrant],
+    rows: Prepared,
+    training: Training,
+    tell: Teller,
+    checkpoint: Checkpoint | None = None,
+) -> Choice:
+    """Choose between entrants by validation, and fit the best.
+
+    With more than one, and time for it, there is a race; the winner is fitted in full, and a mixture compared with it.
+
+    Arguments:
+        entrants: the models to choose between.
+        rows: what they are fitted to.
+        training: of the fit in full; a time limit counts the race.
+        tell: hears of progress.
+        checkpoint: of the fit in full, or None.
+    """
+    enough = RACE_TIME if rows.train.count < LARGE else RACE_TIME_LARGE
+    hurried = training.max_time is not None and training.max_time < enough
+    raced = {} if len(entrants) == 1 or hurried else race(entrants, rows, training, tell)
+    best = winner(entrants, raced, rows.columns.width)
+    left = training
+    if training.max_time is not None:
+        left = replace(training, max_time=max(training.max_time - tell.seconds(), 1.0))
+    fitted = rows.fit(best, left, tell, checkpoint=checkpoint)
+    # A mixture models no conditional density, and one entrant without a name was asked for.
+    alone = not best.name or rows.condition is not None
+    if alone or training.validation == 0 or hurried:
+        return Choice(best, fitted, {}, raced)
+    return Choice(*against_mixture(best, fitted, rows, training, tell), raced)
 
 
 def race(

@@ -1,0 +1,40 @@
+"""What a solve returns."""
+
+from typing import NamedTuple
+
+from jaxtyping import Array
+
+from pushforward.ode.step import State
+
+
+class Stats(NamedTuple):
+    """What a solve cost.
+
+    Attributes:
+        evaluations: calls of the field, forwards; a call serves all rows.
+        backward_evaluations: calls with derivative that the gradient makes, if it is asked for; None where only the
+            backward solve itself knows ("backsolve": see `ode.backsolve`).
+        accepted, rejected: steps, of the batch or of each row.
+    """
+
+    evaluations: Array
+    backward_evaluations: Array | None
+    accepted: Array
+    rejected: Array
+
+
+class Solution(NamedTuple):
+    """The solution of an initial-value problem.
+
+    Attributes:
+        y1: the state at `t1`.
+        ys: the states at the times `at`, stacked on a leading axis; None without `at`.
+        stats: calls of the field and steps.
+        status: 0 where the end was reached; 1 too many steps, 2 steps too short, 3 a field that is not finite. One
+            number, or one per row with `control="per_row"`. Where it is not 0 the states are NaN.
+    """
+
+    y1: State
+    ys: State | None
+    stats: Stats
+    status: Array
