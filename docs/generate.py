@@ -8,7 +8,6 @@ import argparse
 import ast
 import inspect
 import itertools
-import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
@@ -16,6 +15,8 @@ from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
+
+from docstrings import first_paragraph, inlined, markdown, paragraphs
 
 DOCS = Path(__file__).parent
 ERRORS = ("InputError", "InputWarning")
@@ -39,65 +40,6 @@ PACKAGES = [
 ]
 NOTE = "<!-- Written by docs/generate.py. Change the docstrings, then run it. -->\n"
 WIDTH = 88
-
-
-# Docstrings as Markdown
-
-
-def markdown(text: str) -> str:
-    """A docstring as Markdown: lists of arguments become bullets, everything else is Markdown already.
-
-    A list is a line that ends in a colon with an indented line right below it. A formula, which stands below an empty
-    line, stays an indented block.
-    """
-    lines, out, i = text.splitlines(), [], 0
-    fenced = False
-    while i < len(lines):
-        line = lines[i]
-        fenced ^= line.startswith("```")
-        below = lines[i + 1] if i + 1 < len(lines) else ""
-        if fenced or not (line.endswith(":") and below.startswith("    ")):
-            out.append(line)
-            i += 1
-            continue
-        block = []
-        i += 1
-        while i < len(lines) and (lines[i].startswith("    ") or not lines[i].strip()):
-            block.append(lines[i])
-            i += 1
-        out += [f"*{line}*" if " " not in line else line, "", *_bullets(block), ""]
-    return re.sub(r"\n{3,}", "\n\n", "\n".join(out)).strip()
-
-
-def _bullets(block: list[str]) -> list[str]:
-    """Entries `name: what it is`, continued on deeper lines; a block without entries is a paragraph."""
-    entries: list[list[str]] = []
-    for line in textwrap.dedent("\n".join(block)).splitlines():
-        if line and not line.startswith(" ") and re.match(r"[\w*][\w*, ]*: ", line):
-            entries.append([line])
-        elif entries:
-            entries[-1].append(line.strip())
-        elif line.strip():
-            entries.append(["", line])
-    out = []
-    for entry in entries:
-        text = " ".join(part for part in entry if part)
-        if entry[0]:
-            names, rest = text.split(": ", 1)
-            quoted = ", ".join(f"`{name.strip()}`" for name in names.split(","))
-            text = f"- {quoted}: {rest}"
-        out.append(text)
-    return out
-
-
-def paragraphs(text: str) -> list[str]:
-    """The paragraphs of a docstring, each on one line."""
-    return [" ".join(part.split()) for part in text.split("\n\n")]
-
-
-def first_paragraph(thing: Any) -> str:
-    """What a thing says of itself first."""
-    return paragraphs(inspect.getdoc(thing) or "")[0]
 
 
 # Signatures, read from the source: they look the same with every version of the annotations' libraries
@@ -305,7 +247,7 @@ def _made(make: Callable[..., Any]) -> type:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").removesuffix(":")
+    return inlined(text).replace("|", "\\|").removesuffix(":")
 
 
 def _doc(thing: Any) -> str:

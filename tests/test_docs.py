@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from math_core import LatexToMathML
 
 import pushforward
 from pushforward.cli import main
@@ -171,12 +172,65 @@ def test_every_page_is_in_the_menu():
         assert f": {page.name}\n" in menu, page.name
 
 
-def test_generated_pages():
+@pytest.fixture
+def docs(monkeypatch):
+    """Modules of docs/ by name."""
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    return importlib.import_module
+
+
+def test_generated_pages(docs):
     """Out of date: run `python docs/generate.py`."""
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
+    generate = docs("generate")
     assert sorted(generate.PAGES) == sorted(GENERATED)
     assert generate.outdated() == []
+
+
+@pytest.mark.parametrize(
+    ("plain", "latex"),
+    [
+        ("z = b + h (x - a) / w", r"z = b + \frac{h (x - a)}{w}"),
+        ("L / (1 - L) |s|^2", r"\frac{L}{1 - L} \lvert s \rvert^{2}"),
+        ("log p(y | x) = sum_k w_k N(x; m_k, 1)", None),
+        (
+            "log |det dz/dx| = log |1 + (w . u) tanh'(w . x + b)|",
+            r"\log \left\lvert \det \frac{dz}{dx} \right\rvert = "
+            r"\log \lvert 1 + (w \cdot u) \tanh'(w \cdot x + b) \rvert",
+        ),
+        ("p_base(z),   w from x_1, ..., x_{i-1}", None),
+        ("-(df/dx)^T s", r"- \left(\frac{df}{dx}\right)^{\top} s"),
+        ("2 d units", r"2 d \thinspace \mathrm{units}"),
+    ],
+)
+def test_formulas(docs, plain, latex):
+    formulas = docs("formulas")
+    set_ = formulas.latex(plain)
+    assert latex is None or set_ == latex
+    mathml = LatexToMathML().convert_with_local_state(set_, displaystyle=True)
+    assert mathml.startswith("<math")
+
+
+CODE = ["bound", "f(t, x)", "(n, d)", "kl=1", "a.b(c)", "docs/generate.py", "n_rows", "round trip"]
+CODE += ["(2 k + 1, n)", "x -> y", "log-slope", "--flow maf", "grad_log_prob", "model.fit(x)[0]"]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_code_is_no_formula(docs, code):
+    assert docs("formulas").inline(code) is None
+
+
+@pytest.mark.parametrize("text", ["x = z + b", "d units", "|x - z|^2", "log dx/dz", "1 - t"])
+def test_formulas_in_sentences(docs, text):
+    assert docs("docstrings").markdown(f"A map, `{text}`, of `x`.").count("$") == 2
+
+
+def test_formulas_of_pages():
+    """Whatever pages set as a formula is one."""
+    converter = LatexToMathML(fancy_error=False)
+    for page in (ROOT / "docs").glob("*.md"):
+        text = BLOCK.sub("", page.read_text())
+        text = re.sub(r"`[^`]*`", "", text)
+        for display, line in re.findall(r"\$\$(.*?)\$\$|\$([^$]+?)\$", text, re.DOTALL):
+            assert "<math" in converter.convert_with_local_state(
+                display or line, displaystyle=bool(display)
+            ), page.name
