@@ -1,7 +1,7 @@
-"""The pictures of the docs: learned densities of the zoo, RealNVP layer by layer, a continuous flow through time.
+"""The pictures of the docs: the gallery, RealNVP layer by layer, a continuous flow through time, the guides' pages.
 
-Run: python benchmarks/zoo.py --data moons checkerboard --folder out/zoo     fits the models
-     python docs/figures.py zoo out/zoo                                      draws their densities
+Run: python benchmarks/zoo.py --data moons checkerboard --folder out/zoo     fits the models, 30 s each
+     python docs/figures.py zoo out/zoo                                      draws the gallery of their densities
      python docs/figures.py layers                                           fits a RealNVP and draws its layers
      python docs/figures.py lines                                            fits an FFJORD and draws its flow lines
      python docs/figures.py points                                           where a solver evaluates the field
@@ -31,7 +31,8 @@ from pushforward.ode.solver import holds_solver
 from pushforward.testing import perturbed
 
 IMAGES = Path(__file__).parent / "img"
-COLUMNS, POINTS = 8, 120
+GALLERY = IMAGES / "gallery"
+POINTS, PANEL = 120, (160, 168)
 BOXES = {"moons": (-1.5, 2.5, -1.2, 1.7), "checkerboard": (-4.6, 4.6, -4.6, 4.6)}
 
 
@@ -44,29 +45,29 @@ def density_on_grid(model: Any, box: tuple[float, ...], points: int = POINTS) ->
 
 
 def zoo(folder: Path) -> None:
-    """One panel for each fitted model and toy."""
-    files = sorted(folder.glob("*_moons.safetensors"))
-    names = [file.name.removesuffix("_moons.safetensors") for file in files]
-    across = COLUMNS // 2
-    down = -(-len(names) // across)
-    figure, axes = plt.subplots(down, COLUMNS, figsize=(1.5 * COLUMNS, 1.75 * down))
-    for axis in axes.flat:
-        axis.set_axis_off()
-    for i, name in enumerate(names):
-        for j, data in enumerate(BOXES):
-            path = folder / f"{name}_{data}.safetensors"
-            if not path.is_file():
-                continue
-            axis = axes[i // across, 2 * (i % across) + j]
-            picture = density_on_grid(pf.load(path), BOXES[data])
-            axis.imshow(picture, origin="lower", cmap="magma", extent=BOXES[data], aspect="auto")
-            axis.set_title(name.replace("-", " ") if j == 0 else "", fontsize=7, loc="left")
-    figure.tight_layout(pad=0.3)
-    figure.savefig(IMAGES / "zoo.png", dpi=110)
+    """A strip for each fitted model: its density of each toy. One more for the toys."""
+    GALLERY.mkdir(exist_ok=True)
+    counts = []
+    for data, box in BOXES.items():
+        x, y = toy(data, 500_000).T
+        counts.append(np.histogram2d(x, y, bins=POINTS, range=[box[:2], box[2:]])[0].T)
+    strip(counts, "data")
+    names = [file.name.removesuffix("_moons.safetensors") for file in folder.glob("*_moons.*")]
+    for name in names:
+        files = {data: folder / f"{name}_{data}.safetensors" for data in BOXES}
+        if all(file.is_file() for file in files.values()):
+            strip([density_on_grid(pf.load(files[data]), BOXES[data]) for data in BOXES], name)
+
+
+def strip(pictures: list[np.ndarray], name: str) -> None:
+    """Pictures side by side, each coloured by its own largest value."""
+    drawn = Image.new("RGB", (len(pictures) * (PANEL[0] + 4) - 4, PANEL[1]), "white")
+    for i, picture in enumerate(pictures):
+        colours = matplotlib.colormaps["magma"](picture[::-1] / picture.max(), bytes=True)
+        panel = Image.fromarray(colours).convert("RGB").resize(PANEL, Image.Resampling.BILINEAR)
+        drawn.paste(panel, (i * (PANEL[0] + 4), 0))
     # A palette: half the size.
-    Image.open(IMAGES / "zoo.png").convert("RGB").quantize(256).save(
-        IMAGES / "zoo.png", optimize=True
-    )
+    drawn.quantize(128).save(GALLERY / f"{name}.png", optimize=True)
 
 
 def layers() -> None:

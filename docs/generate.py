@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from docstrings import first_paragraph, inlined, markdown, paragraphs
+from gallery import gallery
 
 DOCS = Path(__file__).parent
 ERRORS = ("InputError", "InputWarning")
@@ -332,7 +333,11 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-PAGES: dict[str, Callable[[], str]] = {"api.md": api, "architectures.md": architectures}
+PAGES: dict[str, Callable[[], str]] = {
+    "api.md": api,
+    "architectures.md": architectures,
+    "gallery.md": gallery,
+}
 
 
 def outdated() -> list[str]:

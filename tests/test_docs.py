@@ -18,7 +18,7 @@ import pushforward
 from pushforward.cli import main
 
 ROOT = Path(__file__).parents[1]
-GENERATED = ("api.md", "architectures.md")
+GENERATED = ("api.md", "architectures.md", "gallery.md")
 DOCS = sorted(p for p in (ROOT / "docs").glob("*.md") if p.name not in GENERATED)
 PAGES = [ROOT / "README.md", *DOCS]
 LINKED = [
@@ -89,7 +89,8 @@ def short_fits(monkeypatch, page):
         monkeypatch.setattr(user, "fit_table", short)
 
 
-KNOWN = ("auto", *pushforward.architectures.ARCHITECTURES)
+BUILT_IN = tuple(pushforward.architectures.ARCHITECTURES)
+KNOWN = ("auto", *BUILT_IN)
 USERS = ("pushforward.estimators.density", "pushforward.estimators.conditional")
 
 
@@ -184,6 +185,15 @@ def test_generated_pages(docs):
     generate = docs("generate")
     assert sorted(generate.PAGES) == sorted(GENERATED)
     assert generate.outdated() == []
+
+
+def test_gallery_has_every_architecture():
+    page = (ROOT / "docs" / "gallery.md").read_text()
+    shown = set(re.findall(r"architectures.md#(\w+)", page))
+    # Its data are angles.
+    assert {*shown, "circular_nsf"} >= set(BUILT_IN)
+    for picture in re.findall(r"\((img/\S+?)\)", page):
+        assert (ROOT / "docs" / picture).is_file()
 
 
 @pytest.mark.parametrize(
