@@ -3,6 +3,8 @@
 from pathlib import Path
 
 DOCS = Path(__file__).parent
+# Why an architecture has no picture, if there is a reason.
+ABSENT = {"circular_nsf": ", which is for angles"}
 NOTE = "<!-- Written by docs/generate.py. docs/figures.py draws the pictures. -->"
 
 
@@ -25,17 +27,18 @@ def gallery() -> str:
         "",
         _card("data", "the data"),
     ]
+    absent = [_link(name) + ABSENT.get(name, "") for name in ARCHITECTURES if name not in files]
     for name in ARCHITECTURES:
         for stem in sorted(files):
             if stem == name or stem.startswith(f"{name}-"):
                 variant = stem.removeprefix(name).replace("-", " ")
-                out.append(_card(stem, f"[`{name}`](architectures.md#{name}){variant}"))
+                out.append(_card(stem, _link(name) + variant))
     return "\n".join(
         [
             *out,
             "</div>",
             "",
-            "`circular_nsf` is for angles and has no picture here. To draw them anew:",
+            f"Without a picture: {', '.join(absent)}. To draw them all anew:",
             "",
             "```sh",
             "python benchmarks/zoo.py --data moons checkerboard --folder out/zoo",
@@ -44,6 +47,10 @@ def gallery() -> str:
             "",
         ]
     )
+
+
+def _link(name: str) -> str:
+    return f"[`{name}`](architectures.md#{name})"
 
 
 def _card(stem: str, caption: str) -> str:

@@ -275,6 +275,8 @@ def architectures() -> str:
         "A name works on the command line (`--flow maf`) and in the estimators "
         '(`FlowDensity("maf")`), a class in Python (`pf.architectures.MAF(layers=8)`).',
         "",
+        '<div class="words" markdown>',
+        "",
         "| name | what it is | cost | reference |",
         "| --- | --- | --- | --- |",
     ]
@@ -286,6 +288,8 @@ def architectures() -> str:
             f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(facts.reference)} |"
         )
     out += [
+        "",
+        "</div>",
         "",
         "Every one of them takes events of any number of columns from 1 up, with or without a condition, and can be",
         "evaluated and sampled. They differ in cost and in what they can bend. Autoregressive layers (`maf`, `iaf`,",

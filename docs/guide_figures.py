@@ -201,7 +201,7 @@ def densities() -> None:
     right.plot(heavy, np.full(len(heavy), -24.5), "|", color="0.5", ms=4, label="rows")
     right.set(xlabel="a heavy-tailed column", ylabel="log-density, nats", xlim=(-60, 60))
     right.set_ylim(-26, 0)
-    right.legend(frameon=False, fontsize=8)
+    right.legend(frameon=False, fontsize=8, loc="lower center", bbox_to_anchor=(0.5, 0.1))
     saved(figure, "guide_densities.png")
 
 
