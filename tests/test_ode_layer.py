@@ -101,7 +101,7 @@ def test_the_solver_is_changed_wherever_there_is_one():
     assert (changed.name, changed.inner["b"].t1) == ("both", 3.0)
     assert model.inner["b"].solver == Solver()
     assert eqx.tree_equal(with_solver(changed, method="dopri5", steps=None), model)
-    with pytest.raises(InputError, match="'order' is no field of Solver; known: method"):
+    with pytest.raises(InputError, match="'order' is not a field of Solver; known: method"):
         with_solver(model, order=3)
     with pytest.raises(InputError, match="holds no continuous map, no ODE layer"):
         with_solver(eqx.nn.Linear(2, 2, key=KEY), steps=3)

@@ -169,7 +169,7 @@ class GroupNorm(eqx.Module):
         n, c = x.shape[0], x.shape[-1]
         pixels = x.reshape(n, -1, c)
         alike = jnp.arange(c) // (c // self.groups)
-        share = (alike[:, None] == alike) * (self.groups / (pixels.shape[1] * c))
+        share = jnp.where(alike[:, None] == alike, self.groups / (pixels.shape[1] * c), 0.0)
 
         def of_group(v: Array) -> Array:
             # Over pixels first, along the channels: the short axis of a group is left to few numbers.

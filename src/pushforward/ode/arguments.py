@@ -1,4 +1,4 @@
-"""The arguments of `solve`: names are looked up, and invalid settings are refused in one line."""
+"""The arguments of `solve`: names are looked up, invalid settings are refused."""
 
 import warnings
 from numbers import Number
@@ -32,9 +32,7 @@ def method_of(method: Any) -> Any:
     by_diffrax = not isinstance(method, type) and type(method).__module__.startswith("diffrax")
     if by_diffrax and hasattr(method, "term_structure"):
         return method
-    raise InputError(
-        f"method={method!r}: a name, a Tableau or a diffrax solver object was expected"
-    )
+    raise InputError(f"method={method!r}: a name, Tableau or diffrax solver object was expected")
 
 
 def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
@@ -43,7 +41,7 @@ def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
         if adjoint not in ADJOINTS:
             raise InputError(f"adjoint={adjoint!r} is unknown; known: {', '.join(ADJOINTS)}")
         return ADJOINTS[adjoint]
-    if not isinstance(adjoint, tuple(type(a) for a in ADJOINTS.values())):
+    if not isinstance(adjoint, Adjoint):
         raise InputError(f"adjoint={adjoint!r}: a name or one of the records in ode was expected")
     return adjoint
 
@@ -56,14 +54,12 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
         check_count("steps", control.steps)
     else:
         if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
-            raise InputError(
-                f"rtol={control.rtol}, atol={control.atol}: tolerances must be positive "
-                "(one of them may be 0)"
-            )
+            given = f"rtol={control.rtol}, atol={control.atol}"
+            raise InputError(f"{given}: tolerances must be positive (one of them may be 0)")
         least = 10 * float(jnp.finfo(dtype).eps)
         if control.rtol < least:
             warnings.warn(
-                f"rtol={control.rtol:g} is below what {dtype} can do: about {least:.1g} is achievable",
+                f"rtol={control.rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable",
                 InputWarning,
                 stacklevel=4,
             )
@@ -87,16 +83,14 @@ def time_of(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Arr
     """An end of the interval in the state's type."""
     time = as_float(value, name).astype(dtype)
     if time.ndim > 1 or (time.ndim and any(leaf.shape[:1] != time.shape for leaf in leaves)):
-        raise InputError(
-            f"{name} has shape {time.shape}: a number, or one for each row, was expected"
-        )
+        raise InputError(f"{name} has shape {time.shape}: a number, or one per row, was expected")
     if not isinstance(time, jax.core.Tracer) and not np.isfinite(np.asarray(time)).all():
         raise InputError(f"{name}={value} is not finite")
     return time
 
 
 def number_of(value: Any, name: str) -> float:
-    """A tolerance as a number, which a compiled solve is made for."""
+    """A tolerance as a Python number: it is static in a compiled solve."""
     try:
         return float(value)
     except (TypeError, ValueError):
@@ -113,7 +107,7 @@ def stops_of(at: ArrayLike, leaves: list[Array], dtype: Any) -> Array:
 
 
 def check_times(t0: ArrayLike, at: ArrayLike | None, t1: ArrayLike, dtype: Any) -> None:
-    """Raises `InputError` for times out of order, or that differ as given and not in the state's type."""
+    """Raises `InputError` for times out of order, or so close that they are equal in the state's type."""
     given = [t0, t1] if at is None else [t0, at, t1]
     if any(isinstance(t, jax.core.Tracer) for t in given):
         return
@@ -126,7 +120,7 @@ def check_times(t0: ArrayLike, at: ArrayLike | None, t1: ArrayLike, dtype: Any) 
     cast, length = times.astype(dtype).astype(np.float64), times[..., -1:] - times[..., :1]
     for wrong, reason in (
         (np.diff(cast) * np.where(length < 0, -1.0, 1.0) < 0, "must go from t0 to t1 in order"),
-        # Rounding of what was meant to be equal is no difference.
+        # Rounding of times that were meant to be equal does not count.
         (
             (np.diff(cast) == 0) & (np.abs(np.diff(times)) > 1e-6 * np.abs(length)),
             f"must differ in {dtype}, the state's type (count from the first one, or use float64)",
@@ -139,7 +133,7 @@ def check_times(t0: ArrayLike, at: ArrayLike | None, t1: ArrayLike, dtype: Any) 
 
 
 def check_field(field: Any, t: Array, y0: State) -> None:
-    """Raises `InputError` if the field does not give what the state is; real numbers of any type will do."""
+    """Raises `InputError` if the field's value is not of the state's structure and shapes, or not real."""
     given = eqx.filter_eval_shape(field, t, y0)
     want, got = jax.tree.structure(y0), jax.tree.structure(given)
     if str(want) != str(got):

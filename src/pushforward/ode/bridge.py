@@ -1,5 +1,6 @@
 """diffrax's solvers behind the same call: implicit and stiff methods."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,25 +38,24 @@ def solve_by_diffrax(
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
     if control.steps is not None and isinstance(solver, diffrax.AbstractImplicitSolver):
         raise InputError(
-            "an implicit diffrax solver takes no steps=N here: give rtol and atol, which its equations are solved to"
+            "an implicit diffrax solver takes no steps=N here: its equations are solved to rtol and atol, give these"
         )
-    if isinstance(adjoint, Backsolve):
-        how: Any = diffrax.BacksolveAdjoint()
-    else:
-        how = (
-            diffrax.DirectAdjoint()
-            if isinstance(adjoint, Direct)
-            else diffrax.RecursiveCheckpointAdjoint()
-        )
-    if control.steps is None:
-        steps: Any = diffrax.PIDController(rtol=control.rtol, atol=control.atol)
-        first = None
-    else:
+    how: Any = diffrax.RecursiveCheckpointAdjoint()
+    if isinstance(adjoint, Backsolve | Direct):
+        backsolve = isinstance(adjoint, Backsolve)
+        how = diffrax.BacksolveAdjoint() if backsolve else diffrax.DirectAdjoint()
+    steps: Any = diffrax.PIDController(rtol=control.rtol, atol=control.atol)
+    first = None
+    if control.steps is not None:
         steps, first = diffrax.ConstantStepSize(), (t1 - t0) / control.steps
     times = jnp.asarray([t1]) if stops is None else jnp.concatenate([stops, t1[None]])
     found = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, arrays: eqx.combine(arrays, rest)(t, y)),
-        *(solver, t0, t1, first, y0),
+        solver,
+        t0,
+        t1,
+        first,
+        y0,
         args=arrays,
         saveat=diffrax.SaveAt(ts=times),
         stepsize_controller=steps,
@@ -66,15 +66,12 @@ def solve_by_diffrax(
     good = found.result == diffrax.RESULTS.successful
     status = jnp.where(good, 0, 1).astype(jnp.int32)
     if not isinstance(status, jax.core.Tracer) and int(status):
-        raise SolveError(
-            f"diffrax's {type(solver).__name__} stopped before {float(t1):.6g}: {found.result}",
-            *(float("nan"), float("nan")),
-        )
+        name = type(solver).__name__
+        message = f"diffrax's {name} stopped before {float(t1):.6g}: {found.result}"
+        raise SolveError(message, time=math.nan, step=math.nan)
     ys = jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.nan), found.ys)
     counts = [jnp.asarray(found.stats[k]) for k in ("num_accepted_steps", "num_rejected_steps")]
-    # diffrax does not count calls; tries of a step are what it knows.
+    # diffrax counts tries of a step, not calls.
     stats = Stats(jnp.asarray(found.stats["num_steps"]), None, *counts)
-    last = jax.tree.map(lambda leaf: leaf[-1], ys)
-    return Solution(
-        last, None if stops is None else jax.tree.map(lambda leaf: leaf[:-1], ys), stats, status
-    )
+    y1, before = (jax.tree.map(lambda leaf, i=i: leaf[i], ys) for i in (-1, slice(-1)))
+    return Solution(y1, None if stops is None else before, stats, status)

@@ -1,4 +1,4 @@
-"""How long a step may be: error norms, the next step's size, the first step's."""
+"""How long a step may be: error norms, the sizes of the next step and of the first."""
 
 import math
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ class Control:
 
     Arguments:
         tableau: the method.
-        rtol, atol: tolerances of the error of one step, as a root mean square over the state (or a row).
+        rtol, atol: tolerances for the error of one step, as a root mean square over the state (or per row).
         steps: a fixed number of equal steps; None for adaptive ones.
-        per_row: whether each row has steps of its own.
+        per_row: whether each row has its own steps.
         max_steps: most tries of a step, accepted or not.
     """
 
@@ -33,9 +33,14 @@ class Control:
     per_row: bool
     max_steps: int
 
+    @property
+    def most(self) -> int:
+        """The most tries of a step that there can be."""
+        return self.max_steps if self.steps is None else self.steps
+
 
 def rms(leaves: list[Array], per_row: bool) -> Array:
-    """Root mean square of a state, over everything or of each row."""
+    """Root mean square of a state, over everything or per row."""
 
     def total(x: Array) -> Array:
         squares = jnp.square(x)
@@ -46,7 +51,7 @@ def rms(leaves: list[Array], per_row: bool) -> Array:
 
 
 def error_ratio(error: State, before: State, after: State, control: Control) -> Array:
-    """The estimated error in units of what is allowed: the step is good up to 1."""
+    """The estimated error relative to the tolerance: a step is accepted up to 1."""
     scaled = [
         e / (control.atol + control.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
         for e, a, b in zip(*map(jax.tree.leaves, (error, before, after)), strict=True)
@@ -58,12 +63,11 @@ def next_size(h: Array, ratio: Array, order: int) -> Array:
     """The largest step that would have met the tolerance, times a safety factor, at most `GROW` and at least `SHRINK`
     times the last."""
     factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-1.0 / order)
-    factor = jnp.where(jnp.isfinite(ratio), jnp.clip(factor, SHRINK, GROW), SHRINK)
-    return h * factor
+    return h * jnp.where(jnp.isfinite(ratio), jnp.clip(factor, SHRINK, GROW), SHRINK)
 
 
 def counted(state: State, ignored: int) -> State:
-    """The parts of a state that count for the error."""
+    """The parts of a state that count towards the error: all but the last `ignored`."""
     return state[: len(state) - ignored] if ignored else state
 
 
@@ -85,7 +89,7 @@ def first_size(
     start = jnp.zeros(() if n is None else (n,), scales[0].dtype)
     d0 = size(y)
 
-    # Two turns of a loop, so that the compiler meets the field once.
+    # A loop of two passes, so that the compiler meets the field once.
     def look(i: Array, seen: Any) -> Any:
         _, k, h0 = seen
         at = jax.tree.map(lambda y, k: y + along_rows(h0, y).astype(y.dtype) * k, y, k)
@@ -101,6 +105,6 @@ def first_size(
     d1, d2 = size(k), size(jax.tree.map(jnp.subtract, after, k)) / h0
     most = jnp.maximum(d1, d2)
     h1 = jnp.where(most <= 1e-15, jnp.maximum(1e-6, 1e-3 * h0), (0.01 / most) ** (1 / (order + 1)))
-    # A slope that is nothing says nothing of what comes: the first step stays tiny, and the next ones grow.
+    # A slope of zero says nothing about what comes: the first step stays tiny, and the next ones grow.
     h = jnp.minimum(100 * h0, h1)
     return k, jnp.where(jnp.isfinite(h), jnp.clip(h, 1e-8, 1.0), 1e-3).astype(start.dtype)

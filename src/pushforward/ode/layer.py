@@ -20,20 +20,20 @@ class ODELayer(eqx.Module):
 
     It is a residual network of infinitely many, infinitely small layers that share their weights. A flow cannot tear
     space: what is nested stays nested. `augment` coordinates of zeros, appended to `x`, give it room to go around; they
-    are part of what comes out.
+    are part of the output.
 
-    Cost: the field's, for each stage of each step; memory while training by the solver's adjoint. How it is solved can
-    be changed at any time, `ode.with_solver(model, rtol=1e-1)`: fewer calls at inference than in training.
+    Cost: the field's, for each stage of each step; memory in training is that of the solver's adjoint. How the equation
+    is solved can be changed later, `ode.with_solver(model, rtol=1e-1)`, for fewer calls at inference than in training.
 
     Arguments:
-        field: a module or function `f(t, y)`, giving what `y` is: any shape, the batch stays inside of it.
+        field: a module or function `f(t, y)` that returns an array of `y`'s shape; the batch stays inside `y`.
         t0, t1: the interval; default 0 and 1.
         augment: how many zeros to append along `axis`; default 0.
         axis: of the coordinates or channels; default -1, the last.
         solver: how to solve; default `Solver()`.
 
-    Raises `InputError` for an interval that is not finite or of length nothing, or a negative `augment`; when called,
-    for an `x` that is not of floating-point numbers or lacks the axis, and all that `ode.solve` raises.
+    Raises `InputError` for an interval that is not finite or is empty, or a negative `augment`; when called, for an `x`
+    that is not of floating-point numbers or lacks the axis, and all that `ode.solve` raises.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Dupont et al. 2019, arXiv 1904.01681 (`augment`).
 
@@ -77,15 +77,15 @@ class ODELayer(eqx.Module):
         """The state at `t1`.
 
         Arguments:
-            x: of any shape, `augment` entries short of the field's along `axis`.
-            per_row: whether each row of the leading axis has steps of its own, so that its result does not depend on
-                the rows beside it; default False, the batch shares its steps.
+            x: of any shape, along `axis` shorter than the field's by `augment`.
+            per_row: whether each row of the leading axis has its own steps, so that its result does not depend on the
+                rows beside it; default False: the batch shares its steps.
         """
         end: Array = self.solve(x, per_row=per_row).y1
         return end
 
     def solve(self, x: Float[Array, "*shape"], *, per_row: bool = False) -> Solution:
-        """What the layer does, with what it cost: `ode.Solution`, whose `stats` count calls of the field and steps.
+        """The layer's `ode.Solution`, whose `stats` count calls of the field and steps.
 
         Arguments:
             x, per_row: as for the layer itself.

@@ -1,25 +1,25 @@
-"""The loop over steps: it knows a method's step and a control, no adjoint and no public argument."""
+"""The loop over steps. It knows a method's step and a control, but no adjoint and no public argument."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from pushforward.ode.control import Control, counted, error_ratio, first_size, next_size
-from pushforward.ode.step import Slope, State, moved, parts, put, stage_loop, where
+from pushforward.ode.step import Slope, State, moved, parts, put, select, stage_loop
 
 RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
-SLOPES = 16
-"""For how many steps the slopes at the stages are kept: as many as states for most flows, at a bounded price."""
 """Status codes: still running, reached the end, too many steps, step too short, field not finite."""
+SLOPES = 16
+"""For how many steps the stages' slopes are kept. Most flows take no more, and the memory stays bounded."""
 
 
 class Record(NamedTuple):
     """The steps that were taken, for whoever has to take them again.
 
-    Step `i < taken` began at `starts[i]` and was `sizes[i]` long; a row that did not move in it has size 0. State
-    number `j` of `states` stood before step `j * stride`; `slopes` are the stages' of the first steps.
+    Step `i < taken` began at `starts[i]` and was `sizes[i]` long, 0 for a row that did not move in it. `states[j]` is
+    the state before step `j * stride`; `slopes` are those at the stages of the first steps.
     """
 
     taken: Int[Array, ""]
@@ -31,7 +31,7 @@ class Record(NamedTuple):
 
 
 class Walk(NamedTuple):
-    """Where a solve stands: `s` of the way is done, in units of the interval."""
+    """Where a solve stands: the fraction `s` of the interval is done."""
 
     s: Array
     h: Array
@@ -60,62 +60,63 @@ def walk(
     """Go from 0 to 1.
 
     Arguments:
-        slope: the derivative by the fraction of the interval.
+        slope: the derivative with respect to the fraction of the interval.
         y: the state at 0.
         control: the steps' lengths.
         h: the first step; NaN to find one.
         coupling: of the reversible pair of states; None for the plain method.
         slots: how many states to keep; when they are full, every second one is dropped.
         keep_times: whether to keep where steps began and how long they were.
-        ignored: how many of the last parts of the state (a tuple, then) do not count for the error.
+        ignored: how many of the last parts of the state (then a tuple) do not count towards the error.
     """
-    per_row = control.per_row
-    n = jax.tree.leaves(y)[0].shape[0] if per_row else None
-    dtype = jnp.result_type(*jax.tree.leaves(y))
-    shape = (n,) if per_row else ()
-    fixed, tableau = control.steps, control.tableau
-    most = control.max_steps if fixed is None else fixed
-    zero = jnp.zeros(shape, dtype)
+    fixed, tableau, most = control.steps, control.tableau, control.most
+    leaves = jax.tree.leaves(y)
+    n = leaves[0].shape[0] if control.per_row else None
+    shape, dtype = () if n is None else (n,), jnp.result_type(*leaves)
+    zero, count = jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.int32)
+    reuses = tableau.reuses_last and coupling is None
     k, calls = None, 0
     if fixed is None:
         known = jnp.broadcast_to(h, shape).astype(dtype)
         k, found = first_size(slope, y, control, n, ignored)
-        h = jnp.where(jnp.isfinite(known), jnp.minimum(known, 1.0), found)
-        calls = 2
+        h, calls = jnp.where(jnp.isfinite(known), jnp.minimum(known, 1.0), found), 2
     else:
-        if tableau.reuses_last and coupling is None:
+        if reuses:
             k, calls = slope(zero, y), 1
         h = zero + 1.0 / fixed
-    times = most if keep_times or slots else 0
-    kept = slopes = None
-    if slots:
-        kept_slopes = min(slots, SLOPES)
-        slopes = jax.tree.map(
-            lambda leaf: jnp.zeros((kept_slopes + 1, len(tableau.a), *leaf.shape), leaf.dtype), y
-        )
-        # The last place is for states that are not kept.
-        kept = jax.tree.map(lambda leaf: jnp.zeros((slots + 1, *leaf.shape), leaf.dtype), y)
+
+    def room(*lead: int) -> State:
+        return jax.tree.map(lambda leaf: jnp.zeros((*lead, *leaf.shape), leaf.dtype), y)
+
+    times = jnp.zeros((most if keep_times or slots else 0, *shape), dtype)
     record = Record(
         taken=jnp.zeros((), jnp.int32),
-        starts=jnp.zeros((times, *shape), dtype),
-        sizes=jnp.zeros((times, *shape), dtype),
-        states=kept,
-        slopes=slopes,
+        starts=times,
+        sizes=times,
+        # The last place is for states that are not kept.
+        states=room(slots + 1) if slots else None,
+        slopes=room(min(slots, SLOPES) + 1, len(tableau.a)) if slots else None,
         stride=jnp.ones((), jnp.int32),
     )
-    reuse = k if tableau.reuses_last and coupling is None else None
     start = Walk(
-        *(zero, h, y, None if coupling is None else y, reuse),
-        *(jnp.zeros((), jnp.int32), jnp.asarray(calls, jnp.int32)),
-        *(jnp.zeros(shape, jnp.int32), jnp.zeros(shape, jnp.int32)),
-        *(jnp.full(shape, RUNNING, jnp.int32), record),
+        s=zero,
+        h=h,
+        y=y,
+        twin=None if coupling is None else y,
+        slope=k if reuses else None,
+        tries=jnp.zeros((), jnp.int32),
+        calls=jnp.asarray(calls, jnp.int32),
+        accepted=count,
+        rejected=count,
+        status=jnp.full(shape, RUNNING, jnp.int32),
+        record=record,
     )
 
     def running(at: Walk) -> Array:
         return (at.status == RUNNING).any()
 
     def again(at: Walk) -> Walk:
-        return _try_step(slope, at, control, coupling, slots, most, ignored)
+        return _try_step(slope, at, control, coupling, slots, ignored)
 
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
@@ -130,18 +131,13 @@ def walk(
 
 
 def _ended(at: Walk) -> Walk:
-    """The walk's end, which steps of a fixed length reach whatever they meet: its state must be finite."""
+    """The end of a walk. Steps of fixed length reach it whatever they meet, so the state must be finite there."""
     rows = at.status.ndim
     finite = [
         jnp.isfinite(leaf).all(tuple(range(rows, leaf.ndim))) for leaf in jax.tree.leaves(at.y)
     ]
     lost = (at.status == REACHED) & ~jnp.stack(finite).all(0)
     return at._replace(status=jnp.where(lost, NOT_FINITE, at.status))
-
-
-def kept(record: Record, i: Array) -> Array:
-    """Whether the state before step `i` is among those kept."""
-    return jax.lax.rem(i, record.stride) == 0
 
 
 def _thinned(states: State) -> State:
@@ -155,56 +151,44 @@ def _thinned(states: State) -> State:
 
 
 def _try_step(
-    slope: Slope,
-    at: Walk,
-    control: Control,
-    coupling: float | None,
-    slots: int,
-    most: int,
-    ignored: int,
+    slope: Slope, at: Walk, control: Control, coupling: float | None, slots: int, ignored: int
 ) -> Walk:
     """Take one step, or, where its error is too large, only shorten the next."""
-    tableau, fixed = control.tableau, control.steps
-    active = at.status == RUNNING
+    tableau, fixed, stages = control.tableau, control.steps, len(control.tableau.a)
+    active, tries = at.status == RUNNING, at.tries + 1
     left = 1.0 - at.s
     if fixed is None:
-        # A rest of rounding's size is not worth a step of its own.
+        # A rest of rounding's size is not worth a step.
         last = at.h >= left * (1 - 1e-6)
         h = jnp.where(last, left, at.h)
         ahead = at.s + at.h
     else:
-        # Positions are i / n: a sum of n steps would be off by n roundings, which the last step had to take.
-        last, h = at.tries + 1 >= fixed, at.h
-        ahead = (at.tries + 1).astype(at.s.dtype) / fixed
+        # Positions are i / n: a sum of n steps would be off by n roundings, which the last step would have to absorb.
+        last, h = tries >= fixed, at.h
+        ahead = tries.astype(at.s.dtype) / fixed
     h = jnp.where(active, h, 0.0)
-    y, twin = at.y, at.twin
+    y, twin, twin_after = at.y, at.twin, None
+    nothing = jax.tree.map(jnp.zeros_like, y)
+    stacked = stage_loop(slope, tableau, at.s, h, y if coupling is None else twin, at.slope)
+    slopes = parts(stacked, stages)
     if coupling is None:
-        stacked = stage_loop(slope, tableau, at.s, h, y, at.slope)
-        slopes = parts(stacked, len(tableau.a))
         after, error_at = moved(y, h, slopes, tableau.b), y
-        per_try = len(tableau.a) - (at.slope is not None)
+        calls = stages - (at.slope is not None)
     else:
-        stacked = stage_loop(slope, tableau, at.s, h, twin)
-        slopes = parts(stacked, len(tableau.a))
-        change = moved(jax.tree.map(jnp.zeros_like, twin), h, slopes, tableau.b)
+        change = moved(nothing, h, slopes, tableau.b)
         mixed = jax.tree.map(lambda y, z: coupling * y + (1 - coupling) * z, y, twin)
         after = jax.tree.map(jnp.add, mixed, change)
         again = stage_loop(slope, tableau, at.s + h, -h, after)
-        nothing = jax.tree.map(jnp.zeros_like, twin)
-        back = moved(nothing, -h, parts(again, len(tableau.a)), tableau.b)
+        back = moved(nothing, -h, parts(again, stages), tableau.b)
         twin_after, error_at = jax.tree.map(jnp.subtract, twin, back), twin
-        per_try = 2 * len(tableau.a)
+        calls = 2 * stages
     if fixed is None:
-        nothing = jax.tree.map(jnp.zeros_like, y)
         error = moved(nothing, h, slopes, tableau.error or ())
         error, before, then = (counted(v, ignored) for v in (error, error_at, after))
-        ratio = error_ratio(error, before, then, control)
-        ratio = ratio.astype(at.h.dtype)
-        good = ratio <= 1.0
-        new_h = next_size(h, ratio, tableau.order)
+        ratio = error_ratio(error, before, then, control).astype(at.h.dtype)
+        good, new_h = active & (ratio <= 1.0), next_size(h, ratio, tableau.order)
     else:
-        ratio, good, new_h = jnp.zeros_like(h), jnp.ones_like(active), h
-    good = good & active
+        ratio, good, new_h = jnp.zeros_like(h), active, h
     rejected = active & ~good
     record, count = at.record, at.record.taken
     if record.starts.shape[0]:
@@ -212,33 +196,26 @@ def _try_step(
         sizes = put(record.sizes, count, jnp.where(good, h, 0.0))
         record = record._replace(starts=starts, sizes=sizes)
     if slots:
-        place = jnp.where(kept(record, count), jax.lax.div(count, record.stride), slots)
-        states = put(record.states, place, y)
+        kept = jax.lax.rem(count, record.stride) == 0
+        states = put(record.states, jnp.where(kept, jax.lax.div(count, record.stride), slots), y)
         most_slopes = jax.tree.leaves(record.slopes)[0].shape[0] - 1
         slopes_kept = put(record.slopes, jnp.minimum(count, most_slopes), stacked)
         record = record._replace(states=states, slopes=slopes_kept)
-    record = record._replace(taken=count + good.any())
     s = jnp.where(good, jnp.where(last, 1.0, ahead), at.s)
-    tries = at.tries + 1
     status = jnp.where(good & (last | (s >= 1.0)), REACHED, at.status)
     short = rejected & (new_h < 4 * jnp.finfo(h.dtype).eps)
     status = jnp.where(short, jnp.where(jnp.isfinite(ratio), UNDERFLOW, NOT_FINITE), status)
-    status = jnp.where((status == RUNNING) & (tries >= most), TOO_MANY, status)
-    reuse = None if at.slope is None else where(good, slopes[-1], at.slope)
+    status = jnp.where((status == RUNNING) & (tries >= control.most), TOO_MANY, status)
     return Walk(
         s=s,
         h=jnp.where(active & ~(good & last & (new_h < at.h)), new_h, at.h),
-        y=where(good, after, y),
-        twin=None if coupling is None else where(good, twin_after, twin),
-        slope=reuse,
+        y=select(good, after, y),
+        twin=None if coupling is None else select(good, twin_after, twin),
+        slope=None if at.slope is None else select(good, slopes[-1], at.slope),
         tries=tries,
-        calls=at.calls + per_try,
-        accepted=at.accepted + good,
-        rejected=at.rejected + rejected,
+        calls=at.calls + calls,
+        accepted=at.accepted + good.astype(jnp.int32),
+        rejected=at.rejected + rejected.astype(jnp.int32),
         status=status,
-        record=record,
+        record=record._replace(taken=count + good.any().astype(jnp.int32)),
     )
-
-
-def failed(status: Array) -> Any:
-    return status > REACHED

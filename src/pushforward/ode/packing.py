@@ -1,5 +1,6 @@
 """A state of several arrays as one."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -12,9 +13,9 @@ from pushforward.ode.step import State
 
 
 class Packing(eqx.Module):
-    """How arrays of one type stand side by side: `(rows, entries)` where all have the same rows, else `(entries,)`.
+    """How arrays of one type are laid side by side: `(rows, entries)` where all have the same rows, else `(entries,)`.
 
-    Everything a solver does with a state it does once for each array: one array compiles and runs faster than three.
+    Whatever a solver does with a state it does once per array: one array compiles and runs faster than three.
     """
 
     shapes: tuple[tuple[int, ...], ...] = eqx.field(static=True)
@@ -29,13 +30,11 @@ class Packing(eqx.Module):
         return jnp.concatenate([leaf.ravel() for leaf in leaves])
 
     def unpack(self, packed: Array) -> State:
-        """The state again; leading axes before the packed array's own stay."""
+        """The state again; axes before the packed array's own stay in front."""
         lead = packed.shape[: packed.ndim - 1 - self.by_rows]
         leaves, at = [], 0
         for shape in self.shapes:
-            size = 1
-            for axis in shape[self.by_rows :]:
-                size *= axis
+            size = math.prod(shape[self.by_rows :])
             part = jax.lax.slice_in_dim(packed, at, at + size, axis=-1)
             leaves.append(part.reshape(*lead, *shape))
             at += size
@@ -55,11 +54,9 @@ class PackedField(eqx.Module):
 
 
 def packing_of(state: State, rows_needed: bool) -> Packing | None:
-    """The packing of a state; None where it is one array already, or cannot be one.
+    """The packing of a state, a pytree of arrays; None where it is one array already, or cannot be one.
 
-    Arguments:
-        state: a pytree of arrays.
-        rows_needed: whether the leading axis must stay one of rows.
+    With `rows_needed` the leading axis must remain one of rows.
     """
     leaves, structure = jax.tree.flatten(state)
     shapes = tuple(leaf.shape for leaf in leaves)

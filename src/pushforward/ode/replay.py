@@ -1,4 +1,4 @@
-"""The gradient of steps that were taken: each one again, backwards, from the states that were kept."""
+"""The gradient through the steps that were taken: each is taken again, last one first, from the states kept."""
 
 from collections.abc import Callable
 from typing import Any
@@ -34,10 +34,10 @@ def replayed(
     """The gradients with respect to `held` and to the initial state.
 
     Arguments:
-        slope_of: the slope as a function of what gradients are for.
-        held: that, a pytree of arrays.
+        slope_of: the slope as a function of `held`.
+        held: a pytree of arrays.
         y: a state, for its shapes.
-        control, record, slots: of the walk that is taken again.
+        control, record, slots: of the walk to take again.
         given: the gradient with respect to the final state.
     """
     slope, tableau = slope_of(held), control.tableau
@@ -46,15 +46,12 @@ def replayed(
     def back(i: Array, y: State, carry: Any) -> Any:
         s, h = taken(record.starts, i), taken(record.sizes, i)
         slopes = jax.lax.cond(
-            i < known,
-            lambda: taken(record.slopes, i),
-            lambda: stage_loop(slope, tableau, s, h, y),
+            i < known, lambda: taken(record.slopes, i), lambda: stage_loop(slope, tableau, s, h, y)
         )
         return pulled(slope_of, held, tableau, s, h, y, slopes, carry)
 
-    most = control.max_steps if control.steps is None else control.steps
     carry: tuple[Any, State] = (zeros(held), given)
-    if most <= slots:
+    if control.most <= slots:
 
         def one(i: Array, carry: Any) -> Any:
             n = record.taken - 1 - i
@@ -64,7 +61,7 @@ def replayed(
         return carry
 
     longest = 2
-    while longest * slots < most:
+    while longest * slots < control.most:
         longest *= 2
     room = jax.tree.map(lambda leaf: jnp.zeros((longest, *leaf.shape), leaf.dtype), y)
     stretches = jax.lax.div(record.taken + record.stride - 1, record.stride)
@@ -109,15 +106,11 @@ def pulled(
 
         kbar_i = h (b_i ybar_1 + sum_l a_li Ybar_l),  Ybar_i = (dk_i/dY_i)^T kbar_i,  ybar_0 = ybar_1 + sum_i Ybar_i
 
-    Written out, as the slopes are known: nothing has to be stored between stages, and the compiler meets the field's
-    derivative once.
-
-    Arguments:
-        slopes: at the step's stages.
-        carry: what was found for `held` so far, and the gradient with respect to the state after the step.
+    Written out, as the slopes are known: nothing is stored between stages, and the compiler meets the field's
+    derivative once. `carry` is the gradient with respect to `held` so far, and to the state after the step.
     """
     total, after = carry
-    # The last stage of some methods is there for the error and the next step only.
+    # In some methods the last stage serves only the error and the next step.
     count = len(tableau.a) - tableau.reuses_last
     table = np.zeros((count, count))
     for i, row in enumerate(tableau.a[:count]):
@@ -129,9 +122,8 @@ def pulled(
         total, bars = carry
         i = count - 1 - turn
         column = columns[i]
-        of_stages = parts(bars, count)[1:]
         weights = [outer[i], *(column[j] for j in range(1, count))]
-        given = moved(zeros(y), h, [after, *of_stages], weights)
+        given = moved(zeros(y), h, [after, *parts(bars, count)[1:]], weights)
         at, state = stage(tableau, s, h, y, slopes, i)
         _, pull = jax.vjp(lambda held, state: slope_of(held)(at, state), held, state)
         more, bar = pull(given)

@@ -12,8 +12,8 @@ class Stats(NamedTuple):
 
     Attributes:
         evaluations: calls of the field, forwards; a call serves all rows.
-        backward_evaluations: calls with derivative that the gradient makes, if it is asked for; None where only the
-            backward solve itself knows ("backsolve": see `ode.backsolve`).
+        backward_evaluations: calls of the field and its derivative that the gradient takes; None where only the
+            backward solve knows ("backsolve": see `ode.backsolve`).
         accepted, rejected: steps, of the batch or of each row.
     """
 
@@ -30,8 +30,8 @@ class Solution(NamedTuple):
         y1: the state at `t1`.
         ys: the states at the times `at`, stacked on a leading axis; None without `at`.
         stats: calls of the field and steps.
-        status: 0 where the end was reached; 1 too many steps, 2 steps too short, 3 a field that is not finite. One
-            number, or one per row with `control="per_row"`. Where it is not 0 the states are NaN.
+        status: 0 where the end was reached, 1 for too many steps, 2 for steps too short, 3 for a field that is not
+            finite. One number, or one per row with `control="per_row"`. Where it is not 0 the states are NaN.
     """
 
     y1: State

@@ -10,15 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike
 
 from pushforward.errors import InputError, SolveError
-from pushforward.ode.adjoints import (
-    Adjoint,
-    Advanced,
-    Backsolve,
-    Direct,
-    Reversible,
-    advance,
-    backsolved,
-)
+from pushforward.ode.adjoints import Adjoint, Backsolve, Direct, Reversible, advance, backsolved
 from pushforward.ode.arguments import (
     adjoint_of,
     check,
@@ -55,34 +47,34 @@ def solve(
 ) -> Solution:
     """Solve `dy/dt = field(t, y)`, `y(t0) = y0` up to `t1`, in either direction of time.
 
-    Differentiable in reverse mode by the state, the arrays that the field holds or closes over, `t0`, `t1` and `at`
-    (`adjoint="direct"`: in forward mode and any order too). Cost: a field call for each stage of each try of a step;
-    memory by the adjoint.
+    Differentiable in reverse mode with respect to the state, the arrays that the field holds or closes over, `t0`,
+    `t1` and `at`; with `adjoint="direct"` in forward mode and to any order too. Cost: a call of the field for each
+    stage of each try of a step; the adjoint decides the memory.
 
     Arguments:
-        field: any function or module of time and state, giving what the state is, a pytree of arrays of the same
-            shapes. The batch stays inside the state. Time is a number; with times of rows or `control="per_row"` it is
-            an array `(n, 1, ..., 1)` of the (first) state array's rank, one time a row.
+        field: any function or module of time and state that returns the derivative, of the state's structure and
+            shapes. The batch stays inside the state. Time is a number; with times per row or `control="per_row"` it is
+            an array `(n, 1, ..., 1)` of the (first) state array's rank.
         y0: the state at `t0`, a pytree of floating-point arrays.
         t0, t1: the interval, numbers, or arrays `(n,)` with an interval for each row.
-        at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times of each row.
-            The solver steps to each of them.
-        method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff).
+        at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times per row. The
+            solver steps to each of them.
+        method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff); default "dopri5".
         rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
         steps: a number of equal steps between two times in place of tolerances; default None.
-        control: `"shared"`: the batch has one step size, its error is the batch's; `"per_row"`: each row (of the
-            leading axis) has steps of its own, so that its solution does not depend on the others.
+        control: `"shared"` (default): the batch has one step size and one error; `"per_row"`: each row (of the leading
+            axis) has its own steps, so that its solution does not depend on the others.
         adjoint: `"checkpoint"` (default), `"direct"`, `"backsolve"`, `"reversible"`, or one of the records of
             these names, with options. `"backsolve"` with a diffrax solver is diffrax's: no gradient to times.
         max_steps: most tries of a step between two times; default 4096.
 
-    A field that draws new noise at every call is not a function: no step is small enough for it. Fix the noise outside.
-    A field that is nothing but for a short while may be stepped over: put times of `at` around it.
+    A field that draws new noise at every call is not a function, and no step is small enough for it: fix the noise
+    outside. A field that is zero except for a short while may be stepped over: put times of `at` around it.
 
     Raises `InputError` for unknown names, a field that gives other shapes than the state's, times out of order or too
     close for the state's precision, tolerances that are not positive; `SolveError`, outside of `jit`, where the end is
-    not reached or not finite. Under `jit` the states are NaN there, and `status` tells. Warns about tolerances below
-    what the dtype can do.
+    not reached or not finite. Under `jit` the states are NaN there and `status` is not 0. Warns of tolerances below
+    the dtype's precision.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -111,8 +103,7 @@ def solve(
     if not isinstance(chosen, Tableau):
         from pushforward.ode.bridge import solve_by_diffrax
 
-        by_diffrax: Solution = solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
-        return by_diffrax
+        return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
     with kept_whole():
         found = _solve(field, y0, ends, stops, settings, kind)
     _raise_if_failed(found, settings)
@@ -125,8 +116,8 @@ class Adjoints(NamedTuple):
     Attributes:
         y0: the state at `t0`, as recomputed.
         by_y0: the loss's gradient with respect to it.
-        by_field: by the field's arrays, in the field's shape.
-        by_times: by `t0` and `t1`.
+        by_field: the gradient with respect to the field's arrays, as a field.
+        by_times: the gradients with respect to `t0` and `t1`.
         stats: what the backward solve cost.
         status: as a `Solution`'s.
     """
@@ -153,10 +144,10 @@ def backsolve(
     seminorm: bool = True,
     max_steps: int = 4096,
 ) -> Adjoints:
-    """The adjoint sensitivity method by itself: from a solve's end and the loss's gradient there back to its start.
+    """The adjoint sensitivity method by itself: from a solve's end, and the loss's gradient there, back to its start.
 
-    With `a = dL/dy`: `da/dt = -a df/dy`, `dL/dtheta = int a df/dtheta dt`, the state recomputed beside them. It is
-    what `adjoint="backsolve"` does, with its counts. Cost: a solve of state, adjoint and parameters.
+    With `a = dL/dy`: `da/dt = -a df/dy`, `dL/dtheta = int a df/dtheta dt`, and the state is recomputed alongside. This
+    is what `adjoint="backsolve"` does, with its counts. Cost: one solve of state, adjoint and parameters together.
 
     Arguments:
         field: a module; its arrays are the parameters.
@@ -164,9 +155,9 @@ def backsolve(
         cotangent: the loss's gradient with respect to `y1`.
         t0, t1: the interval.
         method, rtol, atol, steps, max_steps: as of `solve`.
-        seminorm: leave the parameters' integral out of the step's error; default True.
+        seminorm: leave the parameter integral out of the error estimate; default True.
 
-    Raises `InputError` as `solve` does. Where the end is not reached gradients are NaN and `status` tells.
+    Raises `InputError` as `solve` does. Where the end is not reached, gradients are NaN and `status` is not 0.
 
     Source: Chen et al. 2018, arXiv 1806.07366.
 
@@ -193,11 +184,10 @@ def backsolve(
     check_times(t0, None, t1, dtype)
     check_field(field, along_rows(times[0], leaves[0]), y1)
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
-    (by_field, by_times, by_y), at = backsolved(
-        Backsolve(seminorm), (arrays, times, y1), rest, settings, y1, cotangent
-    )
+    held = (arrays, times)
+    (by_held, by_y), at = backsolved(Backsolve(seminorm), held, rest, settings, y1, cotangent)
     stats = Stats(at.calls, None, at.accepted, at.rejected)
-    return Adjoints(at.y[0], by_y, by_field, by_times, stats, at.status)
+    return Adjoints(at.y[0], by_y, *by_held, stats, at.status)
 
 
 class _Found(NamedTuple):
@@ -226,15 +216,13 @@ def _solve(
     if not isinstance(field, eqx.Module):
         # What a function closes over becomes its leaves, so that gradients reach it.
         field = eqx.filter_closure_convert(field, along_rows(t0, jax.tree.leaves(y0)[0]), y0)
-    shape = rows if control.per_row else ()
-    packing = None
-    if not isinstance(adjoint, Direct):
-        packing = packing_of(y0, control.per_row or t0.ndim > 0)
+    direct = isinstance(adjoint, Direct)
+    packing = None if direct else packing_of(y0, control.per_row or t0.ndim > 0)
     if packing is not None:
         field, y0 = PackedField(field, packing), packing.pack(y0)
 
     def interval(at: _Found, times: tuple[Array, Array]) -> tuple[_Found, State]:
-        """Solve from one time to the next; steps go on with the length they had, in units of time."""
+        """Solve from one time to the next; steps carry on with the length they had, in units of time."""
         a, b = times
         length = jnp.abs(b - a) if control.per_row else jnp.abs(b - a).max()
         some = length > 0
@@ -242,61 +230,53 @@ def _solve(
         h = jnp.where(some, at.size / jnp.where(some, length, 1.0), 1.0)
         part = advance(adjoint, field, times, at.y1, control, jax.lax.stop_gradient(h))
         going = at.status == REACHED
+        backward = None
+        if not isinstance(adjoint, Backsolve):
+            # A last stage that is the next step's first has no part in the step's own result.
+            calls = len(control.tableau.a) - control.tableau.reuses_last
+            calls *= 2 if isinstance(adjoint, Reversible) else 1
+            backward = part.accepted.max(initial=0) * calls
+        stats = Stats(part.calls, backward, part.accepted, part.rejected)
         found = _Found(
             y1=part.y,
             ys=None,
-            stats=jax.tree.map(jnp.add, at.stats, _stats(part, control, adjoint)),
+            stats=jax.tree.map(jnp.add, at.stats, stats),
             status=jnp.where(going, part.status, at.status),
             time=jax.lax.stop_gradient(jnp.where(going, a + part.reached * (b - a), at.time)),
             size=jax.lax.stop_gradient(jnp.where(some, part.h * length, at.size)),
         )
         return found, part.y
 
+    shape = rows if control.per_row else ()
     zero, zeros = jnp.zeros((), jnp.int32), jnp.zeros(shape, jnp.int32)
-    backward = None if isinstance(adjoint, Backsolve) else zero
     start = _Found(
-        *(y0, None, Stats(zero, backward, zeros, zeros), jnp.full(shape, REACHED, jnp.int32)),
+        y1=y0,
+        ys=None,
+        stats=Stats(zero, None if isinstance(adjoint, Backsolve) else zero, zeros, zeros),
+        status=jnp.full(shape, REACHED, jnp.int32),
         time=jax.lax.stop_gradient(jnp.broadcast_to(t0, jnp.broadcast_shapes(t0.shape, shape))),
         size=jnp.full(shape, jnp.nan, t0.dtype),
     )
     if stops is None:
-        return _unpacked(_marked(interval(start, (t0, t1))[0]), packing)
+        return _finished(interval(start, (t0, t1))[0], packing)
     times = jnp.concatenate([t0[None], stops, t1[None]])
     end, ys = jax.lax.scan(interval, start, (times[:-1], times[1:]))
-    return _unpacked(_marked(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys))), packing)
+    return _finished(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys)), packing)
 
 
-def _unpacked(found: _Found, packing: Packing | None) -> _Found:
-    if packing is None:
-        return found
-    ys = None if found.ys is None else packing.unpack(found.ys)
-    return found._replace(y1=packing.unpack(found.y1), ys=ys)
-
-
-def _marked(found: _Found) -> _Found:
-    """States that are not a solution become NaN."""
+def _finished(found: _Found, packing: Packing | None) -> _Found:
+    """States that are not a solution become NaN; packed ones become what they were."""
     bad = found.status > REACHED
 
     def mark(leaf: Array) -> Array:
         # A product, whose gradient is NaN too.
         return leaf * jnp.where(along_rows(bad, leaf), jnp.nan, 1.0).astype(leaf.dtype)
 
-    marked = found._replace(y1=jax.tree.map(mark, found.y1))
-    if found.ys is None:
-        return marked
-    return marked._replace(ys=jax.vmap(lambda state: jax.tree.map(mark, state))(found.ys))
-
-
-def _stats(part: Advanced, control: Control, adjoint: Adjoint) -> Stats:
-    """The counts of one interval."""
-    # A last stage that is the next step's first has no part in the step's own result.
-    stages = len(control.tableau.a) - control.tableau.reuses_last
-    backward = None
-    if not isinstance(adjoint, Backsolve):
-        backward = (
-            part.accepted.max(initial=0) * stages * (2 if isinstance(adjoint, Reversible) else 1)
-        )
-    return Stats(part.calls, backward, part.accepted, part.rejected)
+    y1, ys = jax.tree.map(mark, found.y1), found.ys
+    ys = None if ys is None else jax.vmap(lambda state: jax.tree.map(mark, state))(ys)
+    if packing is not None:
+        y1, ys = packing.unpack(y1), None if ys is None else packing.unpack(ys)
+    return found._replace(y1=y1, ys=ys)
 
 
 def _raise_if_failed(found: _Found, control: Control) -> None:
@@ -307,11 +287,8 @@ def _raise_if_failed(found: _Found, control: Control) -> None:
     bad = np.flatnonzero(status > REACHED)
     if not len(bad):
         return
-    i, many = bad[0], len(status)
-    time = float(
-        np.broadcast_to(np.asarray(found.time).ravel(), (max(many, np.size(found.time)),))[i]
-    )
-    size = float(np.asarray(found.size).ravel()[i])
+    i, many, times = bad[0], len(status), np.ravel(found.time)
+    time, size = float(times[i if len(times) > 1 else 0]), float(np.ravel(found.size)[i])
     who = f"row {i}, one of {len(bad)} rows of {many}" if many > 1 else "the solve"
     reason, advice = {
         TOO_MANY: (
@@ -324,12 +301,8 @@ def _raise_if_failed(found: _Found, control: Control) -> None:
         ),
         NOT_FINITE: (
             "the field is not finite there",
-            "look at what the field gives at this time, and at the size of the state",
+            "look at what the field returns at this time, and at the size of the state",
         ),
     }[int(status[i])]
-    raise SolveError(
-        f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}",
-        time,
-        size,
-        int(i) if many > 1 else None,
-    )
+    message = f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}"
+    raise SolveError(message, time, size, int(i) if many > 1 else None)

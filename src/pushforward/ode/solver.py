@@ -1,4 +1,4 @@
-"""How an equation that a model holds is solved."""
+"""How a model solves the equations that it holds."""
 
 from dataclasses import fields, replace
 from functools import partial
@@ -38,11 +38,11 @@ class Solver:
 
 
 def with_solver(model: Any, **changes: Any) -> Any:
-    """The same model, its equations solved in another way: continuous maps, ODE layers, all that has a `Solver`.
+    """The same model with its equations solved in another way: continuous maps, ODE layers, all that has a `Solver`.
 
     Arguments:
-        model: a module, a pytree of modules: whatever holds modules with a field `solver` of type `Solver`; or what has
-            such a flow: a fitted estimator, a `TableModel`.
+        model: a module or a pytree of modules, any of which has a field `solver` of type `Solver`; or what has such a
+            flow: a fitted estimator, a `TableModel`.
         changes: fields of `Solver`: `rtol`, `atol`, `method`, `steps`, `adjoint`, `max_steps`.
 
     Raises `InputError` for other names, or a model that solves no equation.
@@ -59,7 +59,7 @@ def with_solver(model: Any, **changes: Any) -> Any:
     known = [field.name for field in fields(Solver)]
     unknown = sorted(set(changes) - set(known))
     if unknown:
-        raise InputError(f"{unknown[0]!r} is no field of Solver; known: {', '.join(known)}")
+        raise InputError(f"{unknown[0]!r} is not a field of Solver; known: {', '.join(known)}")
     if hasattr(model, "with_flow"):
         return model.with_flow(partial(with_solver, **changes))
     if not holds_solver(model):
@@ -68,7 +68,7 @@ def with_solver(model: Any, **changes: Any) -> Any:
     def changed(node: Any) -> Any:
         if not _solves(node):
             return node
-        # As a pytree is put together again: nothing that a constructor would compute anew.
+        # Rebuilt as a pytree is: a constructor would compute things anew.
         made = object.__new__(type(node))
         for field in fields(node):
             value = getattr(node, field.name)

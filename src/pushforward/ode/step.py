@@ -13,7 +13,7 @@ from pushforward.ode.tableaus import Tableau
 State = Any
 """A pytree of floating-point arrays; rows, if any, on the leading axis of each."""
 Slope = Callable[[Array, State], State]
-"""`slope(s, y)`: the derivative of the state by the fraction `s` of the interval that has passed."""
+"""`slope(s, y)`: the derivative of the state with respect to the fraction `s` of the interval."""
 
 
 def along_rows(value: Array, leaf: Array) -> Array:
@@ -23,41 +23,34 @@ def along_rows(value: Array, leaf: Array) -> Array:
 
 def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float | Array]) -> State:
     """`y + h sum_i w_i k_i`; slopes of weight 0 are left out."""
-    pairs = [
-        (w, k)
-        for w, k in zip(weights, slopes, strict=False)
-        if not (isinstance(w, float) and w == 0.0)
-    ]
-    if not pairs:
+    used = [i for i, w in enumerate(weights) if not (isinstance(w, float) and w == 0.0)]
+    if not used:
         return y
-    factors = [w for w, _ in pairs]
 
     def leaf(y: Array, *ks: Array) -> Array:
-        total = factors[0] * ks[0]
-        for w, k in zip(factors[1:], ks[1:], strict=True):
-            total = total + w * k
+        total = weights[used[0]] * ks[0]
+        for i, k in zip(used[1:], ks[1:], strict=True):
+            total = total + weights[i] * k
         return (y + along_rows(h, y).astype(y.dtype) * total).astype(y.dtype)
 
-    return jax.tree.map(leaf, y, *(k for _, k in pairs))
+    return jax.tree.map(leaf, y, *(slopes[i] for i in used))
 
 
 def stages(
     slope: Slope, tableau: Tableau, s: Array, h: Array, y: State, first: State | None = None
 ) -> list[State]:
-    """The slopes at the method's stages; `first` is the first one where it is known already."""
+    """The slopes at the method's stages; `first` is the first of them, where it is known already."""
     slopes: list[State] = []
     for i, (row, c) in enumerate(zip(tableau.a, tableau.c, strict=True)):
-        if i == 0 and first is not None:
-            slopes.append(first)
-        else:
-            slopes.append(slope(s + c * h, moved(y, h, slopes, row)))
+        known = i == 0 and first is not None
+        slopes.append(first if known else slope(s + c * h, moved(y, h, slopes, row)))
     return slopes
 
 
 def stage_loop(
     slope: Slope, tableau: Tableau, s: Array, h: Array, y: State, first: State | None = None
 ) -> State:
-    """What `stages` finds, stacked on a leading axis, by a loop: the compiler meets the field once.
+    """The slopes of `stages` stacked on a leading axis, found by a loop, so that the compiler meets the field once.
 
     A derivative through the loop would store and copy what every stage computes: see `replay.pulled`.
     """
@@ -75,12 +68,12 @@ def stage_loop(
 def stage(
     tableau: Tableau, s: Array, h: Array, y: State, slopes: State, i: Array
 ) -> tuple[Array, State]:
-    """Where stage `i` looks: the fraction of the interval, and the state."""
+    """Where stage `i` evaluates the field: the fraction of the interval, and the state."""
     count = len(tableau.a)
     rows = np.array([[*row, *[0.0] * (count - len(row))] for row in tableau.a])
     weights = jnp.asarray(rows, jnp.result_type(*jax.tree.leaves(y)))[i]
     node = jnp.asarray(np.array(tableau.c), s.dtype)[i]
-    # Entries of no method's use are left out: a last column.
+    # Columns of zeros are left out, such as the last.
     used = [weights[j] if rows[:, j].any() else 0.0 for j in range(count)]
     return s + node * h, moved(y, h, parts(slopes, count), used)
 
@@ -104,11 +97,9 @@ def parts(states: State, count: int) -> list[State]:
 
 def increment(slope: Slope, tableau: Tableau, s: Array, h: Array, y: State) -> State:
     """What one step adds to the state."""
-    slopes = stages(slope, tableau, s, h, y)
-    nothing = jax.tree.map(jnp.zeros_like, y)
-    return moved(nothing, h, slopes, tableau.b)
+    return moved(jax.tree.map(jnp.zeros_like, y), h, stages(slope, tableau, s, h, y), tableau.b)
 
 
-def where(condition: Array, a: State, b: State) -> State:
-    """`a` where the condition holds, for the whole state or row by row, else `b`."""
+def select(condition: Array, a: State, b: State) -> State:
+    """`a` where the condition holds, for the whole state or per row, else `b`."""
     return jax.tree.map(lambda a, b: jnp.where(along_rows(condition, a), a, b), a, b)

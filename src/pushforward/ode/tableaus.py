@@ -14,13 +14,13 @@ class Tableau:
 
     Arguments:
         order: of the method; a test measures it.
-        a: one row a stage, the first empty; the nodes `c_i` are the rows' sums.
+        a: a row for each stage, the first empty; the nodes `c_i` are the rows' sums.
         b: weights of the solution.
-        error: weights of the error estimate, the solution's less the embedded one's; None for a method without one,
-            which takes fixed steps only.
+        error: weights of the error estimate, the solution's less the embedded method's; None (default) for a method
+            without one, which takes fixed steps only.
 
-    Raises `InputError` for numbers that are no explicit method: rows that do not grow by one, weights that are not one
-    a stage, or do not sum to 1 (those of the error: to 0).
+    Raises `InputError` where these are not an explicit method: rows that do not grow by one, weights that are not one
+    per stage or do not sum to 1 (those of the error: to 0).
 
     ```python
     >>> from pushforward.ode import METHODS
@@ -38,7 +38,7 @@ class Tableau:
     def __post_init__(self) -> None:
         # A tableau is a static argument of compiled programs, so it is made of tuples whatever was given.
         if not isinstance(self.a, Iterable):
-            raise InputError(f"a={self.a!r}: one row of numbers a stage was expected")
+            raise InputError(f"a={self.a!r}: a row of numbers for each stage was expected")
         object.__setattr__(self, "a", tuple(_numbers("a", row) for row in self.a))
         object.__setattr__(self, "b", _numbers("b", self.b))
         stages = len(self.a)
@@ -66,18 +66,20 @@ def _numbers(name: str, row: Any) -> tuple[float, ...]:
     try:
         return tuple(float(number) for number in row)
     except (TypeError, ValueError):
-        raise InputError(f"{name}: {row!r} is no row of numbers") from None
+        raise InputError(f"{name}: {row!r} is not a row of numbers") from None
 
 
 def _check_weights(name: str, weights: tuple[float, ...], stages: int, total: int) -> None:
     if len(weights) != stages:
-        raise InputError(f"{name} has {len(weights)} weights: {stages} were expected, one a stage")
+        raise InputError(
+            f"{name} has {len(weights)} weights: {stages} were expected, one per stage"
+        )
     if not abs(math.fsum(weights) - total) < SUMS:
         raise InputError(f"{name} sums to {math.fsum(weights):.12g}: {total} was expected")
 
 
 SUMS = 1e-9
-"""What published coefficients may leave of their sums."""
+"""By how much the sums of published coefficients may be off."""
 
 
 # fmt: off
@@ -85,19 +87,10 @@ METHODS: dict[str, Tableau] = {
     "euler": Tableau(order=1, a=((),), b=(1.0,)),
     "midpoint": Tableau(order=2, a=((), (0.5,)), b=(0.0, 1.0)),
     "heun": Tableau(order=2, a=((), (1.0,)), b=(0.5, 0.5), error=(-0.5, 0.5)),
-    "rk4": Tableau(
-        order=4,
-        a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),
-        b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
-    ),
+    "rk4": Tableau(order=4, a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6)),
     "bosh3": Tableau(
         order=3,
-        a=(
-            (),
-            (1 / 2,),
-            (0.0, 3 / 4),
-            (2 / 9, 1 / 3, 4 / 9),
-        ),
+        a=((), (1 / 2,), (0.0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
         b=(2 / 9, 1 / 3, 4 / 9, 0.0),
         error=(-0.06944444444444448, 0.08333333333333331, 1 / 9, -1 / 8),
     ),
