@@ -11,8 +11,8 @@ from pushforward.rows import Shape, broadcasting
 class AbstractField(eqx.Module):
     """A vector field `f(t, x)` on rows, with its divergence in closed form.
 
-    Any module or function `f(t, x)` or `f(t, x, condition)` on rows serves as a field; what derives from this class
-    gives its divergence besides, for next to nothing.
+    Any module or function `f(t, x)` or `f(t, x, condition)` on rows serves as a field; one that derives from this class
+    also gives its divergence, at little extra cost.
 
     Attributes:
         event_shape: the shape of one event, `(d,)`.
@@ -29,14 +29,14 @@ class AbstractField(eqx.Module):
         """The field and its exact divergence; None for the latter where there is no closed form.
 
         Arguments:
-            t: a number, or `(n, 1)`, one time a row.
+            t: a number, or `(n, 1)`, a time per row.
             x: `(n, d)` rows.
             condition: `(n, *condition)`, if the field takes one.
         """
 
     @abstractmethod
     def prepared(self) -> "AbstractField":
-        """The same field for many calls: what depends on neither time nor rows is computed once."""
+        """The same field with all computed that depends on neither time nor rows, for many calls."""
 
     def __call__(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None

@@ -1,6 +1,5 @@
 """The divergence of a vector field, exact or estimated."""
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -9,11 +8,6 @@ from jaxtyping import Array, Float
 
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
-
-NOISES: dict[str, Callable[..., Array]] = {
-    "rademacher": jax.random.rademacher,
-    "gaussian": jax.random.normal,
-}
 
 
 def divergence(
@@ -26,13 +20,13 @@ def divergence(
 ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
     """The field at rows, and its divergence `sum_i df_i/dx_i`.
 
-    Without noise it is exact: in closed form for fields that have one (`AbstractField`; the cost of one more matrix
-    product), else by `d` tangents, which pass through the field side by side. With noise it is Hutchinson's estimate
-    `v . J v`, one tangent a probe, without bias if the noise has unit covariance (Hutchinson 1989).
+    Without noise it is exact: in closed form for fields that have one (`AbstractField`; about one more matrix product),
+    else by `d` tangents, which pass through the field side by side. With noise it is Hutchinson's estimate `v . J v`,
+    one tangent per probe, unbiased if the noise has unit covariance (Hutchinson 1989).
 
     Arguments:
         field: `f(t, x)`, or `f(t, x, condition)`.
-        t: a number, or `(n, 1)`, one time a row.
+        t: a number, or `(n, 1)`, a time per row.
         x: `(n, d)` rows.
         noise: `(n, d)` or `(probes, n, d)`, fixed along a solve; None (default) for the exact divergence.
         condition: `(n, *condition)`, if the field takes one.
@@ -62,26 +56,20 @@ def divergence(
             )
         return value
 
+    def along(v: Array) -> tuple[Array, Array]:
+        """The field, and `v . J v`."""
+        value, moved = jax.jvp(at, (x,), (jnp.broadcast_to(v, x.shape),))
+        return value, (moved * v).sum(1)
+
     if noise is None:
-        directions = jnp.eye(x.shape[1], dtype=x.dtype)
-
-        def along(v: Array) -> tuple[Array, Array]:
-            value, moved = jax.jvp(at, (x,), (jnp.broadcast_to(v, x.shape),))
-            return value, (moved * v).sum(1)
-
-        values, traces = jax.vmap(along, out_axes=(None, 0))(directions)
-        return values, traces.sum(0)
+        value, found = jax.vmap(along, out_axes=(None, 0))(jnp.eye(x.shape[1], dtype=x.dtype))
+        return value, found.sum(0)
     probes = noise[None] if noise.ndim == x.ndim else noise
     if probes.shape[1:] != x.shape:
         raise InputError(
             f"noise has shape {noise.shape}: {x.shape}, or a leading axis of probes before it, was expected"
         )
-
-    def estimate(v: Array) -> tuple[Array, Array]:
-        value, moved = jax.jvp(at, (x,), (v,))
-        return value, (moved * v).sum(1)
-
     if len(probes) == 1:
-        return estimate(probes[0])
-    value, found = jax.vmap(estimate, out_axes=(None, 0))(probes)
+        return along(probes[0])
+    value, found = jax.vmap(along, out_axes=(None, 0))(probes)
     return value, found.mean(0)

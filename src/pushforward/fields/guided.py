@@ -15,18 +15,18 @@ from pushforward.rows import Shape
 
 
 class GuidedField(AbstractField):
-    """A conditional field that also knows the unconditional one, and goes beyond the condition by a weight.
+    """A conditional field that also knows the unconditional one, and extrapolates from it by a weight.
 
         f_w(t, x, c) = (1 + w) f(t, x, c) - w f(t, x),    tr J_w = (1 + w) tr J(c) - w tr J
 
-    One more feature of the inner field's condition says whether there is one. Cost: the inner field's; twice
-    that where the weight is not 0.
+    One more feature of the inner field's condition says whether there is one. Cost: the inner field's; twice that where
+    the weight is not 0.
 
     Arguments:
         field: the inner field, whose condition is `(c + 1,)`.
-        condition_shape: of the condition, `(c,)` in all.
-        weight: w; 0 (default) is the conditional field. Any other weight leaves the exact density of what is sampled,
-            which is no longer the data's.
+        condition_shape: of the condition, with `c` entries.
+        weight: w; default 0, the conditional field. With any other weight log-densities remain exact for the samples,
+            which no longer follow the data's density.
 
     Source: Ho & Salimans 2022, arXiv 2207.12598.
 
@@ -51,9 +51,8 @@ class GuidedField(AbstractField):
         self.event_shape, self.condition_shape = field.event_shape, condition_shape
 
     def prepared(self) -> "GuidedField":
-        condition_shape = self.condition_shape
-        assert condition_shape is not None
-        return GuidedField(self.field.prepared(), condition_shape, weight=self.weight)
+        assert self.condition_shape is not None
+        return GuidedField(self.field.prepared(), self.condition_shape, weight=self.weight)
 
     def with_divergence(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
@@ -78,12 +77,12 @@ class GuidedField(AbstractField):
 
 
 def with_guidance(model: Any, weight: float) -> Any:
-    """The same model, its guided fields at another weight.
+    """The same model with its guided fields at another weight.
 
     Arguments:
         model: a flow, or anything that holds guided fields; or what has such a flow: a fitted estimator, a
             `TableModel`.
-        weight: 0 for the conditional density itself; above, samples are more typical of their condition.
+        weight: 0 for the conditional density itself; above 0, samples are more typical of their condition.
 
     Raises `InputError` for a weight below -1, or a model that was not trained for guidance.
 
@@ -108,12 +107,11 @@ def with_guidance(model: Any, weight: float) -> Any:
 
     if not any(map(is_guided, jax.tree.leaves(model, is_leaf=is_guided))):
         raise InputError(
-            "the model knows no unconditional field: build it with drop_condition above 0, and a condition"
+            "the model has no unconditional field: build it with drop_condition above 0, and a condition"
         )
 
     def change(node: Any) -> Any:
-        if not is_guided(node):
-            return node
-        return GuidedField(node.field, node.condition_shape, weight=weight)
+        guided = is_guided(node)
+        return GuidedField(node.field, node.condition_shape, weight=weight) if guided else node
 
     return jax.tree.map(change, model, is_leaf=is_guided)

@@ -19,12 +19,13 @@ class PlanarField(AbstractField):
 
         f = sum_k s_k(t) u_k tanh(w_k . x + b_k),    tr J = sum_k s_k(t) (u_k . w_k) (1 - tanh^2)
 
-    The gates are sigmoids of a small network of time. Divergence: next to nothing.
+    The gates `s_k` are sigmoids of a small network of time. Cost: two products with `d x width` matrices; the
+    divergence costs next to nothing.
 
     Arguments:
         d: size of the event.
         width: number of planar fields; default 32.
-        condition: shape of a condition, which shifts the hyperplanes; None for none.
+        condition: shape of a condition, which shifts the hyperplanes; default None for none.
 
     Raises `InputError` for a width below 1.
 
@@ -54,12 +55,7 @@ class PlanarField(AbstractField):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(
-        self,
-        d: int,
-        *,
-        width: int = 32,
-        condition: int | Shape | None = None,
-        key: PRNGKeyArray,
+        self, d: int, *, width: int = 32, condition: int | Shape | None = None, key: PRNGKeyArray
     ):
         check_count("width", width)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
@@ -69,8 +65,7 @@ class PlanarField(AbstractField):
         self.by_condition = uniform_weights(keys[1], (size, width), size)
         self.offsets = uniform_weights(keys[2], (width,), d)
         self.directions = uniform_weights(keys[3], (width, d), width)
-        self.gate_in = 3 * uniform_weights(keys[4], (HIDDEN,), 1)
-        self.gate_bias = 3 * uniform_weights(keys[5], (HIDDEN,), 1)
+        self.gate_in, self.gate_bias = (3 * uniform_weights(k, (HIDDEN,), 1) for k in keys[4:6])
         self.gate_out = uniform_weights(keys[6], (HIDDEN, width), HIDDEN)
         self.gate_offsets = jnp.zeros(width)
 

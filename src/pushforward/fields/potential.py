@@ -16,14 +16,14 @@ class PotentialField(AbstractField):
 
         phi(s) = w . u_1 + |A s|^2 / 2 + b . x,    u_0 = act(s K_0 + b_0),    u_1 = u_0 + act(u_0 K_1 + b_1)
 
-    with `act(v) = log(2 cosh v)`, whose slope is tanh. Field and divergence (minus the Laplacian in x) in closed form;
-    the latter costs d products of hidden sizes.
+    with `act(v) = log(2 cosh v)`, whose slope is tanh. Field and divergence (minus the Laplacian in x) are in closed
+    form; the divergence costs `d` products with a `width x width` matrix.
 
     Arguments:
         d: size of the event.
         width: units of the network; default 32.
-        rank: of the quadratic form; default 10, at most d + 1.
-        condition: shape of a condition; None for none.
+        rank: of the quadratic form, lowered to d + 1 if above; default 10.
+        condition: shape of a condition; default None for none.
 
     Raises `InputError` for sizes below 1.
 
@@ -83,10 +83,9 @@ class PotentialField(AbstractField):
         d = x.shape[1]
         s, first, second, back = self._layers(t, x, condition)
         enter = self.enter[:d]
-        gradient = (first * back) @ enter.T
-        gradient = gradient + (s @ self.quadratic) @ self.quadratic[:d].T + self.linear
+        gradient = self._gradient(s, first, back, d) + self.linear
         outer = ((1 - first * first) * back) @ jnp.square(enter).sum(0)
-        # The slopes of the second layer's inputs by each coordinate, side by side: (n, d, width).
+        # The slopes of the second layer's inputs with respect to each coordinate, side by side: (n, d, width).
         spread = (first[:, None, :] * enter) @ self.middle
         inner = ((1 - second * second) * self.weights) * jnp.square(spread).sum(1)
         return -gradient, -(outer + inner.sum(1) + jnp.square(self.quadratic[:d]).sum())
@@ -94,27 +93,25 @@ class PotentialField(AbstractField):
     def hjb_residual(
         self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
     ) -> Float[Array, " n"]:
-        """`d phi/dt - |grad phi|^2 / 2`, which straight paths of constant speed make a constant of x.
+        """`d phi/dt - |grad phi|^2 / 2`, which does not depend on x where paths are straight and of constant speed.
 
-        Its gradient is minus the acceleration along the field. Cost: the field's; beside a call of the field, next to
-        nothing.
-
-        Arguments:
-            t: a number, or `(n, 1)`, one time a row.
-            x: `(n, d)` rows.
-            condition: `(n, *condition)`, if the field takes one.
+        Its gradient is minus the acceleration along the field. Cost: the field's; next to a call of the field, almost
+        nothing. Arguments as of `with_divergence`.
         """
         d = x.shape[1]
         s, first, _, back = self._layers(t, x, condition)
-        # One more row of the gradient by s: that of the time.
-        rows = d + 1
-        gradient = (first * back) @ self.enter[:rows].T
-        gradient = gradient + (s @ self.quadratic) @ self.quadratic[:rows].T
+        # Time stands behind the coordinates of x.
+        gradient = self._gradient(s, first, back, d + 1)
         along = gradient[:, :d] + self.linear
         return gradient[:, d] - jnp.square(along).sum(1) / 2
 
+    def _gradient(self, s: Array, first: Array, back: Array, rows: int) -> Array:
+        """The gradient with respect to the first inputs, but for the linear part."""
+        gradient = (first * back) @ self.enter[:rows].T
+        return gradient + (s @ self.quadratic) @ self.quadratic[:rows].T
+
     def _layers(self, t: Array, x: Float[Array, "n d"], condition: Array | None) -> list[Array]:
-        """All inputs, the slopes of both layers, the gradient of `w . u_1` by the first layer's outputs."""
+        """All inputs, the slopes of both layers, the gradient of `w . u_1` with respect to the first one's outputs."""
         n = len(x)
         columns = [x, jnp.broadcast_to(jnp.asarray(t, x.dtype), (n, 1))]
         if condition is not None and self.condition_shape is not None:

@@ -1,4 +1,4 @@
-"""The perceptron whose layers know the time."""
+"""The perceptron whose layers see the time."""
 
 import equinox as eqx
 import jax
@@ -24,15 +24,15 @@ class MLPField(AbstractField):
     - `"squash"` (default): `a = sigmoid(linear)`, `c` linear: FFJORD's concatsquash.
     - `"hyper"`: both from a small network of time (16 hidden units).
 
-    The divergence is exact at the price of one more product of hidden sizes, at any d, for one and two hidden layers:
+    With one or two hidden layers the exact divergence costs, at any d, one more product with a `width x width` matrix:
     with `d_i = a_i act'` and `M = W_2 o (W_3 W_1)^T`, `tr J = (d_1 M) . d_2`. Deeper networks have no closed form.
 
     Arguments:
         d: size of the event.
         width, depth: units and number of hidden layers; default 64 and 2.
-        time: how layers know the time; default "squash".
+        time: how layers see the time; default "squash".
         activation: `"tanh"` (default), `"softplus"` or `"silu"`.
-        condition: shape of a condition, which enters the first layer; None for none.
+        condition: shape of a condition, which enters the first layer; default None for none.
 
     Raises `InputError` for sizes below 1 or unknown names.
 
@@ -89,12 +89,12 @@ class MLPField(AbstractField):
         self.bias = uniform_weights(keys[3], (depth, width), d)
         self.last = uniform_weights(keys[4], (width, d), width)
         self.last_bias = jnp.zeros(d)
-        if time == "concat":
-            shapes = [(1, depth * width)]
-        elif time == "squash":
-            shapes = [(1, depth * width), (1, depth * width), (0, depth * width)]
-        else:
-            shapes = [(1, HYPER), (0, HYPER), (HYPER, 2 * depth * width)]
+        units = depth * width
+        shapes = {
+            "concat": [(1, units)],
+            "squash": [(1, units), (1, units), (0, units)],
+            "hyper": [(1, HYPER), (0, HYPER), (HYPER, 2 * units)],
+        }[time]
         self.clock = tuple(
             uniform_weights(k, shape, max(shape[0], 1)) if shape[0] else jnp.zeros(shape[1:])
             for k, shape in zip(spawn(keys[5], len(shapes)), shapes, strict=True)
@@ -125,8 +125,8 @@ class MLPField(AbstractField):
         slopes: list[Array] = []
         for i in range(depth):
             h = h @ self.hidden[i - 1] if i else h
-            value, slope = act(scales[i] * (h + self.bias[i]) + shifts[i])
-            h, slopes = value, [*slopes, scales[i] * slope]
+            h, slope = act(scales[i] * (h + self.bias[i]) + shifts[i])
+            slopes.append(scales[i] * slope)
         f = h @ self.last + self.last_bias
         if depth == 1:
             return f, slopes[0] @ (self.first * self.last.T).sum(0)
@@ -138,20 +138,17 @@ class MLPField(AbstractField):
     def _at_time(self, t: Array) -> tuple[list[Array], list[Array]]:
         """Scales and shifts of the hidden layers: numbers or `(width,)` or `(n, width)` each."""
         depth, width = self.bias.shape
-        if self.time == "concat":
-            flat: list[Array] = [jnp.ones((), t.dtype), t * self.clock[0][0]]
-        elif self.time == "squash":
-            flat = [jax.nn.sigmoid(t * self.clock[0][0] + self.clock[2]), t * self.clock[1][0]]
-        else:
-            h = jnp.tanh(t * self.clock[0][0] + self.clock[1]) @ self.clock[2]
-            flat = [1 + h[..., : depth * width], h[..., depth * width :]]
 
         def parts(v: Array) -> list[Array]:
-            if v.ndim == 0:
-                return [v] * depth
             return [v[..., i * width : (i + 1) * width] for i in range(depth)]
 
-        return parts(flat[0]), parts(flat[1])
+        first = t * self.clock[0][0]
+        if self.time == "concat":
+            return [jnp.ones((), t.dtype)] * depth, parts(first)
+        if self.time == "squash":
+            return parts(jax.nn.sigmoid(first + self.clock[2])), parts(t * self.clock[1][0])
+        h = jnp.tanh(first + self.clock[1]) @ self.clock[2]
+        return parts(1 + h[..., : depth * width]), parts(h[..., depth * width :])
 
 
 def _tanh(v: Array) -> tuple[Array, Array]:
