@@ -1,13 +1,7 @@
-"""Networks that turn what is known into parameters. Features stand on the leading axis, rows on the last."""
+"""Networks: features stand on the leading axis and rows on the last; images have their channels last."""
 
 from pushforward.deprecated import renamed
-from pushforward.networks.convolutional import (
-    Conv,
-    ConvBlock,
-    GroupNorm,
-    ResidualBlocks,
-    squeeze,
-)
+from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, ResidualBlocks, squeeze
 from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP

@@ -1,5 +1,7 @@
 """Convolutions on a batch of images, channels last."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,7 @@ EPS = 1e-5
 
 
 def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
-    """Two by two pixels as one pixel of four times the channels.
-
-    A convolution behind it is one of stride 2 with a kernel twice as large.
+    """Two by two pixels as one pixel of four times the channels: a convolution after it has stride 2 in the original.
 
     Raises `InputError` for an odd height or width.
 
@@ -36,12 +36,12 @@ def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
 
 @jax.custom_vjp
 def convolved(x: Array, kernel: Array) -> Array:
-    """`x` `(n, h, w, c)` convolved with a kernel `(size, size, c, out)` of odd size, zeros around it.
+    """`x` `(n, h, w, c)` convolved with a kernel `(size, size, c, out)` of odd size, padded with zeros.
 
-    Both gradients are written as convolutions of the same form: the input's with the turned kernel, the kernel's with
-    the cotangent as kernel and images in the place of channels. XLA's own reverse says the same by the order of axes,
-    which its CPU backend (JAX 0.10) computes by plain loops wherever it stands in a compiled loop, as all of training
-    and solving does: some 20 times slower. Reverse mode only.
+    Both gradients are written as convolutions of the same form: the input's with the flipped kernel, the kernel's with
+    the cotangent as kernel and images in place of channels. XLA's own reverse permutes axes instead, which its CPU
+    backend (JAX 0.10) computes by plain loops, some 20 times slower, wherever it lies in a compiled loop, as all of
+    training and solving does. Reverse mode only.
     """
     return _convolution(x, kernel, kernel.shape[0] // 2)
 
@@ -59,9 +59,8 @@ def _forward(x: Array, kernel: Array) -> tuple[Array, tuple[Array, Array]]:
 def _backward(kept: tuple[Array, Array], cotangent: Array) -> tuple[Array, Array]:
     x, kernel = kept
     by_x = convolved(cotangent, kernel[::-1, ::-1].swapaxes(2, 3))
-    by_kernel = _convolution(
-        x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3), kernel.shape[0] // 2
-    )
+    channels, as_kernel = x.transpose(3, 1, 2, 0), cotangent.transpose(1, 2, 0, 3)
+    by_kernel = _convolution(channels, as_kernel, kernel.shape[0] // 2)
     return by_x, by_kernel.transpose(1, 2, 0, 3)
 
 
@@ -71,13 +70,13 @@ convolved.defvjp(_forward, _backward)
 class Conv(eqx.Module):
     """A convolution that keeps the size of images: `(n, h, w, inputs)` to `(n, h, w, out)`.
 
-    With `time` the time is one more channel, the same in every pixel. Cost: `2 size^2 inputs out` operations a pixel;
-    the gradient twice that.
+    With `time` the time is one more channel, the same in every pixel. Cost: `2 size^2 inputs out` operations per pixel,
+    and twice that for the gradient.
 
     Arguments:
         inputs, out: channels.
         size: of the kernel, odd; default 3.
-        time: whether it sees a time; default False.
+        time: whether it sees the time; default False.
         scale: initial weights, relative to the usual ones; default 1.
 
     Raises `InputError` for an even size or channels below 1.
@@ -122,19 +121,19 @@ class Conv(eqx.Module):
     def __call__(
         self, x: Float[Array, "n h w inputs"], t: ArrayLike | None = None
     ) -> Float[Array, "n h w out"]:
-        """Convolve; `t` is a number, or `(n, 1, 1, 1)` for a time of each image."""
+        """Convolve; `t` is a number, or `(n, 1, 1, 1)`, a time per image."""
         y = convolved(x, self.kernel.astype(x.dtype)) + self.bias.astype(x.dtype)
         if self.clock is None:
             return y
         if t is None:
             raise InputError("this convolution sees the time: a time t was expected")
-        # The channel of time is t times an image of ones: its part is computed once for all images.
+        # The channel of time is t times an image of ones, so its part is computed once for all images.
         ones = jnp.ones((1, *x.shape[1:3], 1), x.dtype)
         return y + jnp.asarray(t, x.dtype) * convolved(ones, self.clock.astype(x.dtype))
 
 
 class GroupNorm(eqx.Module):
-    """Each image's groups of channels shifted and scaled to mean 0 and variance 1, then by trained numbers.
+    """Shift and scale each image's groups of channels to mean 0 and variance 1, then each channel by trained numbers.
 
     An image's result does not depend on the images beside it.
 
@@ -172,7 +171,7 @@ class GroupNorm(eqx.Module):
         share = jnp.where(alike[:, None] == alike, self.groups / (pixels.shape[1] * c), 0.0)
 
         def of_group(v: Array) -> Array:
-            # Over pixels first, along the channels: the short axis of a group is left to few numbers.
+            # Pixels are summed first, along the channels: the short axis of a group is left for few numbers.
             return (v.sum(1) @ share.astype(x.dtype))[:, None]
 
         centred = pixels - of_group(pixels)
@@ -185,17 +184,17 @@ class ConvBlock(eqx.Module):
 
         f(t, x) = conv(act(norm(conv(act(norm(x))))))
 
-    Both convolutions see the time where the block does. `x + block(0, x)` is a residual block, and one Euler step.
+    Both convolutions see the time if the block does. `x + block(0, x)` is a residual block, and one Euler step.
 
     Arguments:
         channels: of the images `(n, h, w, channels)`.
-        hidden: channels between the convolutions; default None, as many as the images have.
+        hidden: channels between the convolutions; default None for as many as the images have.
         groups: of both norms; default 8.
         time: whether it sees the time; default False.
         activation: default "relu".
         last_scale: initial weights of the last convolution, relative to the usual ones; default 1.
 
-    Raises `InputError` for groups that do not divide the channels or those between, or an unknown activation.
+    Raises `InputError` for groups that do not divide `channels` and `hidden`, or an unknown activation.
 
     Sources: He et al. 2016, arXiv 1603.05027 (activation before weights); Chen et al. 2018, arXiv 1806.07366.
 
@@ -235,7 +234,7 @@ class ConvBlock(eqx.Module):
         self.activation = activation
 
     def __call__(self, t: ArrayLike, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
-        """The block's value; `t` is a number, or `(n, 1, 1, 1)`; without `time` it is not looked at."""
+        """The block's value; `t` is a number, or `(n, 1, 1, 1)`, and ignored without `time`."""
         act = activation_named(self.activation)
         for norm, conv in zip(self.norms, self.convs, strict=True):
             x = conv(act(norm(x)), t)
@@ -243,7 +242,7 @@ class ConvBlock(eqx.Module):
 
 
 class ResidualBlocks(eqx.Module):
-    """Residual blocks one after the other, each with weights of its own: `x + block(x)`, again and again.
+    """Residual blocks one after another, each with its own weights: `x + block(x)`, again and again.
 
     They are stacked and scanned, so that compile time does not grow with their number. Cost: each block's; the gradient
     keeps the activations of all.
@@ -251,7 +250,7 @@ class ResidualBlocks(eqx.Module):
     Arguments:
         channels: of the images `(n, h, w, channels)`.
         count: how many blocks.
-        groups, activation, last_scale: of each, as of `ConvBlock`.
+        groups, activation, last_scale: of each block, as of `ConvBlock`.
 
     Raises `InputError` for a count below 1, and all that `ConvBlock` raises.
 
@@ -279,13 +278,10 @@ class ResidualBlocks(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_count("count", count)
-
-        def made(key: PRNGKeyArray) -> ConvBlock:
-            return ConvBlock(
-                channels, groups=groups, activation=activation, last_scale=last_scale, key=key
-            )
-
-        self.blocks = stacked(made, count, key)
+        options: dict[str, Any] = {"activation": activation, "last_scale": last_scale}
+        self.blocks = stacked(
+            lambda key: ConvBlock(channels, groups=groups, key=key, **options), count, key
+        )
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         arrays, rest = eqx.partition(self.blocks, eqx.is_array)

@@ -1,4 +1,4 @@
-"""What all networks share: initial weights, layers stacked, dropout, activations by name."""
+"""What all networks share: initial weights, stacked layers, dropout, activations by name."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -31,10 +31,10 @@ def activation_named(name: str) -> Callable[[Array], Array]:
 
 
 def check_network(width: int, depth: int, activation: str, dropout: float) -> None:
-    """Raises `InputError` where no network of these sizes exists."""
+    """Raises `InputError` for a width or depth below 1, an unknown activation, or a dropout outside [0, 1)."""
     activation_named(activation)
-    for name, value in (("width", width), ("depth", depth)):
-        check_count(name, value)
+    check_count("width", width)
+    check_count("depth", depth)
     if not 0 <= dropout < 1:
         raise InputError(f"dropout={dropout}: a share at least 0 and below 1 was expected")
 
@@ -46,7 +46,7 @@ def uniform_weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> A
 
 
 def stacked(make: Callable[[PRNGKeyArray], M], layers: int, key: PRNGKeyArray) -> M:
-    """Equal layers, each made with a key of its own, as one whose arrays have the layers along their first axis."""
+    """Equal layers, each made with its own key, as one whose arrays have the layers along their first axis."""
     return restacked([make(k) for k in spawn(key, layers)])
 
 
@@ -60,8 +60,8 @@ def restacked(layers: Sequence[M]) -> M:
 def dropout(h: Array, rate: float, key: PRNGKeyArray | None) -> Array:
     """Zero a share `rate` of the entries and scale up the rest; the identity without a key.
 
-    The mask is drawn from single random bytes (a rate is met to within 1/512), four for the price of one word:
-    random bits would otherwise cost as much as the layer's matrix product.
+    The mask is drawn from single random bytes (the rate is met to within 1/512), four to a word: the random bits would
+    otherwise cost as much as the layer's matrix product.
     """
     if key is None or rate == 0.0:
         return h

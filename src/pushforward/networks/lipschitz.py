@@ -22,9 +22,9 @@ class LipschitzMLP(eqx.Module):
     Each matrix is scaled down so that its norm is at most `lipschitz ** (1 / number of matrices)`. The spectral norm
     is bounded from above by Gram iteration, so that the bound holds at every step; power iteration, the usual way,
     approaches it from below. Activations have slopes of at most 1. Condition features enter the first layer freely:
-    they do not count for the constant.
+    the constant is not with respect to them.
 
-    Cost: a perceptron's, and for each matrix `squarings` products of its smaller side cubed, once per call.
+    Cost: a perceptron's, and for each matrix, once per call, six products of square matrices of its smaller side.
 
     Arguments:
         inputs, outputs: number of features.
@@ -102,14 +102,12 @@ class LipschitzMLP(eqx.Module):
         return [w / jnp.maximum(norm_bound(w, self.norm) / share, 1.0) for w in matrices]
 
     def __call__(
-        self,
-        x: Float[Array, "inputs n"],
-        condition: Float[Array, "condition n"] | None = None,
+        self, x: Float[Array, "inputs n"], condition: Float[Array, "condition n"] | None = None
     ) -> Float[Array, "outputs n"]:
         return self.apply(self.weights(), x, condition)
 
     def apply(self, weights: list[Array], x: Array, condition: Array | None) -> Array:
-        """The network with matrices that `weights` has given: they are made once for many calls."""
+        """The network with the matrices from `weights`, which are made once for many calls."""
         return self.linearised(weights, x, condition)[0]
 
     def linearised(
@@ -128,7 +126,7 @@ class LipschitzMLP(eqx.Module):
         return h, NetworkJacobian(weights, slopes)
 
     def _act(self, i: int, h: Array) -> tuple[Array, Array]:
-        """An activation and its slope, which share what is dear."""
+        """An activation and its slope, which share the costly part."""
         if self.activation == "tanh":
             a = jnp.tanh(h)
             return a, 1 - a * a
@@ -143,14 +141,14 @@ class LipschitzMLP(eqx.Module):
 class NetworkJacobian(NamedTuple):
     """The Jacobian of a perceptron at `n` columns: a product of its matrices and the slopes between them.
 
-    Products with vectors cost the network's matrix products and none of its activations.
+    Its products with vectors cost the network's matrix products, and none of its activations.
     """
 
     weights: list[Float[Array, "a b"]]
     slopes: list[Float[Array, "width n"]]
 
     def matrix(self) -> Float[Array, "outputs inputs n"]:
-        """All of it, by one tangent for each input, which stand beside each other in every matrix product."""
+        """All of it, from one tangent per input, side by side in every matrix product."""
         tangents = self.weights[0][:, :, None]
         for w, slope in zip(self.weights[1:], self.slopes, strict=True):
             moved = slope[:, None] * tangents
@@ -160,7 +158,7 @@ class NetworkJacobian(NamedTuple):
     def turned(self, layer: int) -> Float[Array, "width width n"]:
         """`B A` where `J = A B`, cut at a hidden layer: `det(I + B A) = det(I + J)`, and it may be far smaller."""
         w, s = self.weights, self.slopes
-        # From that layer to the end and, with nothing in between, from the start to that layer.
+        # From that layer to the end, then directly from the start to that layer.
         weights = [*w[layer + 1 : -1], w[0] @ w[-1], *w[1 : layer + 1]]
         inner = NetworkJacobian(weights, [*s[layer + 1 :], *s[:layer]]).matrix()
         return s[layer][:, None] * inner
@@ -204,5 +202,5 @@ def norm_bound(w: Float[Array, "a b"], norm: str = "spectral") -> Array:
 
 
 def series_tail(lipschitz: float, terms: int) -> float:
-    """`sum_{k > terms} L^k / k`, what is left of `-log(1 - L)` after so many terms."""
+    """`sum_{k > terms} L^k / k`, what remains of `-log(1 - L)` after that many terms."""
     return max(-math.log1p(-lipschitz) - sum(lipschitz**k / k for k in range(1, terms + 1)), 0.0)

@@ -24,8 +24,8 @@ SPLIT = range(256, 512)
 
 
 class Known(eqx.Module):
-    """What a masked network knows after some coordinates are revealed: the coordinates `(d, n)` and the activations
-    of every layer, `(width, n)` each. Entries not yet known are never read."""
+    """What a masked network knows once some coordinates are revealed: the coordinates `(d, n)` and the activations of
+    every layer, `(width, n)` each. Entries not yet known are never read."""
 
     x: Array
     layers: tuple[Array, ...]
@@ -48,18 +48,14 @@ class OneByOne(NamedTuple):
 class MaskedMLP(eqx.Module):
     """A perceptron whose output for coordinate i depends only on coordinates before i (and on the condition).
 
-    Hidden unit k has degree m(k): it sees coordinates with index below m(k). Output i reads units of degree at most
-    i. Degrees are sorted, so that every masked matrix is block-triangular and the units that become known with a new
-    coordinate are one contiguous slice. Units see the condition whatever their degree; conditional networks own
-    units of degree 0, so that the first coordinate depends on the condition through the whole network.
+    Hidden unit k has degree m(k): it sees coordinates with index below m(k). Output i reads units of degree at most i.
+    Degrees are sorted, so that every masked matrix is block-triangular and the units that become known with a new
+    coordinate are one contiguous slice. Units of any degree see the condition; conditional networks have units of
+    degree 0, so that the first coordinate depends on the condition through the whole network.
 
     `__call__` is the parallel pass, `(d, n) -> (size, d, n)`: with width H and depth L about
-    `n H (d + (L-1) H + size d)` multiply-adds. `one_by_one` computes the same outputs one coordinate at a time: each
-    step touches only the units that have just become known, so that all d steps together cost about one parallel
-    pass instead of d.
-
-    MADE (Germain et al. 2015, arXiv 1502.03509); residual connections between units of equal degree as in Durkan et
-    al. 2019.
+    `n H (d + (L-1) H + size d)` multiply-adds. `one_by_one` computes the same outputs one coordinate at a time. Each
+    step touches only the units that have just become known, so that all d steps cost about one parallel pass.
 
     Arguments:
         d: number of coordinates.
@@ -71,10 +67,13 @@ class MaskedMLP(eqx.Module):
         activation: name of the activation between layers; default "relu".
         dropout: share of hidden units zeroed when called with a key.
         last_scale: initial weights of the last layer, relative to the usual ones; default 0.01.
-        reach: coordinates are seen as `reach * tanh(x / reach)`, so that contexts far beyond the data are those at its
-            edge; default None, as they are.
+        reach: coordinates are seen as `reach * tanh(x / reach)`, so that values far beyond the data count as those at
+            its edge; default None for as they are.
 
     Raises `InputError` for a width or depth below 1, a dropout outside [0, 1) or an unknown activation.
+
+    Sources: Germain et al. 2015, arXiv 1502.03509 (MADE); Durkan et al. 2019, arXiv 1906.04032 (residual connections
+    between units of equal degree).
 
     ```python
     >>> import jax
@@ -184,15 +183,15 @@ class MaskedMLP(eqx.Module):
         return bias if condition is None else bias + self.first_condition @ condition
 
     def one_by_one(self, condition: Float[Array, "condition n"] | None, n: int) -> OneByOne:
-        """The same function on n rows, one coordinate at a time; all d steps cost about one parallel pass."""
+        """The same function on `n` rows, one coordinate at a time; all d steps cost about one parallel pass."""
         act = activation_named(self.activation)
         degree = self._degree
         d, width = self.first.shape[1], degree.size
         first, hidden, last = self._masked()
         last = jnp.moveaxis(last, 1, 0)
         context = self._context(condition)
-        # Units of degree i + 1 become known with coordinate i: a slice of fixed size from where they start. It may
-        # run into units of a later degree; what those get is overwritten when their turn comes.
+        # Units of degree i + 1 become known with coordinate i: a slice of fixed size from their first. It may run into
+        # units of a later degree, whose values are overwritten when their turn comes.
         group = int(np.bincount(degree).max())
         starts = jnp.asarray(np.minimum(np.searchsorted(degree, np.arange(d) + 1), width - group))
 

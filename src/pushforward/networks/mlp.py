@@ -19,16 +19,15 @@ from pushforward.networks.layers import (
 class MLP(eqx.Module):
     """A perceptron on columns of features: `(inputs, n)` to `(*out, n)`.
 
-    Every hidden layer after the first adds its input (a residual connection), if asked. The last layer starts at
-    `last_scale` times the usual random weights, so that what it parametrises starts near the identity.
-    `inputs` may be 0: the output is then a learned constant.
+    The last layer starts at `last_scale` times the usual random weights, so that what it parametrises starts near the
+    identity. `inputs` may be 0: the output is then a learned constant.
 
     Arguments:
         inputs: number of input features.
         out: shape of the output's leading axes.
         width: units of a hidden layer.
         depth: number of hidden layers, at least 1.
-        residual: whether hidden layers add their input.
+        residual: whether hidden layers after the first add their input.
         activation: name of the activation between layers; default "relu".
         dropout: share of hidden units zeroed when called with a key.
         last_scale: initial weights of the last layer, relative to the usual ones; default 0.01.

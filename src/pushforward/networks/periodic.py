@@ -11,7 +11,7 @@ from pushforward.networks.mlp import MLP
 
 
 class PeriodicMLP(eqx.Module):
-    """An `MLP` that sees its first inputs, angles in radians, as their cosines and sines, the others as they are.
+    """An `MLP` that sees its first inputs, angles in radians, as cosines and sines, and the others as they are.
 
     Its outputs have period 2 pi in every angle and are continuous across the seam.
 

@@ -13,7 +13,7 @@ class RecurrentNetwork(eqx.Module):
 
         h_i = cell(input_i, h_{i-1}) where step i counts, else h_{i-1}
 
-    Cost: a pass of the cell a step, one after the other, all series at once.
+    Cost: one pass of the cell per step, in sequence, for all series at once.
 
     Arguments:
         cell: an Equinox cell, `cell(input, memory) -> memory`, such as `equinox.nn.GRUCell`.
