@@ -1,4 +1,4 @@
-"""From noise to data: probability paths, couplings, and the flow-matching loss made of them."""
+"""From noise to data: probability paths, couplings, and the flow-matching loss."""
 
 from pushforward.deprecated import renamed
 from pushforward.paths.couplings import COUPLINGS, partners

@@ -1,4 +1,4 @@
-"""Couplings: which latent event of a batch goes with which data event."""
+"""Couplings: which latent event of a batch is paired with which data event."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -13,30 +13,29 @@ from pushforward.errors import InputError
 from pushforward.rows import as_float
 
 ROWS = 256
-"""Rows that are coupled with each other; larger batches are coupled in blocks."""
+"""Rows coupled with each other; larger batches are coupled in blocks."""
 SINKHORN, REGULARISATION = 100, 0.05
 """Sweeps of the entropic coupling and its temperature, as a share of the mean reduced cost."""
 WARM_SWEEPS, WARM_REGULARISATION = 10, 0.05
-"""The same for the potentials that the exact coupling starts from."""
+"""The same for the potentials from which the exact coupling starts."""
 
 
 def partners(
     coupling: str, z: Array, x: Array, condition: Array | None, key: PRNGKeyArray
 ) -> Int[Array, " n"]:
-    """For each data row the latent row of its batch that it is paired with.
+    """For each data row, the number of the latent row of its batch that it is paired with.
 
     - `"independent"`: its own.
     - `"exact_ot"`: the assignment of least total `|x - z|^2`, a permutation. It begins with the potentials of a few
-      entropic sweeps, which leave a fifth to a third of the search from nothing.
+      entropic sweeps, which leave a fifth to a third of the search.
     - `"sinkhorn"`: a draw from the entropic plan's column of the data row; latent rows may repeat.
 
-    Rows are paired only with latent rows that were drawn under an equal condition: within a label the latent stays
-    independent of the label, or the conditional densities would be wrong. Conditions that are all different leave
-    every row with its own.
+    Rows are paired only within equal conditions: the latent must stay independent of the condition, or the conditional
+    densities would be wrong. Where all conditions differ every row keeps its own.
 
     Cost: `n^2 d` for the distances; then about `n^3` with small constants on the host ("exact_ot"), or a hundred
-    products of `n x n` ("sinkhorn"). Batches beyond 256 rows are coupled in blocks of 256, so that the cost of a row
-    does not grow; what is left over after the last whole block keeps its own.
+    products with an `n x n` matrix ("sinkhorn"). Batches beyond 256 rows are coupled in blocks of 256, so that the cost
+    per row does not grow; rows after the last whole block keep their own.
 
     Arguments:
         coupling: a name in `COUPLINGS`.
@@ -45,7 +44,7 @@ def partners(
         condition: `(n, *condition)`, or None.
         key: of the draws.
 
-    Raises `InputError` for an unknown name, rows or conditions of another length than x, events of another shape.
+    Raises `InputError` for an unknown name, or rows, conditions or events whose shapes do not match.
 
     Sources: Tong et al. 2024, arXiv 2302.00482; Pooladian et al. 2023, arXiv 2304.14772 (minibatch couplings); Cuturi
     2013, arXiv 1306.0895 (Sinkhorn).
@@ -72,14 +71,13 @@ def partners(
             f"condition has shape {jnp.shape(condition)}, but x {x.shape}: one condition for each row was expected"
         )
     n = len(x)
-    own = jnp.arange(n)
-    find = COUPLINGS[coupling]
+    own, find = jnp.arange(n, dtype=jnp.int32), COUPLINGS[coupling]
     if find is None or n < 2:
         return own
     size = min(n, ROWS)
     blocks = n // size
-    flat = [jax.lax.stop_gradient(a.reshape(n, -1)[: blocks * size]) for a in (z, x)]
-    zs, xs = (a.reshape(blocks, size, -1) for a in flat)
+    kept = (jax.lax.stop_gradient(a.reshape(n, -1)[: blocks * size]) for a in (z, x))
+    zs, xs = (a.reshape(blocks, size, -1) for a in kept)
     keys = jax.random.split(key, blocks)
 
     def block(i: Array) -> Array:
@@ -95,13 +93,13 @@ def partners(
 
 
 def _distances(z: Float[Array, "n d"], x: Float[Array, "n d"]) -> Float[Array, "n n"]:
-    """Squared distances of latent rows (first axis) and data rows, up to terms of the latent row alone."""
+    """Squared distances of latent rows (first axis) and data rows, up to a term of each latent row."""
     z, x = z - x.mean(0), x - x.mean(0)
     return (x * x).sum(1) - 2 * z @ x.T
 
 
 def _reduced(cost: Float[Array, "n n"]) -> tuple[Array, Array]:
-    """What each row, then each column has at least: the cost less both has a 0 in every row and column."""
+    """The minima of the rows, then of the columns: the cost less both has a 0 in every row and column."""
     by_row = cost.min(1)
     return by_row, (cost - by_row[:, None]).min(0)
 
@@ -109,10 +107,10 @@ def _reduced(cost: Float[Array, "n n"]) -> tuple[Array, Array]:
 def _sweeps(
     cost: Float[Array, "n n"], allowed: Bool[Array, "n n"] | None, sweeps: int, share: float
 ) -> tuple[Array, Array, Array]:
-    """Potentials of latent rows and data rows after some sweeps of Sinkhorn's, and the temperature.
+    """Potentials of latent rows and data rows after some sweeps of Sinkhorn's algorithm, and the temperature.
 
-    On the reduced cost the kernel has a 1 in every row and column, so that products are safe where exponentials of
-    the cost itself would vanish.
+    The kernel of the reduced cost has a 1 in every row and column: its products are safe where exponentials of the cost
+    itself would vanish.
     """
     if allowed is not None:
         # More than any assignment within the allowed pairs can cost.
@@ -142,10 +140,9 @@ def _assigned(cost: np.ndarray) -> np.ndarray:
 
     cost = np.asarray(cost)
     if not np.isfinite(cost).all():
-        return np.arange(
-            len(cost), dtype=np.int32
-        )  # the loss is not finite either, and rolled back
-    return linear_sum_assignment(cost.T)[1].astype(np.int32)
+        # The loss is not finite either, and the step is rolled back.
+        return np.arange(len(cost), dtype=np.int32)
+    return np.asarray(linear_sum_assignment(cost.T)[1], np.int32)
 
 
 def _exact(
@@ -153,14 +150,15 @@ def _exact(
 ) -> Int[Array, " n"]:
     """The assignment of least total squared distance: each latent row goes to one data row."""
     f, g, _ = _sweeps(cost, allowed, WARM_SWEEPS, WARM_REGULARISATION)
-    # Any potentials leave the best assignment what it is; good ones leave little to search.
+    # The best assignment is the same for any potentials; good ones leave little to search.
     rest = cost - f[:, None] - g
     f, g = _reduced(rest)
     rest = rest - f[:, None] - g
     if allowed is not None:
         rest = jnp.where(allowed, rest, len(cost) * (rest.max() + 1))
     shape = jax.ShapeDtypeStruct((len(cost),), jnp.int32)
-    return jax.pure_callback(_assigned, shape, rest, vmap_method="sequential")
+    found: Array = jax.pure_callback(_assigned, shape, rest, vmap_method="sequential")
+    return found
 
 
 def _sinkhorn(
@@ -171,7 +169,7 @@ def _sinkhorn(
     logits = (f[:, None] + g - cost) / temperature
     if allowed is not None:
         logits = jnp.where(allowed, logits, -jnp.inf)
-    return jax.random.categorical(key, logits, axis=0)
+    return jax.random.categorical(key, logits, axis=0).astype(jnp.int32)
 
 
 Coupling = Callable[[Array, Array | None, PRNGKeyArray], Array]

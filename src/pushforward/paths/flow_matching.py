@@ -25,8 +25,8 @@ class FlowMatchingLoss:
     Its minimum is the field whose flow takes the base to the data. No equation is solved: a step costs one pass of the
     field and its gradient. The times of a batch are spread evenly, `(u + i/n) mod 1`, each of them uniform.
 
-    Any `Flow` with one continuous map serves; maps between it and the data (those of a table's flow) are applied
-    without being trained. A validation loss (no key) uses noise that never changes.
+    Any `Flow` with one continuous map will do; maps between it and the data (those of a table's flow) are applied but
+    not trained. A validation loss (no key) always uses the same noise.
 
     Arguments:
         path: a name in `PATHS`: "linear" (default; the "OT path") or "vp".
@@ -35,7 +35,7 @@ class FlowMatchingLoss:
         drop_condition: share of rows trained without their condition, for guidance; default 0.
 
     Raises `InputError` for unknown names or a share out of range; when called, for a model without a continuous map
-    or with several; in a fit, for a share of conditions to drop where the field cannot do without its condition.
+    or with several; in a fit, for a `drop_condition` that does not suit the model's field.
 
     Sources: Lipman et al. 2023, arXiv 2210.02747; Liu et al. 2023, arXiv 2209.03003; Tong et al. 2024, arXiv
     2302.00482.
@@ -56,7 +56,7 @@ class FlowMatchingLoss:
     coupling: str = "independent"
     drop_condition: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.path not in PATHS:
             raise InputError(f"path={self.path!r} is unknown; known: {', '.join(PATHS)}")
         if self.coupling not in COUPLINGS:
@@ -66,7 +66,7 @@ class FlowMatchingLoss:
             raise InputError(f"drop_condition={self.drop_condition}: a share in [0, 1) is expected")
 
     def check(self, model: Any, batch: Any) -> None:
-        """Refuse a model and a share of dropped conditions that do not belong together."""
+        """Raises `InputError` for rows that are not a `Batch`, or a `drop_condition` that does not suit the model."""
         if not hasattr(batch, "condition"):
             raise InputError(
                 f"flow matching takes the rows of fit(model, x, condition), not a {type(batch).__name__}"
@@ -76,13 +76,13 @@ class FlowMatchingLoss:
         guided = isinstance(_parts(model)[0].field, GuidedField)
         if self.drop_condition and not guided:
             raise InputError(
-                f"drop_condition={self.drop_condition}: the model's field cannot do without its condition; build it by "
+                f"drop_condition={self.drop_condition}: the model's field needs its condition; build the model with "
                 f"architectures.FlowMatching(drop_condition={self.drop_condition})"
             )
         if guided and not self.drop_condition:
             raise InputError(
-                "the model was built for guidance (drop_condition above 0), and would learn nothing of the data "
-                "without condition: give the loss a drop_condition too"
+                "the model was built for guidance (drop_condition above 0), and would not learn the unconditional "
+                "density: give the loss a drop_condition too"
             )
 
     def __call__(self, model: Any, batch: Any, key: PRNGKeyArray | None) -> Float[Array, " n"]:
@@ -95,8 +95,7 @@ class FlowMatchingLoss:
             x, _ = jax.lax.stop_gradient(bijection.inverse_rows(x, condition, None))
         z = jax.lax.stop_gradient(model.base.sample_rows(keys[0], n, None)[0]).astype(x.dtype)
         z = z[partners(self.coupling, z, x, condition, keys[1])]
-        t = jax.random.uniform(keys[2], (), x.dtype) + jnp.arange(n, dtype=x.dtype) / n
-        t = t % 1.0
+        t = (jax.random.uniform(keys[2], (), x.dtype) + jnp.arange(n, dtype=x.dtype) / n) % 1.0
         between, velocity = PATHS[self.path].at(t, z, x)
         field, when = inner.field, t[:, None]
         if condition is None:
@@ -119,11 +118,7 @@ def _parts(model: Any) -> tuple[FlowMap, list[AbstractBijection]]:
             f"flow matching trains a continuous map next to the base, not a {type(inner).__name__}"
         )
     if any(isinstance(part, FlowMap) for part in outer):
-        raise InputError(
-            "flow matching trains one continuous map; this model has more behind it (layers=1)"
-        )
+        raise InputError("flow matching trains one continuous map; this model has more (layers=1)")
     if inner.time != 1.0 or inner.log_time is not None or inner.steer:
-        raise InputError(
-            "flow matching needs a continuous map of time 1, not trained and without steer"
-        )
+        raise InputError("flow matching needs a continuous map of fixed time 1, without steer")
     return inner, outer

@@ -40,12 +40,11 @@ class Path:
         """The event at a time and its velocity there, both of x's shape.
 
         Arguments:
-            t: between 0 and 1, a number or one for each row, `(n,)`.
+            t: between 0 and 1, a number or one per row, `(n,)`.
             z: `(n, *event)` latent events.
             x: `(n, *event)` data events.
 
-        Raises `InputError` for events or times of other lengths, and a time outside [0, 1]; under `jit` the event is
-        NaN there.
+        Raises `InputError` for shapes that do not match, and a time outside [0, 1]; under `jit` the event is NaN there.
         """
         if jnp.shape(z) != jnp.shape(x):
             raise InputError(
@@ -53,7 +52,7 @@ class Path:
             )
         if jnp.ndim(t) and jnp.size(t) != jnp.shape(x)[0]:
             raise InputError(
-                f"t has shape {jnp.shape(t)}, but x {jnp.shape(x)}: a time for each row was expected, or one number"
+                f"t has shape {jnp.shape(t)}, but x {jnp.shape(x)}: a time per row was expected, or one number"
             )
         t = jnp.asarray(t, x.dtype)
         outside = (t < 0) | (t > 1)
@@ -63,9 +62,9 @@ class Path:
         t = jnp.where(outside, jnp.nan, t)
         if t.ndim:
             t = t.reshape(-1, *[1] * (x.ndim - 1))
-        one = jnp.ones_like(t)
-        signal, signal_slope = jax.jvp(self.signal, (t,), (one,))
-        noise, noise_slope = jax.jvp(self.noise, (t,), (one,))
+        along = (t,), (jnp.ones_like(t),)
+        signal, signal_slope = jax.jvp(self.signal, *along)
+        noise, noise_slope = jax.jvp(self.noise, *along)
         return signal * x + noise * z, signal_slope * x + noise_slope * z
 
 
@@ -93,5 +92,5 @@ PATHS: Mapping[str, Path] = MappingProxyType(
     {"linear": Path(_linear_signal, _linear_noise), "vp": Path(_vp_signal, _vp_noise)}
 )
 """The paths by name. "linear" is straight at constant speed, the literature's "OT path". "vp" keeps the variance of
-standardised data, `signal^2 + noise^2 = 1`: a quarter of a circle at constant speed, of which the variance-preserving
-diffusions' paths are other parametrisations of time."""
+standardised data, `signal^2 + noise^2 = 1`: a quarter of a circle at constant speed; the paths of variance-preserving
+diffusions are the same in other parametrisations of time."""
