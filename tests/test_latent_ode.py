@@ -182,7 +182,9 @@ def test_a_fit_refuses_times_outside_of_the_span(model):
     late = observed.times.copy()
     late[3, -1] = 2.6
     rows = Observations(late, observed.values, np.ones_like(observed.seen))
-    with pytest.raises(InputError, match=r"series 3 was seen at 2.6, outside of the model's span"):
+    with pytest.raises(
+        InputError, match=r"series 3 has an observation at 2.6, outside the model's span"
+    ):
         pf.fit(model, rows, key=KEY, loss=NegativeELBO(), validation=rows)
 
 

@@ -276,10 +276,10 @@ def test_bad_series(message):
     [
         ({"field": "lstm"}, "'mlp' or a function"),
         ({"params": 1.0}, "params are those of a function"),
-        ({"field": oscillator}, "where the search is to begin"),
+        ({"field": oscillator}, "finite initial numbers"),
         ({"field": oscillator, "params": "fast"}, "pytree of numbers"),
         ({"field": lambda t, y, p: y[:1], "params": 1.0}, r"gives shape \(1,\) for a state of 2"),
-        ({"field": lambda t, y: -y, "params": 1.0}, "cannot be called on arrays of JAX: TypeError"),
+        ({"field": lambda t, y: -y, "params": 1.0}, "cannot be called with JAX arrays: TypeError"),
         ({"field": lambda t, y, p: np.exp(y) * p, "params": 1.0}, "cannot be called on arrays"),
         ({"segments": ()}, "numbers of pieces"),
         ({"segments": (0,)}, "whole number of at least 1"),

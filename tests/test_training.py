@@ -315,7 +315,7 @@ class Keyless(Bare):
         (lambda: pf.Training(max_epochs=True), "max_epochs=True: a whole number"),
         (lambda: pf.Training(max_time="a"), "max_time='a': a finite number"),
         (lambda: pf.Training(learning_rate=np.inf), "learning_rate=inf: a finite number"),
-        (lambda: pf.fit(model(), X, key=KEY, validation=X[:9]), "a pair of rows and conditions"),
+        (lambda: pf.fit(model(), X, key=KEY, validation=X[:9]), "a pair .x, condition., or"),
         (
             lambda: pf.fit(model(), X, key=KEY, validation=(X[:9, :1], None)),
             r"rows of shape \(1,\), but x of \(2,\)",
@@ -438,10 +438,7 @@ class TestRowsOfAnyKind:
 
         def loss(model, batch, key):
             seen.append({name: a.dtype.name for name, a in batch.items()})
-            return (
-                negative_log_prob(model, Batch(jnp.asarray(X)[batch["number"]]), key)
-                + 0 * batch["byte"]
-            )
+            return negative_log_prob(model, Batch(jnp.asarray(X)[batch["number"]]), key)
 
         rows = {
             "number": np.arange(300, dtype=np.int32),
@@ -457,7 +454,7 @@ class TestRowsOfAnyKind:
         levels = np.random.default_rng(0).integers(0, 4, (2000, 2)).astype(np.uint8)
 
         def noisy(batch, key):
-            x = batch.x + jax.random.uniform(key, batch.x.shape)
+            x = batch.x.astype(float) + jax.random.uniform(key, batch.x.shape)
             return Batch((x - 2.0) / 2.0)
 
         training = pf.Training(max_epochs=20, batch=200)

@@ -1,4 +1,4 @@
-"""The loss of latent series models."""
+"""The loss of latent ODEs."""
 
 import warnings
 from dataclasses import dataclass
@@ -16,21 +16,22 @@ from pushforward.series.observations import Observations
 
 @dataclass(frozen=True)
 class NegativeELBO:
-    """The negative evidence lower bound of a latent ODE, in nats per series, of the values that were seen.
+    """The negative evidence lower bound of a latent ODE, in nats per series, for the values that were observed.
 
         loss = KL(q(z_0 | series) || N(0, 1)) * kl - mean over draws of sum_i log N(x_i; decode(z(t_i)), noise^2)
 
-    With `kl=1` it is at least `-log p(series)`, with equality where q is the posterior. Rows are `Observations`.
-    A validation loss (no key) uses draws that never change, and hides nothing.
+    With `kl=1` it is at least `-log p(series)`, with equality where q is the posterior. Rows are `Observations`. A
+    validation loss (no key) always uses the same draws, and hides nothing. Cost: a pass of the recognition network, a
+    solve over the knots, and for each draw a pass of the decoder per observation.
 
     Arguments:
-        kl: weight of the divergence; default 1. Small at first and 1 in a second fit is a warm-up.
-        samples: draws of the latent state a series and step; default 1.
-        hide: share of the values seen that are kept from the recognition network, drawn anew each step, while all are
-            scored; default 0. The bound holds as before: it trains for the interpolation of what was not seen.
+        kl: weight of the divergence; default 1. For a warm-up make it small at first, and 1 in a second fit.
+        samples: draws of the latent state per series and step; default 1.
+        hide: share of the observed values that are hidden from the recognition network, drawn anew in each step, while
+            all are scored; default 0. It trains the interpolation of missing values, and the bound still holds.
 
     Raises `InputError` for values out of range; when called, for a model of another kind; `fit` refuses times outside
-    of the model's span.
+    the model's span.
 
     Source: Kingma & Welling 2014, arXiv 1312.6114.
 
@@ -46,7 +47,7 @@ class NegativeELBO:
     samples: int = 1
     hide: float = 0.0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not 0 <= self.kl < float("inf"):
             raise InputError(f"kl={self.kl}: a finite weight of at least 0 was expected")
         check_count("samples", self.samples)
@@ -64,7 +65,7 @@ class NegativeELBO:
         n, m = len(x), self.samples
         noise = jax.random.normal(draw_key, (m, *mean.shape), mean.dtype)
         z0 = (mean + scale * noise).reshape(m * n, -1)
-        # Where nothing was seen the time may be any, but its path must not be NaN.
+        # Where nothing was observed the time is arbitrary, but its path must not be NaN.
         due = jnp.where(seen.any(-1), times, model.span[0])
         expected = model.decode(model.path(z0, jnp.tile(due, (m, 1)))).reshape(m, *x.shape)
         spread = model.noise.astype(x.dtype)
@@ -74,31 +75,30 @@ class NegativeELBO:
         return misfit + self.kl * divergence.sum(1)
 
     def check(self, model: Any, batch: Any) -> None:
-        """Raises `InputError` for rows that are no `Observations` of the model's columns, a series without an
-        observation, times that repeat or go back, or a time seen outside of the model's span."""
+        """Raises `InputError` unless rows are `Observations` of the model's columns, every series has an observation,
+        and times increase and lie within the model's span."""
         times, _, seen = _parts(model, batch)
         if isinstance(batch, Observations):
             check_order(batch)
             if not np.isfinite(batch.values).all():
-                raise InputError("the values that were seen must be finite")
+                raise InputError("observed values must be finite")
         outside = seen.any(-1) & ~model.within(times)
         if outside.any():
             i, j = (int(place) for place in np.argwhere(outside)[0])
             raise InputError(
-                f"series {i} was seen at {times[i, j]:.6g}, outside of the model's span {model.span}: build the model "
-                "with a span that holds all times"
+                f"series {i} has an observation at {times[i, j]:.6g}, outside the model's span {model.span}: build the "
+                "model with a span that covers all times"
             )
 
 
 def _parts(model: Any, batch: Any) -> tuple[Any, Any, Any]:
-    """Times, values, and what was seen."""
+    """Times, values, and which of them were observed."""
     if not isinstance(model, LatentODE):
         raise InputError(f"this loss trains a LatentODE, not a {type(model).__name__}")
     if isinstance(batch, Observations):
-        if batch.values.shape[2] != model.d:
-            raise InputError(
-                f"the series have {batch.values.shape[2]} columns, but the model {model.d}"
-            )
+        d = batch.values.shape[2]
+        if d != model.d:
+            raise InputError(f"the series have {d} columns, but the model has {model.d}")
         return batch.times, batch.values, batch.seen
     x, condition = getattr(batch, "x", None), getattr(batch, "condition", None)
     if x is None or condition is None or condition.shape != (*x.shape[:2], 1 + model.d):

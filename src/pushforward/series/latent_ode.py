@@ -1,8 +1,9 @@
-"""The latent neural ODE: a series is a noisy view of a path that nobody sees."""
+"""The latent neural ODE: series as noisy observations of a latent path."""
 
 import math
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -20,22 +21,22 @@ from pushforward.rows import broadcasting
 from pushforward.series.observations import Observations, checked_times, refuse_dates
 
 LEAST_SCALE = 1e-4
-# Share of a knot's interval by which a time may lie outside of the knots.
+# By how much a time may lie outside the knots, as a share of their interval.
 ROUNDED = 1e-3
 
 
 class LatentODE(eqx.Module):
-    """A latent path with learned dynamics, decoded with Gaussian noise; its start is inferred from what was seen.
+    """A latent path with learned dynamics, decoded with Gaussian noise; its start is inferred from the observations.
 
         z_0 ~ N(0, 1),   dz/dt = f(z),   x_i ~ N(decode(z(t_i)), noise^2)
         q(z_0 | series) = N(mean, scale^2),  from a recurrent network that runs backwards in time
 
-    The recognition network sees values, what was seen, the times and the gaps between them. The equation is solved once
-    for all series, over knots common to them, and read between the knots by the cubic that fits states and slopes: the
-    cost does not grow with the observations, and each series has its times. `knots` intervals of a path of curvature
-    like a sine of period P leave an error of about `4 (span / (P knots))^4`.
+    The recognition network sees the values, which of them are missing, the times and the gaps between them. The
+    equation is solved once for all series, over common knots, and evaluated between them by the cubic through states
+    and slopes: the field's calls do not grow with the observations, and each series has its own times. For a path that
+    bends like a sine of period P, `knots` intervals leave an error of about `4 (span / (P knots))^4`.
 
-    Values should be of order one, `span` the times that the model is trained on. The latent state stands at its start.
+    Values should be of order one. `z_0` is the state at the start of `span`, the times that the model is trained on.
 
     Arguments:
         d: coordinates of an observation.
@@ -43,7 +44,7 @@ class LatentODE(eqx.Module):
         span: `(first, last)` time of training; default (0, 1).
         width: hidden units of the dynamics (two layers) and the decoder (one); default 32.
         memory: units of the recognition network; default 32.
-        noise: the standard deviation of observations, kept as it is; default None learns one for each coordinate.
+        noise: the fixed standard deviation of observations; default None learns one for each coordinate.
         knots: intervals of the span; default 20.
         solver: an `ode.Solver`; default one Runge-Kutta step of order 4 between two knots.
 
@@ -101,14 +102,14 @@ class LatentODE(eqx.Module):
         keys = spawn(key, 4)
         cell = eqx.nn.GRUCell(2 * d + 2, memory, key=keys[0])
         self.recognition = RecurrentNetwork(cell, memory, reverse=True)
-        self.posterior = MLP(
-            memory, (2 * latent,), width=memory, depth=1, activation="tanh", last_scale=1.0,
-            key=keys[1],
-        )  # fmt: skip
-        self.dynamics = MLP(
-            latent, (latent,), width=width, depth=2, activation="elu", last_scale=1.0, key=keys[2]
+        network = partial(MLP, last_scale=1.0)
+        self.posterior = network(
+            memory, (2 * latent,), width=memory, depth=1, activation="tanh", key=keys[1]
         )
-        self.decoder = MLP(latent, (d,), width=width, depth=1, last_scale=1.0, key=keys[3])
+        self.dynamics = network(
+            latent, (latent,), width=width, depth=2, activation="elu", key=keys[2]
+        )
+        self.decoder = network(latent, (d,), width=width, depth=1, key=keys[3])
         self.log_noise = jnp.zeros(d) - 1.0 if noise is None else None
         self.fixed_noise, self.d, self.latent = noise, d, latent
         self.span, self.knots = (first, last), knots
@@ -125,34 +126,28 @@ class LatentODE(eqx.Module):
     def encode(
         self, observations: Observations
     ) -> tuple[Float[Array, "n latent"], Float[Array, "n latent"]]:
-        """Mean and standard deviation of the latent state at the start of the span, given what was seen.
-
-        Arguments:
-            observations: `n` series; one observation of a series is enough.
+        """Mean and standard deviation of the latent state at the start of the span, given `n` series. One observation
+        of a series is enough.
 
         Raises `InputError` where the series do not fit the model; warns where they leave the span.
         """
         return _encode(self, self._checked(observations))
 
     def encode_rows(
-        self,
-        times: Float[Array, "n k"],
-        values: Float[Array, "n k d"],
-        seen: Bool[Array, "n k d"],
+        self, times: Float[Array, "n k"], values: Float[Array, "n k d"], seen: Bool[Array, "n k d"]
     ) -> tuple[Float[Array, "n latent"], Float[Array, "n latent"]]:
-        """What `encode` does, of arrays and without checks; values that were not seen must be finite."""
+        """`encode` for arrays, without checks; missing values must be finite."""
         first, last = self.span
         counts = seen.any(-1)
-        times = jnp.where(counts, times, first)  # where nothing was seen the time may be any
-        # Backwards, the gap is to the next time that counts.
+        times = jnp.where(counts, times, first)  # where nothing was observed the time is arbitrary
+        # Backwards, the gap is to the next time with an observation.
         due = jnp.where(counts, times, jnp.inf)
         later = jax.lax.cummin(due, axis=1, reverse=True)
         later = jnp.concatenate([later[:, 1:], jnp.full_like(later[:, :1], jnp.inf)], 1)
         gaps = jnp.where(jnp.isfinite(later), later - times, 0.0)
         clock = jnp.stack([times - first, gaps], -1) / (last - first)
-        inputs = jnp.concatenate(
-            [jnp.where(seen, values, 0.0), seen.astype(values.dtype), clock], -1
-        )
+        shown = jnp.where(seen, values, 0.0)
+        inputs = jnp.concatenate([shown, seen.astype(values.dtype), clock], -1)
         memory, _ = self.recognition(inputs, counts)
         found = self.posterior(memory.T).T
         return found[:, : self.latent], jax.nn.softplus(found[:, self.latent :]) + LEAST_SCALE
@@ -168,7 +163,7 @@ class LatentODE(eqx.Module):
         times: Float[Array, "n k"],
         beyond: tuple[int, int] = (0, 0),
     ) -> Float[Array, "n k latent"]:
-        """The latent states at times; NaN at times outside of the knots.
+        """The latent states at times; NaN at times outside the knots.
 
         Arguments:
             z0: `(n, latent)` at the start of the span.
@@ -194,7 +189,7 @@ class LatentODE(eqx.Module):
         columns = jnp.moveaxis(states, 1, 0).reshape(self.latent, -1)
         slopes = jnp.moveaxis(self.dynamics(columns).reshape(self.latent, *states.shape[::2]), 0, 1)
         at = (times - first) / length + before
-        # Each knot's two cubics, nothing beyond its neighbours. Sums, as the reverse of a gather is slow.
+        # Each knot's two cubics, zero beyond its neighbours. Sums, as the reverse of a gather is slow.
         u = at[..., None] - jnp.arange(len(states), dtype=z0.dtype)
         hat = jnp.square(jnp.maximum(1 - jnp.abs(u), 0.0))
         weights = jnp.stack([hat * (1 + 2 * jnp.abs(u)), length * hat * u], -2)
@@ -210,13 +205,13 @@ class LatentODE(eqx.Module):
         key: PRNGKeyArray | None = None,
         extrapolate: bool = False,
     ) -> Float[Array, "n q d"]:
-        """The expected values at any times, inside of what was seen or beyond.
+        """The expected values at any times, within the observations or beyond.
 
         Arguments:
             observations: `n` series.
-            times: `(q,)`, or `(n, q)` for times of each series; in any order.
+            times: `(q,)`, or `(n, q)` for times per series; in any order.
             key: draws the latent state from its posterior; default None takes the posterior's mean.
-            extrapolate: whether times outside of `span` are meant; default False warns of them.
+            extrapolate: whether times outside `span` are intended; default False warns of them.
 
         Raises `InputError` where series or times do not fit the model.
         """
@@ -231,19 +226,15 @@ class LatentODE(eqx.Module):
         self._flag(asked, "times to predict at", meant=extrapolate)
         first, last = self.span
         length = (last - first) / self.knots
-        beyond = (
-            max(math.ceil((first - asked.min()) / length - 1e-4), 0),
-            max(math.ceil((asked.max() - last) / length - 1e-4), 0),
-        )
+        ends = (first - asked.min(), asked.max() - last)
+        before, after = (max(math.ceil(far / length - 1e-4), 0) for far in ends)
         asked = np.broadcast_to(asked, (n, asked.shape[-1]))
         with broadcasting():
-            return _predict(self, arrays, jnp.asarray(asked, arrays[1].dtype), beyond, key)
+            dtype = arrays[1].dtype
+            return _predict(self, arrays, jnp.asarray(asked, dtype), (before, after), key)
 
     def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
-        """Whether times lie in the span, up to rounding.
-
-        Arguments:
-            times: of any shape, which the answer has too.
+        """Whether times, of any shape, lie in the span, up to rounding.
 
         ```python
         >>> import jax
@@ -259,35 +250,31 @@ class LatentODE(eqx.Module):
         return (np.asarray(times) >= first - slack) & (np.asarray(times) <= last + slack)
 
     def _checked(self, observations: Observations) -> tuple[Array, Array, Array]:
-        """The arrays of series that fit the model."""
-        times, values, seen = (
-            jnp.asarray(a) for a in (observations.times, observations.values, observations.seen)
-        )
+        """The arrays of series, if they fit the model."""
+        times, values, seen = map(jnp.asarray, jax.tree.leaves(observations))
         if values.ndim != 3 or values.shape[-1] != self.d:
             raise InputError(f"values have shape {values.shape}: (n, k, {self.d}) was expected")
         if not np.isfinite(observations.values).all():
-            raise InputError("values that were seen must be finite: leave others out as NaN")
+            raise InputError("observed values must be finite: write NaN for missing ones")
         check_order(observations)
         self._flag(observations.times[observations.seen.any(-1)], "observations")
         return times, jnp.where(seen, values, 0.0), seen
 
     def _flag(self, times: np.ndarray, what: str, *, meant: bool = False) -> None:
         first, last = self.span
-        _check_far(
-            f"{what} go to {max(times.max(), times.min(), key=abs):.10g},",
-            *(times.min(), times.max(), last - first),
-        )
+        low, high = times.min(), times.max()
+        _check_far(f"{what} go to {max(high, low, key=abs):.10g},", low, high, last - first)
         if not meant and not self.within(times).all():
             warnings.warn(
-                f"{what} go from {times.min():.6g} to {times.max():.6g}, outside of the span "
-                f"({first:g}, {last:g}) of training: this is extrapolation",
+                f"{what} go from {low:.6g} to {high:.6g}, outside the span ({first:g}, {last:g}) of training: this is "
+                "extrapolation",
                 InputWarning,
                 stacklevel=3,
             )
 
 
 def _check_far(where: str, first: float, last: float, length: float) -> None:
-    """Raises `InputError` for times so far from 0 that the model's precision hardly tells them apart."""
+    """Raises `InputError` for times so far from 0 that the model's precision cannot tell them apart."""
     dtype = jnp.zeros(()).dtype
     if np.spacing(np.asarray(max(-first, last), dtype)) > 1e-3 * length:
         raise InputError(
@@ -296,7 +283,7 @@ def _check_far(where: str, first: float, last: float, length: float) -> None:
 
 
 def check_order(observations: Observations) -> None:
-    """Raises `InputError` unless each series has observations, at times that are finite and increase."""
+    """Raises `InputError` unless each series has observations, at finite, increasing times."""
     counts = np.any(observations.seen, axis=-1)
     for i, (t, count) in enumerate(zip(observations.times, counts, strict=True)):
         if not count.any():
@@ -305,7 +292,7 @@ def check_order(observations: Observations) -> None:
 
 
 class _Field(eqx.Module):
-    """The dynamics as a field of columns: time does not enter."""
+    """The dynamics as a field of columns, which does not depend on time."""
 
     dynamics: Callable[[Array], Array]
 

@@ -1,4 +1,4 @@
-"""Right-hand sides of series in standard units, learned or known, and their trajectories."""
+"""Equations of series in standard units, learned or known, and their trajectories."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,9 +16,9 @@ from pushforward.ode import Solver, solve
 from pushforward.series.observations import Observations
 
 SHORTEST = 1 / 50
-"""The least unit of time, as a share of the longest series: noise must not pass for speed."""
+"""The shortest unit of time, as a share of the longest series: noise must not pass for speed."""
 COARSEST = 1e-2
-"""The largest distance of neighbouring floats at a time, in units of time, at which a trajectory still makes sense."""
+"""How far apart neighbouring floats may be at a time, in units of time, for trajectories to be accurate."""
 
 
 class Units(eqx.Module):
@@ -26,11 +26,8 @@ class Units(eqx.Module):
 
         u = (y - center) / scale,    tau = (t - origin) / length
 
-    The length is the time in which a column moves by its standard deviation, on average.
-
-    Attributes:
-        center, scale: `(d,)`.
-        origin, length: of time.
+    The length is the time in which a column moves by its standard deviation, on average. `center` and `scale` are
+    `(d,)`; `origin` and `length` are of time.
     """
 
     center: Float[np.ndarray, " d"]
@@ -40,17 +37,15 @@ class Units(eqx.Module):
 
     @staticmethod
     def of(observed: Observations) -> "Units":
-        """Units of observations, by what was seen. Raises `InputError` for a column that was never seen."""
+        """The units of observations. Raises `InputError` for a column that was never observed."""
         seen = observed.seen
         counts = seen.sum((0, 1))
         if not counts.all():
-            raise InputError(
-                f"column {int(np.argmin(counts))} was never observed: leave it out of the series"
-            )
+            column = int(np.argmin(counts))
+            raise InputError(f"column {column} was never observed: leave it out of the series")
         center = np.where(seen, observed.values, 0.0).sum((0, 1)) / counts
-        scale = np.sqrt(
-            np.where(seen, observed.values - center, 0.0).__pow__(2).sum((0, 1)) / counts
-        )
+        squares = np.where(seen, observed.values - center, 0.0) ** 2
+        scale = np.sqrt(squares.sum((0, 1)) / counts)
         scale = np.where(scale > 0, scale, 1.0)
         moved, passed = 0.0, 0.0
         for t, y, here in zip(observed.times, observed.values / scale, seen, strict=True):
@@ -59,36 +54,28 @@ class Units(eqx.Module):
                 moved += np.abs(np.diff(y[at, column])).sum()
                 passed += np.ptp(t[at]) if at.any() else 0.0
         longest = np.ptp(observed.times, axis=1).max()
-        length = passed / moved if moved > 0 else longest
-        return Units(
-            center,
-            scale,
-            float(observed.times.min()),
-            float(np.clip(length, SHORTEST * longest, longest)),
-        )
+        length = np.clip(passed / moved if moved > 0 else longest, SHORTEST * longest, longest)
+        return Units(center, scale, float(observed.times.min()), float(length))
 
     def times(self, t: Any) -> Float[np.ndarray, "..."]:
         """Times in these units."""
-        found: np.ndarray = (np.asarray(t, np.float64) - self.origin) / self.length
-        return found
+        return np.asarray((np.asarray(t, np.float64) - self.origin) / self.length)
 
     def values(self, y: Any) -> Float[np.ndarray, "*rows d"]:
         """Values in these units."""
-        found: np.ndarray = (np.asarray(y, np.float64) - self.center) / self.scale
-        return found
+        return np.asarray((np.asarray(y, np.float64) - self.center) / self.scale)
 
     def restored(self, u: Any) -> Float[np.ndarray, "*rows d"]:
         """Values of these units in the data's own."""
-        found: np.ndarray = self.center + self.scale * np.asarray(u, np.float64)
-        return found
+        return np.asarray(self.center + self.scale * np.asarray(u, np.float64))
 
     def check_times(self, t: Float[np.ndarray, "..."], *, timed: bool, learned: bool) -> None:
-        """Raises `InputError` for times that the model's arithmetic cannot tell apart.
+        """Raises `InputError` for times that the model's precision cannot tell apart.
 
         Arguments:
             t: `(n, k)` times of trajectories, each row from its start.
-            timed: whether the field depends on time, and must be given it; else times count from a row's start.
-            learned: whether it is given times in standard units, or as they are.
+            timed: whether the field depends on time; if not, times count from a row's start.
+            learned: whether the field receives times in standard units, or as they are.
         """
         dtype = jnp.zeros(()).dtype
         unit = COARSEST * self.length
@@ -114,10 +101,7 @@ class LearnedField(eqx.Module):
     Arguments:
         d: number of columns.
         width, depth: of the perceptron.
-        autonomous: whether time stays out of it.
-
-    Attributes:
-        timed: whether it depends on time.
+        autonomous: whether it does not depend on time.
     """
 
     network: MLPField
@@ -130,6 +114,7 @@ class LearnedField(eqx.Module):
 
     @property
     def timed(self) -> bool:
+        """Whether it depends on time."""
         return not self.autonomous
 
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
@@ -139,18 +124,18 @@ class LearnedField(eqx.Module):
 class KnownField(eqx.Module):
     """`dy/dt = f(t, y, params)`, a function with unknown parameters, in standard units.
 
-    A parameter is `start + size * change` with `size = |start|`, or 1 where that is 0, and the change is what is
-    trained: parameters of any magnitude move by like shares.
+    A parameter is `start + size * change` with `size = |start|`, or 1 where that is 0, and only `change` is trained:
+    parameters of any magnitude move by similar shares.
 
     Arguments:
-        function: `f(t, y, params)` of a time, a state `(d,)` and the parameters; gives `(d,)`, or d numbers.
-        params: where the parameters start, a pytree of numbers and arrays.
+        function: `f(t, y, params)` of a time, a state `(d,)` and the parameters; returns `(d,)`, or d numbers.
+        params: the initial parameters, a pytree of numbers and arrays.
         units: of the data.
 
     Attributes:
         timed: whether the function's result depends on time.
 
-    Raises `InputError` for parameters that are not finite numbers, or a function that does not give d numbers.
+    Raises `InputError` for parameters that are not finite numbers, or a function that does not return d numbers.
     """
 
     function: Callable[[Array, Array, Any], Any] = eqx.field(static=True)
@@ -169,27 +154,24 @@ class KnownField(eqx.Module):
             raise InputError(f"params={params!r}: a pytree of numbers was expected") from None
         leaves = jax.tree.leaves(params)
         if not leaves or not all(np.isfinite(np.asarray(leaf)).all() for leaf in leaves):
-            raise InputError(
-                f"params={params!r}: finite numbers were expected, where the search is to begin"
-            )
+            raise InputError(f"params={params!r}: finite initial numbers were expected")
         self.change = jax.tree.map(jnp.zeros_like, self.start)
         self.function, self.origin, self.length = function, units.origin, units.length
         self.center, self.scale = jnp.asarray(units.center), jnp.asarray(units.scale)
         d = len(units.center)
+        example = jnp.zeros(()), jnp.zeros(d), self.start
         try:
-            given = eqx.filter_eval_shape(self._rate, jnp.zeros(()), jnp.zeros(d), self.start)
+            given = eqx.filter_eval_shape(self._rate, *example)
         except Exception as error:
             reason = str(error).partition("\n")[0]
             raise InputError(
-                f"field(t, y, params) cannot be called on arrays of JAX: {type(error).__name__}: {reason}"
+                f"field(t, y, params) cannot be called with JAX arrays: {type(error).__name__}: {reason}"
             ) from error
         if given.shape != (d,):
             raise InputError(
                 f"field(t, y, params) gives shape {given.shape} for a state of {d} columns: ({d},) was expected"
             )
-        program = jax.make_jaxpr(lambda *given: self._rate(*given))(
-            jnp.zeros(()), jnp.zeros(d), self.start
-        ).jaxpr
+        program = jax.make_jaxpr(lambda *given: self._rate(*given))(*example).jaxpr
         # Of the function's inputs the first is time.
         self.timed = dce_jaxpr(program, [True] * len(program.outvars))[1][0]
 
@@ -217,7 +199,7 @@ SeriesField = LearnedField | KnownField
 
 
 class _Later(eqx.Module):
-    """A field whose clock is 0 at each row's own start."""
+    """A field whose clock is 0 at each row's start."""
 
     field: SeriesField
     begins: Float[Array, " n"]
@@ -234,21 +216,20 @@ def trajectories(
     per_row: bool = False,
     begins: Float[Array, " n"] | None = None,
 ) -> Float[Array, "n k d"]:
-    """The solutions through `starts` at `times[:, 0]`, at all times; in either direction of time.
+    """The solutions through `starts` at `times[:, 0]`, at all times, in either direction; all in standard units.
 
     Arguments:
-        field: in standard units, as all here.
+        field: the equation.
         starts: `(n, d)`.
         times: `(n, k)`, in order; repeated times repeat the state.
         solver: how to solve.
-        per_row: whether each row has step sizes of its own, so that its solution does not depend on the others.
-        begins: `(n,)` on the field's clock, where the times count from; default 0. Times that count from their row's
-            start keep their differences, however far that lies.
+        per_row: whether each row has its own step sizes, so that its solution does not depend on the others.
+        begins: `(n,)` on the field's clock, from where the times count; default 0. Times that count from their row's
+            start keep their precision, however far that lies.
     """
     if times.shape[1] == 1:
         return starts[:, None]
     moving = _Later(field, begins) if begins is not None and field.timed else field
-    found = solve(
-        moving, starts, times[:, 0], times[:, -1], at=times[:, 1:], **solver.options(per_row)
-    )
+    first, last, options = times[:, 0], times[:, -1], solver.options(per_row)
+    found = solve(moving, starts, first, last, at=times[:, 1:], **options)
     return jnp.concatenate([starts[:, None], jnp.moveaxis(jnp.asarray(found.ys), 0, 1)], 1)

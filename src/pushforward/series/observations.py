@@ -15,14 +15,14 @@ from pushforward.rows import unmasked
 
 @dataclass(frozen=True, eq=False)
 class Observations:
-    """Series of different lengths, each at times of its own, with gaps; shorter ones are padded.
+    """Series of different lengths, each at its own times, with gaps; shorter ones are padded.
 
     Arguments:
         times: `(n, k)`, not decreasing; padding repeats a series' last time.
-        values: `(n, k, d)`; what was not seen is set to 0.
-        seen: `(n, k, d)`, whether a value was observed, False in the padding; default all that is not NaN.
+        values: `(n, k, d)`; missing ones are set to 0.
+        seen: `(n, k, d)`, whether a value was observed, False in the padding; default all that are not NaN.
 
-    Raises `InputError` where shapes do not fit.
+    Raises `InputError` where shapes do not match.
 
     ```python
     >>> import numpy as np
@@ -52,13 +52,7 @@ class Observations:
             )
         if seen.shape != values.shape:
             raise InputError(f"seen has shape {seen.shape}, but values have {values.shape}")
-        # A frozen record is completed this way.
-        for name, array in (
-            ("times", times),
-            ("values", np.where(seen, values, 0)),
-            ("seen", seen),
-        ):
-            object.__setattr__(self, name, array)
+        _set(self, (times, np.where(seen, values, 0), seen))
 
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
@@ -67,12 +61,16 @@ class Observations:
         return 1 + steps
 
 
-def _rebuilt(_: None, arrays: Any) -> Observations:
-    """Observations of arrays that may be traced: they are not checked again."""
-    observed = object.__new__(Observations)
+def _set(observed: Observations, arrays: Any) -> Observations:
+    """The frozen record, completed."""
     for name, array in zip(("times", "values", "seen"), arrays, strict=True):
         object.__setattr__(observed, name, array)
     return observed
+
+
+def _rebuilt(_: None, arrays: Any) -> Observations:
+    """Observations of arrays that may be traced: they are not checked again."""
+    return _set(object.__new__(Observations), arrays)
 
 
 # Rows of a fit.
@@ -85,9 +83,9 @@ def pack(times: Any, series: Any, columns: int | None = None) -> Observations:
     """Series as arrays, checked.
 
     Arguments:
-        times: `(k,)` of one series, or a list of such for several; finite, increasing.
-        series: `(k, d)`, or a list of such; NaN where nothing was observed. A series of one column may be `(k,)`.
-        columns: the number of columns that is expected; default None for any.
+        times: `(k,)` of one series, or a list of them for several; finite, increasing.
+        series: `(k, d)`, or a list of them; NaN where nothing was observed. A series of one column may be `(k,)`.
+        columns: the expected number of columns; default None for any.
 
     Raises `InputError` for empty input, times that are not finite, repeat or go back, infinite values, lengths of times
     and values that differ, or numbers of columns that differ.
@@ -129,12 +127,8 @@ def is_several(times: Any) -> bool:
 
 
 def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
-    """Times of one series as float64, if they are finite and increase.
-
-    Arguments:
-        times: `(k,)`, at least one.
-        where: what to add to "the times" in messages.
-    """
+    """The times `(k,)` of one series as float64, if there are any, and they are finite and increase; messages say
+    "the times" and `where`."""
     refuse_dates(times, f"the times{where}")
     try:
         t = np.asarray(times, np.float64)
@@ -146,20 +140,14 @@ def checked_times(times: Any, where: str = "") -> Float[np.ndarray, " k"]:
         raise InputError(f"the times{where} are empty: at least one is needed")
     if not np.isfinite(t).all():
         at = int(np.flatnonzero(~np.isfinite(t))[0])
-        raise InputError(
-            f"the times{where} have {t[at]} at place {at}: drop rows whose time is unknown"
-        )
+        raise InputError(f"the times{where} have {t[at]} at place {at}: drop rows without a time")
     wrong = np.flatnonzero(np.diff(t) <= 0)
     if len(wrong):
         at = int(wrong[0]) + 1
+        fault = f"go back from {t[at - 1]:.6g} to {t[at]:.6g}", "sort times and values together"
         if t[at] == t[at - 1]:
-            raise InputError(
-                f"the times{where} repeat {t[at]:.6g} at place {at}: merge rows of equal time"
-            )
-        raise InputError(
-            f"the times{where} go back from {t[at - 1]:.6g} to {t[at]:.6g} at place {at}: "
-            "sort times and values together"
-        )
+            fault = f"repeat {t[at]:.6g}", "merge rows of equal time"
+        raise InputError(f"the times{where} {fault[0]} at place {at}: {fault[1]}")
     return t
 
 
@@ -173,22 +161,18 @@ def checked_state(initial: Any, d: int) -> Float[np.ndarray, "*n d"]:
     if state.ndim not in (1, 2) or state.shape[-1] != d or not state.size:
         raise InputError(f"initial has shape {state.shape}: ({d},), or (n, {d}), was expected")
     if not np.isfinite(state).all():
-        raise InputError("initial has values that are not finite: a whole state is needed to start")
+        raise InputError("initial has values that are not finite: a complete state is needed")
     return state
 
 
 def refuse_dates(values: Any, what: str) -> None:
-    """Raises `InputError` for dates and spans of time, which as numbers would be counts of some unit.
-
-    Arguments:
-        values: an array, a frame, a series or a list.
-        what: what they are, a plural.
-    """
+    """Raises `InputError` for dates and spans of time, which as numbers would be counts of some unit. `values` are an
+    array, a frame, a series or a list; `what` names them, as a plural."""
     which = dated(values)
     if which is not None:
         where = "" if which == "the array" or np.ndim(values) == 1 else f" in {which}"
         raise InputError(
-            f"{what} hold dates or spans of time{where}: give them as numbers, such as days since a first one"
+            f"{what} hold dates or spans of time{where}: give them as numbers, such as days since the first one"
         )
 
 
@@ -197,10 +181,8 @@ def check_enough(observed: Observations) -> None:
     rows = observed.seen.any(2).sum(1)
     if (rows < 2).any():
         i = int(np.argmax(rows < 2))
-        raise InputError(
-            f"series {i} has {'one observation' if rows[i] else 'no observation'}: at least two, at "
-            "different times, are needed to see a change"
-        )
+        few = "one observation" if rows[i] else "no observation"
+        raise InputError(f"series {i} has {few}: at least two are needed, at different times")
 
 
 def gap_between(observed: Observations) -> str | None:
@@ -236,19 +218,15 @@ def _checked(
     try:
         y = np.asarray(unmasked(values), np.float64)
     except (TypeError, ValueError):
-        raise InputError(
-            f"the values{where} are not a table of numbers: (k, d) was expected"
-        ) from None
+        message = f"the values{where} are not a table of numbers: (k, d) was expected"
+        raise InputError(message) from None
     y = y[:, None] if y.ndim == 1 else y
     if y.ndim != 2 or len(y) != len(t) or not y.shape[1]:
         raise InputError(
-            f"the values{where} have shape {y.shape}: ({len(t)}, columns) was expected, as there "
-            f"are {len(t)} times"
+            f"the values{where} have shape {y.shape}: ({len(t)}, columns) was expected, for {len(t)} times"
         )
     if np.isinf(y).any():
         row, column = np.argwhere(np.isinf(y))[0]
-        raise InputError(
-            f"the values{where} have {y[row, column]} in row {row}, column {column}: "
-            "missing values are NaN"
-        )
+        place = f"{y[row, column]} in row {row}, column {column}"
+        raise InputError(f"the values{where} have {place}: missing values are NaN")
     return t, y

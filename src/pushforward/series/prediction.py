@@ -1,4 +1,4 @@
-"""Where a fitted field leads: from states that are given, and along the series it was fitted to."""
+"""Trajectories of a fitted field: from given states, and along the series that it was fitted to."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +13,7 @@ from pushforward.series.shooting import Member
 def followed(
     field: SeriesField, starts: np.ndarray, times: np.ndarray, solver: Solver, units: Units
 ) -> Float[np.ndarray, "n k d"]:
-    """Trajectories from states and at times in the data's own units, each row by itself.
+    """Trajectories in the data's units, each row by itself.
 
     Arguments:
         field: in standard units.
@@ -22,7 +22,7 @@ def followed(
         solver: how to solve.
         units: standard units.
 
-    Raises `InputError` for times too far off to be told apart, `SolveError`, with the time in the data's units, where a
+    Raises `InputError` for times too far off to be told apart; `SolveError`, with the time in the data's units, where a
     trajectory cannot be followed.
     """
     units.check_times(times, timed=field.timed, learned=isinstance(field, LearnedField))
@@ -30,35 +30,29 @@ def followed(
     # Each shape compiles anew: rows and times are padded to few sizes.
     more = ((0, _round(n) - n), (0, _round(k) - k))
     u = jnp.asarray(np.pad(units.values(starts), (more[0], (0, 0)), mode="edge"))
-    # Differences in float64: far from 0 they would not survive the model's precision.
+    # Differences in float64: far from 0 they would be lost in the model's precision.
     tau = jnp.asarray(np.pad((times - times[:, :1]) / units.length, more, mode="edge"))
     begins = jnp.asarray(np.pad(units.times(times[:, 0]), more[0], mode="edge"))
     try:
         path = trajectories(field, u, tau, solver, per_row=True, begins=begins)
         return units.restored(path[:n, :k])
     except SolveError as error:
-        first = times[min(error.row or 0, n - 1), 0]
-        time, step = first + units.length * error.time, units.length * error.step
+        time = times[min(error.row or 0, n - 1), 0] + units.length * error.time
         raise SolveError(
             f"the trajectory cannot be followed beyond time {time:.6g}: the fitted equation blows up or is stiff "
-            "there; ask for times before, or raise max_steps or the tolerances of the solver",
+            "there; ask for earlier times, or raise max_steps or the tolerances of the solver",
             time,
-            step,
+            units.length * error.step,
         ) from error
 
 
 def along(
     member: Member, asked: list[np.ndarray], solver: Solver, units: Units
 ) -> list[Float[np.ndarray, "k d"]]:
-    """The training series as a member sees them, at any times.
+    """A member's trajectories along the training series, at the times `asked` of each, increasing.
 
-    Each time is reached from the start of its piece; times beyond a series from its last piece, times before it
+    Each time is reached from the start of its piece; times after a series from its last piece, times before it
     backwards from its first.
-
-    Arguments:
-        member: a fit.
-        asked: times of each series, increasing.
-        solver, units: as above.
     """
     starts = units.restored(member.model.starts)
     runs: list[tuple[int, np.ndarray, int, np.ndarray]] = []
@@ -67,16 +61,14 @@ def along(
         begins = member.begins[pieces]
         piece = np.maximum(np.searchsorted(begins, times, side="right") - 1, 0)
         for j in np.unique(piece):
-            after = (piece == j) & (times >= begins[j])
-            before = (piece == j) & (times < begins[j])
-            for places in (np.flatnonzero(after), np.flatnonzero(before)[::-1]):
+            own, after = piece == j, times >= begins[j]
+            for places in (np.flatnonzero(own & after), np.flatnonzero(own & ~after)[::-1]):
                 if len(places):
                     runs.append((i, places, pieces[j], np.append(begins[j], times[places])))
     longest = max(len(times) for *_, times in runs)
     grid = np.stack([np.pad(times, (0, longest - len(times)), mode="edge") for *_, times in runs])
-    found = followed(
-        member.model.field, starts[[piece for _, _, piece, _ in runs]], grid, solver, units
-    )
+    begin = starts[[piece for _, _, piece, _ in runs]]
+    found = followed(member.model.field, begin, grid, solver, units)
     out = [np.empty((len(times), starts.shape[1])) for times in asked]
     for (i, places, _, times), path in zip(runs, found, strict=True):
         out[i][places] = path[1 : len(times)]

@@ -1,4 +1,4 @@
-"""Multiple shooting: series cut into pieces, each with a start of its own, fewer pieces stage by stage."""
+"""Multiple shooting: series cut into pieces, each with its own start, and fewer of them in each stage."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,12 +21,7 @@ from pushforward.training import Epoch, Training, fit
 
 
 class Shooting(eqx.Module):
-    """What is trained: a field, and where each piece starts.
-
-    Attributes:
-        field: in standard units.
-        starts: `(m, d)`.
-    """
+    """What is trained, in standard units: a field, and where each piece starts, `(m, d)`."""
 
     field: SeriesField
     starts: Float[Array, "m d"]
@@ -38,9 +33,9 @@ class Pieces(NamedTuple):
     Attributes:
         segments: the pieces.
         start: `(m,)` their numbers among the trained starts; or `(m, d)` the states that they start from.
-        share: `(m,)` of a piece's squared distances: pieces over observations, so that the mean over pieces is one over
-            observations.
-        gap: `(m,)` of the squared distance to the start of the piece that follows; 0 where none does.
+        share: `(m,)` weight of a piece's squared distances: pieces over observations, so that the mean over pieces is
+            one over observations.
+        gap: `(m,)` weight of the squared distance to the start of the next piece; 0 where there is none.
     """
 
     segments: Segments
@@ -59,15 +54,12 @@ class Pieces(NamedTuple):
 
 
 class ShootingLoss(eqx.Module):
-    """Squared distance of trajectories from what was seen, and of the end of a piece from the start of the next.
+    """Squared distance of trajectories from the observations, and of the end of a piece from the start of the next.
 
         mean_ij w_ij (u_i(tau_ij) - u_ij)^2 + continuity mean_i (u_i(end) - start_(i + 1))^2
 
-    Pieces of other series, whose starts are given and not trained, are judged by the first term alone.
-
-    Arguments:
-        solver: of the trajectories.
-        free: whether starts are trained.
+    Pieces of validation series, whose starts are given and not trained, have the first term only. Starts are trained if
+    they are `free`.
     """
 
     solver: Solver = eqx.field(static=True)
@@ -82,10 +74,11 @@ class ShootingLoss(eqx.Module):
         begin = starts[start] if trained else start
         followed = trajectories(model.field, begin, pieces.times, self.solver, begins=pieces.begins)
         far = jnp.where(pieces.seen, jnp.square(followed - pieces.values), 0.0)
-        loss = (pieces.weights[..., None] * far).sum((1, 2)) * batch.share
-        if not trained:
-            return loss
-        return loss + batch.gap * jnp.square(followed[:, -1] - starts[pieces.following]).mean(-1)
+        loss: Array = (pieces.weights[..., None] * far).sum((1, 2)) * batch.share
+        if trained:
+            gaps = jnp.square(followed[:, -1] - starts[pieces.following]).mean(-1)
+            loss = loss + batch.gap * gaps
+        return loss
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ class Plan:
     Arguments:
         pieces: numbers of pieces, stage by stage.
         continuity: weight of the gaps between pieces.
-        starts: "fitted": pieces start where the fit finds best; "observed": where the values were.
+        starts: "fitted": the starts of pieces are trained; "observed": pieces start at the observed values.
         solver: of the trajectories.
         training: of each stage.
 
@@ -108,10 +101,10 @@ class Plan:
     solver: Solver
     training: Training
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not isinstance(self.pieces, (tuple, list)) or not self.pieces:
             raise InputError(
-                f"segments={self.pieces!r}: numbers of pieces such as (16, 4, 1) are expected"
+                f"segments={self.pieces!r}: numbers of pieces were expected, as (16, 4, 1)"
             )
         for number in self.pieces:
             check_count("segments", number)
@@ -134,7 +127,7 @@ class Member:
         cuts: where those pieces lie.
         begins: `(m,)` the times of the starts, in the data's units.
         history: the epochs of each stage.
-        loss: that chose the weights.
+        loss: the one that chose the weights.
         stopped: why the last stage ended, as of `training.Fitted`.
     """
 
@@ -160,19 +153,19 @@ def fit_series(
     """Fit a field to series, from many short pieces to few long ones.
 
     Over a long horizon the loss of a field that is not yet right says little: trajectories end anywhere, and gradients
-    explode or vanish. Over short pieces it is nearly a regression of slopes. Each stage starts its pieces where the
-    trajectories of the stage before pass.
+    explode or vanish. Over short pieces it is nearly a regression of slopes. Each stage starts its pieces on the
+    trajectories of the stage before.
 
     Arguments:
         field: in standard units.
         observed: the series, in the data's units.
-        judged: series to judge by, which choose the best weights: followed over pieces as long as the stage's, from
-            their observations; None judges by the training loss.
+        judged: validation series, which choose the best weights, in pieces as long as the stage's that start from their
+            observations; None validates by the training loss.
         units: standard units.
         plan: how.
         key: of the fit.
         weights: `(n, k)` of the observations; default 1 each.
-        report: called with the stage, counted from 0, and each of its epochs; True ends the stage.
+        report: called with the stage, counted from 0, and each of its epochs; return True to end the stage.
     """
     ours = _in_units(observed, units)
     states = filled(ours)
@@ -189,20 +182,19 @@ def fit_series(
         first = cuts.rows[:, 0]
         model = Shooting(field, jnp.asarray(states[cuts.owner, first]))
         pieces = segments(ours, cuts, weights)
-        judge = None
+        numbers = np.arange(len(first), dtype=np.int32)
+        judge = trained = Pieces.of(pieces, numbers, plan.continuity)
         if theirs is not None:
             begins = filled(theirs)[judging.owner, judging.rows[:, 0]]
             others = segments(theirs, judging, np.ones(theirs.times.shape))
             judge = Pieces.of(others, begins, 0.0)
-        numbers = np.arange(len(first), dtype=np.int32)
-        trained = Pieces.of(pieces, numbers, plan.continuity)
         fitted = fit(
             model,
             trained,
             key=stage_key,
             loss=ShootingLoss(plan.solver, plan.starts == "fitted"),
             training=training,
-            validation=trained if judge is None else judge,
+            validation=judge,
             report=None if report is None else partial(report, stage),
         )
         model, field = fitted.model, fitted.model.field
@@ -213,15 +205,12 @@ def fit_series(
             trajectories(field, model.starts, pieces.times, plan.solver, begins=pieces.begins)
         )
         for i in np.flatnonzero(cuts.used):
-            # The row at which two pieces meet belongs to the later one.
+            # A row at which two pieces meet is set by the later one.
             states[cuts.owner[i], cuts.rows[i]] = passed[i]
     begins = observed.times[cuts.owner, cuts.rows[:, 0]]
     return Member(model, cuts, begins, tuple(history), fitted.best_loss, fitted.stopped)
 
 
 def _in_units(observed: Observations, units: Units) -> Observations:
-    return Observations(
-        units.times(observed.times),
-        np.where(observed.seen, units.values(observed.values), 0.0),
-        observed.seen,
-    )
+    values = np.where(observed.seen, units.values(observed.values), 0.0)
+    return Observations(units.times(observed.times), values, observed.seen)

@@ -1,4 +1,4 @@
-"""What `fit` accepts: rows, or steps without rows, and what to judge by."""
+"""What `fit` accepts: rows, or steps without rows, and validation rows."""
 
 import math
 from dataclasses import replace
@@ -36,11 +36,11 @@ def rows_of(
     jitter: Any,
     key: PRNGKeyArray,
 ) -> tuple[RowSource, PyTree]:
-    """The rows to train on, and those to judge by, as `fit` describes them."""
+    """The training rows and the validation rows, from the arguments of `fit`."""
     check = getattr(loss, "check", None)
     if isinstance(rows, RowSource):
         if condition is not None:
-            raise InputError("a RowSource has its conditions: condition= was not expected")
+            raise InputError("a RowSource holds its conditions: condition= was not expected")
         source, seen = rows, rows.take(np.arange(min(rows.count, BLOCK)))
     else:
         seen = _arrays(model, rows, condition, "x", 1 if validation is not None else 2)
@@ -53,9 +53,7 @@ def rows_of(
     judge = validation
     if isinstance(seen, Batch):
         if not isinstance(validation, tuple) or len(validation) != 2:
-            raise InputError(
-                "validation: a pair of rows and conditions was expected, (x, None) without"
-            )
+            raise InputError("validation: a pair (x, condition), or (x, None), was expected")
         judge = _arrays(model, *validation, "validation", 1)
         if judge.x.shape[1:] != seen.x.shape[1:]:
             raise InputError(
@@ -88,10 +86,8 @@ def jitter_of(jitter: Any) -> Any:
 def without_rows(
     steps: Any, training: Training, others: dict[str, Any]
 ) -> tuple[RowSource, Training]:
-    """A source that gives nothing, for a loss that draws its own, and the training of so many steps.
-
-    An epoch is at most a segment of steps; the last one is filled up.
-    """
+    """An empty source, for a loss that draws its own rows, and the training for that many steps: epochs of equal
+    length, at most a segment each."""
     given = [name for name, value in others.items() if value is not None]
     if given:
         raise InputError(f"{' and '.join(given)}: not expected in a fit without rows")
@@ -104,14 +100,14 @@ def without_rows(
 
 
 def _arrays(model: Any, rows: Any, condition: Any, name: str, least: int) -> PyTree:
-    """Rows that a fit can take: a `Batch` of an array and its conditions, narrower floats widened to the precision of
-    all, as `log_prob` does; any other pytree as it is, its arrays NumPy's."""
+    """Rows that a fit can take: an array and its conditions as a `Batch`, with narrower floats widened to the widest
+    precision, as in `log_prob`; any other pytree as it is, with NumPy arrays."""
     if isinstance(rows, Batch) and condition is None:
         rows, condition = rows
     if not (isinstance(rows, list) or hasattr(rows, "__array__")):
         if condition is not None:
             raise InputError(
-                f"a condition goes with an array of rows, not with a {type(rows).__name__}: put it into the rows"
+                f"condition= goes with an array of rows, not with a {type(rows).__name__}: put it into the rows"
             )
         found = jax.tree.map(np.asarray, rows)
         if count_of(found) < least:
@@ -120,20 +116,17 @@ def _arrays(model: Any, rows: Any, condition: Any, name: str, least: int) -> PyT
     given = [np.asarray(unmasked(a)) for a in (rows, condition) if a is not None]
     # JAX has no floats beyond 64 bits.
     given = [a.astype(np.float64) if a.dtype == np.longdouble else a for a in given]
-    floats = [jnp.issubdtype(a.dtype, jnp.floating) for a in given]
-    kinds = (np.zeros(0, a.dtype) for a, is_float in zip(given, floats, strict=True) if is_float)
-    widest = precision_of(model, *map(jnp.asarray, kinds))
-    given = [
-        a.astype(widest) if is_float and a.dtype.itemsize < widest.itemsize else a
-        for a, is_float in zip(given, floats, strict=True)
-    ]
-    batch = Batch(given[0], None if condition is None else given[1])
+    kinds = {a.dtype for a in given if jnp.issubdtype(a.dtype, jnp.floating)}
+    widest = precision_of(model, *(jnp.asarray(np.zeros(0, kind)) for kind in kinds))
+    narrow = {kind for kind in kinds if kind.itemsize < widest.itemsize}
+    x, *others = (a.astype(widest) if a.dtype in narrow else a for a in given)
+    batch = Batch(x, *others)
     _check_rows(batch, name, least)
     return batch
 
 
 def _check_rows(batch: Batch, name: str, least: int) -> None:
-    """Raises `InputError` for too few rows, values that are not finite, or conditions of another number."""
+    """Raises `InputError` for too few rows, values that are not finite, or a different number of conditions."""
     x, condition = batch
     if x.ndim < 1 or x.shape[0] < least:
         raise InputError(f"a fit needs at least {least} rows in {name}; its shape is {x.shape}")

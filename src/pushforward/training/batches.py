@@ -1,5 +1,4 @@
-"""What a fit is given: rows as a pytree of arrays, where they come from, which are held out, how they are laid out for
-compiled programs."""
+"""The rows of a fit, a pytree of arrays: where they come from, which are held out, how compiled programs get them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,22 +12,22 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from pushforward.draws import permutation
 from pushforward.errors import InputError
-from pushforward.rows import block_size
+from pushforward.rows import Shape, block_size
 
 BLOCK = 2048
 """Rows evaluated at once in validation, if there are as many."""
 MOST_HELD = 50_000
-"""Rows held out at most: more would cost time and tell no more."""
+"""Most rows held out: more would cost time and say no more."""
 CHECKED = 1 << 16
-"""Rows looked at at once: temporary arrays of the size of a large table would not fit beside it."""
+"""Rows checked at once: temporary arrays as large as a large table would not fit beside it."""
 
 
 class Batch(NamedTuple):
-    """Events and their conditions: the rows of `fit(model, x, condition)`, and what its loss receives.
+    """Events and their conditions: the rows of `fit(model, x, condition)`, and what the loss receives.
 
     Attributes:
         x: `(n, *event)`.
-        condition: `(n, *condition)`, or None without.
+        condition: `(n, *condition)`, or None.
     """
 
     x: Any
@@ -40,26 +39,26 @@ def count_of(rows: PyTree) -> int:
 
     Raises `InputError` where there is no array, or where lengths differ.
     """
-    shapes = [np.shape(leaf) for leaf in jax.tree.leaves(rows)]
+    shapes: list[Shape] = [np.shape(leaf) for leaf in jax.tree.leaves(rows)]
     if not shapes or not all(shapes) or len({shape[0] for shape in shapes}) > 1:
-        raise InputError(
-            f"rows must be arrays with one leading axis; their shapes are {', '.join(map(str, shapes)) or 'none'}"
-        )
+        said = ", ".join(map(str, shapes)) or "none"
+        raise InputError(f"rows must be arrays with one leading axis; their shapes are {said}")
     return shapes[0][0]
 
 
 def taken(rows: PyTree, numbers: Any) -> PyTree:
-    """The rows of these numbers, of every array."""
+    """The rows with these numbers, from every array."""
     return jax.tree.map(lambda leaf: leaf[numbers], rows)
 
 
 @dataclass(frozen=True)
 class RowSource:
-    """Rows that are made as they are taken, so that a table need not lie in memory twice.
+    """Rows made on demand, so that a table need not be in memory twice.
 
     Attributes:
         count: how many there are.
-        take: row numbers `(k,)` to those rows, a pytree of arrays with a leading axis of `k`: a `Batch` for densities.
+        take: from row numbers `(k,)` to those rows, a pytree of arrays with a leading axis of `k`; for densities a
+            `Batch`.
     """
 
     count: int
@@ -67,11 +66,11 @@ class RowSource:
 
     @staticmethod
     def of(rows: PyTree) -> "RowSource":
-        """Those of arrays in memory."""
+        """The rows of arrays in memory."""
         return RowSource(count_of(rows), lambda numbers: taken(rows, numbers))
 
     def some(self, rows: np.ndarray) -> "RowSource":
-        """Those of these numbers, in this order."""
+        """The rows with these numbers, in this order."""
         return RowSource(len(rows), lambda numbers: self.take(rows[numbers]))
 
     def blocks(self) -> Iterator[PyTree]:
@@ -84,7 +83,7 @@ class Jitter(eqx.Module):
     """Uniform noise on the events of a `Batch`: dequantization.
 
     Attributes:
-        width: `(*event)`, of the noise in every coordinate.
+        width: `(*event)`, the width of the noise in every coordinate.
     """
 
     width: Float[Array | np.ndarray, " *event"]
@@ -96,7 +95,7 @@ class Jitter(eqx.Module):
 
 
 def jittered(judge: Batch, width: np.ndarray | None) -> Batch:
-    """Rows with one fixed draw of noise, so that they are the same measure in every epoch."""
+    """Rows with one fixed draw of noise, so that every epoch is judged by the same."""
     x, condition = judge
     if width is not None:
         noise = np.random.default_rng(0).uniform(-0.5, 0.5, x.shape)
@@ -105,15 +104,11 @@ def jittered(judge: Batch, width: np.ndarray | None) -> Batch:
 
 
 def blocks_for(rows: PyTree, whole: bool) -> list[PyTree]:
-    """Rows on the device in blocks of one size, the last filled by repeating the rows, so that a loss that looks at a
-    block as a whole sees nothing but data.
+    """Rows on the device, in blocks of one size. The last one is filled up by repeating rows, or, if `whole`, is
+    shorter.
 
     Blocks of a `Batch` have few sizes, so that tables of all sizes share a few compiled programs; those of other rows
-    are no larger than they must be.
-
-    Arguments:
-        rows: what to lay out.
-        whole: whether the last block is shorter rather than filled.
+    are no larger than needed.
     """
     n = count_of(rows)
     size = block_size(n, BLOCK) if isinstance(rows, Batch) and not whole else min(n, BLOCK)
@@ -126,8 +121,8 @@ def blocks_for(rows: PyTree, whole: bool) -> list[PyTree]:
 
 
 def holdout(count: int, share: float, key: PRNGKeyArray) -> tuple[np.ndarray, np.ndarray]:
-    """The numbers of the rows to train on and of a share of them to judge by, at most `MOST_HELD`, drawn at random;
-    with share 0 both are all rows."""
+    """The numbers of the training rows and of a random share of validation rows, at most `MOST_HELD`; with share 0 both
+    are all rows."""
     order = permutation(key, count)
     held = min(max(round(share * count), 1), count - 1, MOST_HELD) if share > 0 else 0
     return order[held:], order[:held] if held else order

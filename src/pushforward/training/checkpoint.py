@@ -1,4 +1,4 @@
-"""Checkpoints: the whole state of a fit in one file, so that a killed fit goes on as if nothing had happened."""
+"""Checkpoints: the whole state of a fit in one file, so that a killed fit resumes as if nothing had happened."""
 
 import contextlib
 import hashlib
@@ -21,13 +21,14 @@ from pushforward.errors import InputError, InputWarning
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where and how often a fit keeps its state. The file stays when the fit ends, for the caller to delete once the
-    model is safe; resuming a finished fit gives its model at once.
+    """Where and how often a fit saves its state. The file stays when the fit ends, for the caller to delete once the
+    model is safe; resuming a finished fit returns its model at once.
 
     Arguments:
-        path: the file; it is replaced as a whole, so that a kill leaves the last complete state.
-        every: seconds between two writes; what a kill can lose. 0 writes after every segment of steps.
-        resume: go on from the file if it exists. Without it an existing file is an error.
+        path: the file. It is replaced as a whole, so that a kill leaves the last complete state.
+        every: seconds between two writes, the most that a kill can lose; 0 writes after every segment of steps.
+            Default 30.
+        resume: whether to go on from the file if it exists; with False, the default, an existing file is an error.
 
     ```python
     >>> from pathlib import Path
@@ -58,7 +59,7 @@ class CheckpointFile:
     def write(self, arrays: Any, progress: dict[str, Any]) -> None:
         """Replace the file by this state: a tree of arrays, and JSON-able progress.
 
-        A disk that is full or gone costs the checkpoint, not the fit: there is a warning, and the next one is tried.
+        A disk that is full or gone costs the checkpoint, not the fit: it warns once, and the next write is tried.
         """
         try:
             self._replace(arrays, progress)
@@ -88,7 +89,7 @@ class CheckpointFile:
         os.replace(part, self._checkpoint.path)
 
     def read(self, arrays: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The state in the file, shaped like the tree `arrays`, or None where there is no file to resume from.
+        """The state in the file, with the structure of `arrays`, or None where there is no file to resume from.
 
         Raises `InputError` where the file is damaged or belongs to another fit.
         """
@@ -103,12 +104,9 @@ class CheckpointFile:
                 fingerprint, progress = json.loads(file.metadata()["pushforward_checkpoint"])
                 stored = [file.get_tensor(f"{i:04d}") for i in range(len(leaves))]
         except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-            raise InputError(
-                f"{path} is not a usable checkpoint ({error}); delete it to start over"
-            ) from None
-        differ = [
-            name for name, value in self._fingerprint.items() if fingerprint.get(name) != value
-        ]
+            message = f"{path} is not a usable checkpoint ({error}); delete it to start over"
+            raise InputError(message) from None
+        differ = [k for k, value in self._fingerprint.items() if fingerprint.get(k) != value]
         if differ:
             raise InputError(
                 f"{path} belongs to another fit: {' and '.join(differ)} differ; "
@@ -121,7 +119,7 @@ class CheckpointFile:
 def open_checkpoint(
     checkpoint: Checkpoint | None, fingerprint: dict[str, str]
 ) -> Iterator[CheckpointFile | None]:
-    """Lock the checkpoint for this process, for the time of a fit.
+    """Lock the checkpoint for this process while a fit runs.
 
     Raises `InputError` where another process holds it, or where it exists and is not to be resumed.
     """
@@ -151,7 +149,7 @@ def _part(path: Path) -> Path:
 
 
 def _removed(path: Path) -> None:
-    # On a disk that has become read-only the leftover stays; the fit must not be lost for it.
+    # On a disk that has become read-only the file stays; that must not cost the fit.
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
 
@@ -160,25 +158,22 @@ def _lock(file: Any, path: Path) -> None:
     # A lock of the operating system dies with its process: a kill leaves nothing to clean up.
     try:
         import fcntl
-    except ImportError:  # not a POSIX system: no lock, and nothing to say
+    except ImportError:  # not a POSIX system: no lock
         return
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise InputError(
-            f"another process is writing the checkpoint {path}; wait for it or stop it"
-        ) from None
+        message = f"another process is writing the checkpoint {path}; wait for it or stop it"
+        raise InputError(message) from None
 
 
 def digest(*parts: Any) -> str:
-    """A short fingerprint of arrays and of what prints unambiguously."""
+    """A short fingerprint of arrays and of whatever prints unambiguously."""
     state = hashlib.sha256()
     for part in parts:
-        if isinstance(part, np.ndarray):
-            state.update(repr((part.shape, part.dtype)).encode())
-            state.update(np.ascontiguousarray(part).tobytes())
-        else:
-            state.update(repr(part).encode())
+        array = isinstance(part, np.ndarray)
+        state.update(repr((part.shape, part.dtype) if array else part).encode())
+        state.update(np.ascontiguousarray(part).tobytes() if array else b"")
     return state.hexdigest()[:16]
 
 
@@ -190,7 +185,7 @@ def spelled(loss: Any) -> list[Any]:
         if code is not None:
             cells = [cell.cell_contents for cell in leaf.__closure__ or ()]
             parts += [leaf.__module__, leaf.__qualname__, code.co_code, code.co_names]
-            # What it calls counts by its name alone: how a function prints is not the same twice.
+            # What it calls counts by name alone: the same function prints differently in another process.
             parts += [v for v in (*code.co_consts, *cells) if isinstance(v, str | float | int)]
             parts += [np.asarray(v) for v in cells if eqx.is_array(v)]
         elif eqx.is_array_like(leaf):

@@ -7,7 +7,7 @@ import jax
 from jax.tree_util import DictKey, GetAttrKey, SequenceKey
 from jaxtyping import PyTree
 
-# Equinox's own layers cannot say it themselves.
+# Equinox's layers do not name theirs.
 FOREIGN: dict[type, tuple[str, ...]] = {
     eqx.nn.Linear: ("weight",),
     eqx.nn.Conv: ("weight",),
@@ -20,8 +20,8 @@ FOREIGN: dict[type, tuple[str, ...]] = {
 def decayed(params: PyTree) -> PyTree:
     """Whether each leaf decays, as a pytree of booleans.
 
-    A module names its weights in a class attribute `decaying`, such as `decaying = ("first", "last")`; for Equinox's
-    layers they are known. What no module names does not decay: biases, scales, the parameters of splines.
+    A module names its weights in a class attribute, such as `decaying = ("first", "last")`; those of Equinox's layers
+    are known. What no module names does not decay: biases, scales, the parameters of splines.
     """
     leaves, tree = jax.tree_util.tree_flatten_with_path(params)
     return jax.tree.unflatten(tree, [_decays(params, path) for path, _ in leaves])
@@ -38,13 +38,11 @@ def _decays(node: Any, path: tuple[Any, ...]) -> bool:
             node = node[key.idx]
         elif isinstance(key, DictKey):
             node = node[key.key]
-        else:  # a container that does not say what is in it
+        else:  # a container whose contents have no names
             return False
     return False
 
 
 def _weights(kind: type) -> tuple[str, ...]:
-    for foreign, names in FOREIGN.items():
-        if issubclass(kind, foreign):
-            return names
-    return getattr(kind, "decaying", ())
+    foreign = (names for other, names in FOREIGN.items() if issubclass(kind, other))
+    return next(foreign, getattr(kind, "decaying", ()))

@@ -42,8 +42,8 @@ class Fitted(Generic[Model]):
         model: the best weights by validation (averaged weights, if the settings average).
         history: one `Epoch` for each epoch that ran.
         best_loss: the validation loss of `model`.
-        stopped: why the fit ended: "finished", "early", "time", "interrupted", or "diverged" (steps, or all
-            validations, were not finite).
+        stopped: why the fit ended: "finished", "early", "time", "interrupted", or "diverged" (the loss of steps, or of
+            all validations, was not finite).
         seconds: wall time, compilation included.
     """
 
@@ -71,14 +71,14 @@ def fit(
 ) -> Fitted[Model]:
     """Fit a model to rows, or to what a loss draws.
 
-    Segments of steps run compiled; the rows of one are on the device at a time. With `max_time` unset the result is a
-    function of the arguments: the same key gives the same model, resumed or not. To the bit this holds for one version
-    of JAX on one kind of processor with one number of cores (XLA splits sums among its threads; `NPROC` sets their
-    number); elsewhere models differ by rounding.
+    Steps run in compiled segments, and only the rows of one segment are on the device. With `max_time` unset the result
+    is a function of the arguments: the same key gives the same model, resumed or not. Bit for bit this holds for one
+    version of JAX on one kind of processor with one number of cores (XLA splits sums among its threads; `NPROC` sets
+    their number); elsewhere models differ by rounding.
 
     Arguments:
-        model: any Equinox module that the loss accepts; the default loss wants a method
-            `log_prob(x, condition, *, key)`, one number per row.
+        model: any Equinox module that the loss accepts; the default loss needs a method
+            `log_prob(x, condition, *, key)` that returns one number per row.
         rows: an array `(n, *event)`, whose batches the loss receives as `Batch(x, condition)`; or any other pytree of
             arrays with one leading axis, whose batches are such pytrees; or a `RowSource`; or None, with `steps`, for a
             loss that draws its own.
@@ -86,17 +86,17 @@ def fit(
         key: source of the split, the order of rows and all noise.
         loss: what to minimise, `loss(model, batch, key)`, see `training.loss.Loss`; default maximum likelihood.
         steps: how many, in a fit without rows (rounded up to whole epochs of at most 128).
-        training: how; default `Training()`.
-        validation: rows to judge by, of the same kind (for an array a pair of rows and conditions, or None for these);
-            default a share of the rows, drawn at random.
-        jitter: a function `(batch, key)` that gives the batch with noise, drawn anew in each step (dequantization); or
-            the width of uniform noise in every coordinate of an array.
+        training: the configuration; default `Training()`.
+        validation: validation rows of the same kind (for an array a pair `(x, condition)`, or `(x, None)`); default a
+            random share of the rows.
+        jitter: a function `(batch, key)` that returns the batch with noise, drawn anew in each step (dequantization);
+            or the width of uniform noise in every coordinate of an array.
         report: called after every epoch; return True to stop.
-        progress: called after every segment of steps; return True to stop with a last validation.
-        checkpoint: where to keep the state.
+        progress: called after every segment of steps; return True to stop after a last validation.
+        checkpoint: where to save the state; default None for nowhere.
 
-    Raises `InputError` where rows do not fit together or are too few, for what the loss's own `check` refuses, for
-    values of the loss of another shape, and where a checkpoint cannot be used.
+    Raises `InputError` where rows do not fit together or are too few, for what the loss's own `check` refuses, for a
+    loss that returns another shape than one number per row, and where a checkpoint cannot be used.
 
     ```python
     >>> import jax, jax.numpy as jnp, pushforward as pf
@@ -133,12 +133,10 @@ def fit(
         source, judge = rows_of(
             model, rows, condition, validation, loss, training, jitter, split_key
         )
-    # Reading all rows takes a while: only for a fit that can be resumed.
-    fingerprint = (
-        {}
-        if checkpoint is None
-        else _fingerprint(model, source, judge, key, loss, training, jitter)
-    )
+    fingerprint = {}
+    if checkpoint is not None:
+        # Reading all rows takes a while: only for a fit that can be resumed.
+        fingerprint = _fingerprint(model, source, judge, key, loss, training, jitter)
     with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
         return _fitted(
             model, source, judge, run_key, loss, training, jitter, report, progress, file
@@ -148,19 +146,16 @@ def fit(
 def _fingerprint(
     model: Any, source: RowSource, judge: PyTree, key: Any, loss: Loss, training: Training, jitter: Any
 ) -> dict[str, str]:  # fmt: skip
-    """What tells one fit from another."""
+    """What distinguishes one fit from another."""
     blocks = (digest(*map(np.asarray, jax.tree.leaves(block))) for block in source.blocks())
     noise = np.asarray(jitter.width).tolist() if isinstance(jitter, Jitter) else spelled(jitter)
+    settings = replace(training, max_time=None), jax.random.key_data(key).tolist(), noise
+    shapes = [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
     return {
         "data": digest(*blocks, *map(np.asarray, jax.tree.leaves(judge))),
-        "settings": digest(
-            replace(training, max_time=None), jax.random.key_data(key).tolist(), noise
-        ),
+        "settings": digest(*settings),
         "loss": digest(*spelled(loss)),
-        "model": digest(
-            jax.tree.structure(model),
-            [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)],
-        ),
+        "model": digest(jax.tree.structure(model), shapes),
     }
 
 
@@ -195,7 +190,7 @@ def _fitted(
             break
         whole = at.step == one.steps
         if file is not None and not whole:
-            # Before a validation that an uninterrupted fit would not make: resumed, this one goes on as that.
+            # Before a validation that an uninterrupted fit would not run: a resumed fit goes on without it too.
             one.write(state, best, at)
         judged, value = one.validation(state.average)
         if not math.isfinite(value):
@@ -212,7 +207,7 @@ def _fitted(
         at.stopped = one.verdict(at, record, asked)
     stopped = _ending(at)
     at.seconds = one.seconds()
-    # A resumed fit goes on from an end that time or the user has set.
+    # A resumed fit goes on from where time or the user has ended it.
     at.stopped = "" if stopped in ("interrupted", "time") else stopped
     if file is not None and at.step == 0:
         file.write((state, best), at.to_json())
@@ -227,10 +222,10 @@ def _fitted(
 
 
 def _ending(at: Progress) -> Ending:
-    """How the fit ended, said aloud where nothing came of it."""
+    """How the fit ended; warns where nothing came of it."""
     assert at.stopped
     never = not math.isfinite(at.best_loss)
-    # An end without an epoch that could be judged: the model is as it was.
+    # No epoch had a finite validation: the model is as it was.
     stopped = "diverged" if at.stopped in ("finished", "early") and never else at.stopped
     if stopped == "diverged" and never:
         warnings.warn(

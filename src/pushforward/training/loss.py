@@ -18,16 +18,15 @@ from pushforward.training.batches import Batch
 class Loss(Protocol):
     """A loss takes a model, a batch of the rows that `fit` was given, and a key.
 
-    It gives one number per row, and the loop takes means. One that has to see its batch as a whole says so by an
-    attribute `scalar = True` and gives one number. In a fit without rows the batch is None, and either serves.
+    It returns one number per row, and the loop takes means. One that has to see its batch as a whole has an attribute
+    `scalar = True` and returns one number. In a fit without rows the batch is None, and either is accepted.
 
-    `key` carries the noise of a training step. It is None in the validation of rows, where a loss must be
-    deterministic: a loss that needs noise uses a fixed key of its own then. A fit without rows is judged with one key
-    that stays the same.
+    `key` is for the noise of a training step. It is None in the validation of rows, where a loss must be deterministic:
+    a loss that needs noise uses a fixed key there. A fit without rows is validated with the same key every time.
 
-    A loss may have a method `check(model, batch)`, which `fit` calls before it compiles anything, with the rows that it
-    was given and then with the validation rows, if it was given those, as NumPy arrays: it raises `InputError` for a
-    model or rows that it cannot take.
+    A loss may have a method `check(model, batch)`, which raises `InputError` for a model or rows that it cannot take.
+    `fit` calls it before it compiles anything, with the rows, then with the validation rows if there are any, as NumPy
+    arrays.
     """
 
     def __call__(
@@ -39,20 +38,21 @@ def negative_log_prob(
     model: Any, batch: Batch, key: PRNGKeyArray | None = None
 ) -> Float[Array, " n"]:
     """Maximum likelihood: `-log p(x | condition)` in nats per row, by `model.log_prob(x, condition, key=key)`."""
-    return -model.log_prob(batch.x, batch.condition, key=key)
+    values: Array = model.log_prob(batch.x, batch.condition, key=key)
+    return -values
 
 
 def _check(model: Any, batch: Batch) -> None:
-    """Refuse models without a density, and rows that are not its events, before a step sees a batch of them."""
+    """Refuse models without a density, and rows that are not its events."""
+    name = type(model).__name__
     if not callable(getattr(model, "log_prob", None)):
         raise InputError(
-            f"{type(model).__name__} has no log_prob(x, condition, key=key), which this loss needs: give a loss of "
-            "your own"
+            f"{name} has no log_prob(x, condition, key=key), which this loss needs: pass another loss"
         )
     if not isinstance(batch, Batch):
         raise InputError(
-            f"maximum likelihood takes the rows of fit(model, x, condition), not a {type(batch).__name__}: give a loss "
-            "of your own"
+            f"maximum likelihood takes the rows of fit(model, x, condition), not a {type(batch).__name__}: pass "
+            "another loss"
         )
     x, condition = batch
     if not np.issubdtype(x.dtype, np.floating):
@@ -60,9 +60,8 @@ def _check(model: Any, batch: Batch) -> None:
     try:
         inspect.signature(model.log_prob).bind(x, condition, key=None)
     except TypeError as error:
-        raise InputError(
-            f"{type(model).__name__}.log_prob must take (x, condition, key=key): {error}"
-        ) from None
+        message = f"{name}.log_prob must take (x, condition, key=key): {error}"
+        raise InputError(message) from None
     if isinstance(model, AbstractDistribution):
         shapes = model.event_shape, condition, model.condition_shape, "x", model
         eqx.filter_eval_shape(lambda x: broadcast_rows(x, *shapes)[:2], x)
@@ -72,8 +71,8 @@ negative_log_prob.check = _check  # type: ignore[attr-defined]
 
 
 def is_scalar(loss: Loss) -> bool:
-    """Whether a loss sees its batch as a whole and gives one number."""
-    return getattr(loss, "scalar", False)
+    """Whether a loss sees its batch as a whole and returns one number."""
+    return bool(getattr(loss, "scalar", False))
 
 
 class _TwoLeaves(eqx.Module):
@@ -82,16 +81,17 @@ class _TwoLeaves(eqx.Module):
     loss: Any
 
     def __call__(self, model: Any, batch: Batch, key: PRNGKeyArray | None) -> Float[Array, " n"]:
-        return self.loss(model, batch.x, batch.condition, key)
+        values: Array = self.loss(model, batch.x, batch.condition, key)
+        return values
 
 
-def adapted(loss: Any) -> Loss:
+def adapted(loss: Loss) -> Loss:
     """The loss; one that takes `(model, x, condition, key)` is wrapped, with a `DeprecationWarning`."""
     if not callable(loss):
         raise InputError(f"loss={loss!r}: a function loss(model, batch, key) was expected")
     try:
         signature = inspect.signature(loss)
-    except ValueError:  # a builtin; it is called as it is
+    except ValueError:  # a builtin
         return loss
     try:
         signature.bind("model", "batch", "key")
@@ -99,9 +99,8 @@ def adapted(loss: Any) -> Loss:
         try:
             signature.bind("model", "x", "condition", "key")
         except TypeError:
-            raise InputError(
-                f"the loss takes {signature}: (model, batch, key) was expected"
-            ) from None
+            message = f"the loss takes {signature}: (model, batch, key) was expected"
+            raise InputError(message) from None
         warnings.warn(
             "losses take (model, batch, key), with batch.x and batch.condition; (model, x, condition, key) goes in 0.6",
             DeprecationWarning,

@@ -1,4 +1,4 @@
-"""One fit while it runs: an epoch of segments, its validation, and what follows from it."""
+"""A fit while it runs: its epochs of segments, their validation, and what follows from that."""
 
 import math
 import time
@@ -23,12 +23,12 @@ from pushforward.training.step import Pace, State, losses, measured, run, segmen
 
 Ending = Literal["finished", "early", "time", "interrupted", "diverged"]
 MEASURED = 4096
-"""Rows on which batch-norm layers are measured before every validation."""
+"""Rows on which the statistics of batch-norm layers are measured before every validation."""
 
 
 @dataclass
 class Progress:
-    """Where a fit stands between two segments; all of it goes into a checkpoint."""
+    """Where a fit stands between two segments, all of which goes into a checkpoint."""
 
     epoch: int = 0
     step: int = 0
@@ -80,25 +80,23 @@ class Run:
         )
         self._training, self._batch, self._epochs = training, training.batch, training.max_epochs
         self._progress, self._file = progress, file
-        # What the host decides is no part of the program: fits that differ in their length share one.
-        self._compiled = replace(
-            training, max_time=None, max_steps=None, max_epochs=None, average=None
-        )
+        # What the host decides is not part of the program: fits that differ in their length share one.
+        of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average"))
+        self._compiled = replace(training, **of_host)
         self._patience = max(1, math.ceil(training.patience * self._epochs))
-        self._segment = segment_steps(
-            self.steps, self._batch, source.take(np.arange(1)), self.params
-        )
+        one = source.take(np.arange(1))
+        self._segment = segment_steps(self.steps, self._batch, one, self.params)
         self._scalar = is_scalar(loss)
         self._blocks = [None] if judge is None else blocks_for(judge, whole=self._scalar)
         self._judged = 1 if judge is None else count_of(judge)
-        # Rows are judged without noise; what a loss draws itself, always with the same.
+        # Rows are validated without noise; what a loss draws itself, always with the same.
         self._judge_key = jax.random.fold_in(key, 1 << 31) if judge is None else None
         self._few: PyTree = None
         if has_statistics(model):
             self._few = source.take(np.arange(min(source.count, MEASURED)))
         if self._few is not None and not isinstance(self._few, Batch):
             raise InputError(
-                "a model with batch norm is fitted by fit(model, x, condition): its layers are measured on x"
+                "a model with batch norm is fitted by fit(model, x, condition): its statistics are measured on x"
             )
 
     def seconds(self) -> float:
@@ -106,14 +104,14 @@ class Run:
         return time.perf_counter() - self.began
 
     def epoch(self, state: State, best: PyTree, at: Progress) -> tuple[State, bool]:
-        """Go on to the end of an epoch, or until time is up or somebody asks to stop; True if one did."""
+        """Go on to the end of an epoch, or until time is up or `progress` asks to stop; True if it did."""
         key = jax.random.fold_in(self._key, at.epoch)
         order = permutation(self._key, self._source.count, at.epoch)
         training, batch = self._training, self._batch
         asked = late = False
         while at.step < self.steps and at.retries <= training.retries and not (asked or late):
             last = min(at.step + self._segment, self.steps)
-            # All segments have one size; what is beyond the last step is never read.
+            # All segments have one size; what lies beyond the last step is never read.
             numbers = np.resize(order[at.step * batch : last * batch], self._segment * batch)
             rows = jax.device_put(self._source.take(numbers))
             trial, mean = run(
@@ -133,7 +131,7 @@ class Run:
         return state, asked
 
     def validation(self, params: PyTree) -> tuple[PyTree, float]:
-        """The weights with batch-norm layers measured, and their mean loss over the rows to judge by."""
+        """The weights with measured statistics of batch norm, and their mean loss over the validation rows."""
         if self._few is not None:
             params = measured(params, self.static, self._few)
         values, weights = [], []
@@ -141,12 +139,10 @@ class Run:
             found = losses(params, self.static, block, self._loss, self._judge_key)
             values.append(np.atleast_1d(np.asarray(found, np.float64)))
             weights.append(count_of(block) if self._scalar and block is not None else 1)
-        if self._scalar:
-            return params, float(np.average(np.concatenate(values), weights=weights))
         every = np.concatenate(values)
-        return params, float(
-            (every if self._judge_key is not None else every[: self._judged]).mean()
-        )
+        if self._scalar:
+            return params, float(np.average(every, weights=weights))
+        return params, float((every[: self._judged] if self._judge_key is None else every).mean())
 
     def record(self, at: Progress, value: float) -> Epoch:
         """What the epoch did."""
@@ -191,11 +187,10 @@ class Run:
 
     def _pace(self, at: Progress) -> Pace:
         """By steps, or by the clock where that ends first."""
-        limit, elapsed = self._training.max_time, self.seconds()
-        done, per_step = at.epoch * self.steps + at.step, 1 / (self._epochs * self.steps)
+        limit, done = self._training.max_time, at.epoch * self.steps + at.step
+        per_step = 1 / (self._epochs * self.steps)
         progress = done * per_step
-        if limit is not None and elapsed / limit > progress:
-            progress = elapsed / limit
-            per_step = progress / max(done, 1)
+        if limit is not None and (elapsed := self.seconds() / limit) > progress:
+            progress, per_step = elapsed, elapsed / max(done, 1)
         found = progress, per_step, at.scale, self._training.average or 0.0
         return Pace(*(jnp.asarray(value, jnp.float32) for value in found))

@@ -1,4 +1,4 @@
-"""How a fit is run, and what it tells while it runs."""
+"""How a fit is run, and what it reports while it runs."""
 
 import math
 from dataclasses import dataclass, fields, replace
@@ -17,26 +17,27 @@ LEARNING_RATE = 6e-3
 
 @configuration
 class Training:
-    """The configuration of a fit. What is None is chosen from the number of training rows, see `for_rows`.
+    """The configuration of a fit. What is None is chosen by the number of training rows, see `for_rows`.
 
     Arguments:
-        batch: rows of a step (never more than there are).
-        max_epochs: passes over the data; None for `max_steps` steps' worth.
-        max_steps: steps of a fit where `max_epochs` is None.
-        max_time: seconds after which the fit ends, with the learning rate annealed towards that end; None for no
-            limit. Large tables are then passed over for as long as there is time. Runs under a time limit are not
-            reproducible to the bit.
-        learning_rate: the peak of the schedule (linear warm-up, then cosine to zero); None for 6e-3 or, in fits of
-            tables, the architecture's own: flows of few parameters take larger ones.
-        warmup: share of the run spent warming up.
-        weight_decay: decoupled weight decay (AdamW) on the matrices of stacked layers, not on biases or scales.
-        clip: largest norm of a gradient.
-        average: decay of the averaged weights, which validation judges and the fit returns; 0 turns it off.
-        validation: share of rows held out for early stopping and the choice of the best weights, at most 50,000.
-        patience: epochs without improvement after which the fit ends, as a share of all epochs.
-        remat: how gradients come by the activations of stacked layers: `"none"` keeps them; `"invertible"` recomputes
-            them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
-        retries: how often a non-finite loss is rolled back with half the step before the fit gives up.
+        batch: rows of a step (never more than there are); default None.
+        max_epochs: passes over the data; default None for as many as `max_steps` are.
+        max_steps: steps of a fit where `max_epochs` is None; default None.
+        max_time: seconds after which the fit ends, with the learning rate annealed towards that end; default None for
+            no limit. Large tables are then passed over for as long as there is time. Runs under a time limit are not
+            reproducible bit for bit.
+        learning_rate: the peak of the schedule (linear warm-up, then cosine to zero); default None for 6e-3 or, in fits
+            of tables, the architecture's own: flows of few parameters take larger ones.
+        warmup: share of the run spent warming up; default 0.02.
+        weight_decay: decoupled weight decay (AdamW) on weights, not on biases or scales; default None.
+        clip: largest norm of a gradient; default 5.
+        average: decay of the averaged weights, which are validated and returned; 0 turns it off; default None.
+        validation: share of rows held out for early stopping and the choice of the best weights, at most 50,000;
+            default 0.1.
+        patience: epochs without improvement after which the fit ends, as a share of all epochs; default 0.25.
+        remat: where gradients get the activations of stacked layers from: `"none"` (default) keeps them; `"invertible"`
+            recomputes them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
+        retries: how often a non-finite loss is rolled back with half the step before the fit gives up; default 5.
 
     Raises `InputError` for values out of range.
 
@@ -63,8 +64,8 @@ class Training:
     remat: str = "none"
     retries: int = 5
 
-    def __post_init__(self):
-        # A compiled fit needs Python's own numbers; a search over an array of settings gives NumPy's.
+    def __post_init__(self) -> None:
+        # A compiled fit needs Python's numbers; a search over an array of settings passes NumPy's.
         for setting in fields(self):
             value = getattr(self, setting.name)
             if isinstance(value, np.generic):
@@ -90,23 +91,19 @@ class Training:
         """The same configuration with everything chosen for a number of training rows.
 
         The steps grow with the rows (100 passes in batches of 256, between 1,800 and 8,000 steps; 12,000 for a million
-        rows, and no such limit where there is one of time), the batch more slowly (128 to 1,024);
-        weights are averaged over a twentieth of the run, at least 100 steps; few rows get more
-        weight decay.
+        rows, and without an upper limit under a time limit), the batch more slowly (128 to 1,024). Weights are averaged
+        over a twentieth of the run, at least 100 steps. Few rows get more weight decay.
         """
-        batch = 128 if rows < 5_000 else 256 if rows < 50_000 else 512 if rows < 200_000 else 1024
+        few = rows < 5_000
+        batch = 128 if few else 256 if rows < 50_000 else 512 if rows < 200_000 else 1024
         batch = min(self.batch or batch, rows)
-        # A time limit is to be used: only the passes end such a fit sooner.
+        # A time limit is meant to be used up: only the passes end such a fit sooner.
         most = math.inf if self.max_time is not None else MOST * max(1.0, (rows / 200_000) ** 0.25)
         steps = self.max_steps or round(min(max(rows * PASSES / 256, FEWEST), most))
         of_epoch = max(rows // batch, 1)
         epochs = self.max_epochs or math.ceil(steps / of_epoch)
-        decay = (
-            self.weight_decay if self.weight_decay is not None else 0.1 if rows < 5_000 else 0.03
-        )
-        average = (
-            self.average if self.average is not None else 1 - 1 / max(100, epochs * of_epoch / 20)
-        )
+        decay = (0.1 if few else 0.03) if self.weight_decay is None else self.weight_decay
+        averaged = max(100, epochs * of_epoch / 20)
         return replace(
             self,
             batch=batch,
@@ -114,13 +111,13 @@ class Training:
             max_epochs=epochs,
             learning_rate=self.learning_rate or LEARNING_RATE,
             weight_decay=decay,
-            average=average,
+            average=1 - 1 / averaged if self.average is None else self.average,
         )
 
 
 def _number(settings: Training, name: str) -> float | None:
-    """A setting that is a finite number, or infinity where that means no limit."""
-    value = getattr(settings, name)
+    """A setting that is a finite number, or infinite where that means no limit."""
+    value: float | None = getattr(settings, name)
     real = isinstance(value, Real) and not isinstance(value, bool)
     if value is not None and not (real and (math.isfinite(value) or name in ("max_time", "clip"))):
         raise InputError(f"{name}={value!r}: a finite number is needed")
@@ -129,7 +126,7 @@ def _number(settings: Training, name: str) -> float | None:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch did: losses are means over rows, in nats where `likelihood` says that the loss is one."""
+    """What one epoch did. Losses are means over rows, in nats if the loss is a `likelihood`."""
 
     epoch: int
     epochs: int
@@ -143,10 +140,8 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Step:
-    """Where a fit stands within an epoch: `step` of `steps`, with the mean loss of the epoch so far.
-
-    `stage` says what is fitted where there are several fits, such as the entrants of a race.
-    """
+    """Where a fit stands within an epoch: `step` of `steps`, with the mean loss of the epoch so far. `stage` says what
+    is fitted where there are several fits, such as the entrants of a race."""
 
     epoch: int
     epochs: int

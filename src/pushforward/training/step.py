@@ -1,4 +1,4 @@
-"""The compiled parts of a fit: segments of steps, measured statistics, the loss over all rows."""
+"""The compiled parts of a fit: segments of steps, measured statistics, the loss of all rows."""
 
 from typing import Any, NamedTuple
 
@@ -15,9 +15,9 @@ from pushforward.training.decay import decayed
 from pushforward.training.loss import Loss, is_scalar
 from pushforward.training.settings import Training
 
-# Steps between two looks at the clock and at the loss: a number that follows from sizes alone, so that results do not
-# depend on speed. At most so many, and less where the rows would fill that many bytes, or where rows times weights say
-# that they would take many seconds.
+# Steps between two looks at the clock and the loss. Their number follows from sizes alone, so that results do not
+# depend on speed: at most `SEGMENT`, and fewer where their rows would fill `SEGMENT_BYTES`, or where rows times weights
+# exceed `SEGMENT_WORK` and they would take many seconds.
 SEGMENT = 128
 SEGMENT_BYTES, SEGMENT_WORK = 1 << 24, 1 << 35
 
@@ -48,14 +48,11 @@ class Pace(NamedTuple):
 
 
 def optimiser_of(training: Training) -> optax.GradientTransformation:
-    """Clipped Adam with decoupled weight decay on weights; the step size is applied by the loop."""
+    """Clipped Adam with decoupled weight decay on weights; `run` applies the step size."""
     return optax.chain(
         optax.clip_by_global_norm(training.clip),
         optax.scale_by_adam(),
-        optax.add_decayed_weights(
-            training.weight_decay or 0.0,
-            mask=decayed,
-        ),
+        optax.add_decayed_weights(training.weight_decay or 0.0, mask=decayed),
     )
 
 
@@ -64,7 +61,7 @@ def run(
     state: State, static: PyTree, rows: PyTree, span: Array, pace: Pace, jitter: Any,
     key: PRNGKeyArray, loss: Loss, training: Training, batch: int,
 ) -> tuple[State, Array]:  # fmt: skip
-    """Steps `span[0] .. span[1]` of an epoch, `batch` of the rows each; returns the mean loss, NaN if any step was not
+    """Steps `span[0] .. span[1]` of an epoch, with `batch` rows each. Returns the mean loss, NaN if a step was not
     finite."""
     optimiser = optimiser_of(training)
 
@@ -82,13 +79,15 @@ def run(
         if jitter is not None:
             own = jitter(own, noise_key)
         value, grads = jax.value_and_grad(objective)(params, own, loss_key)
-        updates, opt_state = optimiser.update(grads, opt_state, params)
-        at = pace.progress + (i - span[0]) * pace.per_step
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes types
+            updates, opt_state = optimiser.update(grads, opt_state, params)
+        at = pace.progress + (i - span[0]).astype(pace.per_step.dtype) * pace.per_step
         rate = pace.scale * learning_rate(at, training)
-        params = jax.tree.map(lambda p, u: p - rate * u, params, updates)
-        # Early on the average follows closely, or it would remember the initial weights.
-        decay = jnp.minimum(pace.average, (count + 1) / (count + 10))
-        average = jax.tree.map(lambda a, p: a + (1 - decay) * (p - a), average, params)
+        params = jax.tree.map(lambda p, u: p - rate.astype(u.dtype) * u, params, updates)
+        # Early on the average follows closely, so that it does not remember the initial weights.
+        closely = (count + 1) / (count + 10)
+        new = 1 - jnp.minimum(pace.average.astype(closely.dtype), closely)
+        average = jax.tree.map(lambda a, p: a + new.astype(a.dtype) * (p - a), average, params)
         return params, opt_state, average, count + 1, total + value
 
     first = jax.tree.map(lambda a: a[:batch], rows)
@@ -98,7 +97,8 @@ def run(
     ).dtype  # fmt: skip
     start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), dtype))
     params, opt_state, average, count, total = jax.lax.fori_loop(span[0], span[1], step, start)
-    return State(params, opt_state, average, count), total / jnp.maximum(span[1] - span[0], 1)
+    steps = jnp.maximum(span[1] - span[0], 1).astype(total.dtype)
+    return State(params, opt_state, average, count), total / steps
 
 
 def segment_steps(steps: int, batch: int, row: PyTree, params: PyTree) -> int:
@@ -106,17 +106,14 @@ def segment_steps(steps: int, batch: int, row: PyTree, params: PyTree) -> int:
     weights = sum(a.size for a in jax.tree.leaves(params))
     of_bytes = SEGMENT_BYTES // max(batch * sum(a.nbytes for a in jax.tree.leaves(row)), 1)
     of_work = SEGMENT_WORK // max(batch * weights, 1)
-    # A power of two, so that few programs serve all sizes.
-    return min(SEGMENT, 1 << max(min(of_bytes, of_work), 1).bit_length() - 1, _round_up(steps))
-
-
-def _round_up(steps: int) -> int:
-    return 1 << (steps - 1).bit_length()
+    # Powers of two, so that few programs serve all sizes.
+    most: int = 1 << max(min(of_bytes, of_work), 1).bit_length() - 1
+    return min(SEGMENT, most, 1 << (steps - 1).bit_length())
 
 
 @eqx.filter_jit
 def measured(params: PyTree, static: PyTree, rows: Batch) -> PyTree:
-    """The parameters with the statistics of batch-norm layers measured on training rows."""
+    """The parameters with the statistics of batch norm measured on training rows."""
     model = eqx.combine(params, static)
     measured = with_statistics(model.bijection, *rows)
     return eqx.filter(eqx.tree_at(lambda m: m.bijection, model, measured), eqx.is_inexact_array)
@@ -131,7 +128,7 @@ def losses(
 
 
 def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) -> Array:
-    """The loss's values. One per row is expected, unless it says otherwise: a sum would be taken for a mean."""
+    """The loss's values: one per row unless the loss is `scalar`, or a sum would be taken for a mean."""
     values = jnp.asarray(loss(model, rows, key))
     leaves = jax.tree.leaves(rows)
     if is_scalar(loss):
