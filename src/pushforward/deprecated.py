@@ -1,4 +1,4 @@
-"""Names that were: they work for one version, and say what they are called now."""
+"""Old names: they work for one version, with a warning that says the new one."""
 
 import warnings
 from collections.abc import Callable, Mapping
@@ -10,14 +10,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
-    """A `__getattr__` for a module some of whose names have changed.
+    """A `__getattr__` for a module some of whose names have changed: for an old name it returns what has the new one,
+    with a `DeprecationWarning`; it raises `AttributeError` for all other names.
 
     Arguments:
         module: its name, `__name__`.
-        names: from an old name to where it is now, `"package.module:Name"`, imported when first asked for.
-
-    The function returns what has the new name, with a `DeprecationWarning`, and raises `AttributeError` for all other
-    names.
+        names: from an old name to where it is now, `"package.module:Name"`, imported on first use.
 
     ```python
     >>> import warnings
@@ -41,10 +39,7 @@ def renamed(module: str, names: Mapping[str, str]) -> Callable[[str], Any]:
 
 
 def renamed_arguments(**names: str) -> Callable[[F], F]:
-    """A decorator of a function some of whose keyword arguments have changed their names.
-
-    Arguments:
-        names: from an old name to the new one.
+    """A decorator for a function some of whose keyword arguments have new names; `names` maps old ones to new ones.
 
     ```python
     >>> import warnings
@@ -74,7 +69,7 @@ def renamed_arguments(**names: str) -> Callable[[F], F]:
 
 
 def outdated(old: str, new: str) -> None:
-    """Warn that something old was used, in place of which something new is to be.
+    """Warn that something old was used where something new is expected.
 
     ```python
     >>> import warnings
@@ -87,5 +82,5 @@ def outdated(old: str, new: str) -> None:
     ```
     """
     text = f"{old} is now {new}; the old name goes with the next version"
-    # To the line that used it: past this function and the one that noticed.
+    # The line that used it: past this function and its caller.
     warnings.warn(text, DeprecationWarning, stacklevel=3)

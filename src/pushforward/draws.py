@@ -1,5 +1,5 @@
-"""Numbers drawn once, such as initial weights, by NumPy: XLA compiles a program for each shape of `jax.random`'s draws,
-half a second to a second apiece, which would be most of the time it takes to build a model."""
+"""Numbers that are drawn once, such as initial weights, are drawn by NumPy: XLA takes half a second to a second to
+compile a draw of `jax.random` for each shape, which would be most of the time to build a model."""
 
 from collections.abc import Callable
 from typing import Any
@@ -20,7 +20,7 @@ def check_key(key: Any) -> None:
 
 
 def key_of(seed: Any) -> PRNGKeyArray:
-    """The key of a seed. Raises `InputError` for what is no whole number from 0 to 2**63 - 1."""
+    """The key of a seed. Raises `InputError` for what is not a whole number from 0 to 2**63 - 1."""
     check_count("seed", seed, 0)
     if seed >= 2**63:
         raise InputError(f"seed={seed}: a whole number below 2**63 is needed")
@@ -33,7 +33,7 @@ def spawn(key: PRNGKeyArray, n: int) -> list[PRNGKeyArray]:
     words = jax.random.key_data(key).shape[-1]
 
     def draw(seed: list[int]) -> np.ndarray:
-        # A spawn key of its own: no child is what another function here draws from the parent.
+        # With its own spawn key no child equals what another function here draws from the parent.
         state = np.random.SeedSequence(seed, spawn_key=(0,)).generate_state(n * words)
         return state.reshape(n, words)
 
@@ -54,7 +54,7 @@ def normal(key: PRNGKeyArray, shape: Shape) -> Array:
 
 
 def permutation(key: PRNGKeyArray, n: int, number: int = 0) -> Int[np.ndarray, " n"]:
-    """The numbers below `n` in random order; of one key, there is an order for every `number`."""
+    """The numbers below `n` in random order; a key has an order for every `number`."""
     words = np.asarray(jax.random.key_data(key)).tolist()
     return np.random.default_rng([*words, number]).permutation(n).astype(np.int32)
 
@@ -62,7 +62,7 @@ def permutation(key: PRNGKeyArray, n: int, number: int = 0) -> Int[np.ndarray, "
 def _drawn(
     draw: Callable[[list[int]], np.ndarray], key: PRNGKeyArray, shape: Shape, dtype: Any = None
 ) -> Array:
-    """`draw` of the words of a key; under a transformation of JAX the same numbers, by a call back to here."""
+    """`draw` of a key's words; under a transformation of JAX the same numbers, by a callback."""
     dtype = jnp.zeros(()).dtype if dtype is None else dtype
 
     def host(words: Any) -> np.ndarray:

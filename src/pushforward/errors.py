@@ -1,5 +1,5 @@
 """The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end. And the check
-of numbers that count things, which any part may need."""
+of counts, which any part may need."""
 
 from numbers import Integral
 
@@ -20,9 +20,8 @@ class InputError(ValueError):
 
 
 class InputWarning(UserWarning):
-    """Input that can be used, with a result that may not be what was meant; says what to do.
-
-    The command line prints it in one line, once.
+    """Input that can be used, but with a result that may not be what was meant; says what to do. The command line
+    prints it in one line, once.
 
     ```python
     >>> issubclass(InputWarning, UserWarning)
@@ -58,7 +57,7 @@ class SolveError(ArithmeticError):
     Attributes:
         time: where it stopped.
         step: the length of the step that was tried there.
-        row: the row that stopped, where rows have steps of their own; else None.
+        row: the row that stopped, where rows have their own steps; else None.
 
     ```python
     >>> raise SolveError("...", time=0.5, step=1e-9)

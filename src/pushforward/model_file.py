@@ -1,7 +1,7 @@
-"""One safe model file: arrays in the safetensors format, everything else in a JSON header. Loading executes nothing.
+"""One safe model file: arrays in the safetensors format, everything else in a JSON header. Loading executes no code.
 
 The header is the string "pushforward" in the file's safetensors metadata. Its last entry, "sha256", is the checksum of
-the whole file with 64 zeros in its own place: every byte counts.
+the whole file with 64 zeros in its place: every byte counts.
 """
 
 import hashlib
@@ -17,6 +17,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import keystr, tree_flatten_with_path, tree_map_with_path
 
 from pushforward.errors import InputError
 
@@ -24,11 +25,11 @@ FORMAT = "pushforward"
 SCHEMA = 2
 """What this version writes, and the newest that it reads."""
 Skeleton = Callable[[dict[str, Any]], eqx.Module]
-"""From a header to the structure of its model; called under `eqx.filter_eval_shape`, so that nothing is computed."""
+"""From a header to the structure of its model; runs under `eqx.filter_eval_shape`, so that nothing is computed."""
 
 _RESERVED = ("format", "schema", "version", "sha256")
 _UNSEALED = "0" * 64
-# As it stands in the file: JSON within a string of JSON.
+# As it stands in the file: JSON in a string of JSON.
 _SEAL = r"\"sha256\": \""
 # safetensors itself refuses longer ones.
 _LONGEST_HEADER = 100_000_000
@@ -48,13 +49,12 @@ def write_model(
     Arguments:
         path: the file. A link stays a link.
         header: what `skeleton` needs to build the model's structure again, and anything else worth keeping; JSON-able
-            (NumPy numbers and arrays are turned into plain ones). "format", "schema", "version" and "sha256" are
-            set here.
+            (NumPy numbers and arrays become plain ones). "format", "schema", "version" and "sha256" are set here.
         model: its arrays are stored under their place in the tree, such as ".bijection.layer.log_scale".
-        skeleton: the one to be used for reading. If given, it is checked that it gives this model's structure.
-        force: whether an existing file may be replaced.
+        skeleton: the one that will read the file, to check that it builds this model's structure; default None.
+        force: whether an existing file may be replaced; default True.
 
-    Raises `InputError` where the file cannot be written or the skeleton is not that of the model, `TypeError` for a
+    Raises `InputError` where the file cannot be written or the skeleton builds another structure, `TypeError` for a
     header or an array that cannot be stored.
     """
     from safetensors.numpy import save
@@ -67,7 +67,7 @@ def write_model(
     text = json.dumps({**own, **rest, "sha256": _UNSEALED}, default=plain)
     arrays = _arrays(model)
     if skeleton is not None:
-        # What is checked is what a reader will get: the header as text.
+        # A reader gets the header as text.
         kinds = [array.dtype for array in arrays.values()]
         with jax.enable_x64(any(kind.itemsize == 8 for kind in kinds)):
             built = _built(skeleton, json.loads(text), path)
@@ -84,9 +84,9 @@ def write_model(
 
 
 def read_header(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The header of a model file, without reading its arrays: cheap, and the checksum is not verified.
+    """The header of a model file, without its arrays: cheap, as the checksum is not verified.
 
-    Raises `InputError` for anything that is not a whole model file of a known schema.
+    Raises `InputError` for anything but a complete model file of a known schema.
     """
     with _opened(path) as file:
         return _read_head(file, path)[0]
@@ -99,14 +99,15 @@ def read_model(
 
     Arguments:
         path: the file.
-        skeleton: from the header to the model's structure. Errors it raises count as damage of the header.
-        kind: what the header's "kind" must be; None takes any.
+        skeleton: from the header to the model's structure. Its errors count as damage to the header.
+        kind: what the header's "kind" must be; default None for any.
 
-    Returns the header, and the skeleton's model with the file's arrays; 64-bit arrays stay so, whatever JAX's
+    Returns the header, and the skeleton's model with the file's arrays; 64-bit arrays remain so, whatever JAX's
     settings are.
 
-    Raises `InputError`, one line that names the file: missing, not a model file, of another kind, truncated, written
-    by a newer version, or changed since it was written (the checksum, or the arrays' names, types or shapes, differ).
+    Raises `InputError`, one line that names the file, where it is missing, not a model file, of another kind,
+    truncated, written by a newer version, or changed since it was written (the checksum, or the arrays' names, types or
+    shapes, differ).
     """
     with _opened(path) as file:
         header, data = _read_head(file, path)
@@ -115,35 +116,30 @@ def read_model(
     if kind is not None and header.get("kind") != kind:
         raise InputError(f"{path}: holds a model of kind {header.get('kind')!r}, not {kind!r}")
     arrays = _decoded(data, path)
-    # A model of another precision than the process's own: 64-bit arrays are kept as they are.
+    # 64-bit arrays are kept, whatever the precision of the process.
     with jax.enable_x64(any(array.dtype.itemsize == 8 for array in arrays.values())):
         model = _built(skeleton, header, path)
         wrong = _difference(model, {k: (v.dtype, v.shape) for k, v in arrays.items()})
         if wrong:
             raise InputError(f"{path}: is damaged: {wrong}")
-        leaves, tree = jax.tree_util.tree_flatten_with_path(model)
-        filled = [
-            jnp.asarray(arrays[jax.tree_util.keystr(place)]) if _is_gap(leaf) else leaf
-            for place, leaf in leaves
-        ]
-    return header, jax.tree.unflatten(tree, filled)
+        filled = tree_map_with_path(
+            lambda at, leaf: jnp.asarray(arrays[keystr(at)]) if _is_gap(leaf) else leaf, model
+        )
+    return header, filled
 
 
 def check_target(path: str | os.PathLike[str], force: bool = True) -> Path:
-    """The real file behind a path, if a model can be written there; ask before training, not after.
+    """The real file behind a path, if a model can be written there; to be called before training, not after. With
+    `force` (default) an existing file may be replaced.
 
-    Arguments:
-        path: where the model is to go.
-        force: whether an existing file may be replaced.
-
-    Raises `InputError` where it exists and may not be replaced, is no regular file, or its directory is missing or
-    not writable.
+    Raises `InputError` where the file exists and may not be replaced or is not a regular file, or its directory is
+    missing or not writable.
     """
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise InputError(f"{path}: is a directory; name a file")
     if target.exists():
-        # Replacing a device such as /dev/null would destroy it.
+        # Replacing would destroy a device such as /dev/null.
         if not target.is_file():
             raise InputError(f"{path}: is not a regular file; a model cannot be written to it")
         if not force:
@@ -156,7 +152,7 @@ def check_target(path: str | os.PathLike[str], force: bool = True) -> Path:
 
 
 def keep_permissions(file: Path, target: Path) -> None:
-    """Let who may read and write a file, if there is one, read and write the one that is to replace it."""
+    """Give a file the permissions of the one that it is to replace, if there is one."""
     if target.exists():
         wanted, found = (stat.S_IMODE(path.stat().st_mode) for path in (target, file))
         # Only where they differ: some file systems refuse to change any.
@@ -179,33 +175,31 @@ def _is_gap(leaf: Any) -> bool:
 
 def _arrays(model: eqx.Module) -> dict[str, np.ndarray]:
     arrays = {}
-    for place, leaf in jax.tree_util.tree_flatten_with_path(model)[0]:
+    for place, leaf in tree_flatten_with_path(model)[0]:
         if eqx.is_array(leaf):
             if leaf.dtype.name not in _DTYPES:
                 raise TypeError(f"arrays of type {leaf.dtype} are not stored in model files")
-            # The format knows only rows-first arrays without gaps.
-            arrays[jax.tree_util.keystr(place)] = np.ascontiguousarray(leaf).reshape(leaf.shape)
+            # The format has only contiguous arrays, rows first.
+            arrays[keystr(place)] = np.ascontiguousarray(leaf).reshape(leaf.shape)
     return arrays
 
 
 def _built(skeleton: Skeleton, header: dict[str, Any], path: Any) -> Any:
     try:
-        # What JAX is set to refuse (`JAX_NUMPY_RANK_PROMOTION=raise`) is no fault of the file.
+        # The file is not at fault for what JAX is set to refuse (`JAX_NUMPY_RANK_PROMOTION=raise`).
         with jax.numpy_rank_promotion("allow"):
             return eqx.filter_eval_shape(lambda: skeleton(header))
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
-        # Whatever a header makes an architecture do, the user sees one line; the cause is kept for developers.
+        # Whatever a header makes an architecture do, users see one line; developers see the cause.
         raise InputError(f"{path}: is damaged: its header builds no model ({_brief(e)})") from e
 
 
 def _difference(model: Any, stored: Mapping[str, tuple[np.dtype, tuple[int, ...]]]) -> str:
     """How the arrays of a file differ from the gaps of a model; empty where they fit."""
-    leaves = jax.tree_util.tree_flatten_with_path(model)[0]
-    wanted = {
-        jax.tree_util.keystr(p): (leaf.dtype, leaf.shape) for p, leaf in leaves if _is_gap(leaf)
-    }
+    leaves = tree_flatten_with_path(model)[0]
+    wanted = {keystr(at): (leaf.dtype, leaf.shape) for at, leaf in leaves if _is_gap(leaf)}
     for name in wanted.keys() - stored.keys():
         return f"array {name} is missing"
     for name in stored.keys() - wanted.keys():
@@ -218,7 +212,7 @@ def _difference(model: Any, stored: Mapping[str, tuple[np.dtype, tuple[int, ...]
 
 
 def _replace(target: Path, data: bytes | bytearray) -> None:
-    # In the same directory, so that the rename is atomic; a fresh name, so that two writers do not mix.
+    # In the same directory, so that the rename is atomic, and under a fresh name, so that two writers do not mix.
     part = target.with_name(f".pushforward-{secrets.token_hex(8)}.part")
     try:
         try:
@@ -237,7 +231,7 @@ def _replace(target: Path, data: bytes | bytearray) -> None:
 
 
 def _sync_directory(directory: Path) -> None:
-    """Make a rename survive a loss of power, where the system can."""
+    """Make a rename survive a power failure, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
         handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -248,7 +242,7 @@ def _sync_directory(directory: Path) -> None:
 
 def _opened(path: str | os.PathLike[str]) -> BinaryIO:
     try:
-        # A pipe would block in open; a model has a size and is read twice.
+        # A pipe would block in `open`.
         mode = os.stat(path).st_mode
         if stat.S_ISREG(mode):
             return open(path, "rb")
@@ -277,7 +271,7 @@ def _read_head(file: BinaryIO, path: Any) -> tuple[dict[str, Any], bytes]:
         raise foreign
     data = start + file.read(_length(start))
     if len(data) < 8 + _length(start):
-        # The first letters tell a truncated file of ours from a foreign one.
+        # The first bytes tell a truncated file of ours from a foreign one.
         cut = data[8:].startswith(b'{"__metadata__":{"pushforward":')
         raise InputError(f"{path}: is damaged: it ends within its header") if cut else foreign
     try:
@@ -297,11 +291,10 @@ def _read_head(file: BinaryIO, path: Any) -> tuple[dict[str, Any], bytes]:
             f"{path}: was written by pushforward {version} with schema {schema}; this is version {__version__}, which "
             f"reads schemas up to {SCHEMA}: upgrade pushforward"
         )
-    if size != end:
-        change = (
-            f"{size} of {end} bytes are there" if size < end else f"{size - end} bytes too many"
-        )
-        raise InputError(f"{path}: is damaged: {change}")
+    if size < end:
+        raise InputError(f"{path}: is damaged: {size} of {end} bytes are there")
+    if size > end:
+        raise InputError(f"{path}: is damaged: {size - end} bytes too many")
     return header, data
 
 

@@ -1,4 +1,4 @@
-"""What the arrays of a model are: which of their entries it reads."""
+"""Which entries of its arrays a model reads."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
@@ -11,17 +11,15 @@ from jaxtyping import Bool
 
 @runtime_checkable
 class Unread(Protocol):
-    """A module that never reads some entries of its arrays, such as those that a mask leaves out."""
+    """A module that never reads some entries of its arrays, such as those that are masked."""
 
     def unread(self) -> Mapping[str, Bool[np.ndarray, "..."] | bool]:
-        """From the name of a field to True where an entry is never read; `"name.0"` for an array of a tuple.
-
-        Trailing axes are enough: layers that are stacked stand in front.
-        """
+        """From the name of a field to True where an entry is never read; `"name.0"` for an array of a tuple. Trailing
+        axes are enough: those of stacked layers stand in front."""
 
 
 def read_entries(model: Any) -> Any:
-    """A pytree like the model, with True in every floating-point array where the entry is read."""
+    """A pytree like the model, with masks in place of floating-point arrays: True where an entry is read."""
 
     def of(node: Any) -> Any:
         if not isinstance(node, Unread):

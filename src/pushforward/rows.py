@@ -1,4 +1,4 @@
-"""One batch axis for every leaf: checking, broadcasting and flattening of leading axes, done once."""
+"""Leading axes are checked, broadcast and flattened to one batch axis here, once for every leaf."""
 
 import math
 from collections.abc import Callable, Iterable, Iterator
@@ -42,7 +42,7 @@ def flat(condition: Array) -> Float[Array, "n size"]:
 def as_float(value: ArrayLike, name: str = "value") -> Array:
     """The value as a floating-point array: integers and booleans become the default float type.
 
-    Raises `InputError`, with the name, for what is no array of real numbers.
+    Raises `InputError`, with the name, for what is not an array of real numbers.
     """
     try:
         array = jnp.asarray(value)
@@ -67,7 +67,8 @@ def precision_of(model: object, *arrays: Array) -> jnp.dtype:
     """The widest floating-point type of a model's arrays and others: rows keep it from layer to layer."""
     leaves = (leaf for leaf in jax.tree.leaves(model) if isinstance(leaf, jax.Array))
     own = {leaf.dtype for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)}
-    return jnp.result_type(*arrays, *own)
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*arrays, *own)
 
 
 def batch_shape_of(value: Array, event_shape: Shape, name: str) -> Shape:
@@ -96,68 +97,59 @@ def broadcast_rows(
         condition: `(*batch, *condition)`, its leading axes broadcast against the value's; or None.
         condition_shape: the condition's axes, or None where none is taken.
         name: the value's name in error messages.
-        model: what the rows are for: they are widened to its precision; default None leaves them as they are.
+        model: rows are widened to its precision; default None leaves them as they are.
 
-    Returns `(n, *event)`, `(n, *condition)` or None, and the broadcast batch shape, of which `n` is the size.
+    Returns `(n, *event)`, `(n, *condition)` or None, and the broadcast batch shape, whose size is `n`.
 
     Raises `InputError` where an event or condition has the wrong shape, is missing, or is given but not taken.
     """
     value = as_float(value, name)
     value = value.astype(precision_of(model, value))
     batch = batch_shape_of(value, event_shape, name)
-    if condition_shape is None:
-        if condition is not None:
-            raise InputError("a condition was given, but this model takes none")
-        return value.reshape(math.prod(batch), *event_shape), None, batch
-    batch, flat_condition = _condition_rows(condition, condition_shape, batch)
-    flat_condition = flat_condition.astype(precision_of(model, flat_condition))
+    rows, batch = _condition_rows(condition, condition_shape, batch)
+    rows = None if rows is None else rows.astype(precision_of(model, rows))
     value = jnp.broadcast_to(value, (*batch, *event_shape))
-    return value.reshape(math.prod(batch), *event_shape), flat_condition, batch
+    return value.reshape(math.prod(batch), *event_shape), rows, batch
 
 
 def condition_rows(
     condition: ArrayLike | None, condition_shape: Shape | None, shape: Shape
 ) -> tuple[Array | None, Shape]:
     """The condition's rows for a sample of batch shape `(*shape, *condition batch)`, and that batch shape."""
-    if condition_shape is None:
-        if condition is not None:
-            raise InputError("a condition was given, but this model takes none")
-        return None, shape
-    own = (
-        ()
-        if condition is None
-        else batch_shape_of(as_float(condition, "condition"), condition_shape, "condition")
-    )
-    batch, rows = _condition_rows(condition, condition_shape, (*shape, *(1,) * len(own)))
-    return rows, batch
+    return _condition_rows(condition, condition_shape, shape, sample=True)
 
 
 def _condition_rows(
-    condition: ArrayLike | None, condition_shape: Shape, batch: Shape
-) -> tuple[Shape, Array]:
+    condition: ArrayLike | None, condition_shape: Shape | None, batch: Shape, sample: bool = False
+) -> tuple[Array | None, Shape]:
+    """The condition's rows and the batch shape: its leading axes broadcast against `batch`, or follow it."""
+    if condition_shape is None:
+        if condition is not None:
+            raise InputError("a condition was given, but this model takes none")
+        return None, batch
     if condition is None:
         raise InputError(f"this model needs a condition of shape {condition_shape}; none was given")
     condition = as_float(condition, "condition")
     own = batch_shape_of(condition, condition_shape, "condition")
+    batch = (*batch, *(1,) * len(own)) if sample else batch
     try:
         batch = jnp.broadcast_shapes(batch, own)
     except ValueError:
-        raise InputError(
-            f"the batch axes of value and condition do not broadcast: {batch} and {own}"
-        ) from None
+        message = f"the batch axes of value and condition do not broadcast: {batch} and {own}"
+        raise InputError(message) from None
     condition = jnp.broadcast_to(condition, (*batch, *condition_shape))
-    return batch, condition.reshape(math.prod(batch), *condition_shape)
+    return condition.reshape(math.prod(batch), *condition_shape), batch
 
 
 def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> tuple[Array, ...]:
-    """What `run()` gives for rows; outside of `jit`, a numeric inverse that failed raises its `ConvergenceError`.
+    """The result of `run()`; outside of `jit`, a numeric inverse that failed raises its `ConvergenceError`.
 
-    Within a compiled loop a search cannot raise and leaves NaN. Where the answer for finite rows holds NaN, the run
-    is therefore repeated without compilation, so that the search at fault speaks for itself.
+    In a compiled loop a search cannot raise and leaves NaN. Where finite rows give NaN, the run is therefore repeated
+    without compilation, so that the search at fault raises.
 
     Arguments:
-        run: gives arrays with the rows on their first axis.
-        rows: `(n, *event)` what goes in; None where nothing does.
+        run: returns arrays with the rows on their first axis.
+        rows: `(n, *event)`, the input; None without one.
     """
     with broadcasting():
         out = run()
@@ -175,8 +167,8 @@ def settled(run: Callable[[], tuple[Array, ...]], rows: Array | None = None) -> 
 
 
 def broadcasting() -> AbstractContextManager[Any]:
-    """Within, arrays of different numbers of axes broadcast, as the code here expects: a user may have set JAX to
-    refuse that (`JAX_NUMPY_RANK_PROMOTION=raise`) for the sake of code of their own."""
+    """Allow arrays of different numbers of axes to broadcast, as our code expects, where a user has set JAX to refuse
+    that (`JAX_NUMPY_RANK_PROMOTION=raise`)."""
     if jax.config.jax_numpy_rank_promotion == "allow":  # type: ignore[attr-defined]
         return nullcontext()
     allowed: AbstractContextManager[Any] = jax.numpy_rank_promotion("allow")
@@ -188,7 +180,7 @@ _spelled_out: ContextVar[bool] = ContextVar("spelled_out", default=False)
 
 @contextmanager
 def spelled_out() -> Iterator[None]:
-    """Run without compilation, so that whatever fails within can raise."""
+    """Run without compilation, so that whatever fails inside can raise."""
     token = _spelled_out.set(True)
     try:
         with jax.disable_jit():
@@ -204,14 +196,14 @@ def kept_whole() -> AbstractContextManager[None]:
 
 
 def each_row(run: Callable[..., Any], *rows: Any) -> Any:
-    """`run` of every row, side by side, what it gives with the rows in front.
+    """`run` for every row, side by side; results have the rows in front.
 
-    Within, the rows are the last axis, along which operations vectorise. Within `spelled_out`, rows that give NaN run
+    Inside, the rows are the last axis, along which operations vectorise. Inside `spelled_out`, rows that give NaN run
     again by themselves, so that what fails can raise.
 
     Arguments:
         run: from one row of each argument to a pytree of arrays.
-        rows: pytrees of arrays with the rows on their first axis, as many in all.
+        rows: pytrees of arrays with the rows on their first axis, the same number in all.
     """
     last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), rows)
     out = jax.vmap(run, in_axes=-1, out_axes=-1)(*last)
@@ -225,5 +217,5 @@ def each_row(run: Callable[..., Any], *rows: Any) -> Any:
 
 
 def block_size(rows: int, most: int) -> int:
-    """Rows of a compiled call for that many rows: a power of two from 64 to `most`."""
+    """The rows of a compiled call for `rows` rows: a power of two from 64 to `most`."""
     return min(most, max(64, 1 << (max(rows, 1) - 1).bit_length()))

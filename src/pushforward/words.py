@@ -1,4 +1,4 @@
-"""Words of messages, counted nouns and quoted names; and numbers that a text says."""
+"""Text for messages: quoted names, counted nouns. And numbers from text."""
 
 import math
 import re
@@ -21,7 +21,7 @@ def quoted(names: Sequence[str], limit: int = 12) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """`count` and its noun, with an s where it is wanted.
+    """`count` and its noun, with an s where it is needed.
 
     ```python
     >>> plural(1, "row"), plural(2, "row")
@@ -33,7 +33,7 @@ def plural(count: int, noun: str) -> str:
 
 
 def finite_number(text: str) -> float | None:
-    """The finite number that a text says; None where it says none."""
+    """The finite number that a text spells; None for any other text."""
     try:
         number = float(text)
     except ValueError:
