@@ -417,7 +417,7 @@ def test_a_field_of_no_array_is_named():
         ("a", "a str"),
     ):
         for options in ({}, {"adjoint": "direct"}, {"method": diffrax.Tsit5()}):
-            with pytest.raises(InputError, match=rf"gives {what}.* an array of JAX of shape \(\)"):
+            with pytest.raises(InputError, match=rf"gives {what}.* a JAX array of shape \(\)"):
                 solve(lambda t, y, given=given: given, jnp.float32(0), 0.0, 1.0, **options)
     start = {"a": jnp.zeros(2), "b": jnp.zeros(())}
     with pytest.raises(InputError, match=r"Python number at \['a'\], 2: .* shape \(2,\)"):

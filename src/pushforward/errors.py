@@ -1,6 +1,7 @@
-"""The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end. And the check
-of counts, which any part may need."""
+"""The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end. And the checks
+of counts and names, which any part may need."""
 
+from collections.abc import Collection
 from numbers import Integral
 
 
@@ -87,3 +88,18 @@ def check_count(name: str, value: object, least: int = 1) -> None:
     whole = isinstance(value, Integral) and not isinstance(value, bool)
     if not whole or value < least:  # type: ignore[operator]
         raise InputError(f"{name}={value!r}: a whole number of at least {least} is needed")
+
+
+def check_choice(name: str, value: object, known: Collection[str]) -> None:
+    """Raises `InputError` for what is not one of the known names.
+
+    ```python
+    >>> check_choice("path", "straight", ["linear", "vp"])
+    Traceback (most recent call last):
+    ...
+    pushforward.errors.InputError: path='straight' is unknown; known: linear, vp
+
+    ```
+    """
+    if value not in tuple(known):
+        raise InputError(f"{name}={value!r} is unknown; known: {', '.join(known)}")

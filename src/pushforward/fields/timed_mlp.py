@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import check_choice
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import check_network, uniform_weights
 from pushforward.rows import Shape, as_shape, condition_size
@@ -76,10 +76,8 @@ class MLPField(AbstractField):
         key: PRNGKeyArray,
     ):
         check_network(width, depth, "relu", 0.0)
-        if time not in TIMES:
-            raise InputError(f"time={time!r} is unknown; known: {', '.join(TIMES)}")
-        if activation not in SMOOTH:
-            raise InputError(f"activation={activation!r}: known are {', '.join(SMOOTH)}")
+        check_choice("time", time, TIMES)
+        check_choice("activation", activation, SMOOTH)
         self.event_shape, self.condition_shape = (d,), as_shape(condition, "condition")
         size = condition_size(self.condition_shape)
         keys = spawn(key, 6)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.draws import spawn, uniform
-from pushforward.errors import InputError, check_count
+from pushforward.errors import InputError, check_choice, check_count
 
 M = TypeVar("M")
 
@@ -25,8 +25,7 @@ ACTIVATIONS: dict[str, Callable[[Array], Array]] = {
 
 def activation_named(name: str) -> Callable[[Array], Array]:
     """The activation of that name. Raises `InputError` listing the known ones."""
-    if name not in ACTIVATIONS:
-        raise InputError(f"activation {name!r} is unknown; known: {', '.join(ACTIVATIONS)}")
+    check_choice("activation", name, ACTIVATIONS)
     return ACTIVATIONS[name]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_choice
 from pushforward.networks.layers import check_network, uniform_weights
 
 NORMS = ("spectral", "one", "inf")
@@ -80,10 +80,8 @@ class LipschitzMLP(eqx.Module):
         check_network(width, depth, "relu", 0.0)
         if not 0 < lipschitz < 1:
             raise InputError(f"lipschitz={lipschitz}: a constant above 0 and below 1 was expected")
-        if norm not in NORMS:
-            raise InputError(f"norm={norm!r} is unknown; known: {', '.join(NORMS)}")
-        if activation not in ("lipswish", "elu", "tanh"):
-            raise InputError(f"activation={activation!r}: known are lipswish, elu and tanh")
+        check_choice("norm", norm, NORMS)
+        check_choice("activation", activation, ("lipswish", "elu", "tanh"))
         keys = spawn(key, 5)
         self.first = uniform_weights(keys[0], (width, inputs), inputs)
         self.first_condition = uniform_weights(keys[1], (width, condition), condition)

@@ -10,14 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike
 
-from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.errors import InputError, InputWarning, check_choice, check_count
 from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
 from pushforward.ode.tableaus import METHODS, Tableau
 from pushforward.rows import as_float
-
-CONTROLS = ("shared", "per_row")
 
 
 def method_of(method: Any) -> Any:
@@ -38,8 +36,7 @@ def method_of(method: Any) -> Any:
 def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
     """The adjoint of a name, or the adjoint itself."""
     if isinstance(adjoint, str):
-        if adjoint not in ADJOINTS:
-            raise InputError(f"adjoint={adjoint!r} is unknown; known: {', '.join(ADJOINTS)}")
+        check_choice("adjoint", adjoint, ADJOINTS)
         return ADJOINTS[adjoint]
     if not isinstance(adjoint, Adjoint):
         raise InputError(f"adjoint={adjoint!r}: a name or one of the records in ode was expected")
@@ -48,8 +45,7 @@ def adjoint_of(adjoint: str | Adjoint) -> Adjoint:
 
 def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype: Any) -> None:
     """Raises `InputError` for invalid settings."""
-    if name not in CONTROLS:
-        raise InputError(f"control={name!r} is unknown; known: {', '.join(CONTROLS)}")
+    check_choice("control", name, ("shared", "per_row"))
     if control.steps is not None:
         check_count("steps", control.steps)
     else:
@@ -74,8 +70,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
         if len(sizes) > 1 or () in sizes:
             shapes = ", ".join(str(leaf.shape) for leaf in leaves)
             raise InputError(
-                "control='per_row' needs one leading axis of rows in all of the state, "
-                f"but its shapes are {shapes}"
+                f"control='per_row' needs one leading axis of rows in all of the state; its shapes are {shapes}"
             )
 
 
@@ -138,15 +133,13 @@ def check_field(field: Any, t: Array, y0: State) -> None:
     want, got = jax.tree.structure(y0), jax.tree.structure(given)
     if str(want) != str(got):
         raise InputError(f"the field gives {got}, but the state is {want}")
-    for (path, a), b in zip(
-        jax.tree_util.tree_leaves_with_path(y0), jax.tree.leaves(given), strict=True
-    ):
-        where = jax.tree_util.keystr(path)
-        where = f" at {where}" if where else ""
+    leaves = jax.tree.leaves_with_path(y0)
+    for (path, a), b in zip(leaves, jax.tree.leaves(given), strict=True):
+        where = f" at {jax.tree_util.keystr(path)}" if path else ""
         if not hasattr(b, "shape") or not hasattr(b, "dtype"):
             kind = "Python number" if isinstance(b, Number) else type(b).__name__
             raise InputError(
-                f"the field gives a {kind}{where}, {b!r}: an array of JAX of shape {a.shape} was expected"
+                f"the field gives a {kind}{where}, {b!r}: a JAX array of shape {a.shape} was expected"
             )
         if a.shape != b.shape:
             raise InputError(

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from pushforward.draws import check_key
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_choice
 from pushforward.rows import as_float
 
 ROWS = 256
@@ -58,8 +58,7 @@ def partners(
 
     ```
     """
-    if coupling not in COUPLINGS:
-        raise InputError(f"coupling={coupling!r} is unknown; known: {', '.join(COUPLINGS)}")
+    check_choice("coupling", coupling, COUPLINGS)
     check_key(key)
     z, x = as_float(z, "z"), as_float(x, "x")
     if z.shape != x.shape or not x.ndim:

@@ -10,7 +10,7 @@ from pushforward.bijections import AbstractBijection, FlowMap
 from pushforward.bijections.base import single_maps
 from pushforward.configuration import configuration
 from pushforward.distributions import Flow
-from pushforward.errors import InputError
+from pushforward.errors import InputError, check_choice
 from pushforward.fields import GuidedField
 from pushforward.paths.couplings import COUPLINGS, partners
 from pushforward.paths.path import PATHS
@@ -57,11 +57,8 @@ class FlowMatchingLoss:
     drop_condition: float = 0.0
 
     def __post_init__(self) -> None:
-        if self.path not in PATHS:
-            raise InputError(f"path={self.path!r} is unknown; known: {', '.join(PATHS)}")
-        if self.coupling not in COUPLINGS:
-            known = ", ".join(COUPLINGS)
-            raise InputError(f"coupling={self.coupling!r} is unknown; known: {known}")
+        check_choice("path", self.path, PATHS)
+        check_choice("coupling", self.coupling, COUPLINGS)
         if not 0 <= self.drop_condition < 1:
             raise InputError(f"drop_condition={self.drop_condition}: a share in [0, 1) is expected")
 

@@ -131,7 +131,7 @@ class LatentODE(eqx.Module):
 
         Raises `InputError` where the series do not fit the model; warns where they leave the span.
         """
-        return _encode(self, self._checked(observations))
+        return _encode(self, *self._checked(observations))
 
     def encode_rows(
         self, times: Float[Array, "n k"], values: Float[Array, "n k d"], seen: Bool[Array, "n k d"]
@@ -300,9 +300,7 @@ class _Field(eqx.Module):
         return self.dynamics(z)
 
 
-@eqx.filter_jit
-def _encode(model: LatentODE, arrays: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-    return model.encode_rows(*arrays)
+_encode = eqx.filter_jit(LatentODE.encode_rows)
 
 
 @eqx.filter_jit

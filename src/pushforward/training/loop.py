@@ -1,7 +1,6 @@
 """The training loop."""
 
 import math
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,13 +18,7 @@ from pushforward.errors import InputError, InputWarning
 from pushforward.rows import broadcasting
 from pushforward.training.arguments import jitter_of, rows_of, without_rows
 from pushforward.training.batches import Jitter, RowSource
-from pushforward.training.checkpoint import (
-    Checkpoint,
-    CheckpointFile,
-    digest,
-    open_checkpoint,
-    spelled,
-)
+from pushforward.training.checkpoint import Checkpoint, digest, open_checkpoint, spelled
 from pushforward.training.loss import Loss, adapted, negative_log_prob
 from pushforward.training.run import Ending, Progress, Run
 from pushforward.training.settings import Epoch, Step, Training
@@ -138,9 +131,8 @@ def fit(
         # Reading all rows takes a while: only for a fit that can be resumed.
         fingerprint = _fingerprint(model, source, judge, key, loss, training, jitter)
     with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
-        return _fitted(
-            model, source, judge, run_key, loss, training, jitter, report, progress, file
-        )
+        run = Run(model, source, judge, run_key, loss, training, jitter, progress, file)
+        return _fitted(run, report)
 
 
 def _fingerprint(
@@ -159,59 +151,43 @@ def _fingerprint(
     }
 
 
-def _fitted(
-    model: Model,
-    source: RowSource,
-    judge: PyTree,
-    key: PRNGKeyArray,
-    loss: Loss,
-    training: Training,
-    jitter: Any,
-    report: Callable[[Epoch], bool | None] | None,
-    progress: Callable[[Step], bool | None] | None,
-    file: CheckpointFile | None,
-) -> Fitted[Model]:
+def _fitted(run: Run, report: Callable[[Epoch], bool | None] | None) -> Fitted[Any]:
     """The loop over epochs."""
-    began = time.perf_counter()
-    training = training.for_rows(source.count)
-    if training.remat != "none":
-        model = with_remat(model, training.remat)
-    one = Run(model, source, judge, key, loss, training, jitter, progress, file)
-    params = one.params
+    params, training, file = run.params, run.training, run.file
     state = State(params, optimiser_of(training).init(params), params, jnp.zeros((), jnp.int32))
     best, at = params, Progress()
     if file is not None and (stored := file.read((state, best))) is not None:
         (state, best), at = stored[0], Progress.from_json(stored[1])
-    one.began = began - at.seconds
+    run.began -= at.seconds
     while not at.stopped:
-        state, asked = one.epoch(state, best, at)
+        state, asked = run.epoch(state, best, at)
         if at.retries > training.retries:
             at.stopped = "diverged"
             break
-        whole = at.step == one.steps
+        whole = at.step == run.steps
         if file is not None and not whole:
             # Before a validation that an uninterrupted fit would not run: a resumed fit goes on without it too.
-            one.write(state, best, at)
-        judged, value = one.validation(state.average)
+            run.write(state, best, at)
+        judged, value = run.validation(state.average)
         if not math.isfinite(value):
             at.note = f"{at.note}; validation is not finite".removeprefix("; ")
         at.since_best += 1
         if value < at.best_loss:
             best, at.best_loss, at.since_best = judged, value, 0
-        record = one.record(at, value)
+        record = run.record(at, value)
         at.history.append(record)
         at.note = ""
         if whole:
             at.epoch, at.step, at.total = at.epoch + 1, 0, 0.0
         asked = bool(report is not None and report(record)) or asked
-        at.stopped = one.verdict(at, record, asked)
+        at.stopped = run.verdict(at, record, asked)
     stopped = _ending(at)
-    at.seconds = one.seconds()
+    at.seconds = run.seconds()
     # A resumed fit goes on from where time or the user has ended it.
     at.stopped = "" if stopped in ("interrupted", "time") else stopped
     if file is not None and at.step == 0:
         file.write((state, best), at.to_json())
-    fitted = eqx.combine(best, one.static)
+    fitted = eqx.combine(best, run.static)
     return Fitted(
         model=fitted if training.remat == "none" else with_remat(fitted, "none"),
         history=tuple(at.history),

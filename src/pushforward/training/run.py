@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray, PyTree
 
-from pushforward.bijections import has_statistics
+from pushforward.bijections import has_statistics, with_remat
 from pushforward.draws import permutation
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch, RowSource, blocks_for, count_of
@@ -54,6 +54,9 @@ class Run:
     """What stays the same while a fit runs, and the work of an epoch.
 
     Attributes:
+        params, static: the model's trained arrays, and the rest of it.
+        training: with everything chosen.
+        file: the checkpoint, if there is one.
         steps: of an epoch.
         began: when the fit began, on the clock of `time.perf_counter`.
     """
@@ -70,16 +73,18 @@ class Run:
         progress: Callable[[Step], bool | None] | None,
         file: CheckpointFile | None,
     ):
+        self.began, training = time.perf_counter(), training.for_rows(source.count)
         assert training.batch is not None
         assert training.max_epochs is not None
+        if training.remat != "none":
+            model = with_remat(model, training.remat)
         self.params, self.static = eqx.partition(model, eqx.is_inexact_array)
-        self.steps, self.began = source.count // training.batch, time.perf_counter()
+        self.steps, self.training, self.file = source.count // training.batch, training, file
         self._source, self._key, self._loss = source, key, loss
         self._jitter = jax.tree.map(
             lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, jitter
         )
-        self._training, self._batch, self._epochs = training, training.batch, training.max_epochs
-        self._progress, self._file = progress, file
+        self._batch, self._epochs, self._progress = training.batch, training.max_epochs, progress
         # What the host decides is not part of the program: fits that differ in their length share one.
         of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average"))
         self._compiled = replace(training, **of_host)
@@ -107,7 +112,7 @@ class Run:
         """Go on to the end of an epoch, or until time is up or `progress` asks to stop; True if it did."""
         key = jax.random.fold_in(self._key, at.epoch)
         order = permutation(self._key, self._source.count, at.epoch)
-        training, batch = self._training, self._batch
+        training, batch = self.training, self._batch
         asked = late = False
         while at.step < self.steps and at.retries <= training.retries and not (asked or late):
             last = min(at.step + self._segment, self.steps)
@@ -126,7 +131,7 @@ class Run:
             late = training.max_time is not None and self.seconds() > training.max_time
             if self._progress is not None:
                 asked = bool(self._progress(self._step(at)))
-            if self._file is not None and self._file.due():
+            if self.file is not None and self.file.due():
                 self.write(state, best, at)
         return state, asked
 
@@ -159,7 +164,7 @@ class Run:
 
     def verdict(self, at: Progress, record: Epoch, asked: bool) -> Ending | Literal[""]:
         """Why the fit ends after this epoch, or nothing."""
-        limit = self._training.max_time
+        limit = self.training.max_time
         if asked:
             return "interrupted"
         if at.epoch == self._epochs:
@@ -170,9 +175,9 @@ class Run:
 
     def write(self, state: State, best: PyTree, at: Progress) -> None:
         """Write the checkpoint."""
-        assert self._file is not None
+        assert self.file is not None
         at.seconds = self.seconds()
-        self._file.write((state, best), at.to_json())
+        self.file.write((state, best), at.to_json())
 
     def _step(self, at: Progress) -> Step:
         return Step(
@@ -187,10 +192,10 @@ class Run:
 
     def _pace(self, at: Progress) -> Pace:
         """By steps, or by the clock where that ends first."""
-        limit, done = self._training.max_time, at.epoch * self.steps + at.step
+        limit, done = self.training.max_time, at.epoch * self.steps + at.step
         per_step = 1 / (self._epochs * self.steps)
         progress = done * per_step
         if limit is not None and (elapsed := self.seconds() / limit) > progress:
             progress, per_step = elapsed, elapsed / max(done, 1)
-        found = progress, per_step, at.scale, self._training.average or 0.0
+        found = progress, per_step, at.scale, self.training.average or 0.0
         return Pace(*(jnp.asarray(value, jnp.float32) for value in found))
