@@ -281,7 +281,7 @@ def test_bad_series(message):
         ({"field": lambda t, y, p: y[:1], "params": 1.0}, r"gives shape \(1,\) for a state of 2"),
         ({"field": lambda t, y: -y, "params": 1.0}, "cannot be called with JAX arrays: TypeError"),
         ({"field": lambda t, y, p: np.exp(y) * p, "params": 1.0}, "cannot be called on arrays"),
-        ({"segments": ()}, "numbers of pieces"),
+        ({"segments": ()}, "numbers such as"),
         ({"segments": (0,)}, "whole number of at least 1"),
         ({"ensemble": 0}, "whole number of at least 1"),
         ({"starts": "free"}, "'fitted' or 'observed'"),

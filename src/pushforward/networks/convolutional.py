@@ -278,10 +278,8 @@ class ResidualBlocks(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_count("count", count)
-        options: dict[str, Any] = {"activation": activation, "last_scale": last_scale}
-        self.blocks = stacked(
-            lambda key: ConvBlock(channels, groups=groups, key=key, **options), count, key
-        )
+        options: Any = {"groups": groups, "activation": activation, "last_scale": last_scale}
+        self.blocks = stacked(lambda key: ConvBlock(channels, key=key, **options), count, key)
 
     def __call__(self, x: Float[Array, "n h w c"]) -> Float[Array, "n h w c"]:
         arrays, rest = eqx.partition(self.blocks, eqx.is_array)

@@ -120,9 +120,7 @@ def _slope(held: Held, rest: Any) -> Slope:
         moves = field(along_rows(a + s * length, jax.tree.leaves(y)[0]), y)
         # A field of another precision, or of whole numbers, does not change the state's type.
         with jax.numpy_dtype_promotion("standard"):
-            return jax.tree.map(
-                lambda k, leaf: (along_rows(length, k) * k).astype(leaf.dtype), moves, y
-            )
+            return jax.tree.map(lambda k, y: (along_rows(length, k) * k).astype(y.dtype), moves, y)
 
     return slope
 
@@ -137,10 +135,9 @@ def _walked(
     """The steps of an interval, with what the gradient needs of them if it is to `keep` that."""
     coupling = adjoint.coupling if isinstance(adjoint, Reversible) else None
     slots = _slots(adjoint, control) if keep else 0
-    keep_times = keep and coupling is not None
-    return walk(
-        _slope(held, rest), y, control, h, coupling=coupling, slots=slots, keep_times=keep_times
-    )
+    times = keep and coupling is not None
+    slope = _slope(held, rest)
+    return walk(slope, y, control, h, coupling=coupling, slots=slots, keep_times=times)
 
 
 def _slots(adjoint: Adjoint, control: Control) -> int:
@@ -201,7 +198,10 @@ def _reversed(
     adjoint: Reversible, held: Held, rest: Any, control: Control, at: Walk, given: State
 ) -> tuple[Held, State]:
     """Step by step backwards, each state from the next."""
-    mix, tableau, record = adjoint.coupling, control.tableau, at.record
+    mix, record = adjoint.coupling, at.record
+
+    def added(s: Array, h: Array, held: Held, y: State) -> State:
+        return increment(_slope(held, rest), control.tableau, s, h, y)
 
     def one(i: Array, carry: Any) -> Any:
         y1, z1, y_bar, z_bar, total = carry
@@ -209,16 +209,12 @@ def _reversed(
         s, h = record.starts[n], record.sizes[n]
         here = h != 0
         # z1 = z0 - F(s + h, -h, y1)
-        change, pull = jax.vjp(
-            lambda held, y: increment(_slope(held, rest), tableau, s + h, -h, y), held, y1
-        )
+        change, pull = jax.vjp(partial(added, s + h, -h), held, y1)
         z0 = plus(z1, change)
         of_held, of_y = pull(jax.tree.map(jnp.negative, z_bar))
         total, y_bar_1 = plus(total, of_held), plus(y_bar, of_y)
         # y1 = mix y0 + (1 - mix) z0 + F(s, h, z0)
-        change, pull = jax.vjp(
-            lambda held, z: increment(_slope(held, rest), tableau, s, h, z), held, z0
-        )
+        change, pull = jax.vjp(partial(added, s, h), held, z0)
         y0 = jax.tree.map(lambda y, z, c: (y - (1 - mix) * z - c) / mix, y1, z0, change)
         of_held, of_z = pull(y_bar_1)
         total = plus(total, of_held)
@@ -248,10 +244,9 @@ def backsolved(
     ignored = 1 if adjoint.seminorm else 0
     at = walk(slope, (end, given, zeros(held)), control, jnp.asarray(jnp.nan), ignored=ignored)
     _, y_bar, total = at.y
-    lost: tuple[Held, State] = jax.tree.map(
-        lambda g: jnp.where(at.status > 0, jnp.nan, g), (total, y_bar)
-    )
-    return lost, at
+    lost = at.status > 0
+    total, y_bar = jax.tree.map(lambda g: jnp.where(lost, jnp.nan, g), (total, y_bar))
+    return (total, y_bar), at
 
 
 def _direct(held: Held, rest: Any, y: State, control: Control, h: Array) -> Advanced:

@@ -146,6 +146,4 @@ def check_field(field: Any, t: Array, y0: State) -> None:
                 f"the field gives an array of shape {b.shape}{where}, expected {a.shape}, the state's"
             )
         if jnp.issubdtype(b.dtype, jnp.complexfloating):
-            raise InputError(
-                f"the field gives an array of type {b.dtype}{where}, expected {a.dtype}"
-            )
+            raise InputError(f"the field gives type {b.dtype}{where}: {a.dtype} was expected")

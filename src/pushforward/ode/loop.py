@@ -132,10 +132,8 @@ def walk(
 
 def _ended(at: Walk) -> Walk:
     """The end of a walk. Steps of fixed length reach it whatever they meet, so the state must be finite there."""
-    rows = at.status.ndim
-    finite = [
-        jnp.isfinite(leaf).all(tuple(range(rows, leaf.ndim))) for leaf in jax.tree.leaves(at.y)
-    ]
+    rows, ys = at.status.ndim, jax.tree.leaves(at.y)
+    finite = [jnp.isfinite(leaf).all(tuple(range(rows, leaf.ndim))) for leaf in ys]
     lost = (at.status == REACHED) & ~jnp.stack(finite).all(0)
     return at._replace(status=jnp.where(lost, NOT_FINITE, at.status))
 

@@ -113,9 +113,8 @@ def as_rows(observations: Observations) -> tuple[Float[Array, "n k d"], Float[Ar
 
     Raises `InputError` where a series has no observation, or times that repeat or go back.
     """
-    warnings.warn(
-        "as_rows goes in 0.6: fit takes Observations as they are", DeprecationWarning, stacklevel=2
-    )
+    message = "as_rows goes in 0.6: fit takes Observations as they are"
+    warnings.warn(message, DeprecationWarning, stacklevel=2)
     check_order(observations)
     x = jnp.asarray(observations.values)
     clock = np.concatenate([observations.times[..., None], observations.seen], -1)

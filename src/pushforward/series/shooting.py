@@ -103,9 +103,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if not isinstance(self.pieces, (tuple, list)) or not self.pieces:
-            raise InputError(
-                f"segments={self.pieces!r}: numbers of pieces were expected, as (16, 4, 1)"
-            )
+            raise InputError(f"segments={self.pieces!r}: numbers such as (16, 4, 1) were expected")
         for number in self.pieces:
             check_count("segments", number)
         if not self.continuity >= 0:
@@ -201,9 +199,8 @@ def fit_series(
         history.append(fitted.history)
         if plan.starts == "observed":
             continue
-        passed = np.asarray(
-            trajectories(field, model.starts, pieces.times, plan.solver, begins=pieces.begins)
-        )
+        starts, times, begins = model.starts, pieces.times, pieces.begins
+        passed = np.asarray(trajectories(field, starts, times, plan.solver, begins=begins))
         for i in np.flatnonzero(cuts.used):
             # A row at which two pieces meet is set by the later one.
             states[cuts.owner[i], cuts.rows[i]] = passed[i]

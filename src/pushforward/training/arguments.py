@@ -55,10 +55,9 @@ def rows_of(
         if not isinstance(validation, tuple) or len(validation) != 2:
             raise InputError("validation: a pair (x, condition), or (x, None), was expected")
         judge = _arrays(model, *validation, "validation", 1)
-        if judge.x.shape[1:] != seen.x.shape[1:]:
-            raise InputError(
-                f"validation has rows of shape {judge.x.shape[1:]}, but x of {seen.x.shape[1:]}"
-            )
+        event, expected = judge.x.shape[1:], seen.x.shape[1:]
+        if event != expected:
+            raise InputError(f"validation has rows of shape {event}, but x has {expected}")
     else:
         count_of(judge)
     judge = _noisy(judge, jitter)
@@ -133,9 +132,8 @@ def _check_rows(batch: Batch, name: str, least: int) -> None:
     for what, rows in ((name, x), ("condition", condition)):
         if rows is None or not np.issubdtype(rows.dtype, np.inexact):
             continue
-        wrong = sum(
-            int((~np.isfinite(rows[i : i + CHECKED])).sum()) for i in range(0, len(rows), CHECKED)
-        )
+        blocks = (rows[i : i + CHECKED] for i in range(0, len(rows), CHECKED))
+        wrong = sum(int((~np.isfinite(block)).sum()) for block in blocks)
         if wrong:
             raise InputError(f"{what} has {wrong} values that are not finite")
     if condition is not None and condition.shape[0] != x.shape[0]:

@@ -115,7 +115,7 @@ def fit(
     """
     training = training or Training()
     loss, jitter = adapted(loss), jitter_of(jitter)
-    split_key, run_key = spawn(key, 2)
+    split, run_key = spawn(key, 2)
     judge: PyTree = None
     if rows is None:
         others = {"condition": condition, "validation": validation, "jitter": jitter}
@@ -123,9 +123,7 @@ def fit(
     elif steps is not None:
         raise InputError("steps= is for a fit without rows: give Training(max_steps=...) with rows")
     else:
-        source, judge = rows_of(
-            model, rows, condition, validation, loss, training, jitter, split_key
-        )
+        source, judge = rows_of(model, rows, condition, validation, loss, training, jitter, split)
     fingerprint = {}
     if checkpoint is not None:
         # Reading all rows takes a while: only for a fit that can be resumed.

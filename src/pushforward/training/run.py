@@ -81,9 +81,8 @@ class Run:
         self.params, self.static = eqx.partition(model, eqx.is_inexact_array)
         self.steps, self.training, self.file = source.count // training.batch, training, file
         self._source, self._key, self._loss = source, key, loss
-        self._jitter = jax.tree.map(
-            lambda a: jnp.asarray(a) if isinstance(a, np.ndarray) else a, jitter
-        )
+        on_device = eqx.filter(jitter, lambda leaf: isinstance(leaf, np.ndarray))
+        self._jitter = eqx.combine(jax.tree.map(jnp.asarray, on_device), jitter)
         self._batch, self._epochs, self._progress = training.batch, training.max_epochs, progress
         # What the host decides is not part of the program: fits that differ in their length share one.
         of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average"))

@@ -140,9 +140,8 @@ def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) ->
         expected, said = values.shape == (n,), f"one number per row, ({n},)"
     if not expected:
         rows_said = f" for {len(leaves[0])} rows" if leaves else ""
-        raise InputError(
-            f"the loss gives an array of shape {values.shape}{rows_said}: {said}, was expected"
-        )
+        given = f"an array of shape {values.shape}{rows_said}"
+        raise InputError(f"the loss gives {given}: {said}, was expected")
     return values
 
 
