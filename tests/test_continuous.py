@@ -303,7 +303,7 @@ def test_a_log_det_that_is_an_estimate_says_so():
         FlowMap(closed, solver=solver).forward(x)
 
 
-@pytest.mark.filterwarnings("ignore:rtol=1e-07 is below what float32 can do")
+@pytest.mark.filterwarnings("ignore:rtol=1e-07 is below the precision of float32")
 def test_a_solve_that_fails_has_no_gradient():
     """NaN, not nothing: a score of zero would pass for an answer."""
     flow = pf.architectures.FFJORD(width=8).build(2, key=KEY)

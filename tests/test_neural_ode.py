@@ -280,7 +280,10 @@ def test_bad_series(message):
         ({"field": oscillator, "params": "fast"}, "pytree of numbers"),
         ({"field": lambda t, y, p: y[:1], "params": 1.0}, r"gives shape \(1,\) for a state of 2"),
         ({"field": lambda t, y: -y, "params": 1.0}, "cannot be called with JAX arrays: TypeError"),
-        ({"field": lambda t, y, p: np.exp(y) * p, "params": 1.0}, "cannot be called on arrays"),
+        (
+            {"field": lambda t, y, p: np.exp(y) * p, "params": 1.0},
+            "cannot be called with JAX arrays",
+        ),
         ({"segments": ()}, "numbers such as"),
         ({"segments": (0,)}, "whole number of at least 1"),
         ({"ensemble": 0}, "whole number of at least 1"),

@@ -318,7 +318,7 @@ class Keyless(Bare):
         (lambda: pf.fit(model(), X, key=KEY, validation=X[:9]), "a pair .x, condition., or"),
         (
             lambda: pf.fit(model(), X, key=KEY, validation=(X[:9, :1], None)),
-            r"rows of shape \(1,\), but x of \(2,\)",
+            r"rows of shape \(1,\), but x has \(2,\)",
         ),
         (
             lambda: pf.fit(
