@@ -16,7 +16,7 @@ import pytest
 import pushforward as pf
 from pushforward.draws import spawn
 from pushforward.testing import perturbed
-from pushforward.training import Batch, loop, negative_log_prob, step
+from pushforward.training import Batch, negative_log_prob, step
 from pushforward.training import checkpoint as checkpoint_module
 from pushforward.training.batches import holdout
 from pushforward.training.checkpoint import open_checkpoint, spelled
@@ -104,7 +104,7 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
     monkeypatch.setattr(step, "SEGMENT", 3)
     whole = pf.fit(model(), X, key=KEY, training=SETTINGS)
     writes = []
-    write = loop.CheckpointFile.write
+    write = checkpoint_module.CheckpointFile.write
 
     def dying(self, arrays, progress):
         write(self, arrays, progress)
@@ -112,12 +112,12 @@ def test_a_kill_in_the_middle_of_an_epoch_loses_nothing(
         if len(writes) == 5:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(loop.CheckpointFile, "write", dying)
+    monkeypatch.setattr(checkpoint_module.CheckpointFile, "write", dying)
     path = tmp_path / "c"
     with pytest.raises(KeyboardInterrupt):
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=pf.Checkpoint(path, every=0.0))
     assert writes[-1] not in (0, 8)
-    monkeypatch.setattr(loop.CheckpointFile, "write", write)
+    monkeypatch.setattr(checkpoint_module.CheckpointFile, "write", write)
     resume = pf.Checkpoint(path, resume=True)
     assert same(
         pf.fit(model(), X, key=KEY, training=SETTINGS, checkpoint=resume).model, whole.model
