@@ -300,7 +300,7 @@ class Uneven(AbstractBijection):
             lambda: Stack(lambda key: Affine(), 2, key=KEY),
             "layer is Affine.*wrap it in Elementwise",
         ),
-        (lambda: Invert(Affine), "Invert turns round must be a bijection, not Affine"),
+        (lambda: Invert(Affine), "the map to invert must be a bijection, not Affine"),
         (lambda: Flow(StandardNormal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
         (
             lambda: Chain([Reshape((2, 3)), Reverse(6)]),

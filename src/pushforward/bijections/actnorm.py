@@ -2,17 +2,17 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
 from pushforward.rows import Shape
 
 
 class ActNorm(AbstractBijection):
-    """A scale and a shift for each coordinate, `x = exp(s) z + b`, set so that a first batch comes out standardised.
+    """A scale and a shift per coordinate, `x = exp(s) z + b`, initialised to standardise a first batch.
 
-    The data pass is explicit, `initialised(bijection, x)`; the map itself has no hidden first call, so that loading,
-    copying or evaluating never re-initialises it. Cost: d multiply-adds either way.
+    The data pass is explicit, `initialised(bijection, x)`: loading, copying or evaluating the map never
+    re-initialises it. Cost: d multiply-adds either way.
 
     Glow (Kingma & Dhariwal 2018, arXiv 1807.03039).
 
@@ -32,27 +32,22 @@ class ActNorm(AbstractBijection):
     log_scale: Float[Array, " d"]
     shift: Float[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int):
         self.log_scale, self.shift = jnp.zeros(d), jnp.zeros(d)
         self.event_shape = (d,)
-        self.condition_shape = None
 
     def standardising(self, x: Float[Array, "n d"]) -> "ActNorm":
         """The same map with scale and shift set from data rows; constant columns keep scale 1."""
         deviation = x.std(0)
         log_scale = jnp.where(deviation > 1e-6, jnp.log(jnp.maximum(deviation, 1e-6)), 0.0)
-        return eqx.tree_at(lambda a: (a.log_scale, a.shift), self, (log_scale, x.mean(0)))
+        return replaced(self, log_scale=log_scale, shift=x.mean(0))
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         x = z * jnp.exp(self.log_scale) + self.shift
         return x, jnp.broadcast_to(self.log_scale.sum(), z.shape[:1])
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         z = (x - self.shift) * jnp.exp(-self.log_scale)
         return z, jnp.broadcast_to(-self.log_scale.sum(), x.shape[:1])

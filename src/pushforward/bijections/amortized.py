@@ -11,8 +11,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection, check_bijection
-from pushforward.bijections.flow_map import FlowMap, RowsOnly
+from pushforward.bijections.base import (
+    AbstractBijection,
+    Condition,
+    Key,
+    Mapped,
+    PerRow,
+    check_bijection,
+    replaced,
+)
+from pushforward.bijections.flow_map import FlowMap
 from pushforward.bijections.initialise import has_statistics
 from pushforward.draws import normal, spawn
 from pushforward.errors import InputError, check_count
@@ -23,31 +31,31 @@ from pushforward.rows import Shape, as_shape, condition_size, each_row, flat
 
 
 class Amortized(AbstractBijection):
-    """A map some of whose parameters are each row's own, shared values plus a linear function of the row's condition.
+    """A map with parameters of each row's own: shared values plus a linear function of the row's condition.
 
-        p(c) = p + H c,    and of low rank for matrices, if asked:    W(c) = W + U(c) (V_0 + V(c))^T
+        p(c) = p + H c,    or, for matrices, of low rank:    W(c) = W + U(c) (V_0 + V(c))^T
 
-    H starts at 0: the start is the shared map. Any bijection can be amortized. Without `where`, the parameters are
-    those that its class names in `amortized`, a tuple of fields: the parameters themselves of planar, radial, Sylvester
-    and elementwise maps, of networks and fields the last bias; where a class names none, all of its own.
+    H starts at 0, which is the shared map. Any bijection can be amortized. Without `where`, the parameters are those of
+    the fields that its class names in `amortized`: of networks and fields the last bias, of planar, radial, Sylvester
+    and elementwise maps all of them; where a class names none, all of its own.
 
-    Cost: the head, `outputs * context` multiply-adds per row, either way, and the map's own. A matrix that is each
-    row's own is made for every row, `out * in` numbers, and no longer shared by a batch's matrix product: leave most
-    weights shared. A search or a solve goes on until the last row is done. Noise is drawn for each row.
+    Cost, either way: the head, `outputs * context` multiply-adds per row, and the map. A matrix of each row's own is
+    formed for every row, `out * in` numbers, and takes no part in a batch's matrix product: leave most weights shared.
+    A search or a solve runs until the last row is done. Noise is drawn per row.
 
     Sylvester normalizing flows (van den Berg et al. 2018, arXiv 1803.05649), whose parameters are amortized; biases and
     low-rank updates of a field as in FFJORD (Grathwohl et al. 2019, arXiv 1810.01367, section 4.3).
 
     Arguments:
-        bijection: the map. One that takes a condition takes the same one.
+        bijection: the map. Its own condition, if any, is the same one.
         context: the size or shape of the condition.
-        where: from the map to the arrays that are each row's own, as for `equinox.tree_at`; default by its classes.
-        rank: of the changes of matrices, where that is fewer numbers; default 0, every entry has its own.
+        where: from the map to the arrays that become each row's own, as for `equinox.tree_at`; default by its classes.
+        rank: of the changes to matrices, where that takes fewer numbers; default 0, which changes every entry.
         key: draws `V_0`.
 
-    Raises `InputError` where there is nothing to amortize, `where` finds what is not a floating-point array, the
+    Raises `InputError` where there is nothing to amortize, `where` selects anything but floating-point arrays, the
     conditions differ, or the map cannot go row by row: it has batch-norm, a continuous map within a composition
-    (amortize that one), a trained time that is each row's own, or the `hjb` regulariser.
+    (amortize that one), a trained time of each row's own, or the `hjb` regulariser.
 
     ```python
     >>> import jax, pushforward as pf
@@ -84,12 +92,12 @@ class Amortized(AbstractBijection):
         name, shape = type(bijection).__name__, as_shape(context, "condition")
         if shape is None or bijection.condition_shape not in (None, shape):
             raise InputError(
-                f"context={context}: {name} takes a condition of shape {bijection.condition_shape}, which is to be "
-                "the same"
+                f"context={context}: {name} takes a condition of shape {bijection.condition_shape}; the same shape was "
+                "expected"
             )
         if has_statistics(bijection):
             raise InputError(
-                f"{name} has batch-norm, whose statistics are those of many rows: leave it out, rows are by themselves"
+                f"{name} has batch-norm, whose statistics are of many rows: leave it out, amortized maps go row by row"
             )
         if isinstance(bijection, FlowMap):
             if bijection.hjb:
@@ -114,29 +122,21 @@ class Amortized(AbstractBijection):
     def latent_shape(self) -> Shape:
         return self.bijection.latent_shape
 
-    @property
-    def volume_preserving(self) -> bool:
-        return self.bijection.volume_preserving
-
-    @property
-    def exact(self) -> bool:
-        return self.bijection.exact
-
-    @property
-    def recomputable(self) -> bool:
-        return self.bijection.recomputable
+    def facts_of(self) -> tuple[AbstractBijection, ...]:
+        return (self.bijection,)
 
     def without_log_det(self) -> AbstractBijection:
-        return RowsOnly(self) if isinstance(self.bijection, FlowMap) else self
+        bijection = self.bijection.without_log_det()
+        return self if bijection is self.bijection else replaced(self, bijection=bijection)
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
-        """What the head computes of entries that the map never reads."""
+        """The head's outputs for entries that the map never reads."""
         leaves = jax.tree.leaves(self.bijection)
         read = jax.tree.leaves(read_entries(self.bijection))
         found: list[np.ndarray] = []
         sides: dict[str, np.ndarray] = {}
         for i, shape in zip(self.chosen, self.shapes, strict=True):
-            # Under a stack the layers stand in front, and read the same.
+            # In a stack a layer axis leads, and all layers read the same entries.
             entries = np.broadcast_to(read[i], np.shape(leaves[i])).reshape(-1, *shape)[0]
             if self._low_rank(shape):
                 rows, columns = (
@@ -148,22 +148,14 @@ class Amortized(AbstractBijection):
                 found.append(entries.ravel())
         return {"head": ~np.concatenate(found)[:, None], **sides}
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return self._run("forward_rows", z, condition, key)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return self._run("inverse_rows", x, condition, key)
 
-    def moved(self, x: Array, condition: Array | None, *, ahead: bool) -> Array:
-        """As of the continuous map that is amortized: rows alone, without what their log-det costs."""
-        return self._continuous().moved(x, self._outputs_of(condition), ahead=ahead)
-
     def with_outputs(self, outputs: Float[Array, " outputs"]) -> Any:
-        """The map of one row, from the head's outputs for it."""
+        """The map of one row, from the head's outputs for that row."""
         leaves, tree = jax.tree.flatten(self.bijection)
         directions, start = iter(self.directions), 0
 
@@ -182,19 +174,19 @@ class Amortized(AbstractBijection):
         return jax.tree.unflatten(tree, leaves)
 
     def _low_rank(self, shape: Shape) -> bool:
-        """Whether an array's changes are of low rank: where that is fewer numbers."""
+        """Whether an array's changes are of low rank, which they are where that takes fewer numbers."""
         return len(shape) > 1 and 0 < (shape[-2] + shape[-1]) * self.rank < shape[-2] * shape[-1]
 
     @property
     def _outputs(self) -> int:
-        """Numbers that the head gives for a row."""
+        """How many numbers the head gives per row."""
         return sum(
             math.prod(s[:-2]) * (s[-2] + s[-1]) * self.rank if self._low_rank(s) else math.prod(s)
             for s in self.shapes
         )
 
-    def _outputs_of(self, condition: Array | None) -> Float[Array, "n features"]:
-        """The head's outputs, and behind them the condition, where the map takes one itself."""
+    def _outputs_of(self, condition: Condition) -> Float[Array, "n features"]:
+        """The head's outputs, followed by the condition where the map itself takes one."""
         assert condition is not None
         features = flat(condition)
         outputs = features @ self.head.T
@@ -203,36 +195,31 @@ class Amortized(AbstractBijection):
         return jnp.concatenate([outputs, features], axis=1)
 
     def _apart(self, row: Float[Array, " features"]) -> tuple[Any, tuple[Array, ...]]:
-        """From one row of `_outputs_of`: its map, and the condition `(1, *condition)`, if the map takes one."""
+        """From one row of `_outputs_of`: its map, and the condition `(1, *condition)` if the map takes one."""
         own = self.with_outputs(row[: self._outputs])
         if self.bijection.condition_shape is None:
             return own, ()
         return own, (row[self._outputs :].reshape(1, *self.condition_shape),)
 
-    def _continuous(self) -> FlowMap:
-        assert isinstance(self.bijection, FlowMap)
-        return self.bijection.with_field(_AmortizedField(self))
-
-    def _run(
-        self, method: str, value: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def _run(self, method: str, value: Array, condition: Condition, key: Key) -> Mapped:
         outputs = self._outputs_of(condition)
         if isinstance(self.bijection, FlowMap):
-            return getattr(self._continuous(), method)(value, outputs, key)
+            continuous = self.bijection.with_field(_AmortizedField(self))
+            solved: Mapped = getattr(continuous, method)(value, outputs, key)
+            return solved
 
-        def one(
-            row: Array, value: Array, key: PRNGKeyArray | None
-        ) -> tuple[Array, Float[Array, ""]]:
+        def one(row: Array, value: Array, key: Key) -> tuple[Array, Float[Array, ""]]:
             own, given = self._apart(row)
             out, log_det = getattr(own, method)(value[None], given[0] if given else None, key)
             return out[0], log_det[0]
 
         keys = None if key is None else jax.random.split(key, len(value))
-        return each_row(one, outputs, value, keys)
+        mapped: Mapped = each_row(one, outputs, value, keys)
+        return mapped
 
 
 class _AmortizedField(AbstractField):
-    """The field of an amortized continuous map; its condition is what the head gives, computed once a solve."""
+    """The field of an amortized continuous map, whose condition is the head's outputs, computed once per solve."""
 
     amortized: Amortized
     event_shape: Shape = eqx.field(static=True)
@@ -242,15 +229,15 @@ class _AmortizedField(AbstractField):
         inner = amortized.bijection.condition_shape
         self.condition_shape = (amortized.head.shape[0] + condition_size(inner),)
         self.event_shape = amortized.event_shape
-        # The head's gradient comes by its outputs.
+        # The head's gradient flows through its outputs.
         self.amortized = eqx.tree_at(lambda a: a.head, amortized, None)
 
     def prepared(self) -> "_AmortizedField":
         return self
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
-    ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
+        self, t: Array, x: Float[Array, "n d"], condition: Condition = None
+    ) -> tuple[Float[Array, "n d"], PerRow | None]:
         assert condition is not None
         t = jnp.asarray(t, x.dtype)
         times = jnp.broadcast_to(t, (len(x), 1)) if t.ndim else None
@@ -264,15 +251,16 @@ class _AmortizedField(AbstractField):
                 value, trace = own.field(when, x[None], *given), None
             return value[0], None if trace is None else trace[0]
 
-        return each_row(one, condition, x, times)
+        value, trace = each_row(one, condition, x, times)
+        return value, trace
 
 
 class _Number(int):
-    """The place of an array among the leaves of a map."""
+    """An array's index among the leaves of a map."""
 
 
 def _chosen(bijection: AbstractBijection, where: Callable[[Any], Any] | None) -> tuple[int, ...]:
-    """Which leaves of a map are each row's own."""
+    """The indices of the leaves that become each row's own."""
     leaves, tree = jax.tree.flatten(bijection)
     numbered = jax.tree.unflatten(
         tree, [_Number(i) if eqx.is_inexact_array(leaf) else leaf for i, leaf in enumerate(leaves)]
@@ -284,18 +272,18 @@ def _chosen(bijection: AbstractBijection, where: Callable[[Any], Any] | None) ->
     else:
         found = jax.tree.leaves(where(numbered))
         if not all(isinstance(i, _Number) for i in found):
-            raise InputError(f"where finds in {name} what is not a floating-point array")
+            raise InputError(
+                f"where selects something in {name} that is not a floating-point array"
+            )
     if not found:
         raise InputError(f"{name} has no parameters that could be each row's own")
     if isinstance(bijection, FlowMap) and numbered.log_time in found:
-        raise InputError(
-            "the time of a continuous map cannot be each row's own: leave log_time out"
-        )
+        raise InputError("a continuous map's time cannot be each row's own: leave log_time out")
     return tuple(map(int, sorted(set(found))))
 
 
 def _named(node: Any) -> list[int]:
-    """The arrays of a module that its class, and the classes of its fields, name as those to amortize."""
+    """The arrays that a module's class, and the classes of its fields, name in `amortized`."""
     if isinstance(node, _Number):
         return [node]
     if isinstance(node, eqx.Module):

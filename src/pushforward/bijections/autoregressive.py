@@ -1,11 +1,13 @@
 """The autoregressive structure."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.rows import Shape, flat
 from pushforward.transformers.base import AbstractTransformer
@@ -16,16 +18,16 @@ class Autoregressive(AbstractBijection):
 
         z_i = tau^-1(x_i; h_i(x_1, ..., x_{i-1}, condition))
 
-    Inverse (density): one parallel pass of the network. Forward (sampling): sequential in the coordinates, with
-    cached activations, about the arithmetic of one pass. `Invert` exchanges the two (IAF). The Jacobian is
-    triangular, so the log-det is the sum of the log-slopes.
+    The Jacobian is triangular, so the log-det is the sum of the log-slopes. Cost: inverse (density) one parallel pass
+    of the network; forward (sampling) one coordinate after another, with cached activations, about the arithmetic of
+    one pass. `Invert` exchanges the two (IAF).
 
     MAF (Papamakarios et al. 2017, arXiv 1705.07057).
 
     Arguments:
-        network: its outputs are the transformer's parameters.
+        network: gives the transformer's parameters.
         transformer: the scalar map.
-        condition_shape: the shape of a condition, which the network sees flattened; None for none.
+        condition_shape: the shape of a condition, flattened for the network; None for none.
 
     ```python
     >>> import jax, pushforward as pf
@@ -61,32 +63,27 @@ class Autoregressive(AbstractBijection):
 
     @property
     def recomputable(self) -> bool:
-        # Forward runs the network coordinate by coordinate, and would draw other noise.
+        # Forward runs the network coordinate by coordinate and would draw other noise.
         return self.network.dropout == 0
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         columns = x.T
         params = self.network(columns, as_columns(condition), key)
         z, log_slope = self.transformer.inverse(columns, params)
         return z.T, log_slope.sum(0)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         network = self.network.one_by_one(as_columns(condition), z.shape[0])
 
-        def step(known, i_and_z):
+        def step(known: Any, i_and_z: tuple[Array, Array]) -> tuple[Any, tuple[Array, Array]]:
             i, z_i = i_and_z
             x_i, log_slope = self.transformer.forward(z_i, network.params_of(known, i))
             return network.reveal(known, i, x_i), (x_i, log_slope)
 
-        indices = jnp.arange(z.shape[1])
-        _, (x, log_slope) = jax.lax.scan(step, network.start, (indices, z.T))
+        _, (x, log_slope) = jax.lax.scan(step, network.start, (jnp.arange(z.shape[1]), z.T))
         return x.T, log_slope.sum(0)
 
 
-def as_columns(condition: Array | None) -> Array | None:
+def as_columns(condition: Condition) -> Array | None:
     """Condition rows `(n, *condition)` as network features `(size, n)`."""
     return None if condition is None else flat(condition).T

@@ -3,6 +3,8 @@
 import math
 from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +15,16 @@ from pushforward.errors import InputError
 from pushforward.rows import Shape, broadcast_rows, settled
 from pushforward.transformers.base import AbstractTransformer
 
+M = TypeVar("M", bound=eqx.Module)
+Condition = Array | None
+"""Condition rows `(n, *condition)`; None where a map takes none."""
+Key = PRNGKeyArray | None
+"""The key of noise while training; None in evaluation."""
+PerRow = Float[Array, " n"]
+"""One number per row."""
+Mapped = tuple[Array, PerRow]
+"""The rows that a map gives, and its log |det| at each."""
+
 
 class AbstractBijection(eqx.Module):
     """An invertible map between latent ``z`` and data ``x``, with the log |det| of either direction.
@@ -21,10 +33,10 @@ class AbstractBijection(eqx.Module):
     `forward_rows` pushes latent to data, `inverse_rows` pulls data back. Callers use `forward` and `inverse`, which
     take any leading axes, broadcast the condition and check shapes.
 
-    What else a map has to say of itself has a default, which a leaf may replace: its `latent_shape`, the `parts` of a
-    composition, and the facts `volume_preserving`, `exact` and `recomputable`, as a property or as an attribute of the
-    class. A method `unread` says which entries of its arrays are never read (`pushforward.parameters.Unread`), an
-    attribute `amortized` which of its fields `Amortized` makes each row's own; both may be left out.
+    Everything else has a default, which a leaf may replace by a property or a class attribute: its `latent_shape`, the
+    `parts` of a composition, and the facts `volume_preserving`, `exact` and `recomputable`. Two names are optional: a
+    method `unread`, the entries of its arrays that the map never reads (`pushforward.parameters.Unread`), and an
+    attribute `amortized`, the fields that `Amortized` makes each row's own.
 
     Attributes:
         event_shape: the shape of one data event.
@@ -34,11 +46,11 @@ class AbstractBijection(eqx.Module):
     event_shape: eqx.AbstractVar[Shape]
     condition_shape: eqx.AbstractVar[Shape | None]
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if math.prod(self.latent_shape) != math.prod(self.event_shape):
             raise InputError(
-                f"{type(self).__name__} takes {self.latent_shape} to {self.event_shape}: an invertible map has as many "
-                "numbers at either end"
+                f"{type(self).__name__} takes {self.latent_shape} to {self.event_shape}: an invertible map needs as "
+                "many numbers at either end"
             )
 
     @property
@@ -47,34 +59,36 @@ class AbstractBijection(eqx.Module):
         return self.event_shape
 
     def parts(self) -> tuple["AbstractBijection", ...]:
-        """The maps that `forward` applies one after another; default none, which says: a map of its own."""
+        """The maps that `forward` applies one after another; default none: not a composition."""
         return ()
 
     def with_parts(self, parts: Sequence["AbstractBijection"]) -> "AbstractBijection":
-        """The same composition of other parts, as many as `parts()` has. A map with parts defines it."""
-        raise NotImplementedError(
-            f"{type(self).__name__} has no parts, or does not put them together"
-        )
+        """The same composition of other parts, as many as `parts()` has. Every map with parts defines it."""
+        raise NotImplementedError(f"{type(self).__name__} does not define with_parts")
+
+    def facts_of(self) -> tuple["AbstractBijection", ...]:
+        """The maps whose facts are also this map's; default `parts()`."""
+        return self.parts()
 
     @property
     def volume_preserving(self) -> bool:
-        """Whether every log-det is 0; default: whether that of every part is, and False without parts."""
-        parts = self.parts()
-        return bool(parts) and all(part.volume_preserving for part in parts)
+        """Whether every log-det is 0; default: whether those of `facts_of` all say so, False where there are none."""
+        maps = self.facts_of()
+        return bool(maps) and all(one.volume_preserving for one in maps)
 
     @property
     def exact(self) -> bool:
-        """Whether log-dets in evaluation are exact, not estimates; default: whether those of all parts are."""
-        return all(part.exact for part in self.parts())
+        """Whether log-dets in evaluation are exact, not estimates; default: whether those of `facts_of` all say so."""
+        return all(one.exact for one in self.facts_of())
 
     @property
     def recomputable(self) -> bool:
-        """Whether the two directions undo each other while training too, given one key, as `remat="invertible"` needs;
-        default: whether those of all parts do."""
-        return all(part.recomputable for part in self.parts())
+        """Whether the two directions undo each other in training too, given one key, as `remat="invertible"` needs;
+        default: whether those of `facts_of` all say so."""
+        return all(one.recomputable for one in self.facts_of())
 
     def without_log_det(self) -> "AbstractBijection":
-        """The same map for draws whose density is not asked for: its log-dets may be left out, as 0. Default itself."""
+        """The same map for draws without densities: its log-dets may be 0, to save their cost. Default: itself."""
         return self
 
     @abstractmethod
@@ -97,10 +111,10 @@ class AbstractBijection(eqx.Module):
         Arguments:
             z: `(*batch, *latent)`.
             condition: `(*batch, *condition)`, broadcast against the batch of z.
-            key: noise for maps that use it while training (dropout); without it the map is deterministic.
+            key: noise for maps that use it in training (dropout); without it the map is deterministic.
 
         Raises `InputError` where a shape does not fit and, outside of `jit`, `ConvergenceError` where a numeric
-        inverse does not reach its target; under `jit` such rows are NaN.
+        inverse fails; under `jit` such rows are NaN.
         """
         rows, condition_rows, batch = broadcast_rows(
             z, self.latent_shape, condition, self.condition_shape, "z", self
@@ -113,8 +127,7 @@ class AbstractBijection(eqx.Module):
     ) -> tuple[Array, Array]:
         """Pull data back to latent: `z` and `log |det dz/dx|` in nats; arguments as in `forward`.
 
-        Raises, outside of `jit`, `InputError` for rows that the map cannot produce; under `jit` their log-det is
-        -inf.
+        Outside of `jit` it raises `InputError` for rows outside the map's range; under `jit` their log-det is -inf.
         """
         rows, condition_rows, batch = broadcast_rows(
             x, self.event_shape, condition, self.condition_shape, "x", self
@@ -129,13 +142,17 @@ class AbstractBijection(eqx.Module):
         return z.reshape(*batch, *self.latent_shape), log_det.reshape(batch)
 
 
-def check_bijection(given: object, where: str) -> None:
-    """Raises `InputError` for what is not a bijection.
+def replaced(module: M, **values: Any) -> M:
+    """The module with other values in the named fields; unchecked."""
+    other: M = object.__new__(type(module))
+    for field in fields(module):
+        value = values[field.name] if field.name in values else getattr(module, field.name)
+        object.__setattr__(other, field.name, value)
+    return other
 
-    Arguments:
-        given: what stands in the place of a map.
-        where: the place, such as "a chain's map 2".
-    """
+
+def check_bijection(given: object, where: str) -> None:
+    """Raise `InputError` unless `given` is a bijection; `where` names the place, such as "a chain's map 2"."""
     if isinstance(given, AbstractBijection):
         return
     kind = given.__name__ if isinstance(given, type) else type(given).__name__
@@ -148,6 +165,6 @@ def check_bijection(given: object, where: str) -> None:
 
 
 def single_maps(bijection: AbstractBijection) -> list[AbstractBijection]:
-    """The maps of their own that a composition applies, first to last, however deep they lie."""
+    """The maps that a composition applies, first to last, nested compositions opened."""
     parts = bijection.parts()
     return [leaf for part in parts for leaf in single_maps(part)] if parts else [bijection]

@@ -3,22 +3,21 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
 from pushforward.rows import Shape
 
 
 class BatchNorm(AbstractBijection):
     """Standardise by statistics of the data, then scale and shift: `z = e^s (x - mean) / sqrt(var + e) + b`.
 
-    While training (called with a key) mean and variance are the batch's; else the stored ones, so that a row's density
-    never depends on the rows beside it. `pushforward.fit` sets the stored ones from training rows before every
-    validation; by hand, `with_statistics(bijection, x)` does. Latent to data always uses the stored ones. Cost: d
-    multiply-adds either way.
+    In training (with a key) `inverse` uses the batch's mean and variance. Evaluation, and `forward` always, use the
+    stored ones, so that a row's density never depends on the rows beside it. `pushforward.fit` measures them on
+    training rows before every validation; `with_statistics(bijection, x)` does it by hand. Cost: d multiply-adds
+    either way.
 
-    Batch normalization (Ioffe & Szegedy 2015, arXiv 1502.03167) as in MAF (Papamakarios et al. 2017, arXiv
-    1705.07057).
+    Batch normalization (Ioffe & Szegedy 2015, arXiv 1502.03167) as in MAF (Papamakarios et al. 2017, arXiv 1705.07057).
 
     Arguments:
         d: number of coordinates.
@@ -39,29 +38,27 @@ class BatchNorm(AbstractBijection):
     shift: Float[Array, " d"]
     recomputable = False
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int):
         self.mean, self.variance = jnp.zeros(d), jnp.ones(d)
         self.log_scale, self.shift = jnp.zeros(d), jnp.zeros(d)
-        self.event_shape, self.condition_shape = (d,), None
+        self.event_shape = (d,)
 
     def unread(self) -> dict[str, bool]:
-        """The statistics: they are measured, not trained."""
+        """The statistics, which are measured, not trained."""
         return {"mean": True, "variance": True}
 
     def measuring(self, x: Float[Array, "n d"]) -> "BatchNorm":
         """The same map with the stored statistics set from data rows."""
-        return eqx.tree_at(lambda b: (b.mean, b.variance), self, (x.mean(0), x.var(0)))
+        return replaced(self, mean=x.mean(0), variance=x.var(0))
 
     def _affine(self, mean: Array, variance: Array) -> tuple[Array, Array]:
         """Log-slope and centre."""
-        # Stored statistics are measured, not trained; jnp.abs: a perturbed variance is still one.
+        # The contract perturbs every array: a variance stays one by its absolute value.
         return self.log_scale - 0.5 * jnp.log(jnp.abs(variance) + EPSILON), mean
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         if key is None:
             log_slope, centre = self._affine(*jax.lax.stop_gradient((self.mean, self.variance)))
         else:
@@ -69,9 +66,7 @@ class BatchNorm(AbstractBijection):
         z = (x - centre) * jnp.exp(log_slope) + self.shift
         return z, jnp.broadcast_to(log_slope.sum(), x.shape[:1])
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         log_slope, centre = self._affine(*jax.lax.stop_gradient((self.mean, self.variance)))
         x = (z - self.shift) * jnp.exp(-log_slope) + centre
         return x, jnp.broadcast_to(-log_slope.sum(), z.shape[:1])

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.autoregressive import as_columns
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.draws import normal, spawn, uniform
 from pushforward.errors import check_count
 from pushforward.networks.layers import uniform_weights
@@ -19,21 +19,21 @@ from pushforward.transformers.tails import bounded
 
 
 class BlockAutoregressive(AbstractBijection):
-    """One network is the whole map: coordinate i owns `units` of every hidden layer, which see coordinates up to i and
+    """One network is the whole map. Coordinate i owns `units` of every hidden layer, which see the coordinates up to i,
     x_i through positive weights only, so that z_i increases in x_i.
 
         z = g x + (1 - g) f(x),    log dz_i/dx_i from products of the positive diagonal blocks, in log space
 
-    The activation `a x + (1 - a) tanh(x)` reaches all of R; tanh alone would leave latents without data. Every hidden
-    unit has a scale for all that it is fed, bias included, so that it can become steep without moving. Cost: inverse
-    one pass of the network, `(depth - 1) (d units)^2` multiply-adds. Forward: coordinate by coordinate; what comes from
-    the coordinates before is computed once, and the search runs through the coordinate's own `units` only.
+    The activation `a x + (1 - a) tanh(x)` is onto R; tanh alone would leave latents without data. Every hidden unit
+    scales its whole input, bias included, so that it can become steep without moving. Cost: inverse one pass of the
+    network, `(depth - 1) (d units)^2` multiply-adds; forward goes coordinate by coordinate: what earlier coordinates
+    contribute is computed once, and each search runs through the coordinate's own `units` only.
 
     Block neural autoregressive flow (De Cao et al. 2019, arXiv 1904.04676).
 
     Arguments:
         d: number of coordinates.
-        units: hidden units of each coordinate; default 8.
+        units: hidden units per coordinate and layer; default 8.
         depth: number of hidden layers, at least 1; default 2.
         condition_shape: the shape of a condition, which feeds the first layer; None for none.
         key: draws the initial weights.
@@ -80,7 +80,8 @@ class BlockAutoregressive(AbstractBijection):
             # Noise, so that the units of a coordinate are not copies.
             log_blocks.append(0.1 * normal(keys[3 * i + 1], (d, a, b)) - math.log(b))
             # Spread over the data, so that each bends somewhere else.
-            biases.append(uniform(keys[3 * i + 2], (d * a,), -SPREAD, SPREAD) * (a > 1))
+            spread = SPREAD if a > 1 else 0.0
+            biases.append(uniform(keys[3 * i + 2], (d * a,), -spread, spread))
         self.lower, self.log_blocks, self.biases = tuple(lower), tuple(log_blocks), tuple(biases)
         self.log_scales = tuple(jnp.zeros(d * units) for _ in range(depth))
         size = condition_size(condition_shape)
@@ -89,25 +90,23 @@ class BlockAutoregressive(AbstractBijection):
         self.units, self.event_shape, self.condition_shape = units, (d,), condition_shape
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
-        """Of `lower`, all but the blocks of earlier coordinates."""
+        """All of `lower` but the blocks that earlier coordinates feed."""
         d = self.event_shape[0]
         later = np.triu(np.ones((d, d), bool))
         blocks = [np.ones(log_block.shape[-2:], bool) for log_block in self.log_blocks]
         return {f"lower.{i}": np.kron(later, block) for i, block in enumerate(blocks)}
 
     def _strictly_lower(self) -> list[Array]:
-        """What earlier coordinates add to later ones, `(d a, d b)` for every layer."""
+        """The weights from earlier to later coordinates, `(d a, d b)` per layer."""
         unread = self.unread().values()
         return [jnp.where(no, 0.0, lower) for no, lower in zip(unread, self.lower, strict=True)]
 
-    def _context(self, condition: Array | None) -> Array:
-        """What the first layer knows before any coordinate, `(d units, 1 or n)`."""
+    def _context(self, condition: Condition) -> Array:
+        """The first layer's bias, with the condition's part, `(d units, 1 or n)`."""
         columns, bias = as_columns(condition), self.biases[0][:, None]
         return bias if columns is None else bias + self.of_condition @ columns
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         (n, d), h = x.shape, x.T
         log_slope = jnp.zeros((d, 1, n), x.dtype)
         added = [self._context(condition), *(b[:, None] for b in self.biases[1:])]
@@ -124,20 +123,17 @@ class BlockAutoregressive(AbstractBijection):
         z, log_slope = _gated(x.T, h, log_slope[:, 0], self.gate[:, None])
         return z.T, log_slope.sum(0)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         n, d = z.shape
-        lower = [
-            w.reshape(d, -1, w.shape[1]) for w in self._strictly_lower()
-        ]  # one coordinate's rows on the leading axis
+        # One coordinate's rows on the leading axis.
+        lower = [w.reshape(d, -1, w.shape[1]) for w in self._strictly_lower()]
         context = self._context(condition)
         context = context.reshape(d, self.units, context.shape[1])
         added = [context, *(b.reshape(d, -1, 1) for b in self.biases[1:])]
         scales = [bounded(s, LARGEST).reshape(d, -1, 1) for s in self.log_scales]
 
-        def reveal(known, i):
-            # Of every layer what is known; coordinates from i on are still 0.
+        def reveal(known: list[Array], i: Array) -> tuple[list[Array], tuple[Array, Array]]:
+            # `known` holds every layer's input; coordinates from i on are still 0.
             fed = [w[i] @ h + add[i] for w, h, add in zip(lower, known, added, strict=True)]
             params = ([b[i] for b in self.log_blocks], fed, [s[i] for s in scales], self.gate[i])
             x_i = increasing_root(_one_coordinate, z[:, i], params)
@@ -154,10 +150,12 @@ class BlockAutoregressive(AbstractBijection):
 
 
 # Slope of the activation far out, and the largest |log-scale| of a unit. The first bounds how thin a density can become
-# between two modes: units that are flat there still pass that share of their steepest slope on.
+# between two modes: units that are flat there still pass on that share of their steepest slope.
 SLOPE, LARGEST = 0.02, 4.0
-# Where units bend at the start, at most, in standard deviations.
+# Units bend initially within this many standard deviations.
 SPREAD = 3.0
+_Params = tuple[list[Array], list[Array], list[Array], Array]
+"""Of one coordinate: blocks, what earlier coordinates and biases add, log-scales, gate."""
 
 
 def _activated(h: Array) -> tuple[Array, Array]:
@@ -179,8 +177,8 @@ def _gated(x: Array, f: Array, log_slope: Array, gate: Array) -> tuple[Array, Ar
     return jnp.exp(keep) * x + jnp.exp(change) * f, jnp.logaddexp(keep, change + log_slope)
 
 
-def _own_network(x: Array, params) -> tuple[Array, Array, list[Array]]:
-    """One coordinate's network at `x`, `(n,)`: value, log-slope and what every layer is fed, `(b, n)` each."""
+def _own_network(x: Array, params: _Params) -> tuple[Array, Array, list[Array]]:
+    """One coordinate's network at `x`, `(n,)`: value, log-slope and the input of every layer, `(b, n)` each."""
     log_blocks, fed, scales, gate = params
     h, log_slope, layers = x[None], jnp.zeros((1, *x.shape), x.dtype), []
     for i, (blocks, add) in enumerate(zip(log_blocks, fed, strict=True)):
@@ -194,5 +192,5 @@ def _own_network(x: Array, params) -> tuple[Array, Array, list[Array]]:
     return value, log_slope, layers
 
 
-def _one_coordinate(x: Array, params) -> tuple[Array, Array]:
+def _one_coordinate(x: Array, params: _Params) -> tuple[Array, Array]:
     return _own_network(x, params)[:2]

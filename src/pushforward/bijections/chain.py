@@ -1,17 +1,23 @@
 """Composition: chains, stacks of equal layers, and the inverse of a map."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from itertools import pairwise
 from operator import is_
 from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection, check_bijection
-from pushforward.bijections.remat import check_remat, run_chain, run_stack
+from pushforward.bijections.base import (
+    AbstractBijection,
+    Condition,
+    Key,
+    Mapped,
+    check_bijection,
+    replaced,
+)
+from pushforward.bijections.remat import check_remat, run
 from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import restacked, stacked
 from pushforward.rows import Shape
@@ -23,12 +29,11 @@ class Chain(AbstractBijection):
     """Maps one after another: forward applies them first to last, inverse last to first. Log-dets add up.
 
     Arguments:
-        bijections: at least one map. What each gives is of the shape that the next one takes; those that take a
-            condition take one of the same shape.
-        remat: how gradients come by the activations, `"none"` or `"invertible"`, see `Stack`.
+        bijections: at least one map. Each gives the shape that the next one takes; all conditions have one shape.
+        remat: where gradients get the activations from, `"none"` or `"invertible"`, see `Stack`.
 
-    Raises `InputError` where ends do not meet or conditions differ, for an unknown `remat`, and for what is not a
-    bijection.
+    Raises `InputError` where ends do not meet or conditions differ, for an unknown `remat`, and unless all are
+    bijections.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
@@ -77,15 +82,11 @@ class Chain(AbstractBijection):
         parts = [part.without_log_det() for part in self.bijections]
         return self if all(map(is_, parts, self.bijections)) else self.with_parts(parts)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        return run_chain(self.bijections, z, condition, key, "forward_rows", self.remat)
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
+        return run(self.bijections, None, z, condition, key, "forward_rows", self.remat)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        return run_chain(self.bijections[::-1], x, condition, key, "inverse_rows", self.remat)
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
+        return run(self.bijections, None, x, condition, key, "inverse_rows", self.remat)
 
 
 class Stack(AbstractBijection):
@@ -95,13 +96,13 @@ class Stack(AbstractBijection):
     Forward applies them first to last, inverse last to first.
 
     Arguments:
-        make: from a key to one layer; called with a key of its own for every layer.
+        make: from a key to one layer; called with another key for every layer.
         layers: how many, at least 1.
         key: source of the layers' keys.
-        remat: how gradients come by the activations. `"none"` keeps those of every layer; `"invertible"` keeps the
-            last one and recomputes the others through the layers' inverses (Gomez et al. 2017, arXiv 1707.04585):
-            memory does not grow with the layers, time does by the inverse. Reverse mode only, and worth it for maps
-            whose two directions cost the same.
+        remat: where gradients get the activations from. `"none"` keeps those of every layer; `"invertible"` keeps the
+            last and recomputes the others through the layers' inverses (Gomez et al. 2017, arXiv 1707.04585): memory
+            does not grow with the layers, at the price of the inverse's time. Reverse mode only, and worth it where
+            both directions cost the same.
 
     Raises `InputError` for fewer than 1 layer, layers whose two ends differ in shape, or an unknown `remat`.
 
@@ -153,45 +154,34 @@ class Stack(AbstractBijection):
         return tuple(self.unstack())
 
     def with_parts(self, parts: Sequence[AbstractBijection]) -> "Stack":
-        return eqx.tree_at(lambda stack: stack.layer, self, restacked(parts))
+        return replaced(self, layer=restacked(parts))
 
     def without_log_det(self) -> "Stack":
         layer = self.layer.without_log_det()
-        same = layer is self.layer
-        return self if same else eqx.tree_at(lambda stack: stack.layer, self, layer)
+        return self if layer is self.layer else replaced(self, layer=layer)
 
     def with_remat(self, remat: str) -> "Stack":
         """The same layers with another `remat`."""
-        other = object.__new__(Stack)
-        for field in fields(self):
-            value = check_remat(remat) if field.name == "remat" else getattr(self, field.name)
-            object.__setattr__(other, field.name, value)
-        return other
+        return replaced(self, remat=check_remat(remat))
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        how = "forward_rows", self.remat
-        return run_stack(self.layer, self.layers, z, condition, key, *how)
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
+        return run(self.layer, self.layers, z, condition, key, "forward_rows", self.remat)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        how = "inverse_rows", self.remat
-        return run_stack(self.layer, self.layers, x, condition, key, *how)
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
+        return run(self.layer, self.layers, x, condition, key, "inverse_rows", self.remat)
 
 
 class Invert(AbstractBijection):
-    """The inverse of a map as a map: its forward is the other's inverse. Turns a fast density into fast sampling.
+    """The inverse of a map: its `forward` is the other's `inverse`. Turns a fast density into fast sampling.
 
     Arguments:
-        bijection: the map to turn round.
+        bijection: the map to invert.
 
     ```python
     >>> import jax.numpy as jnp, pushforward as pf
-    >>> norm = pf.bijections.SoftTails(1)
-    >>> turned = pf.bijections.Invert(norm)
-    >>> bool(turned.forward(jnp.array([20.0]))[0] == norm.inverse(jnp.array([20.0]))[0])
+    >>> tails = pf.bijections.SoftTails(1)
+    >>> inverted = pf.bijections.Invert(tails)
+    >>> bool(inverted.forward(jnp.array([20.0]))[0] == tails.inverse(jnp.array([20.0]))[0])
     True
 
     ```
@@ -202,7 +192,7 @@ class Invert(AbstractBijection):
     condition_shape: Shape | None = eqx.field(static=True)
 
     def __init__(self, bijection: AbstractBijection):
-        check_bijection(bijection, "what Invert turns round")
+        check_bijection(bijection, "the map to invert")
         self.bijection = bijection
         self.event_shape = bijection.latent_shape
         self.condition_shape = bijection.condition_shape
@@ -211,46 +201,33 @@ class Invert(AbstractBijection):
     def latent_shape(self) -> Shape:
         return self.bijection.event_shape
 
-    @property
-    def volume_preserving(self) -> bool:
-        return self.bijection.volume_preserving
-
-    @property
-    def exact(self) -> bool:
-        return self.bijection.exact
-
-    @property
-    def recomputable(self) -> bool:
-        return self.bijection.recomputable
+    def facts_of(self) -> tuple[AbstractBijection, ...]:
+        return (self.bijection,)
 
     def parts(self) -> tuple[AbstractBijection, ...]:
-        return _turned(self.bijection.parts())
+        return _inverted(self.bijection.parts())
 
     def with_parts(self, parts: Sequence[AbstractBijection]) -> "Invert":
-        return Invert(self.bijection.with_parts(_turned(parts)))
+        return Invert(self.bijection.with_parts(_inverted(parts)))
 
     def without_log_det(self) -> "Invert":
         inner = self.bijection.without_log_det()
         return self if inner is self.bijection else Invert(inner)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return self.bijection.inverse_rows(z, condition, key)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return self.bijection.forward_rows(x, condition, key)
 
 
-def _turned(maps: Sequence[AbstractBijection]) -> tuple[AbstractBijection, ...]:
+def _inverted(maps: Sequence[AbstractBijection]) -> tuple[AbstractBijection, ...]:
     """The inverses of maps, last to first."""
     return tuple(b.bijection if isinstance(b, Invert) else Invert(b) for b in reversed(maps))
 
 
 def with_remat(model: M, remat: str) -> M:
-    """The model with every `Stack` in it set to that `remat`; all else unchanged.
+    """The model with this `remat` in every `Stack`; all else unchanged.
 
     Arguments:
         model: any pytree of modules.
@@ -270,10 +247,9 @@ def with_remat(model: M, remat: str) -> M:
     def is_stack(node: Any) -> bool:
         return isinstance(node, Stack)
 
-    if check_remat(remat) != "none" and not any(
-        map(is_stack, jax.tree.leaves(model, is_leaf=is_stack))
-    ):
+    leaves, tree = jax.tree.flatten(model, is_leaf=is_stack)
+    if check_remat(remat) != "none" and not any(map(is_stack, leaves)):
         raise InputError(f"remat={remat!r}: the model has no stack of layers to apply it to")
-    return jax.tree.map(
-        lambda node: node.with_remat(remat) if is_stack(node) else node, model, is_leaf=is_stack
-    )
+    leaves = [leaf.with_remat(remat) if is_stack(leaf) else leaf for leaf in leaves]
+    changed: M = jax.tree.unflatten(tree, leaves)
+    return changed

@@ -2,10 +2,10 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array
 
 from pushforward.bijections.autoregressive import as_columns
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.networks.mlp import MLP
 from pushforward.networks.periodic import PeriodicMLP
 from pushforward.rows import Shape
@@ -17,14 +17,14 @@ class Coupling(AbstractBijection):
 
         x_a = z_a,    x_b = tau(z_b; h(z_a, condition))
 
-    One network pass in either direction. With one coordinate nothing is kept and the map is an unconditional (or
-    purely conditional) transform. Alternate with `Reverse`, a permutation or a linear map, so that every coordinate
-    has its turn.
+    Alternate with `Reverse`, a permutation or a linear map, so that every coordinate has its turn. With one coordinate
+    nothing is kept: the map depends on the condition alone. Cost: one network pass either way.
 
     NICE (Dinh et al. 2014, arXiv 1410.8516), RealNVP (Dinh et al. 2017, arXiv 1605.08803).
 
     Arguments:
-        network: from the kept coordinates and the condition, `(kept + condition, n)`, to `(size, d - kept, n)`.
+        network: from the kept coordinates and the condition `(kept + condition, n)` to parameters
+            `(size, d - kept, n)`.
         transformer: the scalar map.
         kept: how many coordinates are kept.
         condition_shape: the shape of a condition; None for none.
@@ -63,21 +63,17 @@ class Coupling(AbstractBijection):
     def volume_preserving(self) -> bool:
         return self.transformer.volume_preserving
 
-    def _params(self, kept: Array, condition: Array | None, key: PRNGKeyArray | None) -> Array:
+    def _params(self, kept: Array, condition: Condition, key: Key) -> Array:
         columns = as_columns(condition)
         features = kept if columns is None else jnp.concatenate([kept, columns])
         return self.network(features, key)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         kept, rest = z.T[: self.kept], z.T[self.kept :]
         rest, log_slope = self.transformer.forward(rest, self._params(kept, condition, key))
         return jnp.concatenate([kept, rest]).T, log_slope.sum(0)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         kept, rest = x.T[: self.kept], x.T[self.kept :]
         rest, log_slope = self.transformer.inverse(rest, self._params(kept, condition, key))
         return jnp.concatenate([kept, rest]).T, log_slope.sum(0)

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.errors import InputError
+from pushforward.networks.layers import split
 from pushforward.rows import Shape
 
 
@@ -18,14 +18,14 @@ class Cylinder(AbstractBijection):
 
         x_a = f(z_a; c),    x_r = g(z_r; x_a, c)
 
-    where g is conditioned on cosines and sines, so that both maps and the density have period 2 pi in every angle. By
-    the chain rule this is no restriction: `p(x) = p(x_a | c) p(x_r | x_a, c)`. Cost: that of both maps.
+    g receives cosines and sines, so that the density has period 2 pi in every angle. By the chain rule this is no
+    restriction: `p(x) = p(x_a | c) p(x_r | x_a, c)`. Cost: that of both maps.
 
     Flows on products of circles and lines (Rezende et al. 2020, arXiv 2002.02428).
 
     Arguments:
         turned: the map f of `k` angles in radians, with condition `(c,)` or none.
-        straight: the map g of the others, with condition `(2 k + c,)`: cosines, sines, the condition.
+        straight: the map g of the others, with condition `(2 k + c,)`: cosines, sines, then c.
         angles: which coordinates are angles, at least one and not all.
 
     Raises `InputError` where the numbers of coordinates or conditions do not fit.
@@ -69,38 +69,29 @@ class Cylinder(AbstractBijection):
         self.turned, self.straight, self.angles = turned, straight, tuple(map(bool, angles))
         self.event_shape, self.condition_shape = (d,), c
 
-    @property
-    def exact(self) -> bool:
-        return self.turned.exact and self.straight.exact
-
-    @property
-    def recomputable(self) -> bool:
-        return self.turned.recomputable and self.straight.recomputable
+    def facts_of(self) -> tuple[AbstractBijection, ...]:
+        return self.turned, self.straight
 
     def without_log_det(self) -> "Cylinder":
-        maps = self.turned.without_log_det(), self.straight.without_log_det()
-        return Cylinder(*maps, self.angles)
+        bare = self.turned.without_log_det(), self.straight.without_log_det()
+        return Cylinder(*bare, self.angles)
 
     def branches(
-        self, x: Array, condition: Array | None
+        self, x: Array, condition: Condition
     ) -> tuple[tuple[AbstractBijection, Array, Array | None], ...]:
-        """Either map with the data rows `(n, d)` and the condition that reach it."""
+        """Each map with its part of the data rows `(n, d)` and its condition."""
         turned, straight = parted(x, self.angles)
         return (self.turned, turned, condition), (self.straight, straight, _seen(turned, condition))
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        keys = _two(key)
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
+        keys = split(key, 2)
         turned, straight = parted(z, self.angles)
         turned, log_det = self.turned.forward_rows(turned, condition, keys[0])
         straight, more = self.straight.forward_rows(straight, _seen(turned, condition), keys[1])
         return joined(turned, straight, self.angles), log_det + more
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        keys = _two(key)
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
+        keys = split(key, 2)
         (_, turned, _), (_, straight, seen) = self.branches(x, condition)
         straight, log_det = self.straight.inverse_rows(straight, seen, keys[1])
         turned, more = self.turned.inverse_rows(turned, condition, keys[0])
@@ -108,7 +99,7 @@ class Cylinder(AbstractBijection):
 
 
 def parted(x: Array, first: tuple[bool, ...]) -> tuple[Array, Array]:
-    """The coordinates `(n, d)` that `first` marks, and the others."""
+    """The columns of `(n, d)` that `first` marks, and the others."""
     mask = np.array(first)
     return x[:, mask], x[:, ~mask]
 
@@ -119,14 +110,7 @@ def joined(one: Array, other: Array, first: tuple[bool, ...]) -> Array:
     return jnp.concatenate([one, other], axis=1)[:, order]
 
 
-def _seen(angles: Array, condition: Array | None) -> Array:
-    """What a network sees: cosines, sines and the condition."""
+def _seen(angles: Array, condition: Condition) -> Array:
+    """Cosines, sines and the condition."""
     parts = [jnp.cos(angles), jnp.sin(angles)]
     return jnp.concatenate(parts if condition is None else [*parts, condition], axis=1)
-
-
-def _two(key: PRNGKeyArray | None) -> tuple[PRNGKeyArray | None, PRNGKeyArray | None]:
-    if key is None:
-        return None, None
-    keys = jax.random.split(key)
-    return keys[0], keys[1]

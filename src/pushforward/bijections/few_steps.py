@@ -13,17 +13,16 @@ from pushforward.errors import InputWarning
 LOOKED_AT = 16
 """Rows on which the error is measured."""
 ALLOWED = 0.01
-"""Nats below which nothing is said."""
+"""The largest error in nats without a warning."""
 
 
 def tell_error(coarse: tuple[Array, Array], fine: tuple[Array, Array], steps: int) -> None:
-    """Warn where a density by `steps` steps differs from that by twice as many; under `jit` too.
-
-    The latent row's part is that of a standard normal: `|z|^2 / 2` and the log-det, of the same rows each time.
+    """Warn where the density by `steps` steps differs from that by twice as many, for a standard normal base; under
+    `jit` too.
 
     Arguments:
-        coarse, fine: latent rows `(n, d)` and log-dets `(n,)`, by that many steps and by twice as many.
-        steps: the number.
+        coarse, fine: latent rows `(n, d)` and log-dets `(n,)`, by `steps` steps and by twice as many.
+        steps: their number.
     """
 
     def nats(found: tuple[Array, Array]) -> Array:

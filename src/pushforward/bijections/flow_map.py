@@ -7,9 +7,9 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow, replaced
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
 from pushforward.errors import InputError, InputWarning
 from pushforward.fields import AbstractField, PotentialField, divergence
@@ -17,8 +17,8 @@ from pushforward.ode import Solver, solve
 from pushforward.rows import Shape, as_shape, broadcast_rows, broadcasting
 
 EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
-"""Coordinates up to which the divergence of a field without closed form is exact, in evaluation and while training; and
-the probes of an evaluation beyond."""
+"""Coordinates up to which the divergence of a field without closed form is exact, in evaluation and in training; the
+number of probes of an evaluation beyond."""
 
 
 class FlowMap(AbstractBijection):
@@ -26,12 +26,12 @@ class FlowMap(AbstractBijection):
 
         log |det dx/dz| = int_0^T tr(df/dx) dt
 
-    Without a key (evaluation) every row has steps of its own, so that its density does not depend on the rows beside
-    it, and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
-    beyond, it is Hutchinson's estimate by `PROBES` probes that never change. With a key (training) the batch shares its
-    steps, fields without closed form draw a probe from 9 coordinates on, and the log-det is less what the regularisers
-    ask for. A density by a fixed number of steps is compared on a few rows with that by twice as many; a warning tells
-    how far off it is.
+    Without a key (evaluation) every row takes its own steps, so that its density does not depend on the rows beside it,
+    and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
+    beyond, it is Hutchinson's estimate by `PROBES` fixed probes. With a key (training) the batch shares its steps,
+    fields without closed form draw a probe from 9 coordinates on, and the regularisers' penalty is subtracted from the
+    log-det. A density by a fixed number of steps is compared on a few rows with that by twice as many steps; a warning
+    says how far off it is.
 
     Cost: the field's, for each stage of each step, either way.
 
@@ -40,12 +40,12 @@ class FlowMap(AbstractBijection):
         event_shape: `d` or `(d,)`; default the field's.
         condition_shape: of a condition; default the field's, or None.
         time: T; default 1.
-        trained_time: whether T is a parameter, that starts at `time`; default False.
+        trained_time: whether T is a parameter, which starts at `time`; default False.
         solver: how to solve; default `Solver()`.
-        kinetic: weight of `int |f|^2 dt` while training; default 0 (RNODE's, OT-Flow's).
+        kinetic: weight of `int |f|^2 dt` in training; default 0 (RNODE's, OT-Flow's).
         jacobian: weight of `int |df/dx v|^2 dt`, v the probe, whose expectation is the Frobenius norm; default 0.
         hjb: weight of `int |d phi/dt - |grad phi|^2 / 2| dt`, for a `PotentialField`; default 0 (OT-Flow's).
-        steer: while training T is drawn from `[T - steer, T + steer]`; default 0.
+        steer: in training T is drawn from `[T - steer, T + steer]`; default 0.
 
     Raises `InputError` for a time or weights out of range.
 
@@ -73,6 +73,7 @@ class FlowMap(AbstractBijection):
     jacobian: float = eqx.field(static=True)
     hjb: float = eqx.field(static=True)
     steer: float = eqx.field(static=True)
+    rows_only: bool = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
@@ -104,12 +105,13 @@ class FlowMap(AbstractBijection):
             )
         if hjb and not isinstance(field, PotentialField):
             raise InputError(
-                f"hjb={hjb} needs a field that has a potential: give a PotentialField, or hjb=0"
+                f"hjb={hjb} needs a field with a potential: a PotentialField, or hjb=0"
             )
         self.field, self.time, self.solver = field, float(time), solver or Solver()
         self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
         self.kinetic, self.jacobian, self.hjb, self.steer = kinetic, jacobian, hjb, steer
         self.event_shape, self.condition_shape = event_shape, condition_shape
+        self.rows_only = False
 
     @property
     def exact(self) -> bool:
@@ -117,30 +119,30 @@ class FlowMap(AbstractBijection):
 
     def with_field(self, field: Any) -> "FlowMap":
         """The same map of another field, solved and regularised alike."""
-        own = {name: getattr(self, name) for name in _OPTIONS}
-        trained = self.log_time is not None
-        made = FlowMap(field, event_shape=self.event_shape, trained_time=trained, **own)
-        return eqx.tree_at(lambda c: c.log_time, made, self.log_time) if trained else made
+        options: dict[str, Any] = {name: getattr(self, name) for name in _OPTIONS}
+        made = FlowMap(field, event_shape=self.event_shape, **options)
+        return replaced(made, log_time=self.log_time, rows_only=self.rows_only)
 
-    def without_log_det(self) -> "RowsOnly":
-        return RowsOnly(self)
+    def without_log_det(self) -> "FlowMap":
+        return replaced(self, rows_only=True)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return self._solved(z, condition, key, ahead=True)[:2]
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return self._solved(x, condition, key, ahead=False)[:2]
 
     def _solved(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None, *, ahead: bool
-    ) -> tuple[Array, Float[Array, " n"], Array]:
+        self, x: Array, condition: Condition, key: Key, *, ahead: bool
+    ) -> tuple[Array, PerRow, Array]:
         if not len(x):
             return x, jnp.zeros(0, x.dtype), jnp.zeros((), int)
         end = self._end(x)
+        nothing = jnp.zeros_like(end)
+        if self.rows_only:
+            interval = (nothing, end) if ahead else (end, nothing)
+            x, calls = _moved(self._prepared(), x, condition, interval, self.solver)
+            return x, jnp.zeros(len(x), x.dtype), calls
         noise = None
         if key is not None:
             steer_key, key = jax.random.split(key)
@@ -151,8 +153,8 @@ class FlowMap(AbstractBijection):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
         elif key is None and d > EXACT and not self._closed(x):
             warnings.warn(
-                f"log-dets of {d} coordinates are estimates, by {PROBES} probes that never change: beyond {EXACT} only "
-                "fields that know their divergence are exact (MLPField of one or two hidden layers)",
+                f"log-dets of {d} coordinates are estimates, by {PROBES} fixed probes: beyond {EXACT} only fields that "
+                "know their divergence are exact (MLPField of one or two hidden layers)",
                 InputWarning,
                 stacklevel=2,
             )
@@ -160,7 +162,6 @@ class FlowMap(AbstractBijection):
             noise = jnp.broadcast_to(noise, (PROBES, *x.shape))
         weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
         moving = _Moving(self._prepared(), condition, noise, *weights)
-        nothing = jnp.zeros_like(end)
         interval = (nothing, end) if ahead else (end, nothing)
         found = _integrated(moving, x, interval, self.solver, key is None)
         if key is None and not ahead and self.solver.steps is not None:
@@ -176,10 +177,10 @@ class FlowMap(AbstractBijection):
     def evaluations(
         self, x: ArrayLike, condition: ArrayLike | None = None, *, ahead: bool = False
     ) -> Array:
-        """Calls of the field that `inverse` of these events takes, or `forward` of them if `ahead`.
+        """How often `inverse` of these events calls the field, or `forward` if `ahead`.
 
-        A call serves all events; those that need fewer steps wait for the others. Arguments and errors as of `inverse`.
-        Cost: that of the map.
+        A call serves all events; those that need fewer steps wait for the others. Arguments, errors and cost as of
+        `inverse`.
 
         ```python
         >>> import jax, pushforward as pf
@@ -198,12 +199,12 @@ class FlowMap(AbstractBijection):
     def push_score(
         self, z: ArrayLike, score: ArrayLike, condition: ArrayLike | None = None
     ) -> tuple[Array, Array]:
-        """Latent events and the score of their density to data and the score there, in one solve.
+        """Push latent events and the score of their density to data, in one solve.
 
             ds/dt = -(df/dx)^T s - grad_x tr(df/dx)
 
-        It equals `Flow.grad_log_prob`, which differentiates the solve of the log-density; here nothing is stored. Cost:
-        a solve with a product by the transposed Jacobian at each call of the field.
+        The result equals `Flow.grad_log_prob`, which differentiates the solve of the log-density; here nothing is
+        stored. Cost: a solve with a vector-Jacobian product at each call of the field.
 
         Arguments:
             z: `(*batch, d)`.
@@ -211,7 +212,7 @@ class FlowMap(AbstractBijection):
             condition: `(*batch, *condition)`, broadcast against the batch of z.
 
         Returns x and the score at x, `(*batch, d)` each. Raises `InputError` where a shape does not fit, `SolveError`
-        where the solver does not get there.
+        where the solve fails.
 
         ```python
         >>> import jax, jax.numpy as jnp, pushforward as pf
@@ -231,19 +232,9 @@ class FlowMap(AbstractBijection):
             raise InputError(
                 f"score has shape {jnp.shape(score)}: that of z was expected, {jnp.shape(z)}"
             )
-        moving = _WithScore(self.field, conditions)
-        found = solve(
-            moving, (rows, scores), 0.0, self._end(rows), **self.solver.options(per_row=True)
-        )
+        moving, options = _WithScore(self.field, conditions), self.solver.options(per_row=True)
+        found = solve(moving, (rows, scores), 0.0, self._end(rows), **options)
         return tuple(part.reshape(*batch, *self.event_shape) for part in found.y1)
-
-    def moved(self, x: Array, condition: Array | None, *, ahead: bool) -> Array:
-        """Rows alone, taken from latent to data (`ahead`) or back, without what their log-det costs."""
-        if not len(x):
-            return x
-        end = self._end(x)
-        interval = (jnp.zeros_like(end), end) if ahead else (end, jnp.zeros_like(end))
-        return _moved(self._prepared(), x, condition, interval, self.solver)
 
     def _prepared(self) -> Any:
         return self.field.prepared() if isinstance(self.field, AbstractField) else self.field
@@ -267,10 +258,10 @@ _OPTIONS = ("time", "solver", "kinetic", "jacobian", "hjb", "steer")
 
 
 class _Moving(eqx.Module):
-    """Rows, their log-det and the regularisers' integral, as one field."""
+    """The field of rows, their log-dets and the regularisers' integral."""
 
     field: Any
-    condition: Array | None
+    condition: Condition
     noise: Array | None
     kinetic: float = eqx.field(static=True, default=0.0)
     jacobian: float = eqx.field(static=True, default=0.0)
@@ -282,7 +273,7 @@ class _Moving(eqx.Module):
         return bool(self.kinetic or self.jacobian or self.hjb)
 
     def __call__(self, t: Array, state: tuple[Array, ...]) -> tuple[Array, ...]:
-        # Here, because backwards a solve calls its field outside of what called the solve.
+        # Here, because a solve's backward pass calls the field after its caller has returned.
         with broadcasting():
             return self._moves(t, *state)
 
@@ -304,10 +295,10 @@ class _Moving(eqx.Module):
 
 
 class _WithScore(eqx.Module):
-    """Rows and the score of their density, as one field."""
+    """The field of rows and the score of their density."""
 
     field: Any
-    condition: Array | None
+    condition: Condition
 
     def __call__(self, t: Array, state: tuple[Array, Array]) -> tuple[Array, Array]:
         x, score = state
@@ -333,35 +324,10 @@ def _integrated(
 
 @eqx.filter_jit
 def _moved(
-    field: Any, x: Array, condition: Array | None, interval: tuple[Array, Array], solver: Solver
-) -> Array:
+    field: Any, x: Array, condition: Condition, interval: tuple[Array, Array], solver: Solver
+) -> tuple[Array, Array]:
+    """Rows alone, without their log-dets and what these cost; calls of the field."""
     arguments = () if condition is None else (condition,)
-    return solve(
-        lambda t, x: field(t, x, *arguments), x, *interval, **solver.options(per_row=True)
-    ).y1
-
-
-class RowsOnly(AbstractBijection):
-    """A continuous map whose log-det is not wanted, and 0: it costs the field alone.
-
-    Arguments:
-        map: the continuous map, or what else has its `moved`.
-    """
-
-    map: Any
-    event_shape: Shape = eqx.field(static=True)
-    condition_shape: Shape | None = eqx.field(static=True)
-
-    def __init__(self, map: Any):
-        self.map, self.event_shape = map, map.event_shape
-        self.condition_shape = map.condition_shape
-
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        return self.map.moved(z, condition, ahead=True), jnp.zeros(len(z), z.dtype)
-
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        return self.map.moved(x, condition, ahead=False), jnp.zeros(len(x), x.dtype)
+    options = solver.options(per_row=True)
+    solution = solve(lambda t, x: field(t, x, *arguments), x, *interval, **options)
+    return solution.y1, solution.stats.evaluations

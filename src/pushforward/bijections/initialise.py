@@ -13,22 +13,22 @@ from pushforward.rows import broadcasting
 
 B = TypeVar("B", bound=AbstractBijection)
 STATISTICS = ("measuring",)
-"""The method of a map whose stored statistics are those of data rows: from rows to the map with them."""
+"""The method of a map that stores statistics of data: from rows to the map with theirs."""
 START = ("standardising", *STATISTICS)
-"""The same, and that of a map which starts from data rows."""
+"""These, and the method of a map that starts from data rows."""
 
 
 def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
-    So is any map with a method `standardising(x)` or `measuring(x)`, which gives the map set from data rows.
+    So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set.
 
     Arguments:
-        bijection: a map; the parts of a composition are entered.
+        bijection: a map, or a composition, whose parts are visited.
         x: `(n, *event)` data rows.
         condition: `(n, *condition)`, if the map takes one.
 
-    Raises `InputError` for such a layer inside `Invert`, or another map without parts, which no data pass can reach.
+    Raises `InputError` for such a layer where no data pass can reach it: inside `Invert`, or a map without parts.
     """
     return _passed(bijection, x, condition, START)
 
@@ -42,7 +42,7 @@ def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = No
 
 
 def has_statistics(model: Any) -> bool:
-    """Whether a `BatchNorm` stands anywhere in the model, or another map with a method `measuring`."""
+    """Whether the model holds a `BatchNorm`, or another map with a method `measuring`."""
     return _within(model, STATISTICS) is not None
 
 
@@ -50,7 +50,8 @@ def _passed(bijection: B, x: ArrayLike, condition: Any, methods: tuple[str, ...]
     if _within(bijection, methods) is None:
         return bijection
     with broadcasting():
-        return _set(bijection, jnp.asarray(x), condition, methods)[0]
+        passed: B = _set(bijection, jnp.asarray(x), condition, methods)[0]
+        return passed
 
 
 def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
@@ -70,9 +71,8 @@ def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> 
     if own:
         bijection = getattr(bijection, own[0])(x)
     elif (inner := _within(bijection, methods)) is not None:
-        raise InputError(
-            f"{type(inner).__name__} inside {type(bijection).__name__} cannot be set from data"
-        )
+        outer = type(bijection).__name__
+        raise InputError(f"{type(inner).__name__} inside {outer} cannot be set from data")
     return bijection, bijection.inverse_rows(x, condition, None)[0]
 
 

@@ -6,36 +6,35 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
 from pushforward.transformers.rational_quadratic import evaluate, position
 
 KNOTS = 7
-"""Inner knots of a coordinate: one a standard deviation from -3 to 3."""
+"""Inner knots per coordinate: one per standard deviation from -3 to 3."""
 KINDS = ("scores", "heavy", "straight")
-"""What columns are taken to."""
 _REACH = 3.0
-# Rows beyond the outermost inner knots: fewer would make them noise.
+# The least number of rows beyond the outermost inner knots; fewer would make these noise.
 _BEYOND = 5
-# Columns are heavy whose quantiles of two and three standard deviations lie further out than these.
+# A column is heavy if its quantiles at two or three standard deviations lie further out than these.
 _FAR = (3.0, 5.0)
-# Slopes at the extremes, in those of the outermost bins; more where those tell nothing of the tails.
+# Slopes at the extremes relative to the outermost bins'; larger where those say nothing about the tails.
 _ENDS, _ENDS_STRAIGHT = 2.0, 4.0
-# The narrowest bin in units of the data's spread. Many equal values would make a bin of no width.
+# The narrowest bin in units of the data's spread. Many equal values would make a bin of zero width.
 _NARROWEST = 1e-3
 
 
 class Margins(AbstractBijection):
-    """Each coordinate by a monotone rational-quadratic spline that takes the data's quantiles to a normal's.
+    """A monotone rational-quadratic spline per coordinate that takes the data's quantiles to a normal's.
 
         z_i = spline_i(x_i),   straight lines beyond the smallest and the largest value seen
 
-    The flow behind it sees margins that are nearly normal, whatever the skew and the tails of the columns, and what it
-    puts a little beyond the data comes out a little beyond the data. The knots are measured, not trained: a median,
-    quantiles at whole standard deviations and the extremes. Cost: one bin search by comparison either way.
+    The flow behind it sees nearly normal margins, whatever the skew and the tails of the columns, and its draws a
+    little beyond the data come out a little beyond the data. The knots are measured, not trained: the median, quantiles
+    at whole standard deviations and the extremes. Cost: one bin search by comparison either way.
 
     The spline is that of Durkan et al. 2019 (arXiv 1906.04032) with the slopes of Fritsch & Butland 1984.
 
@@ -61,18 +60,18 @@ class Margins(AbstractBijection):
     log_heights: Float[Array, "d bins"]
     log_slopes: Float[Array, "d bins+1"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int, knots: int = KNOTS):
         check_count("knots", knots, 2)
-        self.event_shape, self.condition_shape = (d,), None
+        self.event_shape = (d,)
         side = math.log(2 * _REACH / (knots - 1))
         self.log_widths = self.log_heights = jnp.full((d, knots + 1), side)
         self.log_slopes = jnp.zeros((d, knots + 2))
         self.centre = self.score = jnp.zeros(d)
 
     def unread(self) -> dict[str, bool]:
-        """The knots: they are measured, not trained."""
+        """The knots, which are measured, not trained."""
         return dict.fromkeys(("centre", "log_widths", "score", "log_heights", "log_slopes"), True)
 
     def following(self, x: Float[np.ndarray, "n d"], kind: str = "scores") -> "Margins":
@@ -80,10 +79,10 @@ class Margins(AbstractBijection):
 
         Arguments:
             x: `(n, d)` finite rows.
-            kind: `"scores"`, all columns become normal scores; `"heavy"`, skewed and heavy-tailed ones only. Of the
-                others the middle stays straight, and what lies further out than in a normal is drawn in: columns that
-                hang together in straight lines are not bent. x is then expected in units of its spread about its
-                median. `"straight"`, no column: only what lies beyond the extremes is drawn in.
+            kind: `"scores"`: all columns become normal scores. `"heavy"`: only skewed and heavy-tailed ones do; the
+                middle of the others stays straight, so that linear dependence is not bent, and what lies further out
+                than in a normal is drawn in. x is then in units of its spread about its median. `"straight"`: no column
+                does; only what lies beyond the extremes is drawn in.
 
         Raises `InputError` for another kind.
         """
@@ -112,31 +111,22 @@ class Margins(AbstractBijection):
             slopes = np.where(heavy[:, None], slopes, _drawn_in(slopes))
             centre = np.where(heavy, centre, places[:, middle])
         heights = widths * slopes
-        fields = (
-            places[:, middle],
-            np.log(widths),
-            centre,
-            np.log(heights),
-            np.log(_slopes(widths, heights / widths, ends)),
-        )
-        return eqx.tree_at(
-            lambda m: (m.centre, m.log_widths, m.score, m.log_heights, m.log_slopes),
-            self,
-            tuple(jnp.asarray(field, self.centre.dtype) for field in fields),
-        )
+        measured = {
+            **{"centre": places[:, middle], "log_widths": np.log(widths)},
+            **{"score": centre, "log_heights": np.log(heights)},
+            "log_slopes": np.log(_slopes(widths, heights / widths, ends)),
+        }
+        dtype = self.centre.dtype
+        return replaced(self, **{name: jnp.asarray(v, dtype) for name, v in measured.items()})
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         knots = self._knots()[0]
         a, w, b, h, d0, d1 = self._bin(x, knots)
         inside = _inside(x, knots)
         z, log_slope = evaluate((inside - a) / w, w, b, h, d0, d1)
         return _continued(x - inside, z, log_slope, (d0, d1))
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         scores = self._knots()[1]
         a, w, b, h, d0, d1 = self._bin(z, scores)
         inside = _inside(z, scores)
@@ -145,7 +135,7 @@ class Margins(AbstractBijection):
         return _continued(z - inside, a + t * w, -log_slope, (1 / d0, 1 / d1))
 
     def _knots(self) -> tuple[Array, Array]:
-        """The knots of data and of scores, `(d, bins + 1)` each; they are measured, not trained."""
+        """The knots of data and of scores, `(d, bins + 1)` each."""
         centre, log_widths, score, log_heights = jax.lax.stop_gradient(
             (self.centre, self.log_widths, self.score, self.log_heights)
         )
@@ -166,16 +156,14 @@ def _inside(value: Array, edges: Array) -> Array:
     return jnp.clip(value, edges[:, 0], edges[:, -1])
 
 
-def _continued(
-    beyond: Array, out: Array, log_slope: Array, ends: tuple[Array, Array]
-) -> tuple[Array, Float[Array, " n"]]:
-    """The spline, and straight lines of its outermost slopes beyond the outermost knots."""
+def _continued(beyond: Array, out: Array, log_slope: Array, ends: tuple[Array, Array]) -> Mapped:
+    """The spline, continued beyond the outermost knots by straight lines of the slopes there."""
     slope = jnp.where(beyond > 0, ends[1], ends[0])
     return out + beyond * slope, jnp.where(beyond == 0, log_slope, jnp.log(slope)).sum(1)
 
 
 def _drawn_in(slopes: np.ndarray) -> np.ndarray:
-    """The slopes `(d, bins)` of bins where they fall outwards below 1, which they are in the middle."""
+    """Slopes `(d, bins)` that are 1 in the middle and never grow outwards."""
     half = slopes.shape[1] // 2
     out = np.minimum(slopes, 1.0)
     out[:, half - 1] = out[:, half] = 1.0
@@ -184,7 +172,7 @@ def _drawn_in(slopes: np.ndarray) -> np.ndarray:
 
 
 def _along(middle: Array, sides: Array) -> Array:
-    """Knots from the middle one and the sides between them. Outwards: far knots must not round those in the middle."""
+    """Knots from the middle one and the sides, summed outwards: far knots must not round those in the middle."""
     k = sides.shape[-1] // 2
     below = -jnp.cumsum(sides[..., :k][..., ::-1], -1)[..., ::-1]
     above = jnp.cumsum(sides[..., k:], -1)
@@ -193,19 +181,19 @@ def _along(middle: Array, sides: Array) -> Array:
 
 
 def _apart(knots: np.ndarray) -> np.ndarray:
-    """Increasing knots at least `_NARROWEST` spreads apart; equal values give several in one place."""
+    """Increasing knots at least `_NARROWEST` spreads apart, also where quantiles of equal values coincide."""
     low, high = knots[len(knots) // 2 - 1 : len(knots) // 2 + 2 : 2]
     spread = (high - low) / 2 or (knots[-1] - knots[0]) / len(knots) or 1.0
     least = _NARROWEST * spread * np.arange(len(knots))
-    return np.maximum.accumulate(knots - least) + least
+    apart: np.ndarray = np.maximum.accumulate(knots - least) + least
+    return apart
 
 
 def _slopes(widths: np.ndarray, secants: np.ndarray, ends: float) -> np.ndarray:
-    """Slopes at the knots: means of those beside, harmonic so that no knot is steeper than both; at the ends
-    `ends` times the bin's."""
+    """Slopes at the knots: weighted harmonic means of the two bins', at the ends `ends` times the bin's."""
     before, after = secants[:, :-1], secants[:, 1:]
     wide_before, wide_after = widths[:, :-1], widths[:, 1:]
     share = (wide_before + 2 * wide_after) / (3 * (wide_before + wide_after))
     inner = 1 / (share / before + (1 - share) / after)
-    # Steeper at the ends: beyond the extremes draws come out nearer to them.
+    # Steeper at the ends, so that draws beyond the extremes come out nearer to them.
     return np.concatenate([ends * secants[:, :1], inner, ends * secants[:, -1:]], axis=1)

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.draws import normal
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
@@ -39,26 +39,22 @@ class Householder(AbstractBijection):
     vectors: Float[Array, "reflections d"]
     volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int, reflections: int | None = None, *, key: PRNGKeyArray):
         count = d if reflections is None else reflections
         check_count("reflections", count)
         self.vectors = normal(key, (count, d))
-        self.event_shape, self.condition_shape = (d,), None
+        self.event_shape = (d,)
 
     def unread(self) -> dict[str, bool]:
-        """The reflections of one coordinate, which are all the same."""
+        """The vectors in one dimension, where all reflections are equal."""
         return {"vectors": self.event_shape[0] == 1}
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return reflected(x, self.vectors), jnp.zeros(x.shape[0], x.dtype)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return reflected(z, self.vectors, reverse=True), jnp.zeros(z.shape[0], z.dtype)
 
 
@@ -66,8 +62,8 @@ class QRLinear(AbstractBijection):
     """An invertible linear map with bias, `z = Q R x + b`: Q a product of reflections, R upper triangular with positive
     diagonal.
 
-    Inverse (density) and forward cost a triangular product or solve and the reflections; the log-det is the sum of the
-    diagonal's logarithms. It starts at the identity: reflections come in pairs that undo each other.
+    It starts at the identity, as reflections come in pairs that undo each other; the log-det is the sum of R's
+    log-diagonal. Cost: a triangular product (inverse) or solve (forward), and the reflections.
 
     Emerging convolutions (Hoogeboom et al. 2019, arXiv 1901.11137).
 
@@ -94,7 +90,7 @@ class QRLinear(AbstractBijection):
     log_diagonal: Float[Array, " d"]
     bias: Float[Array, " d"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int, reflections: int | None = None, *, key: PRNGKeyArray):
         count = d + d % 2 if reflections is None else reflections
@@ -104,25 +100,21 @@ class QRLinear(AbstractBijection):
         self.vectors = jnp.concatenate([half, half[::-1]])
         self.upper = jnp.zeros((d, d))
         self.log_diagonal, self.bias = jnp.zeros(d), jnp.zeros(d)
-        self.event_shape, self.condition_shape = (d,), None
+        self.event_shape = (d,)
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."] | bool]:
-        """What is not in the strict triangle; the reflections of one coordinate, which are all the same."""
+        """All of `upper` but the strict triangle; the vectors in one dimension, where all reflections are equal."""
         below = np.tril(np.ones(self.upper.shape[-2:], bool))
         return {"upper": below, "vectors": self.event_shape[0] == 1}
 
     def _r(self) -> Array:
         return jnp.triu(self.upper, 1) + jnp.diag(jnp.exp(self.log_diagonal))
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         z = reflected(x @ self._r().T, self.vectors) + self.bias
         return z, jnp.broadcast_to(self.log_diagonal.sum(), x.shape[:1])
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         turned = reflected(z - self.bias, self.vectors, reverse=True)
         x = jax.scipy.linalg.solve_triangular(self._r(), turned.T).T
         return x, jnp.broadcast_to(-self.log_diagonal.sum(), z.shape[:1])
@@ -131,15 +123,15 @@ class QRLinear(AbstractBijection):
 def reflected(
     rows: Float[Array, "n d"], vectors: Float[Array, "reflections d"], reverse: bool = False
 ) -> Float[Array, "n d"]:
-    """Rows after the reflections at all vectors, first to last, or last to first.
+    """Rows reflected by all vectors, first to last, or last to first if `reverse`.
 
         x H_1 ... H_k = x - x V^T S^-1 V,    S = I / 2 + striu(V V^T)
 
-    with vectors of length 1 as the rows of V: two products instead of k steps. Last to first, S is transposed.
+    with unit vectors as the rows of V: two products instead of k steps. Last to first, S is transposed.
 
     Source: Joffrain et al. 2006, doi 10.1145/1141885.1141886.
     """
-    # Lengths do not matter, but a vector of length 0 has no plane.
+    # Lengths do not matter, but a vector of length 0 defines no reflection.
     squares = jnp.maximum((vectors * vectors).sum(1), jnp.finfo(vectors.dtype).tiny)
     units = vectors / jnp.sqrt(squares)[:, None]
     system = jnp.triu(units @ units.T, 1) + 0.5 * jnp.eye(len(units), dtype=units.dtype)

@@ -4,15 +4,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Array, Int
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.errors import InputError
 from pushforward.rows import Shape
 
 
 class Reverse(AbstractBijection):
-    """Reverse the order of the coordinates; its own inverse, log-det 0, no arithmetic.
+    """Reverse the order of the coordinates: its own inverse, log-det 0, no arithmetic.
 
     Arguments:
         d: number of coordinates.
@@ -27,28 +27,23 @@ class Reverse(AbstractBijection):
 
     volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, d: int):
         self.event_shape = (d,)
-        self.condition_shape = None
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return z[:, ::-1], jnp.zeros(z.shape[0], z.dtype)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return self.forward_rows(x, condition, key)
 
 
 class Permutation(AbstractBijection):
-    """Reorder the coordinates, `x_i = z_{order(i)}`; log-det 0, no arithmetic.
+    """Reorder the coordinates, `x_i = z_{order(i)}`: log-det 0, no arithmetic.
 
     Arguments:
-        order: a permutation of `0..d-1`. It is kept as an array, so that stacked layers may differ.
+        order: a permutation of `0..d-1`; kept as an array, so that stacked layers may differ.
 
     Raises `InputError` where `order` is not a permutation.
 
@@ -64,23 +59,18 @@ class Permutation(AbstractBijection):
     order: Int[Array, " d"]
     volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, order: Int[Array | np.ndarray, " d"]):
-        # Under vmap, as in a stack, the values cannot be looked at.
+        # Under vmap, as in a stack, values are not known.
         concrete = not isinstance(order, jax.core.Tracer)
         if concrete and sorted(np.asarray(order).tolist()) != list(range(len(order))):
             raise InputError(f"order must be a permutation of 0..{len(order) - 1}")
         self.order = jnp.asarray(order, jnp.int32)
         self.event_shape = (len(order),)
-        self.condition_shape = None
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return z[:, self.order], jnp.zeros(z.shape[0], z.dtype)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return x[:, jnp.argsort(self.order)], jnp.zeros(x.shape[0], x.dtype)

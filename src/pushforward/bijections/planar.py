@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
 from pushforward.numeric import increasing_root
@@ -19,7 +19,7 @@ class Planar(AbstractBijection):
 
         log |det dz/dx| = log |1 + (w . u) tanh'(w . x + b)|
 
-    `u` is corrected along `w` so that `w . u > -1`, which makes the map invertible; it starts at the identity. Cost:
+    `u` is corrected along `w` so that `w . u > -1`, which makes the map invertible; it starts near the identity. Cost:
     inverse 3 d multiply-adds; forward one numeric search for `w . x`.
 
     Variational inference with normalizing flows (Rezende & Mohamed 2015, arXiv 1505.05770).
@@ -55,25 +55,21 @@ class Planar(AbstractBijection):
         self.event_shape, self.condition_shape = (d,), condition_shape
 
     def _direction(self) -> tuple[Array, Array]:
-        """`u`, corrected, and `w . u`, which is above -1 by construction."""
+        """`u`, corrected, and `w . u`, above -1 by construction."""
         along = self.w @ self.u
         inside = jax.nn.softplus(along + math.log(math.e - 1)) - 1
         square = jnp.maximum(self.w @ self.w, jnp.finfo(self.w.dtype).tiny)
         return self.u + (inside - along) / square * self.w, inside
 
-    def _shift(self, condition: Array | None) -> Array:
+    def _shift(self, condition: Condition) -> Array:
         return self.b if condition is None else self.b + flat(condition) @ self.v
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         u, along = self._direction()
         bent = jnp.tanh(x @ self.w + self._shift(condition))
         return x + bent[:, None] * u, jnp.log1p(along * (1 - bent * bent))
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         u, along = self._direction()
         shift = jnp.broadcast_to(self._shift(condition), z.shape[:1])
         a = increasing_root(_along_the_normal, z @ self.w, (along, shift))

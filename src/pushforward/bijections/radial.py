@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow
 from pushforward.draws import normal, spawn
 from pushforward.networks.layers import uniform_weights
 from pushforward.numeric import increasing_root
@@ -15,12 +15,12 @@ from pushforward.rows import Shape, condition_size, flat
 
 
 class Radial(AbstractBijection):
-    """Draw space to a point, or push it away: `z = x + beta (x - c) / (alpha + r)` with `r = |x - c|`.
+    """Contract or expand space around a point: `z = x + beta (x - c) / (alpha + r)` with `r = |x - c|`.
 
         log |det dz/dx| = (d - 1) log(1 + beta / (alpha + r)) + log(1 + alpha beta / (alpha + r)^2)
 
-    `alpha > 0` and `beta > -alpha` by softplus; it starts at the identity. Cost: inverse 3 d multiply-adds; forward one
-    numeric search for the radius.
+    `alpha > 0` and `beta > -alpha` by softplus; it starts near the identity. Cost: inverse 3 d multiply-adds; forward
+    one numeric search for the radius.
 
     Variational inference with normalizing flows (Rezende & Mohamed 2015, arXiv 1505.05770).
 
@@ -54,8 +54,8 @@ class Radial(AbstractBijection):
         self.raw_beta = 0.01 * normal(keys[2], ())
         self.event_shape, self.condition_shape = (d,), condition_shape
 
-    def _parts(self, value: Array, condition: Array | None) -> tuple[Array, Array, Array, Array]:
-        """Alpha, beta, the centre and the distance of each row from it."""
+    def _parts(self, value: Array, condition: Condition) -> tuple[Array, Array, Array, Array]:
+        """Alpha, beta, the centre and each row's distance from it."""
         alpha = jax.nn.softplus(self.raw_alpha) + 1e-3
         beta = alpha * (jax.nn.softplus(self.raw_beta + math.log(math.e - 1)) - 1)
         centre = self.centre
@@ -67,22 +67,18 @@ class Radial(AbstractBijection):
         square = ((away / largest[:, None]) ** 2).sum(1)
         return alpha, beta, centre, largest * jnp.sqrt(jnp.maximum(square, 1e-20))
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         alpha, beta, centre, r = self._parts(x, condition)
         pull = beta / (alpha + r)
         return x + pull[:, None] * (x - centre), self._log_det(alpha, beta, r)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         alpha, beta, centre, reached = self._parts(z, condition)
         r = increasing_root(_along_the_radius, reached, (alpha, beta))
         x = centre + (z - centre) / (1 + beta / (alpha + r))[:, None]
         return x, -self._log_det(alpha, beta, r)
 
-    def _log_det(self, alpha: Array, beta: Array, r: Array) -> Float[Array, " n"]:
+    def _log_det(self, alpha: Array, beta: Array, r: Array) -> PerRow:
         inner = alpha + r
         across, along = beta / inner, (alpha / inner) * (beta / inner)
         return (self.event_shape[0] - 1) * jnp.log1p(across) + jnp.log1p(along)

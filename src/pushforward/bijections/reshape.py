@@ -4,17 +4,17 @@ import math
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.rows import Shape, as_shape
 
 
 class Reshape(AbstractBijection):
-    """Lay a flat latent `(size,)` out as an event of any shape, last axis fastest; log-det 0, no arithmetic.
+    """Lay a flat latent `(size,)` out as an event of any shape, last axis fastest: log-det 0, no arithmetic.
 
-    It stands outermost in a flow on images or series whose layers take vectors. `Invert(Reshape(shape))` makes vectors
-    of events.
+    It stands outermost in a flow on images or series whose layers take vectors. `Invert(Reshape(shape))` flattens
+    events.
 
     Arguments:
         event: the shape of a data event.
@@ -33,21 +33,17 @@ class Reshape(AbstractBijection):
 
     volume_preserving = True
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape):
-        self.event_shape, self.condition_shape = as_shape(event) or (), None
+        self.event_shape = as_shape(event) or ()
 
     @property
     def latent_shape(self) -> Shape:
         return (math.prod(self.event_shape),)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return z.reshape(len(z), *self.event_shape), jnp.zeros(len(z), z.dtype)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return x.reshape(len(x), *self.latent_shape), jnp.zeros(len(x), x.dtype)

@@ -1,5 +1,6 @@
 """The residual map."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -7,10 +8,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
 from pushforward.bijections.autoregressive import as_columns
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow
 from pushforward.errors import InputError, check_count
 from pushforward.networks.lipschitz import LipschitzMLP, NetworkJacobian, series_tail
 from pushforward.numeric import certified
@@ -25,27 +26,27 @@ class Residual(AbstractBijection):
         log |det dz/dx| = log det(I + J) = sum_k (-1)^(k+1) tr(J^k) / k,    J = dg/dx
 
     In evaluation (without a key) the log-det is the exact determinant, by as many tangents as there are coordinates or
-    units of the narrowest hidden layer, whichever are fewer, up to `EXACT`; beyond, the first `TERMS` terms of the
-    series by `PROBES` noise vectors that never change, an estimate: `log_det_with_bound` bounds what the terms left out
-    add, and the probes' own error comes on top. While training it is by the method:
+    units of the narrowest hidden layer, whichever are fewer, up to `EXACT`. Beyond, it is an estimate, the first
+    `TERMS` terms of the series by `PROBES` fixed noise vectors: `log_det_with_bound` bounds the terms left out; the
+    error of the probes comes on top. In training `log_det` chooses:
 
     - `"exact"`: the determinant. `m` passes and `m^3` operations per row, `m` the smaller of coordinates and units.
     - `"truncated"`: the first `terms` terms, traces by Hutchinson's estimator. Biased.
     - `"roulette"`: `terms` terms and a random number more, weighted so that value and gradient have no bias.
     - `"auto"` (default): exact up to `EXACT_TRAINING` coordinates, roulette beyond.
 
-    Gradients of the series come from the Neumann series, `d log det = E[(sum_k (-1)^k (J^T)^k v)^T dJ v]`, whose sum is
-    formed without being differentiated: memory does not grow with the terms. Cost: a network pass for each term.
+    Gradients of the series are those of the Neumann series, `d log det = E[(sum_k (-1)^k (J^T)^k v)^T dJ v]`, whose sum
+    is formed without being differentiated: memory does not grow with the terms. Cost: a network pass per term.
 
     Forward (sampling): Banach's fixed point, `x <- z - g(x)`, until its a-posteriori bound `L / (1 - L) |step|` is
-    rounding; gradients by the implicit function theorem, of any order.
+    rounding; gradients, of any order, by the implicit function theorem.
 
     i-ResNet (Behrmann et al. 2019, arXiv 1811.00995), Residual flows (Chen et al. 2019, arXiv 1906.02735).
 
     Arguments:
         network: the contraction, from `(d + condition)` to d features.
-        log_det: the method while training; default "auto".
-        terms: of "truncated", and of "roulette" before it becomes random; default 10 and 2.
+        log_det: the method in training; default "auto".
+        terms: of "truncated", and the certain ones of "roulette"; default 10 and 2.
         probes: noise vectors of the estimator; default 1.
         condition_shape: the shape of a condition; None for none.
 
@@ -93,15 +94,11 @@ class Residual(AbstractBijection):
         condition = None if self.condition_shape is None else jnp.zeros((1, *self.condition_shape))
         return smallest(eqx.filter_eval_shape(self._linearised, row, condition)[1])[0] <= EXACT
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         g, jacobian = self._linearised(x.T, condition)
         return x + g.T, self._log_det(jacobian, key)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         arrays, static = eqx.partition(self.network, eqx.is_array)
         with kept_whole():
             x, residual = _fixed_point(static, arrays, z.T, as_columns(condition))
@@ -109,17 +106,17 @@ class Residual(AbstractBijection):
         return x.T, -self._log_det(self._linearised(x, condition)[1], key)
 
     def log_det_with_bound(
-        self, x: Float[Array, "n d"], condition: Array | None = None, terms: int | None = None
-    ) -> tuple[Float[Array, " n"], Array]:
-        """The log-det of dz/dx and what the terms left out may add to it, at most: 0 where it is exact.
+        self, x: Float[Array, "n d"], condition: Condition = None, terms: int | None = None
+    ) -> tuple[PerRow, Array]:
+        """The log-det of dz/dx, and a bound of what the terms left out would add to it: 0 where it is exact.
 
-        The bound is `d sum_{k > terms} L^k / k` with the network's certified Lipschitz constant L. The traces of the
-        terms are estimates by `PROBES` noise vectors, whose error is not in it.
+        The bound is `d sum_{k > terms} L^k / k` with the network's certified Lipschitz constant L. It does not cover
+        the traces of the terms, estimates by `PROBES` noise vectors.
 
         Arguments:
             x: `(n, d)` rows.
             condition: `(n, *condition)`, if the map takes one.
-            terms: of the series; None (default) for what evaluation uses, the exact determinant where it is small.
+            terms: of the series; default as in evaluation, with the exact determinant where it is small.
         """
         (_, jacobian), d = self._linearised(x.T, condition), x.shape[1]
         if terms is None and smallest(jacobian)[0] <= EXACT:
@@ -128,10 +125,10 @@ class Residual(AbstractBijection):
         bound = d * series_tail(self.network.lipschitz, terms)
         return fixed_log_det(jacobian, terms, self.probes), jnp.asarray(bound, x.dtype)
 
-    def _linearised(self, columns: Array, condition: Array | None) -> tuple[Array, NetworkJacobian]:
+    def _linearised(self, columns: Array, condition: Condition) -> tuple[Array, NetworkJacobian]:
         return self.network.linearised(self.network.weights(), columns, as_columns(condition))
 
-    def _log_det(self, jacobian: NetworkJacobian, key: PRNGKeyArray | None) -> Float[Array, " n"]:
+    def _log_det(self, jacobian: NetworkJacobian, key: Key) -> PerRow:
         (d,), method, slope = self.event_shape, self.log_det, jacobian.slopes[0]
         if method == "auto":
             method = "exact" if d <= EXACT_TRAINING else "roulette"
@@ -153,12 +150,12 @@ class Residual(AbstractBijection):
 EXACT_TRAINING, EXACT, TERMS, PROBES = 3, 128, 200, 16
 SURVIVAL = 0.75
 """Probability of one term more. The roulette's variance is finite where the spectral radius of J is below its root,
-0.87; the paper's 1/2 would ask for 0.71."""
+0.87; the paper's 1/2 would need 0.71."""
 
 
-def fixed_log_det(jacobian: NetworkJacobian, terms: int, probes: int) -> Float[Array, " n"]:
-    """The first terms of the series with noise that is the same in every call, and for every row: a row's density must
-    not depend on where it stands."""
+def fixed_log_det(jacobian: NetworkJacobian, terms: int, probes: int) -> PerRow:
+    """The first terms of the series, with the same noise in every call and for every row: a row's density must not
+    depend on its place in the batch."""
     d, slope, probes = jacobian.weights[-1].shape[0], jacobian.slopes[0], max(probes, PROBES)
     noise = jax.random.rademacher(jax.random.key(0), (probes, d, 1), slope.dtype)
     noise = jnp.broadcast_to(noise, (probes, d, slope.shape[1]))
@@ -175,14 +172,15 @@ def smallest(jacobian: NetworkJacobian) -> tuple[int, int | None]:
     return min(widths), int(np.argmin(widths))
 
 
-def exact_log_det(jacobian: NetworkJacobian) -> Float[Array, " n"]:
-    """`log det(I + J)` of each row, J by d tangents, or as small a matrix as a hidden layer of fewer units gives."""
+def exact_log_det(jacobian: NetworkJacobian) -> PerRow:
+    """`log det(I + J)` per row, of J by d tangents or of the smaller matrix that a narrow hidden layer gives."""
     d, layer = smallest(jacobian)
     matrix = jacobian.matrix() if layer is None else jacobian.turned(layer)
     matrix = matrix + jnp.eye(d, dtype=matrix.dtype)[:, :, None]
     if layer is not None or d > ELIMINATED:
-        return jnp.linalg.slogdet(jnp.moveaxis(matrix, 2, 0))[1]
-    # Elimination needs no pivots: J is a contraction, hence I + J positive definite or diagonally dominant.
+        log_dets: Array = jnp.linalg.slogdet(jnp.moveaxis(matrix, 2, 0))[1]
+        return log_dets
+    # Elimination needs no pivots: J is a contraction, so that I + J is positive definite or diagonally dominant.
     total = jnp.zeros(matrix.shape[2], matrix.dtype)
     while len(matrix):
         pivot = matrix[0, 0]
@@ -192,23 +190,23 @@ def exact_log_det(jacobian: NetworkJacobian) -> Float[Array, " n"]:
 
 
 ELIMINATED = 8
-"""Coordinates up to which elimination is written out over rows; beyond, LAPACK's factorisation row by row is faster to
-compile, and by then no slower."""
+"""Coordinates up to which elimination is written out over rows; beyond, LAPACK's factorisation per row compiles faster
+and is no slower."""
 
 
 def series_log_det(
     jacobian: NetworkJacobian, noise: Float[Array, "probes d n"], terms: Array, certain: int
-) -> Float[Array, " n"]:
+) -> PerRow:
     """`sum_{k <= terms} (-1)^(k+1) w_k v^T J^k v / k`, the mean over probes, with the Neumann-series gradient.
 
     Terms up to `certain` weigh 1, later ones `1 / P(N >= k) = SURVIVAL^(certain - k)`.
     """
     held = jax.lax.stop_gradient(jacobian)
 
-    def of_probe(v):
-        def term(k, state):
+    def of_probe(v: Array) -> tuple[Array, Array]:
+        def term(k: Array, state: tuple[Array, Array, Array]) -> tuple[Array, Array, Array]:
             power, value, neumann = state
-            # `power` is (-J^T)^(k-1) v, the k-th term of both series needs one product more or none.
+            # `power` is (-J^T)^(k-1) v; the k-th term of the series needs one more product, of Neumann's none.
             weight = SURVIVAL ** -jnp.maximum(k - certain, 0).astype(v.dtype)
             neumann = neumann + weight * power
             power = -held.transposed(power)
@@ -220,21 +218,22 @@ def series_log_det(
 
     value, neumann = jax.lax.map(of_probe, jax.lax.stop_gradient(noise))
     surrogate = jax.vmap(lambda v, w: (w * jacobian.times(v)).sum(0))(noise, neumann)
-    return (surrogate + jax.lax.stop_gradient(value - surrogate)).mean(0)
+    log_det: Array = (surrogate + jax.lax.stop_gradient(value - surrogate)).mean(0)
+    return log_det
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _fixed_point(static: Any, arrays: Any, z: Array, condition: Array | None):
+def _fixed_point(static: Any, arrays: Any, z: Array, condition: Condition) -> tuple[Array, Array]:
     """The x with `x + g(x) = z`, NaN in columns that do not converge, and the residual."""
-    network = eqx.combine(arrays, static)
+    network: LipschitzMLP = eqx.combine(arrays, static)
     weights = network.weights()
     eps, ratio = jnp.finfo(z.dtype).eps, network.lipschitz / (1 - network.lipschitz)
 
-    def error(step, x):
+    def error(step: Array, x: Array) -> Array:
         """The a-posteriori bound of each column's error, in roundings of its largest entry."""
         return ratio * jnp.abs(step).max(0) / (eps * jnp.maximum(jnp.abs(x).max(0), 1.0))
 
-    def improve(state):
+    def improve(state: tuple[Array, ...]) -> tuple[Array, ...]:
         i, x, best, waited, frozen = state
         new = z - network.apply(weights, x, condition)
         found = error(new - x, new)
@@ -247,7 +246,7 @@ def _fixed_point(static: Any, arrays: Any, z: Array, condition: Array | None):
 
     known = jnp.isfinite(z).all(0)
     n = z.shape[1]
-    start = (
+    start: tuple[Array, ...] = (
         *(jnp.zeros((), jnp.int32), jnp.where(known, z, 0.0), jnp.full(n, jnp.inf, z.dtype)),
         *(jnp.zeros(n, jnp.int32), ~known),
     )
@@ -258,28 +257,28 @@ def _fixed_point(static: Any, arrays: Any, z: Array, condition: Array | None):
     return jnp.where(known, x, z), residual
 
 
-# Error bounds in roundings: at which the search ends, and the largest that counts as converged once it stalls.
+# Error bounds, in roundings, at which the search ends, and up to which a stalled one has converged; the most steps.
 ROUNDINGS, SLACK, STEPS = 4.0, 1000.0, 10_000
 
 
 @_fixed_point.defjvp
-def _fixed_point_jvp(static, primals, tangents):
+def _fixed_point_jvp(static: Any, primals: Any, tangents: Any) -> tuple[Any, Any]:
     arrays, z, condition = primals
     arrays_dot, z_dot, condition_dot = tangents
     x, residual = _fixed_point(static, arrays, z, condition)
 
-    def g(arrays, x, condition):
-        return eqx.combine(arrays, static)(x, condition)
+    def g(arrays: Any, x: Array, condition: Condition) -> Array:
+        value: Array = eqx.combine(arrays, static)(x, condition)
+        return value
 
-    _, by_others = jax.jvp(
-        lambda a, c: g(a, x, c), (arrays, condition), (arrays_dot, condition_dot)
-    )
+    others, others_dot = (arrays, condition), (arrays_dot, condition_dot)
+    _, by_others = jax.jvp(lambda a, c: g(a, x, c), others, others_dot)
     _, product = jax.linearize(lambda x: g(arrays, x, condition), x)
 
-    def solve(times, right):
+    def solve(times: Callable[[Array], Array], right: Array) -> Array:
         """Neumann's iteration for `(I + J) w = right`, a contraction."""
 
-        def improve(state):
+        def improve(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
             i, w, _ = state
             new = right - (times(w) - w)
             return i + 1, new, jnp.abs(new - w).max(initial=0.0)

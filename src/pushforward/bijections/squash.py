@@ -1,13 +1,13 @@
-"""Maps of the real line onto an interval or a ray, for data with bounds, and the power that bends both tails."""
+"""Maps of the real line onto an interval or a half-line, for data with bounds, and a power that bends both tails."""
 
 import math
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow
 from pushforward.errors import InputError
 from pushforward.rows import Shape, as_shape
 
@@ -34,28 +34,23 @@ class Sigmoid(AbstractBijection):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    low: float = eqx.field(static=True, default=0.0)
-    high: float = eqx.field(static=True, default=1.0)
-    condition_shape: None = eqx.field(static=True, default=None)
+    low: float = eqx.field(static=True)
+    high: float = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape, low: float = 0.0, high: float = 1.0):
         if not low < high:
             raise InputError(f"low={low}, high={high}: the interval needs low < high")
         self.event_shape, self.low, self.high = as_shape(event) or (), float(low), float(high)
-        self.condition_shape = None
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         x = self.low + (self.high - self.low) * jax.nn.sigmoid(z)
         # Rounding must not reach the ends, which have no latent.
         least = self.low + (self.high - self.low) * float(jnp.finfo(z.dtype).tiny)
         most = self.high - (self.high - self.low) * float(jnp.finfo(z.dtype).epsneg)
         return jnp.clip(x, least, most), _sum(self._log_slope(z))
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         inside = (x > self.low) & (x < self.high)
         middle = 0.5 * self.low + 0.5 * self.high
         safe = jnp.where(inside, x, middle)
@@ -86,20 +81,16 @@ class Softplus(AbstractBijection):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape):
-        self.event_shape, self.condition_shape = as_shape(event) or (), None
+        self.event_shape = as_shape(event) or ()
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         x = jnp.maximum(jax.nn.softplus(z), jnp.finfo(z.dtype).tiny)
         return x, _sum(-jax.nn.softplus(-z))
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         inside = x > 0
         safe = jnp.where(inside, x, 1.0)
         # z = log(e^x - 1) = x + log(1 - e^-x).
@@ -108,12 +99,12 @@ class Softplus(AbstractBijection):
 
 
 class Power(AbstractBijection):
-    """A power of either tail, `x = sign(z) ((1 + |z|)^p - 1) / p` with one learned `p > 0` a coordinate.
+    """A power of both tails, `x = sign(z) ((1 + |z|)^p - 1) / p`, with one learned `p > 0` per coordinate.
 
-    `p > 1` makes tails heavier, `p < 1` lighter, `p = 1` is the identity, where it starts; slope 1 at 0. Onto all of
-    R. Cost: a logarithm and an exponential a coordinate, either way.
+    `p > 1` makes tails heavier, `p < 1` lighter; it starts at `p = 1`, the identity. Slope 1 at 0, onto all of R. Cost:
+    a logarithm and an exponential per coordinate, either way.
 
-    The transform of Box and Cox (1964), on both sides of 0.
+    The transform of Box and Cox (1964) on both sides of 0.
 
     Arguments:
         event: number of coordinates, or the event's shape.
@@ -128,29 +119,27 @@ class Power(AbstractBijection):
 
     log_power: Float[Array, "*event"]
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape):
-        self.event_shape, self.condition_shape = as_shape(event) or (), None
+        self.event_shape = as_shape(event) or ()
         self.log_power = jnp.zeros(self.event_shape)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         p, grown = jnp.exp(self.log_power), jnp.log1p(jnp.abs(z))
-        # Beyond the type's range a latent so far out is a value near its limit, not infinity.
-        limit = math.log(float(jnp.finfo(z.dtype).max)) / 2
-        reached = jnp.minimum(p * grown, limit)
+        reached = jnp.minimum(p * grown, _limit(z))
         return jnp.sign(z) * jnp.expm1(reached) / p, _sum((p - 1) * grown)
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         p = jnp.exp(self.log_power)
         grown = jnp.log1p(p * jnp.abs(x)) / p
-        limit = math.log(float(jnp.finfo(x.dtype).max)) / 2
-        return jnp.sign(x) * jnp.expm1(jnp.minimum(grown, limit)), _sum((1 - p) * grown)
+        return jnp.sign(x) * jnp.expm1(jnp.minimum(grown, _limit(x))), _sum((1 - p) * grown)
 
 
-def _sum(log_slope: Array) -> Float[Array, " n"]:
+def _limit(value: Array) -> float:
+    """Beyond this logarithm a value stays near the type's limit instead of becoming infinite."""
+    return math.log(float(jnp.finfo(value.dtype).max)) / 2
+
+
+def _sum(log_slope: Array) -> PerRow:
     return log_slope.sum(range(1, log_slope.ndim))

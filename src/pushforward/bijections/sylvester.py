@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection
+from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow
 from pushforward.bijections.orthogonal import reflected
 from pushforward.draws import normal, spawn
 from pushforward.errors import InputError, check_count
@@ -25,11 +25,11 @@ class Sylvester(AbstractBijection):
 
         log |det dz/dx| = sum_i log(1 + tanh'_i r_ii s_ii)
 
-    Three ways to Q: `"orthogonal"`, the QR factor of a free matrix (exact, where the paper iterates);
-    `"householder"`, a product of reflections; `"triangular"`, the identity, to be alternated with a reversal.
+    Q is one of three kinds: `"orthogonal"`, the QR factor of a free matrix (exact, where the paper iterates);
+    `"householder"`, a product of reflections; `"triangular"`, the identity, to alternate with a reversal.
 
-    Cost: inverse `2 d units` multiply-adds and the making of Q. Forward: in the coordinates `Q^T x` the map is
-    triangular, so `units` scalar equations are solved one after another, each by a numeric search that cannot fail.
+    Cost: inverse `2 d units` multiply-adds, and forming Q. Forward: in the coordinates `Q^T x` the map is triangular,
+    so that `units` scalar equations are solved one after another, each by a numeric search that cannot fail.
 
     Sylvester normalizing flows (van den Berg et al. 2018, arXiv 1803.05649).
 
@@ -53,7 +53,6 @@ class Sylvester(AbstractBijection):
     """
 
     decaying = ("r", "s")
-
     factor: Float[Array, "a b"]
     r: Float[Array, "units units"]
     s: Float[Array, "units units"]
@@ -94,12 +93,12 @@ class Sylvester(AbstractBijection):
         self.event_shape, self.condition_shape = (d,), condition_shape
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."] | bool]:
-        """What is not in the strict triangles; the directions of one coordinate, of which there is one."""
+        """All of R and S but the strict triangles; the factor in one dimension, where there is one direction."""
         below = np.tril(np.ones(self.r.shape[-2:], bool))
         return {"r": below, "s": below, "factor": self.event_shape[0] == 1}
 
     def _matrices(self) -> tuple[Array | None, Array, Array]:
-        """Q, None for the identity, and R and S."""
+        """Q (None for the identity), R and S."""
         m = self.b.size
         r = jnp.triu(self.r, 1) + jnp.diag(BELOW_ONE * jnp.tanh(self.r_diagonal))
         s = jnp.triu(self.s, 1) + jnp.diag(BELOW_ONE * jnp.tanh(self.s_diagonal))
@@ -110,13 +109,11 @@ class Sylvester(AbstractBijection):
         columns = jnp.eye(m, self.event_shape[0], dtype=self.factor.dtype)
         return reflected(columns, self.factor).T, r, s
 
-    def _shift(self, condition: Array | None, n: int) -> Float[Array, "units n"]:
+    def _shift(self, condition: Condition, n: int) -> Float[Array, "units n"]:
         shift = self.b if condition is None else self.b + flat(condition) @ self.v.T
         return jnp.broadcast_to(shift, (n, self.b.size)).T
 
-    def inverse_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         q, r, s = self._matrices()
         y = x.T if q is None else q.T @ x.T
         bent = jnp.tanh(s @ y + self._shift(condition, x.shape[0]))
@@ -124,15 +121,13 @@ class Sylvester(AbstractBijection):
         z = x + (moved if q is None else q @ moved).T
         return z, _log_det(r, s, bent)
 
-    def forward_rows(
-        self, z: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         q, r, s = self._matrices()
         reached = z.T if q is None else q.T @ z.T
         shift = self._shift(condition, z.shape[0])
 
-        def last_to_first(known, i):
-            # Rows from i on of y and of the bent values are known, the others still 0.
+        def last_to_first(known: tuple[Array, Array], i: Array) -> tuple[tuple[Array, Array], None]:
+            # Rows after i of y and of the bent values are known, the others still 0.
             y, bent = known
             slopes, from_later = (r[i, i], s[i, i]), s[i] @ y + shift[i]
             target = reached[i] - r[i] @ bent
@@ -148,7 +143,7 @@ class Sylvester(AbstractBijection):
         return x, -_log_det(r, s, bent)
 
 
-# `|r_ii s_ii|` stays this side of 1 also where tanh rounds to 1.
+# Keeps `|r_ii s_ii|` below 1 even where tanh rounds to 1.
 BELOW_ONE = 0.999
 
 
@@ -158,6 +153,6 @@ def _one_direction(y: Array, params: tuple[Array, ...]) -> tuple[Array, Array]:
     return y + r * bent, jnp.log1p(r * s * (1 - bent * bent))
 
 
-def _log_det(r: Array, s: Array, bent: Array) -> Float[Array, " n"]:
+def _log_det(r: Array, s: Array, bent: Array) -> PerRow:
     along = jnp.diag(r) * jnp.diag(s)
     return jnp.log1p(along[:, None] * (1 - bent * bent)).sum(0)
