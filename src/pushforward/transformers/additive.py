@@ -1,7 +1,5 @@
 """The additive transformer."""
 
-from typing import ClassVar
-
 import jax.numpy as jnp
 from jaxtyping import Array
 
@@ -14,15 +12,14 @@ class Additive(AbstractTransformer):
     NICE (Dinh et al. 2014, arXiv 1410.8516).
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import Additive
-    >>> Additive().forward(jnp.array([1.0]), jnp.array([[2.0]]))
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> pf.transformers.Additive().forward(jnp.array([1.0]), jnp.array([[2.0]]))
     (Array([3.], dtype=float32), Array([0.], dtype=float32))
 
     ```
     """
 
-    volume_preserving: ClassVar[bool] = True
+    volume_preserving = True
 
     @property
     def size(self) -> int:

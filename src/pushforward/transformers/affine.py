@@ -12,22 +12,23 @@ from pushforward.transformers.base import AbstractTransformer
 
 
 class Affine(AbstractTransformer):
-    """A scale and a shift, `x = exp(s) z + b`, with log-slope `s` softly clamped.
+    """A scale and a shift, `x = exp(s) z + b`, with a softly bounded log-slope `s = bound * tanh(raw / bound)`.
 
-    `s = bound * tanh(raw / bound)`: training cannot run away to a zero or infinite scale.
-    Cost: one exponential either way. RealNVP (Dinh et al. 2017, arXiv 1605.08803), MAF (Papamakarios et al. 2017).
+    Training cannot run away to a zero or infinite scale. `most` bounds s above, which keeps draws near the data:
+    `s = most - softplus(c - bound * tanh(raw / bound))`, with c such that raw = 0 is slope 1. Cost: one exponential
+    either way.
 
-    With `most` the log-slope of the direction to data is softly bounded above by it, which keeps draws near the data:
-    `s = most - softplus(c - bound * tanh(raw / bound))`, with c such that raw = 0 is slope 1.
+    RealNVP (Dinh et al. 2017, arXiv 1605.08803), MAF (Papamakarios et al. 2017, arXiv 1705.07057).
 
     Arguments:
         bound: the largest |log-slope|, in nats; default 5.
-        most: the largest log-slope towards data, if it is to be smaller; default None.
+        most: the largest log-slope of `forward`; default None, `bound`.
+
+    Raises `InputError` unless both are positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import Affine
-    >>> Affine().forward(jnp.array([1.0]), jnp.array([[2.0], [0.0]]))
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> pf.transformers.Affine().forward(jnp.array([1.0]), jnp.array([[2.0], [0.0]]))
     (Array([3.], dtype=float32), Array([0.], dtype=float32))
 
     ```
@@ -36,7 +37,7 @@ class Affine(AbstractTransformer):
     bound: float = eqx.field(static=True, default=5.0)
     most: float | None = eqx.field(static=True, default=None)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if self.most is not None and not self.most > 0:
             raise InputError(f"most={self.most}: the largest log-slope must be positive")
         if not self.bound > 0:

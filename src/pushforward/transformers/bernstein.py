@@ -1,7 +1,6 @@
 """The Bernstein polynomial."""
 
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -9,10 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from pushforward.errors import InputError, check_count
-from pushforward.numeric import solved
+from pushforward.errors import check_count
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.tails import linear_tails
+from pushforward.transformers.tails import check_bound, linear_tails
 
 
 class Bernstein(AbstractTransformer):
@@ -32,9 +30,8 @@ class Bernstein(AbstractTransformer):
     Raises `InputError` for a degree below 1 or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import Bernstein
-    >>> family = Bernstein(degree=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.Bernstein(degree=4)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]
     [2.0, 9.0]
@@ -42,15 +39,13 @@ class Bernstein(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     degree: int = eqx.field(static=True, default=16)
     bound: float = eqx.field(static=True, default=5.0)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_count("degree", self.degree)
-        if not self.bound > 0:
-            raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
+        check_bound(self.bound)
 
     @property
     def size(self) -> int:
@@ -58,9 +53,9 @@ class Bernstein(AbstractTransformer):
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         n, side = self.degree, 2 * self.bound
-        # 1 at raw = 0, never below a thousandth.
         # Split, not sliced: a slice's gradient is a whole array of zeros around it.
         first, *raws = (raw[0] for raw in lax.split(params, [1] * (n + 1)))
+        # 1 at raw = 0, never below a thousandth.
         rises = [1e-3 + jax.nn.softplus(raw + math.log(math.expm1(1 - 1e-3))) for raw in raws]
 
         def evaluate(x: Array) -> tuple[Array, Array]:
@@ -75,9 +70,6 @@ class Bernstein(AbstractTransformer):
             return first - self.bound + side / n * value, jnp.log(slope)
 
         return linear_tails(evaluate, x, self.bound)
-
-    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        return solved(self.inverse, z, params)
 
 
 def _basis(n: int, t: Array) -> list[Array]:

@@ -1,4 +1,4 @@
-"""What the splines share: the box they act in, bins by softmax, and the bin that holds a value."""
+"""What the splines share: their box, bins by softmax, and the search for the bin that holds a value."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,14 +8,14 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.errors import InputError
+from pushforward.transformers.tails import check_bound
 
 
 def check_box(bins: int, bound: float, min_bin: float, least: int = 2) -> None:
     """Raises `InputError` for an invalid number of bins, box or smallest bin of a spline."""
     if bins < least:
         raise InputError(f"bins={bins}: the spline needs at least {least} bins")
-    if not bound > 0:
-        raise InputError(f"bound={bound}: the half-width of the spline's box must be positive")
+    check_bound(bound)
     check_share("min_bin", min_bin)
 
 
@@ -39,8 +39,8 @@ def boxed(
 
 
 class Sides(NamedTuple):
-    """Sides of bins by softmax, in two halves, `least + scale * e`: what is wanted is summed over `e` and scaled
-    afterwards, which halves the time of the gradient against picking from finished sides.
+    """Sides of bins by softmax, `least + scale * e`, in parts: sums over `e` are scaled afterwards, which halves the
+    gradient's time against picking from finished sides.
 
     Attributes:
         e: `(kinds, bins, *shape)`; kinds are widths, heights, or both.
@@ -67,13 +67,8 @@ class Sides(NamedTuple):
 
 
 def softmax_sides(raw: Array, bound: float, min_bin: float) -> Sides:
-    """Positive sides that fill the box, from raw ones `(kinds, bins, *shape)`; even where those are equal.
-
-    Arguments:
-        raw: any real numbers.
-        bound: half the side of the box.
-        min_bin: smallest side as a share of an even one.
-    """
+    """Positive sides that fill the box `[-bound, bound]`, from raw ones `(kinds, bins, *shape)`; even where those are
+    equal, and never below the share `min_bin` of an even one."""
     e = jnp.exp(raw - jax.lax.stop_gradient(raw.max(1, keepdims=True)))
     side = 2 * bound
     return Sides(e, side * (1 - min_bin) / e.sum(1), side * min_bin / raw.shape[1])
@@ -100,23 +95,23 @@ def masks(passed: Array) -> tuple[Array, Array]:
 
 
 def picked(here: Array, values: Array) -> Array:
-    """The entry of `values` where the mask is True, 0 where it is nowhere."""
+    """The entry of `values` where the mask is True, 0 if it is nowhere."""
     return jnp.where(here, values, 0.0).sum(0)
 
 
 def unit(t: Array) -> Array:
-    """The position in a bin, moved back into [0, 1] where rounding has left it, with the gradient of `t` itself.
+    """The position in a bin, moved back into [0, 1] where rounding has left it, with the gradient of `t`.
 
-    Beside a steep bin a hair outside is enough for a negative slope, whose logarithm is NaN.
+    Beside a steep bin a rounding error outside is enough for a negative slope, whose logarithm is NaN.
     """
     return t + jax.lax.stop_gradient(jnp.clip(t, 0.0, 1.0) - t)
 
 
 def once(*values: Array) -> tuple[Array, ...]:
-    """The values themselves, with gradients that are computed once.
+    """The values, with gradients that are computed once.
 
-    XLA on CPU (JAX 0.10) fuses the gradient of a picked value into the loop over all the bins it may have been picked
-    from, and computes it again for every one. A product, here with the identity, is never fused.
+    XLA on CPU (JAX 0.10) fuses the gradient of a picked value into the loop over the bins that it may come from, and
+    computes it anew for each. A product, here with the identity, is never fused.
     """
     stacked = jnp.stack(values)
     same = jnp.tensordot(jnp.eye(len(values), dtype=stacked.dtype), stacked, 1, precision="highest")

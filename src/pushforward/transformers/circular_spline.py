@@ -8,12 +8,7 @@ from jaxtyping import Array
 
 from pushforward.transformers.base import AbstractTransformer
 from pushforward.transformers.bins import check_box, check_share, once, picked, unit
-from pushforward.transformers.rational_quadratic import (
-    evaluate,
-    knot_slope,
-    position,
-    rational_bin,
-)
+from pushforward.transformers.rational_quadratic import evaluate, knot_slope, position, rational_bin
 
 TURN = 2 * math.pi
 
@@ -21,9 +16,9 @@ TURN = 2 * math.pi
 class CircularSpline(AbstractTransformer):
     """A smooth map of the circle onto itself: a rational-quadratic spline on `[-pi, pi]`, equal slopes at both ends.
 
-    It is continued to all of R by whole turns, `f(x + 2 pi) = f(x) + 2 pi`, strictly increasing with a continuous
-    slope. The seam at `-pi` stays where it is; in the bins the map is that of `RationalQuadratic`. Parameters are
-    `bins` raw widths, `bins` raw heights and `bins` raw slopes, the seam's first. Cost: as `RationalQuadratic`.
+    It continues to all of R by whole turns, `f(x + 2 pi) = f(x) + 2 pi`, strictly increasing with a continuous slope,
+    and leaves the seam at `-pi` in place. Within a bin the map is that of `RationalQuadratic`, and so is the cost.
+    Parameters are `bins` raw widths, `bins` raw heights and `bins` raw slopes, the seam's first.
 
     Flows on tori and spheres (Rezende et al. 2020, arXiv 2002.02428).
 
@@ -35,9 +30,8 @@ class CircularSpline(AbstractTransformer):
     Raises `InputError` for fewer bins, or a share or slope outside (0, 1).
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import CircularSpline
-    >>> spline = CircularSpline(bins=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> spline = pf.transformers.CircularSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]
     [0.5, 7.0]
@@ -49,7 +43,7 @@ class CircularSpline(AbstractTransformer):
     min_bin: float = eqx.field(static=True, default=1e-2)
     min_slope: float = eqx.field(static=True, default=1e-3)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_box(self.bins, math.pi, self.min_bin)
         check_share("min_slope", self.min_slope)
 
@@ -80,12 +74,12 @@ class CircularSpline(AbstractTransformer):
 
 
 def _wrapped(value: Array) -> tuple[Array, Array]:
-    """The angle in `[-pi, pi]` and the whole turns, in radians, that were taken off."""
+    """The angle in `[-pi, pi]`, and the whole turns that were subtracted, in radians."""
     turns = TURN * jnp.floor((value + math.pi) / TURN)
-    # Rounding leaves no angle of huge values: any will do.
+    # Rounding leaves huge values no angle: any will do.
     return jnp.clip(value - turns, -math.pi, math.pi), turns
 
 
 def _within(angle: Array) -> Array:
-    """The angle, which rounding may have moved out of `[-pi, pi]`. Not `clip`: at the seam its gradient is halved."""
+    """The angle, kept in `[-pi, pi]` against rounding. Not by `clip`, whose gradient is halved at the seam."""
     return jnp.where(angle > math.pi, math.pi, jnp.where(angle < -math.pi, -math.pi, angle))

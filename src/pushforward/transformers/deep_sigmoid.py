@@ -1,24 +1,21 @@
 """The deep sigmoid of neural autoregressive flows."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.errors import InputError, check_count
-from pushforward.numeric import solved
+from pushforward.errors import check_count
 from pushforward.transformers.base import AbstractTransformer
 from pushforward.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.transformers.tails import bounded, floored, linear_tails
+from pushforward.transformers.tails import bounded, check_bound, floored, linear_tails
 
 
 class DeepSigmoid(AbstractTransformer):
     """A monotone network of one hidden layer, `z = logit(sum_k w_k sigmoid(a_k x + b_k))`.
 
-    Slopes `a_k = exp(bound_a tanh(raw / bound_a))` and weights that sum to 1; everything in log space, so that both
-    tails hold. Units start spread over the line. Outside `[-bound, bound]` the map goes on straight. Cost: inverse
+    Slopes are `a_k = exp(bound_a tanh(raw / bound_a))`, weights sum to 1, and all is in log space, which keeps both
+    tails exact. Units start spread over the line; outside `[-bound, bound]` the map continues straight. Cost: inverse
     `units` sigmoids, forward a numeric search.
 
     Neural autoregressive flows (Huang et al. 2018, arXiv 1804.00779).
@@ -30,9 +27,8 @@ class DeepSigmoid(AbstractTransformer):
     Raises `InputError` for fewer than 1 unit or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import DeepSigmoid
-    >>> family = DeepSigmoid(units=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.DeepSigmoid(units=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.1
     True
@@ -40,13 +36,13 @@ class DeepSigmoid(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     units: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)
 
-    def __check_init__(self):
-        check_units(self.units, self.bound)
+    def __check_init__(self) -> None:
+        check_count("units", self.units)
+        check_bound(self.bound)
 
     @property
     def size(self) -> int:
@@ -64,18 +60,8 @@ class DeepSigmoid(AbstractTransformer):
 
         return linear_tails(evaluate, x, self.bound)
 
-    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        return solved(self.inverse, z, params)
-
 
 # Largest |log-slope| and |shift| of a unit.
 LARGEST, FARTHEST = 4.0, 50.0
-# Where units start, and the log-slope that makes them the identity together.
+# Where units start, and the log-slope with which they start near the identity.
 REACH, START = 1.5, 0.1
-
-
-def check_units(units: int, bound: float) -> None:
-    """Raise `InputError` unless there is a unit and a box."""
-    check_count("units", units)
-    if not bound > 0:
-        raise InputError(f"bound={bound}: the half-width of the box must be positive")

@@ -1,24 +1,17 @@
 """The dense sigmoid of neural autoregressive flows."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from pushforward.numeric import increasing_root
+from pushforward.errors import check_count
+from pushforward.numeric import ScalarMap, solved
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.deep_sigmoid import (
-    FARTHEST,
-    LARGEST,
-    REACH,
-    START,
-    check_units,
-)
+from pushforward.transformers.deep_sigmoid import FARTHEST, LARGEST, REACH, START
 from pushforward.transformers.mixtures import along, spread
-from pushforward.transformers.tails import bounded, floored, linear_tails
+from pushforward.transformers.tails import bounded, check_bound, floored, linear_tails
 
 
 class DenseSigmoid(AbstractTransformer):
@@ -28,8 +21,8 @@ class DenseSigmoid(AbstractTransformer):
 
     with the rows of U and W positive, summing to 1. Slopes a, shifts b and weights c are each value's own; the
     matrices M and U belong to the family and are trained (the paper's pseudo-parameters: a conditioner then gives
-    `6 units` numbers a value instead of `2 units^2`). The derivative is a product of matrices of positive entries,
-    taken in log space. Outside `[-bound, bound]` the map goes on straight.
+    `6 units` numbers per value instead of `2 units^2`). The derivative is a product of positive matrices, in log space.
+    Outside `[-bound, bound]` the map continues straight.
 
     Cost: inverse `5 units^2` multiply-adds in matrix products and `12 units` exponentials, forward a numeric search.
 
@@ -42,9 +35,8 @@ class DenseSigmoid(AbstractTransformer):
     Raises `InputError` for fewer than 1 unit or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import DenseSigmoid
-    >>> family = DenseSigmoid(units=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.DenseSigmoid(units=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.2
     True
@@ -52,17 +44,17 @@ class DenseSigmoid(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     mixing: Float[Array, "units units"]
     feeding: Float[Array, "units units"]
     units: int = eqx.field(static=True)
     bound: float = eqx.field(static=True)
 
     def __init__(self, units: int = 6, bound: float = 20.0):
-        check_units(units, bound)
+        check_count("units", units)
+        check_bound(bound)
         self.units, self.bound = units, bound
-        # Rows of W start different, or the units of the second layer would stay copies.
+        # Rows of W start different, or the second layer's units would stay copies.
         places = np.outer(np.arange(units) + 1, np.arange(units) + 0.5)
         self.mixing = jnp.asarray(0.5 * np.cos(np.pi * places / units), jnp.zeros(()).dtype)
         self.feeding = jnp.zeros((units, units))
@@ -76,13 +68,11 @@ class DenseSigmoid(AbstractTransformer):
         return _tailed(self.bound)(x, (params, self.mixing, self.feeding))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        # What is trained goes in as an argument: the search is differentiated by its arguments only.
-        function, given = _tailed(self.bound), (params, self.mixing, self.feeding)
-        x = increasing_root(function, z, given)
-        return x, -function(x, given)[1]
+        # Trained arrays are arguments: gradients of the search are with respect to its arguments only.
+        return solved(_tailed(self.bound), z, (params, self.mixing, self.feeding))
 
 
-def _tailed(bound: float):
+def _tailed(bound: float) -> ScalarMap:
     """The map with its tails, `(x, (params, mixing, feeding)) -> (value, log-slope)`."""
 
     def function(x: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
@@ -106,7 +96,7 @@ def _network(x: Array, params: Array, mixing: Array, feeding: Array) -> tuple[Ar
 
 
 def _affine(params: Array, h: Array) -> tuple[Array, Array]:
-    """Log-slopes of a layer's units and what they are fed, `(units, *shape)`."""
+    """Log-slopes and inputs of a layer's units, `(units, *shape)`."""
     units = params.shape[1]
     log_a = (START if units > 1 else 0.0) + bounded(params[0], LARGEST)
     shifts = bounded(params[1], FARTHEST) - along(spread(units, REACH), params[1])
@@ -114,8 +104,8 @@ def _affine(params: Array, h: Array) -> tuple[Array, Array]:
 
 
 def _mix(matrix: Array, weights: Array, pre: Array, log_slope: Array) -> tuple[Array, Array]:
-    """`logit(W sigmoid(pre))` and its log-slope, `(out, *shape)`, with W as in the class, its rows not yet divided by
-    their sums: these cancel in the logit."""
+    """`logit(W sigmoid(pre))` and its log-slope, `(out, *shape)`, with W as in the class; the sums that divide its rows
+    cancel in the logit."""
     weights = jax.nn.log_softmax(weights, axis=0)
     log_down = -jax.nn.softplus(pre)
     below, above = _log(matrix, weights + log_down + pre), _log(matrix, weights + log_down)

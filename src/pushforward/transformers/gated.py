@@ -12,8 +12,8 @@ from pushforward.transformers.base import AbstractTransformer
 class Gated(AbstractTransformer):
     """A mean of the value and a new one, weighted by a gate, `z = g x + (1 - g) m` with `g = sigmoid(s)`.
 
-    The update of LSTM cells, which the inverse autoregressive flow uses for its stability: the gate starts nearly
-    open and the slope never exceeds 1. `s = 2 + bound * tanh(raw / bound)`. Cost: one sigmoid either way.
+    The update of LSTM cells, for stability: the gate starts nearly open and the slope never exceeds 1.
+    `s = 2 + bound * tanh(raw / bound)`. Cost: one sigmoid either way.
 
     Inverse autoregressive flow (Kingma et al. 2016, arXiv 1606.04934, equations 13 and 14).
 
@@ -23,9 +23,8 @@ class Gated(AbstractTransformer):
     Raises `InputError` unless the bound is positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import Gated
-    >>> z, _ = Gated().inverse(jnp.array([1.0]), jnp.array([[3.0], [-2.0]]))
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> z, _ = pf.transformers.Gated().inverse(jnp.array([1.0]), jnp.array([[3.0], [-2.0]]))
     >>> bool(1.0 < z[0] < 3.0)
     True
 
@@ -34,7 +33,7 @@ class Gated(AbstractTransformer):
 
     bound: float = eqx.field(static=True, default=5.0)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         if not self.bound > 0:
             raise InputError(f"bound={self.bound}: the bound of the gate's logit must be positive")
 

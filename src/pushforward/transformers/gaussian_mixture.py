@@ -1,18 +1,17 @@
 """The cumulative Gaussian mixture."""
 
 import math
-from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from pushforward.errors import check_count
 from pushforward.numeric import solved
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.deep_sigmoid import check_units
 from pushforward.transformers.mixtures import along, normal_of_mixture, spread
-from pushforward.transformers.tails import bounded, linear_tails
+from pushforward.transformers.tails import bounded, check_bound, linear_tails
 
 
 class GaussianMixtureCDF(AbstractTransformer):
@@ -20,10 +19,10 @@ class GaussianMixtureCDF(AbstractTransformer):
 
         z = ndtri(F(x)),    F(x) = sum_k w_k ndtr((x - m_k) / s_k)
 
-    Over a normal base the density of x is the mixture's: within an autoregressive structure, the conditionals are
-    mixtures of Gaussians. Beyond `bound` the map goes on straight. One component is affine. Several start spread so
-    that together they are nearly the standard normal; a fixed one of weight 1e-4 and deviation `bound / 5` stands
-    beside them, so that the map has an inverse in floating point wherever they go.
+    Over a normal base the density of x is the mixture's: in an autoregressive structure the conditionals are mixtures
+    of Gaussians. Beyond `bound` the map continues straight. One component is affine. Several start spread, together
+    nearly a standard normal; a fixed one of weight 1e-4 and deviation `bound / 5` is added, so that the map has an
+    inverse in floating point wherever they move.
 
     Cost: inverse `components` normal integrals, forward a numeric search.
 
@@ -37,9 +36,8 @@ class GaussianMixtureCDF(AbstractTransformer):
     Raises `InputError` for fewer than 1 component or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import GaussianMixtureCDF
-    >>> family = GaussianMixtureCDF(components=1)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.GaussianMixtureCDF(components=1)
     >>> z, _ = family.inverse(jnp.array([3.0]), jnp.array([[0.0], [1.0], [0.0]]))
     >>> float(z[0])
     2.0
@@ -47,13 +45,13 @@ class GaussianMixtureCDF(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)
 
-    def __check_init__(self):
-        check_units(self.components, self.bound)
+    def __check_init__(self) -> None:
+        check_count("components", self.components)
+        check_bound(self.bound)
 
     @property
     def size(self) -> int:
@@ -63,14 +61,14 @@ class GaussianMixtureCDF(AbstractTransformer):
         """Log-weights, means and log-slopes, `(components, *shape)`."""
         k = self.components
         weights, means, scales = params.reshape(3, k, *params.shape[1:])
-        # Equal components evenly over +-REACH, as wide as makes their variance 1 together.
+        # Equal components evenly over +-REACH, of the width that makes their total variance 1.
         starts = spread(k, REACH)
         start = 0.5 * math.log(1 - sum(m * m for m in starts) / k)
         log_slopes = -start - bounded(scales, LARGEST)
         if k == 1:
             return weights, means, log_slopes
         means = bounded(means, self.bound) + along(starts, means)
-        # Narrow components far apart leave a stretch between them that is flat to the last digit and has no inverse.
+        # Between narrow components far apart the map would be flat to the last digit, without inverse.
         broad, log_weights = jnp.zeros_like(means[:1]), jax.nn.log_softmax(weights, axis=0)
         return (
             jnp.concatenate([math.log1p(-BROAD) + log_weights, broad + math.log(BROAD)]),
@@ -96,7 +94,7 @@ class GaussianMixtureCDF(AbstractTransformer):
         return solved(self.inverse, z, params)
 
 
-# Weight of the fixed component that keeps the map invertible, and how many deviations the bound is from its middle.
+# Weight of the fixed component, and the bound in its deviations.
 BROAD, BREADTH = 1e-4, 5.0
 # Largest |log-scale| of a component, and where components start.
 LARGEST, REACH = 4.0, 1.0

@@ -7,7 +7,8 @@ from jaxtyping import Array, Float
 
 from pushforward.errors import InputError, check_count
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.tails import bounded, linear_tails
+from pushforward.transformers.bins import masks, picked
+from pushforward.transformers.tails import bounded, check_bound, linear_tails
 
 
 class Integral(AbstractTransformer):
@@ -15,11 +16,11 @@ class Integral(AbstractTransformer):
 
         z = b + int_0^x g(t) dt,    g = exp(m tanh(r / m)),    r = c + sum_k a_k tanh(s_k t + e_k)
 
-    The network's hidden layer, s and e, belongs to the family and is trained; the weights a of the units, c and b are
-    each value's own. The network is evaluated at fixed nodes and interpolated linearly between them; the quadrature
-    is part of the map, so value, log-slope and inverse are those of that interpolant, which is positive whatever the
-    weights. (The Clenshaw-Curtis rule of the original integrates a polynomial interpolant, which can turn negative:
-    the log of the integrand is then not the log-slope of the computed map.)
+    The hidden layer, s and e, belongs to the family and is trained; a, b and c are each value's own. The network is
+    evaluated at fixed nodes and interpolated linearly. The quadrature is part of the map: value, log-slope and inverse
+    are those of the interpolant, which is positive whatever the weights. (The original's Clenshaw-Curtis rule
+    integrates a polynomial interpolant, which can turn negative: the log of the integrand is then not the log-slope of
+    the computed map.)
 
     Cost: a product with a matrix `(nodes, units)` and `nodes` exponentials either way; forward solves one quadratic
     equation.
@@ -34,9 +35,8 @@ class Integral(AbstractTransformer):
     Raises `InputError` for fewer than 1 unit, an odd number of nodes or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import Integral
-    >>> family = Integral(units=2)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.Integral(units=2)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]
     [2.0, 9.0]
@@ -54,10 +54,9 @@ class Integral(AbstractTransformer):
         check_count("units", units)
         if nodes < 2 or nodes % 2:
             raise InputError(f"nodes={nodes}: an even number of at least 2 was expected")
-        if not bound > 0:
-            raise InputError(f"bound={bound}: the half-width of the box must be positive")
+        check_bound(bound)
         self.units, self.nodes, self.bound = units, nodes, bound
-        # Spread over the box, each as steep as reaches its neighbours.
+        # Spread over the box, each just steep enough to reach its neighbours.
         steep = units / (2 * bound)
         places = np.linspace(-bound, bound, 2 * units + 1)[1::2]
         self.slopes = jnp.full(units, steep)
@@ -88,20 +87,12 @@ class Integral(AbstractTransformer):
         inside = (z > knots[0]) & (z < knots[-1])
         clipped = jnp.where(inside, z, params[0])
         passed = clipped >= knots[1:-1]
-        first = jnp.ones((1, *z.shape), bool)
-        here = jnp.concatenate([first, passed]) & ~jnp.concatenate([passed, ~first])
-        left, right, g0, g1, edge = (
-            jnp.where(here, v, 0.0).sum(0)
-            for v in (
-                knots[:-1],
-                knots[1:],
-                g[:-1],
-                g[1:],
-                jnp.asarray(self._places[:-1], z.dtype).reshape(-1, *[1] * z.ndim),
-            )
-        )
-        # From the end where g is less, `(more - less) t^2 / 2 + less t = rise`, whose root then is a sum of positive
-        # terms; from the other it would cancel.
+        here = masks(passed)[1]
+        places = jnp.asarray(self._places[:-1], z.dtype).reshape(-1, *[1] * z.ndim)
+        candidates = (knots[:-1], knots[1:], g[:-1], g[1:], places)
+        left, right, g0, g1, edge = (picked(here, values) for values in candidates)
+        # From the end where g is less, `(more - less) t^2 / 2 + less t = rise`: its root is a sum of positive terms,
+        # and would cancel from the other end.
         down = g1 < g0
         less, more = jnp.minimum(g0, g1), jnp.maximum(g0, g1)
         rise = jnp.where(down, right - clipped, clipped - left) / width

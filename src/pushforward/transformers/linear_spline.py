@@ -16,10 +16,10 @@ class LinearSpline(AbstractTransformer):
 
         z = b + h (x - a) / w
 
-    The density is piecewise constant, a histogram of learned heights, and jumps at the knots. Parameters are `bins` raw
+    The density is piecewise constant, a histogram of learned heights that jumps at the knots. Parameters are `bins` raw
     heights. Cost: one bin search by comparison either way.
 
-    Neural importance sampling (Mueller et al. 2019, arXiv 1808.03856), whose unit interval is a box with tails here.
+    Neural importance sampling (Mueller et al. 2019, arXiv 1808.03856), there on the unit interval.
 
     Arguments:
         bins: number of bins, at least 2; default 16.
@@ -29,9 +29,8 @@ class LinearSpline(AbstractTransformer):
     Raises `InputError` for fewer bins, a bound that is not positive or a share outside (0, 1).
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import LinearSpline
-    >>> spline = LinearSpline(bins=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> spline = pf.transformers.LinearSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]
     [0.5, 7.0]
@@ -43,7 +42,7 @@ class LinearSpline(AbstractTransformer):
     bound: float = eqx.field(static=True, default=5.0)
     min_bin: float = eqx.field(static=True, default=1e-2)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_box(self.bins, self.bound, self.min_bin)
 
     @property

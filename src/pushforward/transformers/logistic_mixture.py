@@ -1,17 +1,14 @@
 """The cumulative logistic mixture."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.numeric import solved
+from pushforward.errors import check_count
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.deep_sigmoid import check_units
 from pushforward.transformers.mixtures import along, logit_of_mixture, spread
-from pushforward.transformers.tails import bounded, floored, linear_tails
+from pushforward.transformers.tails import bounded, check_bound, floored, linear_tails
 
 
 class LogisticMixtureCDF(AbstractTransformer):
@@ -19,8 +16,8 @@ class LogisticMixtureCDF(AbstractTransformer):
 
         z = e^a logit(sum_k w_k sigmoid((x - m_k) / s_k)) + b
 
-    Both tails are kept in log space; beyond `bound` the map goes on straight. Components start spread over the line.
-    Cost: inverse `components` sigmoids, forward a numeric search.
+    Both tails are computed in log space; beyond `bound` the map continues straight. Components start spread over the
+    line. Cost: inverse `components` sigmoids, forward a numeric search.
 
     Flow++ (Ho et al. 2019, arXiv 1902.00275).
 
@@ -31,9 +28,8 @@ class LogisticMixtureCDF(AbstractTransformer):
     Raises `InputError` for fewer than 1 component or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import LogisticMixtureCDF
-    >>> family = LogisticMixtureCDF(components=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.LogisticMixtureCDF(components=4)
     >>> z, _ = family.inverse(jnp.array([1.0]), jnp.zeros((family.size, 1)))
     >>> abs(float(z[0]) - 1) < 0.1
     True
@@ -41,13 +37,13 @@ class LogisticMixtureCDF(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     components: int = eqx.field(static=True, default=8)
     bound: float = eqx.field(static=True, default=20.0)
 
-    def __check_init__(self):
-        check_units(self.components, self.bound)
+    def __check_init__(self) -> None:
+        check_count("components", self.components)
+        check_bound(self.bound)
 
     @property
     def size(self) -> int:
@@ -68,9 +64,6 @@ class LogisticMixtureCDF(AbstractTransformer):
 
         return linear_tails(evaluate, x, self.bound)
 
-    def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        return solved(self.inverse, z, params)
 
-
-# Largest |log-scale|; where components start, and the log-slope that makes them the identity together.
+# Largest |log-scale|; where components start, and the log-slope with which they start near the identity.
 LARGEST, REACH, START = 4.0, 1.5, 0.1

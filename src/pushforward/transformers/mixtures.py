@@ -10,12 +10,12 @@ from jaxtyping import Array
 
 
 def spread(components: int, reach: float) -> list[float]:
-    """Starting points of the components, evenly spread over +-reach: equal ones would never learn to differ."""
+    """Starting points of components, evenly over +-reach: equal ones would never learn to differ."""
     return [float(v) for v in np.linspace(-reach, reach, 2 * components + 1)[1::2]]
 
 
 def along(values: list[float], like: Array) -> Array:
-    """Numbers, one a component, shaped to stand on the leading axis of `like`."""
+    """One number per component, on the leading axis of `like`."""
     return jnp.asarray(values, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
 
@@ -26,7 +26,7 @@ def log_sum(terms: Array) -> Array:
 
 
 def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
-    """`logit(sum_k w_k sigmoid(u_k))` with its log-slope, from log-weights that sum to 1 and the log-slopes of u.
+    """`logit(sum_k w_k sigmoid(u_k))` and its log-slope, from log-weights of a total weight 1 and the log-slopes of u.
 
     All arrays have the components on the leading axis. Both tails are summed, so that neither cancels.
     """
@@ -38,10 +38,9 @@ def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[A
 
 @jax.custom_jvp
 def normal_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
-    """`ndtri(sum_k w_k ndtr(u_k))` with its log-slope; arguments as in `logit_of_mixture`.
+    """`ndtri(sum_k w_k ndtr(u_k))` and its log-slope; arguments as in `logit_of_mixture`.
 
-    The sums are not in log space: one component at least must leave something in both tails, `w_k ndtr(-|u_k|)` above
-    the type's smallest number.
+    The sums are not in log space: in both tails some `w_k ndtr(-|u_k|)` must be above the type's smallest number.
     """
     weights = jnp.exp(log_weights)
     below, above = (jnp.sum(weights * tail, 0) for tail in _tails(u))
@@ -51,17 +50,19 @@ def normal_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[
 
 
 @normal_of_mixture.defjvp
-def _normal_of_mixture_jvp(primals, tangents):
-    """Written out, so that a gradient keeps four factors a component and takes no exponential of its own.
+def _normal_of_mixture_jvp(
+    primals: tuple[Array, ...], tangents: tuple[Array, ...]
+) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """Written out, so that a gradient stores few arrays per component and takes no exponential of its own.
 
-    Each factor is put together before it meets a tangent: parts of it may be too large for the type.
+    Each factor is complete before it meets a tangent: parts of it may be too large for the type.
     """
     log_weights, log_slopes, u = primals
     d_weights, d_slopes, d_u = tangents
     z, log_slope = normal_of_mixture(*primals)
     below, above = _tails(u)
     rise = log_weights + 0.5 * z * z
-    # z falls as what lies above grows.
+    # z falls as the mass above grows.
     by_weight = jnp.exp(rise) * jnp.where(z < 0, below, -above) * ROOT_TAU
     by_u = jnp.exp(rise - 0.5 * u * u)
     shares = jnp.exp(rise - 0.5 * u * u + log_slopes - log_slope)

@@ -25,10 +25,10 @@ class QuadraticSpline(AbstractTransformer):
 
         z = b + w (v0 t + (v1 - v0) t^2 / 2),    dz/dx = v0 + (v1 - v0) t
 
-    The outer slopes are 1, so that the slope stays continuous into the tails; the inner ones are a softmax weighted by
-    the mean width of the two bins beside each knot, scaled so that their weighted mean is 1, which fills the box.
-    Parameters are `bins` raw widths and `bins - 1` raw inner slopes. Cost: one bin search by comparison either way; the
-    latent-to-data direction adds the stable root of one quadratic.
+    The outer slopes are 1, continuous into the tails; the inner ones are a softmax, weighted by the mean width of the
+    two bins beside each knot and scaled to a weighted mean of 1, which fills the box. Parameters are `bins` raw widths
+    and `bins - 1` raw inner slopes. Cost: one bin search by comparison either way; forward adds the stable root of one
+    quadratic.
 
     Neural importance sampling (Mueller et al. 2019, arXiv 1808.03856), whose outer slopes are free.
 
@@ -41,9 +41,8 @@ class QuadraticSpline(AbstractTransformer):
     Raises `InputError` for fewer bins, a bound that is not positive, or a share or slope outside (0, 1).
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import QuadraticSpline
-    >>> spline = QuadraticSpline(bins=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> spline = pf.transformers.QuadraticSpline(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]
     [0.5, 7.0]
@@ -56,7 +55,7 @@ class QuadraticSpline(AbstractTransformer):
     min_bin: float = eqx.field(static=True, default=1e-2)
     min_slope: float = eqx.field(static=True, default=1e-3)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_box(self.bins, self.bound, self.min_bin, least=3)
         check_share("min_slope", self.min_slope)
 
@@ -76,10 +75,10 @@ class QuadraticSpline(AbstractTransformer):
         def spline(z: Array) -> tuple[Array, Array]:
             a, w, b, v0, v1 = self._bin(z, params, by_height=True)
             rise = z - b
-            # The slope at the root; it lies between v0 and v1, so that the floor only meets rounding.
+            # The slope at the root lies between v0 and v1: the floor is against rounding only.
             square = v0 * v0 + 2 * (v1 - v0) * rise / w
             slope = jnp.sqrt(jnp.maximum(square, self.min_slope**2))
-            # The rise over the mean slope on the way, in which nothing cancels.
+            # The rise over the mean slope up to there, in which nothing cancels.
             return a + 2 * rise / (v0 + slope), -jnp.log(slope)
 
         return boxed(spline, z, self.bound)
@@ -91,7 +90,7 @@ class QuadraticSpline(AbstractTransformer):
         raw = params[self.bins :]
         e = jnp.exp(raw - jax.lax.stop_gradient(raw.max(0)))
         beside = 0.5 * (w[:-1] + w[1:])
-        # The weights add up to the box less half of the outermost bins: the height left for the inner slopes.
+        # The weights sum to the box less half of the outermost bins: the height left for the inner slopes.
         scale = (1 - self.min_slope) * beside.sum(0) / (beside * e).sum(0)
         one = jnp.ones_like(w[:1])
         v = jnp.concatenate([one, self.min_slope + scale * e, one])

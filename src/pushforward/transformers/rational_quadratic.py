@@ -28,20 +28,22 @@ class RationalQuadratic(AbstractTransformer):
 
         z = b + h (s t^2 + d0 t (1 - t)) / (s + (d0 + d1 - 2 s) t (1 - t))
 
-    Parameters are `bins` raw widths, `bins` raw heights, `bins - 1` raw inner slopes; the outer slopes are 1. Cost:
-    one bin search by comparison either way; the latent-to-data direction adds the stable root of one quadratic.
+    Parameters are `bins` raw widths, `bins` raw heights and `bins - 1` raw inner slopes; the outer slopes are 1. Cost:
+    one bin search by comparison either way; forward adds the stable root of one quadratic.
+
     Neural spline flows (Durkan et al. 2019, arXiv 1906.04032).
 
     Arguments:
         bins: number of bins, at least 2; default 8.
         bound: half the side of the box; default 5.
-        min_bin: smallest width and height of a bin as a share of an even bin; default 0.01.
+        min_bin: smallest width and height of a bin as a share of an even one; default 0.01.
         min_slope: smallest slope at a knot; default 0.001.
 
+    Raises `InputError` for fewer bins, a bound that is not positive, or a share or slope outside (0, 1).
+
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import RationalQuadratic
-    >>> spline = RationalQuadratic(bins=4)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> spline = pf.transformers.RationalQuadratic(bins=4)
     >>> z, log_slope = spline.inverse(jnp.array([0.5, 7.0]), jnp.zeros((spline.size, 2)))
     >>> [round(float(v), 4) for v in z]
     [0.5, 7.0]
@@ -54,7 +56,7 @@ class RationalQuadratic(AbstractTransformer):
     min_bin: float = eqx.field(static=True, default=1e-2)
     min_slope: float = eqx.field(static=True, default=1e-3)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_box(self.bins, self.bound, self.min_bin)
         check_share("min_slope", self.min_slope)
 
@@ -91,8 +93,7 @@ class RationalQuadratic(AbstractTransformer):
 def rational_bin(
     value: Array, raw: Array, bound: float, min_bin: float, by_height: bool
 ) -> tuple[Array, ...]:
-    """Left knot, width, bottom and height of the bin that holds each value, and the bin's mask; `raw` are the raw
-    widths, then the raw heights."""
+    """Left knot, width, bottom, height and mask of the bin that holds each value, from raw widths and then heights."""
     sides = softmax_sides(raw.reshape(2, raw.shape[0] // 2, *raw.shape[1:]), bound, min_bin)
     left, here = locate(value, sides.finished(int(by_height)), bound)
     a, b = sides.before(left) - bound
@@ -119,8 +120,8 @@ def position(z: Array, w: Array, b: Array, h: Array, d0: Array, d1: Array) -> Ar
     """The position `t` in `[0, 1]` of the bin at which the spline's value is `z`."""
     s = h / w
     rise = (z - b) / h
-    # The root of  rise = (s t^2 + d0 t (1-t)) / (s + (d0+d1-2s) t (1-t))  that lies in [0, 1], in the form
-    # 2c / (-b - sqrt(b^2 - 4ac)) that does not cancel.
+    # The root in [0, 1] of  rise = (s t^2 + d0 t (1-t)) / (s + (d0+d1-2s) t (1-t)),  in the form without cancellation,
+    # 2c / (-b - sqrt(b^2 - 4ac)).
     bend = d0 + d1 - 2 * s
     qa = (s - d0) + rise * bend
     qb = d0 - rise * bend

@@ -1,17 +1,15 @@
 """The sum-of-squares polynomial."""
 
-from typing import ClassVar
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jaxtyping import Array
 
-from pushforward.errors import InputError, check_count
-from pushforward.numeric import increasing_root
+from pushforward.errors import check_count
+from pushforward.numeric import solved
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.tails import bounded, linear_tails
+from pushforward.transformers.tails import bounded, check_bound, linear_tails
 
 
 class SumOfSquares(AbstractTransformer):
@@ -20,13 +18,13 @@ class SumOfSquares(AbstractTransformer):
         z = b + exp(s) B (-1 + int_{-1}^{x/B} q(u) du),    B = bound,
         q = e + (1 - e) sum_r p_r(u)^2 / c,    p_r(u) = sum_l a_rl P_l(u)
 
-    `P_l` are Legendre's polynomials, of norm 1, and `c` is the mean of the sum over the box: the integral takes the
-    box onto itself, whatever the coefficients, and a scale and a shift follow. (Monomials with free coefficients, as
-    in the original, are the same family; but their slopes at the ends of the box grow without bound, and a row beyond
-    it is thrown further by every layer.) The floor `e` keeps the slope positive where all polynomials vanish.
-    Parameters are b, s and the coefficients, as offsets from `p_0 = 1` and small different starts of the others (a
-    polynomial that is 0 has no gradient). Cost: inverse `polynomials * degree^2` multiply-adds and a product with
-    a matrix `(2 degree + 1, degree^2)`, forward a numeric search of `2 degree` multiply-adds per step.
+    `P_l` are Legendre polynomials of norm 1, and `c` is the mean of the sum over the box: the integral takes the box
+    onto itself, whatever the coefficients, and a scale and a shift follow. (Monomials with free coefficients, as in the
+    original, are the same family; but their slopes at the ends of the box grow without bound, and every layer throws a
+    row beyond it further.) The floor `e` keeps the slope positive where all polynomials vanish. Parameters are b, s and
+    the coefficients, as offsets from `p_0 = 1` and small different starts of the others (a polynomial of 0 has no
+    gradient). Cost: inverse `polynomials * degree^2` multiply-adds and a product with a matrix
+    `(2 degree + 1, degree^2)`, forward a numeric search of `2 degree` multiply-adds per step.
 
     Sum-of-squares polynomial flow (Jaini, Selby & Yu 2019, arXiv 1905.02325).
 
@@ -38,9 +36,8 @@ class SumOfSquares(AbstractTransformer):
     Raises `InputError` for fewer than 1 polynomial, a degree below 1 or a bound that is not positive.
 
     ```python
-    >>> import jax.numpy as jnp
-    >>> from pushforward.transformers import SumOfSquares
-    >>> family = SumOfSquares(polynomials=1)
+    >>> import jax.numpy as jnp, pushforward as pf
+    >>> family = pf.transformers.SumOfSquares(polynomials=1)
     >>> z, _ = family.inverse(jnp.array([2.0, 9.0]), jnp.zeros((family.size, 2)))
     >>> [round(float(v), 3) for v in z]
     [2.0, 9.0]
@@ -48,17 +45,15 @@ class SumOfSquares(AbstractTransformer):
     ```
     """
 
-    searched: ClassVar[bool] = True
-
+    searched = True
     polynomials: int = eqx.field(static=True, default=3)
     degree: int = eqx.field(static=True, default=4)
     bound: float = eqx.field(static=True, default=5.0)
 
-    def __check_init__(self):
+    def __check_init__(self) -> None:
         check_count("polynomials", self.polynomials)
         check_count("degree", self.degree)
-        if not self.bound > 0:
-            raise InputError(f"bound={self.bound}: the half-width of the box must be positive")
+        check_bound(self.bound)
 
     @property
     def size(self) -> int:
@@ -68,19 +63,17 @@ class SumOfSquares(AbstractTransformer):
         return self._map(x, self._density(params))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        density = self._density(params)
-        x = increasing_root(self._map, z, density)
-        return x, -self._map(x, density)[1]
+        return solved(self._map, z, self._density(params))
 
     def _density(self, params: Array) -> tuple[Array, Array, tuple[Array, ...]]:
         """The shift, the log-scale, and q's `2 degree + 1` coefficients in Legendre's polynomials."""
         nodes, moments = _quadrature(self.degree)
         k, shape = self.degree + 1, params.shape[1:]
-        # p_0 starts at the constant 1, p_r with 0.2 P_r.
+        # p_0 starts at 1, p_r at 0.2 P_r.
         start = np.zeros((self.polynomials, k, *[1] * len(shape)))
         for r in range(self.polynomials):
             start[r, r % k] = 0.2 if r else 1.0
-        # Split, not sliced: a slice's gradient is a whole array of zeros around it. And a sum written out: as a
+        # Split, not sliced: a slice's gradient is a whole array of zeros around it. The sum is written out: as a
         # reduction, XLA on CPU (JAX 0.10) gives wrong values under `jit` from 4,000 rows on.
         shift, log_scale, *raws = lax.split(params, (1, 1, *[k] * self.polynomials))
         squares = [
@@ -101,7 +94,7 @@ class SumOfSquares(AbstractTransformer):
 
         def box(x: Array) -> tuple[Array, Array]:
             u = x / self.bound
-            # Of P_0, P_1, ...: (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 but for k = 0.
+            # By (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 for k > 0.
             before, now = jnp.ones_like(u), u
             value, slope = q[0] * u, q[0]
             for k in range(1, len(q)):
@@ -117,7 +110,7 @@ class SumOfSquares(AbstractTransformer):
 
 
 def _quadrature(degree: int) -> tuple[np.ndarray, np.ndarray]:
-    """Normed polynomials at Gauss-Legendre nodes, and what takes a square there to its coefficients in P_0, P_1, ..."""
+    """Normed polynomials at Gauss-Legendre nodes, and the matrix from a square there to its coefficients of P_l."""
     orders = np.arange(2 * degree + 1)
     at, weights = np.polynomial.legendre.leggauss(2 * degree + 1)
     values = np.polynomial.legendre.legvander(at, 2 * degree)
