@@ -8,17 +8,21 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from pushforward.bijections.base import PerRow
 from pushforward.deprecated import outdated
 from pushforward.draws import check_key
 from pushforward.rows import Shape, broadcast_rows, broadcasting, condition_rows, settled
+
+Draws = tuple[Array, PerRow]
+"""Draws and their log-densities."""
 
 
 class AbstractDistribution(eqx.Module):
     """A density that can be evaluated and sampled.
 
     A leaf declares its two shapes and writes two methods on rows with exactly one batch axis: `log_prob_rows` and
-    `sample_rows`. Callers use `log_prob`, `grad_log_prob`, `sample` and `sample_and_log_prob`, which take any
-    leading axes.
+    `sample_rows`. Callers use `log_prob`, `grad_log_prob`, `sample` and `sample_and_log_prob`, which take any leading
+    axes.
 
     Attributes:
         event_shape: the shape of one event.
@@ -48,7 +52,7 @@ class AbstractDistribution(eqx.Module):
         Arguments:
             x: `(*batch, *event)`.
             condition: `(*batch, *condition)`, broadcast against the batch of x.
-            key: noise for models that use it while training (dropout); deterministic without it.
+            key: noise for models that use it in training (dropout); deterministic without it.
 
         Raises `InputError` where a shape does not fit.
         """
@@ -60,14 +64,8 @@ class AbstractDistribution(eqx.Module):
     def grad_log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The gradient of the log-density with respect to x, the score, in nats per unit of x, `(*batch, *event)`.
 
-        By automatic differentiation: about three times `log_prob`. A continuous flow's is also the solution of an
-        equation of its own, `FlowMap.push_score`.
-
-        Arguments:
-            x: `(*batch, *event)`.
-            condition: `(*batch, *condition)`, broadcast against the batch of x.
-
-        Raises `InputError` where a shape does not fit.
+        By automatic differentiation, at about three times the cost of `log_prob`; `FlowMap.push_score` solves an
+        equation for a continuous flow's. Arguments and errors as in `log_prob`.
 
         ```python
         >>> import jax.numpy as jnp, pushforward as pf
@@ -84,7 +82,8 @@ class AbstractDistribution(eqx.Module):
             return self.log_prob_rows(rows, conditions, None).sum()
 
         with broadcasting():
-            return jax.grad(total)(rows).reshape(*batch, *self.event_shape)
+            score: Array = jax.grad(total)(rows)
+        return score.reshape(*batch, *self.event_shape)
 
     def score(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Deprecated: `grad_log_prob`."""
@@ -96,13 +95,13 @@ class AbstractDistribution(eqx.Module):
     ) -> Array:
         """Draws of shape `(*shape, *batch of the condition, *event)`; a number n is the shape `(n,)`.
 
-        Those of `sample_and_log_prob` with the same key; of a continuous flow within its tolerance, as its draws alone
-        are solved for, without their log-densities.
+        They equal those of `sample_and_log_prob` with the same key; a continuous flow's within its tolerance, as they
+        are solved for without their log-densities.
         """
         return self.without_log_prob().sample_and_log_prob(key, shape, condition)[0]
 
     def without_log_prob(self) -> "AbstractDistribution":
-        """The same draws, whose log-densities may be left out, which saves their cost. Default the density itself."""
+        """The same density for draws alone, whose log-densities may be left out to save their cost. Default: itself."""
         return self
 
     def sample_and_log_prob(
@@ -110,8 +109,8 @@ class AbstractDistribution(eqx.Module):
     ) -> tuple[Array, Array]:
         """Draws as in `sample`, with their log-densities in nats from the same pass.
 
-        Raises `InputError` for a key that is none or a condition that does not fit, `ConvergenceError` where a numeric
-        inverse does not reach its target; under `jit` such draws are NaN.
+        Raises `InputError` for an invalid key or condition, `ConvergenceError` where a numeric inverse fails; under
+        `jit` such draws are NaN.
         """
         check_key(key)
         shape = (int(shape),) if isinstance(shape, int | Integral) else tuple(shape)
@@ -120,6 +119,6 @@ class AbstractDistribution(eqx.Module):
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
 
 
-def sum_event(value: Array) -> Float[Array, " n"]:
+def sum_event(value: Array) -> PerRow:
     """Sum over all axes but the first."""
     return value.reshape(value.shape[0], math.prod(value.shape[1:])).sum(1)

@@ -17,8 +17,8 @@ from pushforward.rows import Shape
 
 
 def _uniform(event: Shape, key: PRNGKeyArray) -> AbstractDistribution:
-    """The uniform measure on the unit cube, taken to the real line by the logit and so finite everywhere."""
-    # A bare box would give most rows of an untrained flow density 0, and no gradient.
+    """The uniform distribution on the unit cube, taken to the real line by the logit: positive everywhere."""
+    # In a bare box most rows of an untrained flow would have density 0 and no gradient.
     return Flow(Uniform(event), Logit(event))
 
 

@@ -4,10 +4,17 @@ from operator import is_
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
 
-from pushforward.bijections.base import AbstractBijection, check_bijection
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.bijections.base import (
+    AbstractBijection,
+    Condition,
+    Key,
+    PerRow,
+    check_bijection,
+    replaced,
+)
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.errors import InputError
 from pushforward.rows import Shape
 
@@ -20,10 +27,10 @@ class Flow(AbstractDistribution):
     Arguments:
         base: the distribution of z; it takes no condition.
         bijection: the map from z to x, conditional or not.
-        architecture: the configuration that built it, of `pushforward.architectures`, by which `pushforward.save` can
-            write it; default None. Each registered architecture sets it.
+        architecture: the configuration of `pushforward.architectures` that built it, which `pushforward.save` writes;
+            default None. Every registered architecture sets it.
 
-    Raises `InputError` where the base's events are not of the shape that the bijection takes, or where that is not a
+    Raises `InputError` unless the base's events have the shape that the bijection takes, and for anything but a
     bijection.
 
     ```python
@@ -58,17 +65,13 @@ class Flow(AbstractDistribution):
         changed = self.base.without_log_prob(), self.bijection.without_log_det()
         if all(map(is_, changed, (self.base, self.bijection))):
             return self
-        return eqx.tree_at(lambda flow: (flow.base, flow.bijection), self, changed)
+        return replaced(self, base=changed[0], bijection=changed[1])
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         z, log_det = self.bijection.inverse_rows(x, condition, key)
         return self.base.log_prob_rows(z, None, None) + log_det
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         z, log_base = self.base.sample_rows(key, n, None)
         x, log_det = self.bijection.forward_rows(z, condition, None)
         return x, log_base - log_det

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.bijections.base import Condition, Key, PerRow
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.draws import normal
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape, as_shape
@@ -19,16 +20,16 @@ class GaussianMixture(AbstractDistribution):
 
         log p = logsumexp_k (log w_k + log N(A_k (x - m_k); 0, 1) + log |A_k|)
 
-    The whitening A_k is diagonal, `1 / s_k`, or lower triangular for full covariances. Cost: `components * d` either
-    way, `components * d^2` for full covariances.
+    The whitening A_k is diagonal, `1 / s_k`, or lower triangular for full covariances. Cost, either way:
+    `components * d`, or `components * d^2` for full covariances.
 
     Arguments:
         event: the event's size or shape.
         components: number of components; default 8.
-        full: whether covariances are full, which a vector event is needed for; default False, diagonal.
+        full: whether covariances are full, for vector events only; default False, diagonal.
         key: draws the initial means, standard normal; weights start equal, scales at 1.
 
-    Raises `InputError` for fewer than 1 component, and for full covariances of an event that is no vector.
+    Raises `InputError` for fewer than 1 component, and for full covariances of an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -44,19 +45,13 @@ class GaussianMixture(AbstractDistribution):
     log_scales: Float[Array, " components *event"]
     below: Float[Array, "components d d"] | None
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(
-        self,
-        event: int | Shape,
-        components: int = 8,
-        *,
-        full: bool = False,
-        key: PRNGKeyArray,
+        self, event: int | Shape, components: int = 8, *, full: bool = False, key: PRNGKeyArray
     ):
         check_count("components", components)
         self.event_shape = as_shape(event) or ()
-        self.condition_shape = None
         if full and len(self.event_shape) != 1:
             raise InputError(
                 f"full covariances are those of vectors, not of events of shape {self.event_shape}"
@@ -67,15 +62,13 @@ class GaussianMixture(AbstractDistribution):
         self.log_scales = jnp.zeros((components, *self.event_shape))
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
-        """Of full covariances, what is not in the strict triangle."""
+        """Of full covariances, all but the strict triangle."""
         if self.below is None:
             return {}
         return {"below": np.triu(np.ones(self.below.shape[-2:], bool))}
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
-        # Further out all squares would overflow, and no component would be the nearest.
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
+        # Further out all squares would overflow, and no component would be nearest.
         far = jnp.finfo(x.dtype).max ** 0.45
         away = jnp.clip(x[:, None] - self.means, -far, far)
         z = away * jnp.exp(-self.log_scales)
@@ -86,9 +79,7 @@ class GaussianMixture(AbstractDistribution):
         each = logs.sum(range(2, logs.ndim))
         return jax.nn.logsumexp(each + jax.nn.log_softmax(self.logits), axis=1)
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         pick, noise = jax.random.split(key)
         component = jax.random.categorical(pick, self.logits, shape=(n,))
         z = jax.random.normal(noise, (n, *self.event_shape), self.means.dtype)

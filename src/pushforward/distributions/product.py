@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
+from pushforward.bijections.base import Condition, Key, PerRow
 from pushforward.bijections.cylinder import joined, parted
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.errors import InputError
 from pushforward.rows import Shape
 
@@ -19,15 +20,14 @@ class Product(AbstractDistribution):
 
     Arguments:
         first, second: the distributions; they take no condition.
-        of_first: which coordinates are the first one's, in their order; the others are the second one's.
+        of_first: which coordinates are the first's, in their order; the others are the second's.
 
     Raises `InputError` where the numbers of coordinates do not fit.
 
     ```python
     >>> import pushforward as pf
-    >>> both = pf.distributions.Product(
-    ...     pf.distributions.UniformTorus(1), pf.distributions.Uniform(1), (False, True)
-    ... )
+    >>> angle, line = pf.distributions.UniformTorus(1), pf.distributions.Uniform(1)
+    >>> both = pf.distributions.Product(angle, line, (False, True))
     >>> print(round(float(both.log_prob([0.5, 3.0])), 4))
     -1.8379
 
@@ -38,7 +38,7 @@ class Product(AbstractDistribution):
     second: AbstractDistribution
     of_first: tuple[bool, ...] = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(
         self, first: AbstractDistribution, second: AbstractDistribution, of_first: Sequence[bool]
@@ -50,19 +50,14 @@ class Product(AbstractDistribution):
                 f"{second.event_shape}"
             )
         self.first, self.second, self.of_first = first, second, tuple(map(bool, of_first))
-        self.event_shape, self.condition_shape = (d,), None
+        self.event_shape = (d,)
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         one, other = parted(x, self.of_first)
-        return self.first.log_prob_rows(one, None, key) + self.second.log_prob_rows(
-            other, None, key
-        )
+        log_other = self.second.log_prob_rows(other, None, key)
+        return self.first.log_prob_rows(one, None, key) + log_other
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         keys = jax.random.split(key)
         one, log_one = self.first.sample_rows(keys[0], n, None)
         other, log_other = self.second.sample_rows(keys[1], n, None)

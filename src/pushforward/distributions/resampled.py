@@ -2,14 +2,16 @@
 
 import math
 from functools import cache
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, DTypeLike, PRNGKeyArray
 
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.bijections.base import Condition, Key, PerRow
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.distributions.standard_normal import StandardNormal
 from pushforward.errors import InputError
 from pushforward.networks import MLP
@@ -17,14 +19,14 @@ from pushforward.rows import Shape, as_shape
 
 
 class Resampled(AbstractDistribution):
-    """A standard normal resampled by a learned acceptance rate `a(z)` in (0, 1): the base takes on the topology that a
-    diffeomorphism cannot, such as separate modes.
+    """A standard normal resampled by a learned acceptance rate `a(z)` in (0, 1): the base takes on the topology that no
+    diffeomorphism can give, such as separate modes.
 
         p(z) = N(z) ((1 - r) a(z) / Z + r),    Z = E_N[a],    r = (1 - Z)^(tries - 1)
 
-    A draw is the first accepted one of `tries` proposals, or else the last. Z is the mean over `points` quasi-random
-    normal points that belong to the model (Sobol's sequence, the same in every evaluation), so that the density is
-    deterministic; its error falls about as 1 / points for smooth rates and few dimensions.
+    A draw is the first of `tries` proposals to be accepted, or else the last. Z is the mean over `points` quasi-random
+    normal points (Sobol's sequence), the same in every evaluation, so that the density is deterministic; for smooth
+    rates and few dimensions its error falls about as 1 / points.
 
     Cost: density one network pass, and one over the points for Z in each call; sampling `tries` passes at most.
 
@@ -34,7 +36,7 @@ class Resampled(AbstractDistribution):
     Arguments:
         event: the event's size or shape.
         width, depth: units and number of hidden layers of the acceptance network; default 64 and 2.
-        tries: proposals of a draw before the last one is taken as it is; default 50.
+        tries: proposals per draw, of which the last is taken as it is; default 50.
         points: points for Z, a power of two; default 2048.
         key: draws the initial weights; the rate starts near 1/2 everywhere.
 
@@ -53,7 +55,7 @@ class Resampled(AbstractDistribution):
     tries: int = eqx.field(static=True)
     points: int = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(
         self,
@@ -70,16 +72,13 @@ class Resampled(AbstractDistribution):
         if points < 2 or points & (points - 1):
             raise InputError(f"points={points}: a power of two was expected")
         self.event_shape = as_shape(event) or ()
-        self.condition_shape = None
         # Smooth activations: the mean over few points is then exact to many digits.
         self.network = MLP(self._size, (), width=width, depth=depth, activation="tanh", key=key)
         self.tries, self.points = tries, points
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         log_rate, log_mean = self._log_rate(x), self._log_mean(x.dtype)
-        # Certain to be accepted or rejected, in the type's digits: the logarithms below would be infinite.
+        # If all proposals are accepted or rejected, in the type's digits, the logarithms below would be infinite.
         limits = jnp.finfo(x.dtype)
         log_mean = jnp.clip(log_mean, 0.5 * jnp.log(limits.tiny), -limits.eps)
         rejected = (self.tries - 1) * jnp.log1p(-jnp.exp(log_mean))
@@ -87,12 +86,10 @@ class Resampled(AbstractDistribution):
         normal = StandardNormal(self.event_shape).log_prob_rows(x, None, None)
         return normal + jnp.logaddexp(accepted, rejected)
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         normal, dtype = StandardNormal(self.event_shape), self.network.first.dtype
 
-        def propose(state):
+        def propose(state: tuple[Any, Array, Array]) -> tuple[Any, Array, Array]:
             i, x, waiting = state
             of_rows, of_coins = jax.random.split(jax.random.fold_in(key, i))
             proposed = jax.random.normal(of_rows, x.shape, dtype)
@@ -101,21 +98,19 @@ class Resampled(AbstractDistribution):
             return i + 1, x, waiting & (coin >= self._log_rate(proposed))
 
         start = (0, jnp.zeros((n, *normal.event_shape), dtype), jnp.ones(n, bool))
-        _, x, _ = jax.lax.while_loop(
-            lambda state: (state[0] < self.tries) & state[2].any(), propose, start
-        )
+        _, x, _ = jax.lax.while_loop(lambda s: (s[0] < self.tries) & s[2].any(), propose, start)
         return x, self.log_prob_rows(x, None, None)
 
     @property
     def _size(self) -> int:
         return math.prod(self.event_shape)
 
-    def _log_rate(self, x: Array) -> Float[Array, " n"]:
-        # The rate far out is the one at the edge: huge inputs would only make the network overflow.
+    def _log_rate(self, x: Array) -> PerRow:
+        # Constant far out: huge inputs would make the network overflow.
         inside = jnp.clip(x.reshape(x.shape[0], self._size), -FAR, FAR)
         return jax.nn.log_sigmoid(self.network(inside.T))
 
-    def _log_mean(self, dtype) -> Array:
+    def _log_mean(self, dtype: DTypeLike) -> Array:
         points = _normal_points(self.points, self._size)
         log_rates = self._log_rate(jnp.asarray(points, dtype).reshape(-1, *self.event_shape))
         return jax.nn.logsumexp(log_rates) - math.log(self.points)
@@ -130,4 +125,5 @@ def _normal_points(points: int, size: int) -> np.ndarray:
     from scipy.stats import qmc
 
     uniform = qmc.Sobol(size, seed=0).random(points)
-    return ndtri(np.clip(uniform, 1e-9, 1 - 1e-9))
+    normal: np.ndarray = ndtri(np.clip(uniform, 1e-9, 1 - 1e-9))
+    return normal

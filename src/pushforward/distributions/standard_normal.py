@@ -5,9 +5,10 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distributions.base import AbstractDistribution, sum_event
+from pushforward.bijections.base import Condition, Key, PerRow
+from pushforward.distributions.base import AbstractDistribution, Draws, sum_event
 from pushforward.rows import Shape, as_shape
 
 
@@ -26,19 +27,14 @@ class StandardNormal(AbstractDistribution):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape):
         self.event_shape = as_shape(event) or ()
-        self.condition_shape = None
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         return sum_event(-0.5 * x * x - 0.5 * math.log(2 * math.pi))
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         x = jax.random.normal(key, (n, *self.event_shape), jnp.zeros(()).dtype)
         return x, self.log_prob_rows(x, None, None)

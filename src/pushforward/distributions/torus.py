@@ -5,16 +5,17 @@ import math
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.bijections.base import Condition, Key, PerRow
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.rows import Shape, as_shape
 
 
 class UniformTorus(AbstractDistribution):
-    """The uniform distribution of angles in radians: `log p = -d log(2 pi)`, whatever whole turns they hold.
+    """The uniform distribution of angles in radians, on the torus: `log p = -d log(2 pi)`.
 
-    The density is one on the torus: it integrates to 1 over a turn of every coordinate. Draws lie in `[-pi, pi]`.
+    It has period 2 pi and integrates to 1 over a turn of every coordinate. Draws lie in `[-pi, pi]`.
 
     Arguments:
         event: the event's size or shape.
@@ -29,20 +30,16 @@ class UniformTorus(AbstractDistribution):
     """
 
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape):
-        self.event_shape, self.condition_shape = as_shape(event) or (), None
+        self.event_shape = as_shape(event) or ()
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         size = math.prod(self.event_shape)
         return jnp.full(len(x), -size * math.log(2 * math.pi), x.dtype)
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         shape, dtype = (n, *self.event_shape), jnp.zeros(()).dtype
         x = jax.random.uniform(key, shape, dtype, -math.pi, math.pi)
         return x, self.log_prob_rows(x, None, None)

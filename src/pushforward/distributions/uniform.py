@@ -4,9 +4,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
-from pushforward.distributions.base import AbstractDistribution
+from pushforward.bijections.base import Condition, Key, PerRow
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.errors import InputError
 from pushforward.rows import Shape, as_shape
 
@@ -32,26 +33,20 @@ class Uniform(AbstractDistribution):
     low: float = eqx.field(static=True)
     high: float = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
-    condition_shape: None = eqx.field(static=True)
+    condition_shape = None
 
     def __init__(self, event: int | Shape, low: float = 0.0, high: float = 1.0):
         if not low < high:
-            raise InputError(f"a uniform base needs low < high; given {low} and {high}")
+            raise InputError(f"low={low}, high={high}: a uniform base needs low < high")
         self.event_shape, self.low, self.high = as_shape(event) or (), float(low), float(high)
-        self.condition_shape = None
 
-    def log_prob_rows(
-        self, x: Array, condition: Array | None, key: PRNGKeyArray | None
-    ) -> Float[Array, " n"]:
+    def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         inside = ((x >= self.low) & (x <= self.high)).all(range(1, x.ndim))
         size = int(np.prod(self.event_shape))
         log_volume = jnp.asarray(size * np.log(self.high - self.low), x.dtype)
         return jnp.where(inside, -log_volume, -jnp.inf)
 
-    def sample_rows(
-        self, key: PRNGKeyArray, n: int, condition: Array | None
-    ) -> tuple[Array, Float[Array, " n"]]:
-        x = jax.random.uniform(
-            key, (n, *self.event_shape), jnp.zeros(()).dtype, self.low, self.high
-        )
+    def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
+        shape, dtype = (n, *self.event_shape), jnp.zeros(()).dtype
+        x = jax.random.uniform(key, shape, dtype, self.low, self.high)
         return x, self.log_prob_rows(x, None, None)
