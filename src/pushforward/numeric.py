@@ -13,25 +13,25 @@ from pushforward.errors import ConvergenceError
 from pushforward.rows import as_float, kept_whole
 
 ScalarMap = Callable[[Array, Any], tuple[Array, Array]]
-"""`(x, params) -> (value, log of the slope)`, elementwise, increasing in x on all of R."""
+"""`(x, params) -> (value, log-slope)`, elementwise, increasing in x on all of R."""
 
 STEPS = 600
 """Evaluations after which the search gives up: brackets grow to the end of float64's range in 342 of them."""
 NEAR, GROWTH = 100.0, 8.0
-"""Largest start, and by what a bracket grows. From far out an exponential would overflow, and bisecting back from
-1e300 takes too long."""
+"""Largest start, and the factor by which a bracket grows. From far out an exponential would overflow, and bisecting
+back from 1e300 takes too long."""
 NOISE, SLACK = 64.0, 1000.0
-"""Residuals in roundings of the terms that make them: at which a search that no longer improves ends, and the largest
-that is certified."""
+"""Residuals, in roundings of the terms that they are made of, at which a stalled search ends, and up to which a root is
+certified."""
+_State = tuple[Array, ...]
 
 
 def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
     """The `x` with `function(x, params)[0] = target`, to the type's last digits.
 
     A safeguarded Newton search on all entries at once: a bracket grows eightfold from about `target` until it holds the
-    root, Newton steps refine it, and where they leave it or do not shorten it is bisected. Entries stop
-    one by one, so that none depends on its neighbours. Gradients are those of the implicit function, of any order,
-    never of the search:
+    root; Newton steps refine it, or bisection where they leave it or make no headway. Entries stop one by one, so that
+    none depends on its neighbours. Gradients, of any order, are those of the implicit function, never of the search:
 
         dx = (d target - d_params function) / slope
 
@@ -39,11 +39,11 @@ def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
 
     Arguments:
         function: from `(x, params)` to the value and the log-slope, both of x's shape; increasing and onto R.
-        target: values to be reached, of any shape.
+        target: values to reach, of any shape.
         params: any pytree that the function reads; differentiated.
 
-    Where the residual cannot be brought to rounding, the entry is NaN; outside of `jit` that is a
-    `ConvergenceError`, which carries the residual.
+    An entry whose residual does not come down to rounding is NaN; outside of `jit` it raises `ConvergenceError`, which
+    carries the residual.
 
     ```python
     >>> import jax.numpy as jnp
@@ -61,7 +61,7 @@ def increasing_root(function: ScalarMap, target: Array, params: Any) -> Array:
 
 
 def certified(x: Array, residual: Array, target: Array) -> Array:
-    """The solution of a search that leaves NaN where it fails; outside of `jit` that raises `ConvergenceError`."""
+    """The result of a search, with NaN where it failed; outside of `jit` that raises `ConvergenceError`."""
     if not isinstance(x, jax.core.Tracer):
         lost = np.isnan(np.asarray(x)) & np.isfinite(np.asarray(target))
         if lost.any():
@@ -75,7 +75,7 @@ def certified(x: Array, residual: Array, target: Array) -> Array:
 
 
 def solved(function: ScalarMap, target: Array, params: Any) -> tuple[Array, Array]:
-    """The root and the log-slope of the inverse function there: what a map without a closed inverse returns."""
+    """The root and the inverse function's log-slope there, which a map without a closed inverse returns."""
     x = increasing_root(function, target, params)
     return x, -function(x, params)[1]
 
@@ -87,21 +87,16 @@ def _root(function: ScalarMap, target: Array, params: Any) -> tuple[Array, Array
     largest = jnp.finfo(target.dtype).max / SLACK
     known = jnp.isfinite(target)
 
-    def evaluate(x):
-        value, log_slope = function(x, params)
-        return value - target, jnp.exp(log_slope)
-
-    def rounding(x, slope):
-        return jnp.minimum(eps * (1 + jnp.abs(target) + jnp.abs(x) * slope), largest)
-
-    def step(state):
+    def step(state: _State) -> _State:
         i, x, low, high, reach, best, residual, allowed, waited, before, frozen = state
-        f, slope = evaluate(x)
+        value, log_slope = function(x, params)
+        f, slope = value - target, jnp.exp(log_slope)
         low, high = jnp.where(f <= 0, x, low), jnp.where(f >= 0, x, high)
         better = jnp.abs(f) < residual
         best = jnp.where(better, x, best)
         residual = jnp.where(better, jnp.abs(f), residual)
-        allowed = jnp.where(better, rounding(x, slope), allowed)
+        rounding = jnp.minimum(eps * (1 + jnp.abs(target) + jnp.abs(x) * slope), largest)
+        allowed = jnp.where(better, rounding, allowed)
         waited = jnp.where(better, 0, waited + 1)
         exact = residual <= 2 * allowed
         stalled = (residual <= NOISE * allowed) & (waited >= 3)
@@ -110,7 +105,7 @@ def _root(function: ScalarMap, target: Array, params: Any) -> tuple[Array, Array
 
         newton = x - f / slope
         bracketed = jnp.isfinite(high - low)
-        # Half way: also between bounds whose sum overflows.
+        # Half way, also between bounds whose sum overflows.
         middle = 0.5 * low + 0.5 * high
         further = jnp.where(f < 0, x + reach, x - reach)
         inside = (newton > low) & (newton < high)
@@ -125,34 +120,27 @@ def _root(function: ScalarMap, target: Array, params: Any) -> tuple[Array, Array
         reach = jnp.where(bracketed, reach, reach * GROWTH)
         before = jnp.stack([before[1], jnp.abs(moved - x)])
 
-        def keep(old, new):
-            return jnp.where(frozen, old, new)
-
         new = (moved, low, high, reach, best, residual, allowed, waited, before)
-        kept = [keep(old, new) for old, new in zip(state[1:-1], new, strict=True)]
+        kept = [jnp.where(frozen, old, new) for old, new in zip(state[1:-1], new, strict=True)]
         return (i + 1, *kept, frozen | done)
-
-    def unfinished(state):
-        return (state[0] < STEPS) & ~state[-1].all()
 
     x = jnp.clip(jnp.where(known, target, 0.0), -NEAR, NEAR)
     nothing, infinite = jnp.zeros_like(x), jnp.full_like(x, jnp.inf)
-    start = (
+    start: _State = (
         *(jnp.zeros((), jnp.int32), x, -infinite, infinite, 1 + 0.1 * jnp.abs(x)),
         *(x, infinite, nothing, jnp.zeros(x.shape, jnp.int32)),
         *(jnp.stack([infinite, infinite]), jnp.zeros(x.shape, bool)),
     )
-    end = jax.lax.while_loop(unfinished, step, start)
+    end = jax.lax.while_loop(lambda s: (s[0] < STEPS) & ~s[-1].all(), step, start)
     low, high, best, residual, allowed = (end[i] for i in (2, 3, 5, 6, 7))
     # Either the residual is rounding, or the function passes the target between neighbouring numbers.
     between = high - low <= 4 * eps * jnp.abs(best) + tiny
     reached = (residual <= SLACK * allowed) | between
-    found = jnp.where(reached, best, jnp.nan)
-    return jnp.where(known, found, target), residual
+    return jnp.where(known, jnp.where(reached, best, jnp.nan), target), residual
 
 
 @_root.defjvp
-def _root_jvp(function, primals, tangents):
+def _root_jvp(function: ScalarMap, primals: Any, tangents: Any) -> tuple[Any, Any]:
     target, params = primals
     x, residual = _root(function, target, params)
     _, by_params = jax.jvp(lambda p: function(x, p)[0], (params,), (tangents[1],))
