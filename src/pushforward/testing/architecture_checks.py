@@ -21,8 +21,7 @@ def no_copies(subject: Subject) -> str | None:
 def interaction(subject: Subject) -> str | None:
     """Every latent coordinate depends on every data coordinate: masks alternate until all have had their turn.
 
-    An architecture that is one layer in one order says so by an attribute of its class, `one_order = True`; and then
-    not all of them do.
+    Unless the class is declared as one layer in one order, `one_order = True`; then not all of them do.
     """
     reached = (subject.inverse.jacobian != 0).any(axis=0)
     if subject.one_order and subject.size > 1:
@@ -49,7 +48,7 @@ def condition_everywhere(subject: Subject) -> str | None:
 
 
 def hashable(subject: Subject) -> str | None:
-    """What is no array has a hash, so that a program compiled for one model serves the next of the same form."""
+    """All but the arrays has a hash, so that a program compiled for one model serves the next of the same form."""
     static = eqx.partition(subject.initial, eqx.is_array)[1]
     try:
         hash(static)
@@ -64,4 +63,4 @@ ARCHITECTURE_CHECKS: dict[str, Check[Subject]] = {
     "condition everywhere": condition_everywhere,
     "hashable": hashable,
 }
-"""The checks of every architecture, by name; those of a density and of a bijection come on top."""
+"""The checks of every architecture, by name, in addition to those of its density and its bijection."""

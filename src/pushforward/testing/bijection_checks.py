@@ -1,4 +1,4 @@
-"""The promises of every bijection, held as the push-forward of a standard normal or as the map of a flow."""
+"""The promises of every bijection, as the map of a flow."""
 
 import equinox as eqx
 import jax
@@ -16,8 +16,8 @@ from pushforward.testing.parts import (
 from pushforward.testing.subjects import Subject
 
 DOUBLE = 1e-8
-"""What float64 results may differ by, relative to 1 + |value|: less than float32's rounding, 6e-8, so that arithmetic
-that passes through float32 is seen."""
+"""What float64 results may differ by, relative to 1 + |value|: below float32's rounding, 6e-8, which shows arithmetic
+that passes through float32."""
 
 
 def round_trip(subject: Subject) -> str | None:
@@ -47,8 +47,8 @@ def inverse_log_det(subject: Subject) -> str | None:
 
 
 def volume(subject: Subject) -> str | None:
-    """A log-det of 0 everywhere, which would hide a wrong sign, is declared (`volume_preserving` of the class); and
-    what is declared holds."""
+    """A log-det of 0 everywhere, which would hide a wrong sign, is declared (`volume_preserving` of the class), and
+    nothing else is."""
     zero = not (subject.forward.log_det.any() or subject.inverse.log_det.any())
     if zero and not subject.bijection.volume_preserving:
         return (
@@ -56,14 +56,12 @@ def volume(subject: Subject) -> str | None:
             "if that is meant"
         )
     if subject.bijection.volume_preserving and not zero:
-        return (
-            f"declared volume-preserving, but log-dets reach {abs(subject.forward.log_det).max():g}"
-        )
+        return f"declared volume-preserving, but |log-dets| reach {abs(subject.forward.log_det).max():g}"
     return None
 
 
 def single_precision(subject: Subject) -> str | None:
-    """With 64-bit types enabled a float32 map on float32 rows still answers in float32, both ways."""
+    """With 64-bit types enabled, a float32 map still answers float32 rows in float32, both ways."""
     model, condition = subject.model, subject.condition
     for direction, rows in (("forward", subject.z), ("inverse", subject.x)):
         with jax.enable_x64(True):
@@ -74,8 +72,8 @@ def single_precision(subject: Subject) -> str | None:
 
 
 def condition(subject: Subject) -> str | None:
-    """Every feature of the condition changes the density, and within every conditional layer every coordinate that the
-    layer changes, the first too."""
+    """Every feature of the condition changes the density and, in every conditional layer, every coordinate that the
+    layer changes."""
     if subject.condition is None:
         return None
     assert subject.inverse.by_condition is not None
@@ -92,7 +90,7 @@ def condition(subject: Subject) -> str | None:
 
 def cached_inverse(subject: Subject) -> str | None:
     """An autoregressive layer's cached inverse equals the naive one, coordinate by coordinate, float64."""
-    if subject.size < 3:  # one or two coordinates leave nothing to cache; the round trip tells
+    if subject.size < 3:  # nothing to cache, and the round trip tells
         return None
     for name, part in parts(subject.bijection):
         for layer in autoregressive_layers(part):
@@ -114,4 +112,4 @@ BIJECTION_CHECKS: dict[str, Check[Subject]] = {
     "condition": condition,
     "cached inverse": cached_inverse,
 }
-"""The checks of every bijection, by name; its density's come on top."""
+"""The checks of every bijection, by name, in addition to those of its density."""

@@ -1,6 +1,7 @@
 """The contract's four entry points, one for each kind of subject."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,11 +22,11 @@ from pushforward.testing.transformer_checks import TRANSFORMER_CHECKS, Transform
 from pushforward.transformers import AbstractTransformer
 
 BIJECTION_TABLE = {**BIJECTION_CHECKS, **DENSITY_CHECKS}
-"""All that a bijection is held to."""
+"""All checks of a bijection."""
 ARCHITECTURE_TABLE = {**BIJECTION_TABLE, **ARCHITECTURE_CHECKS}
-"""All that a built architecture is held to."""
+"""All checks of a built architecture."""
 FEW = 63
-"""Columns of which most log-dets are exact that are estimates for many."""
+"""Columns up to which log-dets are exact that are estimates for more."""
 
 
 def check_transformer(
@@ -36,13 +37,12 @@ def check_transformer(
     Arguments:
         transformer: the family of scalar maps.
         name: what reports call it; default its class.
-        volume_preserving: goes with the next version: the class says it, see `AbstractTransformer`.
+        volume_preserving: deprecated: the class says it, see `AbstractTransformer`.
 
     Raises `ContractError` at the first broken promise.
     """
-    name = name or type(transformer).__name__
-    table = _but_volume(TRANSFORMER_CHECKS, volume_preserving)
-    run_checks(table, TransformerSubject(name, transformer))
+    subject = TransformerSubject(name or type(transformer).__name__, transformer)
+    run_checks(_but_volume(TRANSFORMER_CHECKS, volume_preserving), subject)
 
 
 def check_bijection(
@@ -50,48 +50,36 @@ def check_bijection(
     *,
     name: str | None = None,
     volume_preserving: bool = False,
-    mode: str = "forward",
-    scale: float = 0.5,
-    seed: int = 0,
+    **options: Any,
 ) -> None:
     """Hold a bijection, perturbed, to `BIJECTION_CHECKS`, and its push-forward of a normal to `DENSITY_CHECKS`.
 
     Arguments:
-        bijection: the map, float32; take one of few coordinates, Jacobians are computed in full.
+        bijection: the map, float32; one of few coordinates, as Jacobians are computed in full.
         name: what reports call it; default its class.
-        volume_preserving: goes with the next version: the class says it, see `AbstractBijection`.
-        mode: `"reverse"` for maps with a reverse-mode rule of their own (`jax.custom_vjp`).
-        scale: size of the perturbation, see `perturbed`.
-        seed: of all noise.
+        volume_preserving: deprecated: the class says it, see `AbstractBijection`.
+        options: `mode`, `scale` and `seed` of the `Subject`.
 
     Raises `ContractError` at the first broken promise.
     """
-    name = name or type(bijection).__name__
-    subject = bijection_subject(name, bijection, mode=mode, scale=scale, seed=seed)
+    subject = bijection_subject(name or type(bijection).__name__, bijection, **options)
     run_checks(_but_volume(BIJECTION_TABLE, volume_preserving), subject)
 
 
 def check_distribution(
-    distribution: AbstractDistribution,
-    *,
-    name: str | None = None,
-    support: tuple[float, float] | None = None,
-    scale: float = 0.5,
-    seed: int = 0,
+    distribution: AbstractDistribution, *, name: str | None = None, **options: Any
 ) -> None:
     """Hold a distribution, perturbed, to `DENSITY_CHECKS`.
 
     Arguments:
         distribution: the density, float32; with 1 or 2 coordinates its integral and its draws are checked too.
         name: what reports call it; default its class.
-        support: sides of the box outside which the density is 0, where there is one.
-        scale: size of the perturbation, see `perturbed`.
-        seed: of all noise.
+        options: `support`, `scale` and `seed` of the `Subject`.
 
     Raises `ContractError` at the first broken promise.
     """
     name = name or type(distribution).__name__
-    run_checks(DENSITY_CHECKS, Subject(name, distribution, support=support, scale=scale, seed=seed))
+    run_checks(DENSITY_CHECKS, Subject(name, distribution, **options))
 
 
 def check_architecture(
@@ -99,9 +87,7 @@ def check_architecture(
     *,
     name: str | None = None,
     cases: Sequence[tuple[int, int | None]] = CASES,
-    mode: str = "forward",
-    scale: float = 0.5,
-    seed: int = 0,
+    **options: Any,
 ) -> None:
     """Build an architecture at several sizes and hold each model, perturbed, to every check there is.
 
@@ -114,19 +100,12 @@ def check_architecture(
         architecture: a small configuration, of enough layers for every coordinate to have its turn.
         name: what reports call it; default its class.
         cases: pairs of event size and condition size.
-        mode: as in `check_bijection`.
-        scale: size of the perturbation, see `perturbed`.
-        seed: of all noise.
+        options: `mode`, `scale` and `seed` of the `Subject`.
 
     Raises `ContractError` at the first broken promise.
     """
     name = name or type(architecture).__name__
-    subjects = [
-        architecture_subject(
-            name, architecture, event, condition, mode=mode, scale=scale, seed=seed
-        )
-        for event, condition in cases
-    ]
+    subjects = [architecture_subject(name, architecture, *case, **options) for case in cases]
     for subject in subjects:
         run_checks(ARCHITECTURE_TABLE, subject)
     if ARCHITECTURES.name_of(type(architecture)) is not None:
@@ -155,7 +134,7 @@ def check_large_event(architecture: Architecture, event: int, *, name: str | Non
 
 
 def _but_volume(table: Mapping[str, Check[S]], declared: bool) -> Mapping[str, Check[S]]:
-    """The table without the check that the log-det is what the class says, where the caller said it is 0."""
+    """The table, without the check of the class's `volume_preserving` where the caller declared it."""
     if not declared:
         return table
     outdated("volume_preserving=True", "volume_preserving = True in the class")

@@ -1,4 +1,4 @@
-"""What a broken promise looks like, and how a table of checks is run on a subject."""
+"""The error of a broken promise, and running a table of checks on a subject."""
 
 from collections.abc import Callable, Mapping
 from typing import Protocol, TypeVar, runtime_checkable
@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 @runtime_checkable
 class Named(Protocol):
-    """Anything under test: it has a name to report."""
+    """Anything under test: it has a name for reports."""
 
     @property
     def name(self) -> str: ...
@@ -14,7 +14,7 @@ class Named(Protocol):
 
 S = TypeVar("S", bound=Named, contravariant=True)
 Check = Callable[[S], str | None]
-"""One promise: from a subject to None where it is kept, or to a sentence with the numbers that break it."""
+"""One promise: from a subject to None where it holds, or to a sentence with the numbers that break it."""
 
 
 class ContractError(AssertionError):
@@ -35,11 +35,11 @@ def run_check(checks: Mapping[str, Check[S]], check: str, subject: S) -> None:
     """Hold one subject to one check.
 
     Arguments:
-        checks: the table that the check's name is looked up in.
-        check: its name.
+        checks: a table of checks by name.
+        check: the name of one.
         subject: what is checked.
 
-    Raises `ContractError` where the promise is broken, or where the subject raises while it is checked.
+    Raises `ContractError` where the promise is broken, or the subject raises while it is checked.
     """
     try:
         detail = checks[check](subject)

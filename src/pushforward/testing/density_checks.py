@@ -1,6 +1,7 @@
 """The promises of every density."""
 
 import itertools
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -17,10 +18,10 @@ from pushforward.testing.subjects import ROWS, Subject, leaves_with_names
 SINGLE = 1e-3
 """What float32 results may differ by, relative to 1 + |value|: rounding, amplified by the map's condition number."""
 FALSE_ALARM = 1e-6
-"""Probability that a statistical check fails a correct subject (its noise is fixed, so it does so always or never)."""
+"""Probability that a statistical check fails a correct subject; as noise is fixed, it does so always or never."""
 STATES = 64
-"""Perturbations tried before a parameter without a gradient is called dead: a unit of a ReLU network without inputs
-is silent in half of them, and two have to be active at once."""
+"""Perturbations tried before a parameter without a gradient counts as dead: a unit of a ReLU network without inputs is
+silent in half of them, and two have to be active at once."""
 
 
 def finite(subject: Subject) -> str | None:
@@ -30,7 +31,7 @@ def finite(subject: Subject) -> str | None:
 
 
 def jit(subject: Subject) -> str | None:
-    """Compiled and uncompiled log-densities agree; the uncompiled ones are of odd leading axes."""
+    """Compiled and uncompiled log-densities agree, the latter with odd leading axes."""
     eager, compiled = subject.eager
     return differ(eager, compiled, SINGLE, "uncompiled log-density of leading axes (2, 3, 5)")
 
@@ -69,8 +70,7 @@ def row_independence(subject: Subject) -> str | None:
 def gradients(subject: Subject) -> str | None:
     """Every parameter gets a finite gradient of the mean log-density, and every entry a non-zero one in some state.
 
-    But for the entries that a module says it never reads, by a method `unread` (`pushforward.parameters.Unread`): they
-    get none.
+    Entries that a module declares as never read (`pushforward.parameters.Unread`) get none.
     """
     read = dict(leaves_with_names(jax.tree.map(_as_float, read_entries(subject.initial))))
     silent = {name: entries > 0 for name, entries in read.items()}
@@ -94,7 +94,7 @@ def gradients(subject: Subject) -> str | None:
 
 
 def single_precision(subject: Subject) -> str | None:
-    """With 64-bit types enabled a float32 model on float32 rows still answers in float32."""
+    """With 64-bit types enabled, a float32 model still answers float32 rows in float32."""
     model, x, condition = subject.model, subject.x, subject.condition
     with jax.enable_x64(True):
         found = eqx.filter_eval_shape(model.log_prob, x, condition)
@@ -103,10 +103,8 @@ def single_precision(subject: Subject) -> str | None:
 
 def double_precision(subject: Subject) -> str | None:
     """Float64 answers in float64, and agrees with float32 to float32's rounding."""
-    c = subject.one_condition
-    every = None if c is None else jnp.broadcast_to(c, (ROWS, *c.shape))
-    single = score(subject.model, subject.x, every).log_prob
-    double = subject.log_prob64(np.asarray(subject.x), c)
+    single = score(subject.model, subject.x, subject.same_condition).log_prob
+    double = subject.log_prob64(np.asarray(subject.x), subject.one_condition)
     return differ(single, double, SINGLE, "float32 log-density beside float64's")
 
 
@@ -125,9 +123,8 @@ def far_inputs(subject: Subject) -> str | None:
         if np.isnan(found).any() or (found == np.inf).any():
             at = int(np.flatnonzero(np.isnan(found) | (found == np.inf))[0])
             return f"log_prob({block[at].tolist()}) is {found[at]}"
-        kept = np.where(
-            np.isfinite(found).reshape(-1, *[1] * (block.ndim - 1)), block, np.asarray(subject.x)
-        )
+        where = np.isfinite(found).reshape(-1, *[1] * (block.ndim - 1))
+        kept = np.where(where, block, np.asarray(subject.x))
         again = score(subject.model, jnp.asarray(kept, jnp.float32), subject.condition)
         for name, gradient in leaves_with_names((again.by_model, again.by_x)):
             if np.isnan(gradient).any():
@@ -141,9 +138,7 @@ def sample_log_prob(subject: Subject) -> str | None:
     drawn, with_them = subject.draws
     if not np.isfinite(drawn).all():
         return "some draws are not finite"
-    c = subject.one_condition
-    every = None if c is None else jnp.broadcast_to(c, (ROWS, *c.shape))
-    found = score(subject.model, jnp.asarray(drawn[:ROWS]), every).log_prob
+    found = score(subject.model, jnp.asarray(drawn[:ROWS]), subject.same_condition).log_prob
     return differ(with_them[:ROWS], found, SINGLE, "log-density that came with the draws")
 
 
@@ -156,11 +151,10 @@ def integral(subject: Subject) -> str | None:
 
 
 def samples(subject: Subject) -> str | None:
-    """Draws of a 1-D or 2-D density follow it: chi-squared over cells, false-alarm rate 1e-6; as for the integral."""
+    """Draws of a 1-D or 2-D density follow it: chi-squared over cells, false-alarm rate 1e-6; exact log-dets only."""
     if subject.size > 2 or not subject.exact:
         return None
-    p = grid_of(subject).p_value()
-    n = len(subject.draws[0])
+    p, n = grid_of(subject).p_value(), len(subject.draws[0])
     return None if p >= FALSE_ALARM else f"{n} draws do not follow the density: p = {p:.2g}"
 
 
@@ -181,5 +175,5 @@ DENSITY_CHECKS: dict[str, Check[Subject]] = {
 """The checks of every density, by name."""
 
 
-def _as_float(leaf):
+def _as_float(leaf: Any) -> Any:
     return leaf.astype(np.float32) if isinstance(leaf, np.ndarray) else leaf

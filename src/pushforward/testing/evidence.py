@@ -1,7 +1,7 @@
-"""The compiled programs that checks look at: few, because compiling them is what checking costs."""
+"""The compiled programs behind the checks: few, because compiling is most of what checking costs."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -16,10 +16,10 @@ class Pulled(NamedTuple):
     """One direction of a map on n rows, events flattened to D, conditions to C.
 
     Attributes:
-        value: `(n, *event)`, or `(n, *latent)`, what comes out.
+        value: the output, `(n, *event)` or `(n, *latent)`.
         log_det: `(n,)`, as the map reports it.
         jacobian: `(n, D, D)`, by autodiff: `[row, output, input]`.
-        by_condition: `(n, D, C)`, the derivative by the condition; None without one.
+        by_condition: `(n, D, C)`, the derivative with respect to the condition; None without one.
     """
 
     value: np.ndarray
@@ -29,7 +29,7 @@ class Pulled(NamedTuple):
 
 
 class Scored(NamedTuple):
-    """Log-densities of n rows, and the gradient of their mean by the model, the rows and the conditions."""
+    """Log-densities of n rows, and the gradients of their mean with respect to model, rows and conditions."""
 
     log_prob: np.ndarray
     by_model: AbstractDistribution
@@ -41,9 +41,9 @@ def pull(flow: Flow, direction: str, value: Array, condition: Array | None, mode
     """A direction of a flow's map with its autodiff Jacobian, as numpy arrays.
 
     Arguments:
-        flow: whose map.
+        flow: the owner of the map.
         direction: `"forward"` or `"inverse"`.
-        value: `(n, *latent)`, or `(n, *event)`, what goes in.
+        value: the input, `(n, *latent)` or `(n, *event)`.
         condition: `(n, *condition)` or None.
         mode: of differentiation. `"forward"` compiles in half the time; `"reverse"` is for maps with a reverse-mode
             rule of their own, which JAX cannot differentiate forwards.
@@ -66,7 +66,7 @@ def log_prob(model: AbstractDistribution, x: Array, condition: Array | None) -> 
 
 @eqx.filter_jit
 def log_prob_by_row(model: AbstractDistribution, x: Array, condition: Array | None) -> Array:
-    """Log-densities of `(n, *event)` rows, each by itself, under `vmap`."""
+    """Log-densities of `(n, *event)` rows one by one, under `vmap`."""
     if condition is None:
         return jax.vmap(model.log_prob)(x)
     return jax.vmap(model.log_prob)(x, condition)
@@ -89,11 +89,12 @@ def _by_forward_mode(
     if condition is not None:
         inputs = jnp.concatenate([inputs, condition.reshape(n, -1)], axis=1)
 
-    def outputs(inputs):
+    def outputs(inputs: Array) -> tuple[Array, Array]:
         given = None if condition is None else inputs[:, size:].reshape(condition.shape)
-        return method(inputs[:, :size].reshape(value.shape), given)
+        out, log_det = method(inputs[:, :size].reshape(value.shape), given)
+        return out, log_det
 
-    def along(tangent):
+    def along(tangent: Array) -> Any:
         return jax.jvp(outputs, (inputs,), (jnp.broadcast_to(tangent, inputs.shape),))
 
     (out, log_det), (slope, _) = jax.vmap(along)(jnp.eye(inputs.shape[1], dtype=inputs.dtype))
@@ -112,7 +113,7 @@ def _by_reverse_mode(
     rows = jnp.broadcast_to(directions, (size, *out.shape))
     silent = jnp.zeros((size, *log_det.shape), log_det.dtype)
 
-    def row_first(derivative):
+    def row_first(derivative: Array) -> Array:
         return jnp.moveaxis(derivative.reshape(size, n, -1), 0, 1)
 
     by_value, by_condition = jax.tree.map(row_first, jax.vmap(pull_back)((rows, silent)))
@@ -120,8 +121,8 @@ def _by_reverse_mode(
 
 
 @eqx.filter_jit
-def _score(parts):
-    def mean(parts):
+def _score(parts: Any) -> tuple[Array, Any]:
+    def mean(parts: Any) -> tuple[Array, Array]:
         model, x, condition = parts
         log_prob = model.log_prob(x, condition)
         return log_prob.mean(), log_prob

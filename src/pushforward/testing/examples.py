@@ -1,9 +1,9 @@
-"""Tiny instances of everything that is discovered: one of each bijection class, every base, every architecture."""
+"""Tiny instances of every bijection class, every base and every architecture."""
 
 import math
 from collections.abc import Iterator
 from dataclasses import fields, replace
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import jax
 import numpy as np
@@ -21,7 +21,7 @@ TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
     **{"units": 4, "components": 3, "polynomials": 2, "degree": 3, "nodes": 8},
 }
-"""What architecture fields of these names are set to. Three layers: three coordinates then all have their turn."""
+"""Values of architecture fields of these names. In three layers each of three coordinates has its turn."""
 
 CASES: tuple[tuple[int, int | None], ...] = ((1, 2), (2, None), (3, 2))
 """Event sizes and condition sizes that every architecture is checked at."""
@@ -34,116 +34,82 @@ def example_bijections() -> dict[str, Subject]:
     def masked(d: int, size: int, condition: int = 0) -> MaskedMLP:
         return MaskedMLP(d, size, condition=condition, width=8, depth=2, key=key)
 
+    def mlp(features: int, out: tuple[int, ...], depth: int = 2) -> MLP:
+        return MLP(features, out, width=8, depth=depth, key=key)
+
+    def last(part: Any) -> Any:
+        return part.hidden, part.last_bias
+
     affine, spline = Affine(), RationalQuadratic(bins=4)
     made = b.Autoregressive(masked(3, 2, 2), affine, (2,))
-    coupled = b.Coupling(MLP(1, (2, 2), width=8, depth=2, key=key), affine, 1)
+    angles = PeriodicMLP(1, (12, 1), condition=2, width=8, depth=2, key=key)
+    field = MLPField(3, width=8, key=key)
+    contraction = LipschitzMLP(2, 2, width=8, depth=2, condition=2, key=key)
+    skewed = np.exp(np.random.default_rng(0).normal(size=(200, 2))) - 1
 
-    def amortized(name: str, bijection: AbstractBijection, **options) -> Subject:
-        return bijection_subject(f"Amortized {name}", b.Amortized(bijection, 2, key=key, **options))
+    def amortized(bijection: AbstractBijection, where: Any = None, rank: int = 0) -> b.Amortized:
+        return b.Amortized(bijection, 2, where=where, rank=rank, key=key)
 
-    subjects = [
-        bijection_subject("ActNorm", b.ActNorm(2)),
-        amortized("planar", b.Planar(2, key=key)),
-        amortized("radial", b.Radial(2, key=key)),
-        amortized("sylvester", b.Sylvester(3, 2, key=key)),
-        amortized("elementwise", b.Elementwise(spline, 2)),
-        amortized("coupling", coupled),
-        amortized(
-            "autoregressive",
-            b.Autoregressive(masked(3, 2), affine),
-            where=lambda b: (b.network.hidden, b.network.last_bias),
-            rank=1,
+    maps: dict[str, AbstractBijection] = {
+        "ActNorm": b.ActNorm(2),
+        "Amortized planar": amortized(b.Planar(2, key=key)),
+        "Amortized radial": amortized(b.Radial(2, key=key)),
+        "Amortized sylvester": amortized(b.Sylvester(3, 2, key=key)),
+        "Amortized elementwise": amortized(b.Elementwise(spline, 2)),
+        "Amortized coupling": amortized(b.Coupling(mlp(1, (2, 2)), affine, 1)),
+        "Amortized autoregressive": amortized(
+            b.Autoregressive(masked(3, 2), affine), lambda b: last(b.network), 1
         ),
-        amortized(
-            "continuous",
-            b.FlowMap(MLPField(3, width=8, key=key)),
-            where=lambda b: (b.field.hidden, b.field.last_bias),
-            rank=1,
+        "Amortized continuous": amortized(b.FlowMap(field), lambda b: last(b.field), 1),
+        "Autoregressive": made,
+        "Autoregressive spline": b.Autoregressive(masked(3, 11), spline),
+        "BatchNorm": b.BatchNorm(2),
+        "BlockAutoregressive": b.BlockAutoregressive(3, 4, condition_shape=(2,), key=key),
+        "Chain": b.Chain([b.Elementwise(affine, 2), b.LULinear(2)]),
+        "FlowMap": b.FlowMap(MLPField(3, width=8, condition=2, key=key)),
+        "Coupling": b.Coupling(mlp(3, (2, 2)), affine, 1, (2,)),
+        "Cylinder": b.Cylinder(
+            b.Coupling(angles, CircularSpline(4), 1, (2,)),
+            b.Elementwise(affine, 1, network=mlp(6, (2, 1), 1), condition_shape=(6,)),
+            angles=(True, False, True),
         ),
-        bijection_subject("Autoregressive", made),
-        bijection_subject("Autoregressive spline", b.Autoregressive(masked(3, 11), spline)),
-        bijection_subject("BatchNorm", b.BatchNorm(2)),
-        bijection_subject(
-            "BlockAutoregressive", b.BlockAutoregressive(3, 4, condition_shape=(2,), key=key)
+        "Elementwise": b.Elementwise(spline, (2, 2)),
+        "Elementwise conditional": b.Elementwise(
+            affine, 2, network=mlp(2, (2, 2), 1), condition_shape=(2,)
         ),
-        bijection_subject("Chain", b.Chain([b.Elementwise(affine, 2), b.LULinear(2)])),
-        bijection_subject("FlowMap", b.FlowMap(MLPField(3, width=8, condition=2, key=key))),
-        bijection_subject(
-            "Coupling", b.Coupling(MLP(3, (2, 2), width=8, depth=2, key=key), affine, 1, (2,))
+        "Householder": b.Householder(3, key=key),
+        "Invert": b.Invert(made),
+        "LULinear": b.LULinear(3),
+        "Margins": b.Margins(2, knots=3).following(skewed),
+        "Permutation": b.Permutation(np.array([2, 0, 1])),
+        "Planar": b.Planar(2, (2,), key=key),
+        "Power": b.Power(2),
+        "QRLinear": b.QRLinear(3, key=key),
+        "Radial": b.Radial(3, (2,), key=key),
+        "Recurrent": b.Recurrent(3, 8, (2,), key=key),
+        "Residual": b.Residual(contraction, condition_shape=(2,)),
+        "Reverse": b.Reverse(2),
+        "Reshape": b.Reshape((2, 2)),
+        "Chain of two shapes": b.Chain(
+            [b.Autoregressive(masked(4, 2), affine), b.Reshape((2, 2)), b.Power((2, 2))]
         ),
-        bijection_subject(
-            "Cylinder",
-            b.Cylinder(
-                b.Coupling(
-                    PeriodicMLP(1, (12, 1), condition=2, width=8, depth=2, key=key),
-                    CircularSpline(4),
-                    1,
-                    (2,),
-                ),
-                b.Elementwise(
-                    affine,
-                    1,
-                    network=MLP(6, (2, 1), width=8, depth=1, key=key),
-                    condition_shape=(6,),
-                ),
-                angles=(True, False, True),
-            ),
-        ),
-        bijection_subject("Elementwise", b.Elementwise(spline, (2, 2))),
-        bijection_subject(
-            "Elementwise conditional",
-            b.Elementwise(
-                affine, 2, network=MLP(2, (2, 2), width=8, depth=1, key=key), condition_shape=(2,)
-            ),
-        ),
-        bijection_subject("Householder", b.Householder(3, key=key)),
-        bijection_subject("Invert", b.Invert(made)),
-        bijection_subject("LULinear", b.LULinear(3)),
-        bijection_subject("Margins", b.Margins(2, knots=3).following(_skewed())),
-        bijection_subject("Permutation", b.Permutation(np.array([2, 0, 1]))),
-        bijection_subject("Planar", b.Planar(2, (2,), key=key)),
-        bijection_subject("Power", b.Power(2)),
-        bijection_subject("QRLinear", b.QRLinear(3, key=key)),
-        bijection_subject("Radial", b.Radial(3, (2,), key=key)),
-        bijection_subject("Recurrent", b.Recurrent(3, 8, (2,), key=key)),
-        bijection_subject(
-            "Residual",
-            b.Residual(
-                LipschitzMLP(2, 2, width=8, depth=2, condition=2, key=key), condition_shape=(2,)
-            ),
-        ),
-        bijection_subject("Reverse", b.Reverse(2)),
-        bijection_subject("Reshape", b.Reshape((2, 2))),
-        bijection_subject(
-            "Chain of two shapes",
-            b.Chain([b.Autoregressive(masked(4, 2), affine), b.Reshape((2, 2)), b.Power((2, 2))]),
-        ),
-        bijection_subject("Sigmoid", b.Sigmoid(2, -1.0, 3.0)),
-        bijection_subject("Softplus", b.Softplus(2)),
-        bijection_subject("SoftTails", b.SoftTails(2, start=1.0)),
-        bijection_subject("SoftTails root", b.SoftTails(2, start=1.0, root=True)),
-        bijection_subject("Sylvester", b.Sylvester(3, 2, condition_shape=(2,), key=key)),
-        bijection_subject("Sylvester householder", b.Sylvester(2, 2, "householder", 2, key=key)),
-        bijection_subject("Sylvester triangular", b.Sylvester(3, 2, "triangular", key=key)),
-        bijection_subject("Stack", b.Stack(lambda k: b.ActNorm(2), 3, key=key)),
-    ]
-    return {subject.name: subject for subject in subjects}
-
-
-def _skewed() -> np.ndarray:
-    """Rows whose margins are not normal."""
-    return np.exp(np.random.default_rng(0).normal(size=(200, 2))) - 1
+        "Sigmoid": b.Sigmoid(2, -1.0, 3.0),
+        "Softplus": b.Softplus(2),
+        "SoftTails": b.SoftTails(2, start=1.0),
+        "SoftTails root": b.SoftTails(2, start=1.0, root=True),
+        "Sylvester": b.Sylvester(3, 2, condition_shape=(2,), key=key),
+        "Sylvester householder": b.Sylvester(2, 2, "householder", 2, key=key),
+        "Sylvester triangular": b.Sylvester(3, 2, "triangular", key=key),
+        "Stack": b.Stack(lambda k: b.ActNorm(2), 3, key=key),
+    }
+    return {name: bijection_subject(name, bijection) for name, bijection in maps.items()}
 
 
 def exported_bijections() -> set[str]:
     """Names of the concrete bijection classes that `pushforward.bijections` exports."""
-    exported = {name: getattr(b, name) for name in b.__all__}
-    return {
-        name
-        for name, value in exported.items()
-        if isinstance(value, type)
-        and issubclass(value, AbstractBijection)
-        and value is not AbstractBijection
+    kinds = {name: kind for name in b.__all__ if isinstance(kind := getattr(b, name), type)}
+    return {n for n, kind in kinds.items() if issubclass(kind, AbstractBijection)} - {
+        "AbstractBijection"
     }
 
 
@@ -157,7 +123,7 @@ def example_bases() -> dict[str, Subject]:
 
 
 SUPPORTS: dict[str, tuple[float, float]] = {}
-"""Sides of the box outside which a registered base's density is 0, where it has one."""
+"""Sides of the box outside which a registered base's density is 0, if there is one."""
 
 
 def tiny(architecture: type[Architecture]) -> Architecture:
@@ -167,12 +133,11 @@ def tiny(architecture: type[Architecture]) -> Architecture:
 
 
 NETWORK_FIELDS = {"residual"}
-"""Fields that change the networks alone, whose variants one architecture, `maf`, stands for."""
+"""Fields that change networks only; the variants of one architecture, `maf`, stand for all."""
 
 
 def variants(architecture: type[Architecture]) -> Iterator[tuple[str, Architecture]]:
-    """The tiny configuration with each of its yes-or-no fields turned round, and each other word of a field that takes
-    one of several, one at a time."""
+    """The tiny configuration with one change at a time: each flag negated, each choice set to each other word."""
     start, hints = tiny(architecture), get_type_hints(architecture)
     for field in fields(architecture):
         value = getattr(start, field.name)
@@ -184,12 +149,12 @@ def variants(architecture: type[Architecture]) -> Iterator[tuple[str, Architectu
 
 
 def architecture_subject(
-    name: str, architecture: Architecture, event: int, condition: int | None, **options
+    name: str, architecture: Architecture, event: int, condition: int | None, **options: Any
 ) -> Subject:
-    """A built architecture as a subject named by the architecture, its event and its condition."""
+    """A built architecture, named by architecture, event and condition; `options` of the `Subject`."""
     flow = architecture.build(event, condition, key=jax.random.key(7))
     size = "" if condition is None else f" given {condition}"
-    # A density of angles is one over a turn.
+    # A density of angles integrates to 1 over a turn.
     support = (-math.pi, math.pi) if isinstance(flow.base, UniformTorus) else None
     one_order = Facts.of(architecture).one_order
     return Subject(f"{name} d={event}{size}", flow, one_order=one_order, support=support, **options)

@@ -1,13 +1,12 @@
 """Comparing arrays, in sentences."""
 
 import numpy as np
+from jaxtyping import ArrayLike
 
 
-def differ(found, expected, tolerance: float, what: str) -> str | None:
-    """None where two arrays agree to `tolerance * (1 + |expected|)` with NaN nowhere, else a sentence.
-
-    Equal infinities agree.
-    """
+def differ(found: ArrayLike, expected: ArrayLike, tolerance: float, what: str) -> str | None:
+    """None where two arrays agree to `tolerance * (1 + |expected|)` without NaN, else a sentence; equal infinities
+    agree."""
     found, expected = np.asarray(found, np.float64), np.asarray(expected, np.float64)
     if found.shape != expected.shape:
         return f"{what}: shape {found.shape}, expected {expected.shape}"

@@ -1,4 +1,4 @@
-"""Looking into composed maps: their layers one by one, and what a single layer does with a condition."""
+"""The layers of composed maps one by one, and what a single layer does with a condition."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ def parts(
 
 
 def autoregressive_layers(bijection: AbstractBijection) -> Iterator[Autoregressive]:
-    """The autoregressive layers within a single map, such as one that is inverted."""
+    """The autoregressive layers within a single map, such as an inverted one."""
 
     def found(node: object) -> bool:
         return isinstance(node, Autoregressive)
@@ -33,7 +33,7 @@ def autoregressive_layers(bijection: AbstractBijection) -> Iterator[Autoregressi
 
 
 def conditional_part_ignores(part: AbstractBijection, x: Array, condition: Array) -> str | None:
-    """Which coordinate, changed by a conditional map, does not depend on which condition feature; None if all do."""
+    """Which coordinate, changed by a conditional map, ignores which feature of the condition; None if none does."""
     x, (n, size) = x.reshape(len(x), *part.event_shape), (len(condition), condition[0].size)
 
     def latent(condition: Array) -> np.ndarray:
@@ -53,10 +53,8 @@ def conditional_part_ignores(part: AbstractBijection, x: Array, condition: Array
 def naive_forward(
     layer: Autoregressive, z: Array, condition: Array | None
 ) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
-    """An autoregressive layer's forward, and the same by one whole network pass per coordinate; float64.
-
-    To be called inside `jax.enable_x64(True)`.
-    """
+    """An autoregressive layer's forward, and the same by one whole network pass per coordinate; float64, for use inside
+    `jax.enable_x64(True)`."""
     z = z.reshape(len(z), *layer.latent_shape)
     condition = None if layer.condition_shape is None else condition
     layer, z, condition = cast((layer, z, condition), jnp.float64)

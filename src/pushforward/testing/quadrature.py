@@ -12,23 +12,23 @@ from pushforward.testing.subjects import Subject
 POINTS = {1: 2**16, 2: 2**9}
 CELLS = {1: 64, 2: 16}
 ORDERS, AGREED = (8, 10), 1e-4
-"""Orders of Gauss's rule in a cell, and by how much they may differ in all cells together."""
+"""Orders of Gauss's rule in a cell, and how much they may differ in all cells together."""
 SUM = 1e-3
 """What the integral of a density may differ from 1 by."""
 FINER = (1, 4)
-"""By which factors more points are tried until the masses sum to 1: slopes of e^5 may turn within few nodes."""
+"""Factors of points that are tried until the masses sum to 1: slopes of e^5 may turn within few nodes."""
 
 
 @dataclass(eq=False)
 class Grid:
     """A 1-D or 2-D density by quadrature in coordinates that cover the whole line.
 
-    Gauss's rule serves in every cell where two orders of it agree, which they do where a density is smooth; in others,
-    such as where a spline bends, the midpoint rule on many more points.
+    Gauss's rule serves cells where two of its orders agree, as they do where a density is smooth; the midpoint rule on
+    many more points serves the others, such as those where a spline bends.
 
     A point is `x = m + s tan(pi (u - 1/2))` with u on an even grid in (0, 1) and m, s the median and half the
-    interquartile range of the subject's draws, so that tails as heavy as a Student t's are covered; where the subject
-    declares its support, `x` is even on it.
+    interquartile range of the subject's draws, which covers tails as heavy as a Student t's; on a declared support x is
+    even.
     """
 
     subject: Subject
@@ -43,7 +43,7 @@ class Grid:
         return self.subject.draws[0].reshape(-1, self.subject.size).astype(np.float64)
 
     def to_x(self, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Points `(n, D)` from `u` in (0, 1), and the volume that each unit of u's volume becomes."""
+        """Points `(n, D)` from `u` in (0, 1), and their volume per unit of u's."""
         if self.subject.support is not None:
             low, high = self.subject.support
             return low + (high - low) * u, np.full(len(u), (high - low) ** self.subject.size)
@@ -57,7 +57,8 @@ class Grid:
             low, high = self.subject.support
             return (x - low) / (high - low)
         middle, spread = self._place
-        return 0.5 + np.arctan((x - middle) / spread) / np.pi
+        u: np.ndarray = 0.5 + np.arctan((x - middle) / spread) / np.pi
+        return u
 
     @cached_property
     def masses(self) -> np.ndarray:
@@ -67,7 +68,7 @@ class Grid:
         coarse, fine = (self._by(*leggauss(k), every).reshape(every.shape) for k in ORDERS)
         apart = np.abs(fine - coarse)
         if apart.sum() > AGREED:
-            # The others differ by less than that in all.
+            # The other cells differ by less than that in total.
             rough = apart > AGREED / apart.size
             for finer in FINER:
                 points = POINTS[d] * finer // CELLS[d]
@@ -78,7 +79,7 @@ class Grid:
         return fine
 
     def _by(self, nodes: np.ndarray, weights: np.ndarray, chosen: np.ndarray) -> np.ndarray:
-        """The masses of the chosen cells by a rule on (-1, 1), laid over each."""
+        """The masses of the chosen cells by a rule on (-1, 1), applied to each."""
         d = self.subject.size
 
         def product(of_axis: np.ndarray) -> np.ndarray:
@@ -90,7 +91,8 @@ class Grid:
         events = x.reshape(-1, *self.subject.initial.event_shape)
         density = np.exp(self.subject.log_prob64(events, self.subject.one_condition))
         shares = product(weights / (2 * CELLS[d])).prod(1)
-        return (density * volume).reshape(len(corners), -1) @ shares
+        masses: np.ndarray = (density * volume).reshape(len(corners), -1) @ shares
+        return masses
 
     @cached_property
     def counts(self) -> np.ndarray:
@@ -99,7 +101,7 @@ class Grid:
         return np.histogramdd(self.to_u(self._drawn), bins=cells, range=[(0, 1)] * d)[0]
 
     def p_value(self) -> float:
-        """Of the chi-squared test that the draws follow the density; cells expecting under 10 are pooled."""
+        """Of the chi-squared test that the draws follow the density; cells that expect under 10 are pooled."""
         n, mass, counts = len(self._drawn), self.masses.ravel(), self.counts.ravel()
         if counts.sum() != n:
             return 0.0
@@ -112,5 +114,5 @@ class Grid:
 
 @lru_cache(maxsize=1)
 def grid_of(subject: Subject) -> Grid:
-    """The grid of a subject; the last one is kept, since more than one check looks at it."""
+    """The grid of a subject; the last one is kept, as more than one check reads it."""
     return Grid(subject)

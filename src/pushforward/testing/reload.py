@@ -1,4 +1,4 @@
-"""Saved, then loaded in a fresh process: the same model, bit for bit."""
+"""A model that is saved and loaded in a fresh process is the same, bit for bit."""
 
 import os
 import subprocess
@@ -27,9 +27,9 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
     """Save perturbed flows, load them in one fresh process, and compare log-densities bit for bit.
 
     Arguments:
-        built: subjects with the architecture that built each.
+        built: subjects, each with the architecture that built it.
 
-    Raises `ContractError` for the first flow that comes back different, or that cannot be saved and loaded.
+    Raises `ContractError` for the first flow that comes back different, or cannot be saved and loaded.
     """
     with tempfile.TemporaryDirectory() as folder:
         for i, (subject, architecture) in enumerate(built):
@@ -43,7 +43,7 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
             np.savez(stem.with_suffix(".rows.npz"), **rows)  # type: ignore[arg-type]
         strangers = [_importable(architecture) for _, architecture in built]
         if None in strangers:
-            # Of a script or a function, which another process cannot import: loaded in this one.
+            # One of a script or a function, which another process cannot import: load in this one.
             _score_folder(Path(folder))
         else:
             done = subprocess.run(
@@ -60,14 +60,13 @@ def check_saving(built: Sequence[tuple[Subject, Architecture]]) -> None:
             found = np.load(Path(folder) / f"{i}.scores.npy")
             expected = np.asarray(log_prob(subject.model, subject.x, subject.condition))
             if found.tobytes() != expected.tobytes():
-                detail = (
-                    f"log-densities differ by up to {abs(found - expected).max():g} after loading"
-                )
+                apart = abs(found - expected).max()
+                detail = f"log-densities differ by up to {apart:g} after loading"
                 raise ContractError(subject.name, CHECK, detail)
 
 
 def _importable(architecture: Architecture) -> str | None:
-    """How a fresh process comes by an architecture, `name=module:Class`: empty for one of this package, None where it
+    """How a fresh process imports an architecture, `name=module:Class`: empty for one of this package, None if it
     cannot."""
     known = architecture_to_json(architecture)
     if "source" not in known:
@@ -79,7 +78,7 @@ def _importable(architecture: Architecture) -> str | None:
 
 
 def _register(stranger: str) -> None:
-    """Import and register what another package has registered by a call in the first process."""
+    """Import and register an architecture that the first process has registered by a call."""
     name, _, source = stranger.partition("=")
     module, _, kind = source.partition(":")
     found = getattr(import_module(module), kind)
@@ -89,10 +88,10 @@ def _register(stranger: str) -> None:
 
 def _same_device() -> dict[str, str]:
     """The parent's device and cache for the child. Settings that change bits, such as JAX_DISABLE_MOST_OPTIMIZATIONS,
-    have to stand in the environment, which the child inherits."""
+    must be in the environment, which the child inherits."""
     folder = jax.config.values["jax_compilation_cache_dir"]
     cache = {"JAX_COMPILATION_CACHE_DIR": folder} if folder else {}
-    # What this process could import, the other can too.
+    # The child can import all that this process can.
     path = os.pathsep.join(part or os.curdir for part in sys.path)
     return {"JAX_PLATFORMS": jax.default_backend(), "PYTHONPATH": path, **cache}
 

@@ -1,8 +1,9 @@
-"""What is under test: a density in several states, with everything computed from it kept for the checks to read."""
+"""A density under test, in several states, with everything computed from it kept for the checks."""
 
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -29,16 +30,17 @@ BLOCK = 2**13
 class Subject:
     """A density under test. A bijection is tested as the push-forward of a standard normal.
 
-    Everything the checks read is computed once, when first asked for.
+    Everything the checks read is computed once, on first use.
 
     Arguments:
         name: what reports call it.
         initial: the density as built, float32.
-        one_order: whether the model is one layer in one order, so that not all coordinates interact.
-        support: the sides of the box outside which the density is 0, where there is one.
-        mode: of differentiation, see `evidence.pull`.
-        scale: size of the perturbation; 0 leaves the parameters as built.
-        seed: of all noise.
+        one_order: whether the model is one layer in one order, so that not all coordinates interact; default False.
+        support: the sides of the box outside which the density is 0; default None, no such box.
+        mode: of differentiation, `"forward"` (default), or `"reverse"` for maps with a reverse-mode rule of their own
+            (`jax.custom_vjp`).
+        scale: size of the perturbation, see `perturbed`; default 0.5, and 0 leaves the parameters as built.
+        seed: of all noise; default 0.
     """
 
     name: str
@@ -49,7 +51,7 @@ class Subject:
     scale: float = 0.5
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_count("seed", self.seed, 0)
 
     @property
@@ -59,11 +61,11 @@ class Subject:
 
     @property
     def exact(self) -> bool:
-        """Whether log-dets are said to be exact; a density without a map has none."""
+        """Whether log-dets are declared exact; a density without a map has none."""
         return not isinstance(self.initial, Flow) or self.initial.bijection.exact
 
     def state(self, i: int) -> AbstractDistribution:
-        """The density after perturbation number i; 0 has the declared size, the next ones up to four times that."""
+        """The density after perturbation number i, of size `scale` for 0 and up to five times that for others."""
         scale = self.scale * (1 + (i % 16) / 4)
         return perturbed(self.initial, jax.random.key(self.seed + 1000 + i), scale)
 
@@ -74,7 +76,7 @@ class Subject:
 
     @cached_property
     def model64(self) -> AbstractDistribution:
-        """The same in float64. It works inside `jax.enable_x64(True)` only."""
+        """The same in float64, for use inside `jax.enable_x64(True)`."""
         with jax.enable_x64(True):
             return cast(self.model, jnp.float64)
 
@@ -102,13 +104,17 @@ class Subject:
         """A single condition, or None."""
         return None if self.condition is None else self.condition[0]
 
+    @property
+    def same_condition(self) -> Array | None:
+        """That condition for every row, or None."""
+        c = self.one_condition
+        return None if c is None else jnp.broadcast_to(c, (ROWS, *c.shape))
+
     @cached_property
     def z(self) -> Array:
-        """Latent rows, wider spread than a standard normal so that some lie in the tails; within a support."""
-        key = jax.random.key(self.seed + 2)
-        shape = self.initial.event_shape
-        if isinstance(self.initial, Flow):
-            shape = self.initial.base.event_shape
+        """Latent rows, spread wider than a standard normal, so that some lie in the tails; within the support."""
+        key, model = jax.random.key(self.seed + 2), self.initial
+        shape = model.base.event_shape if isinstance(model, Flow) else model.event_shape
         rows = 1.5 * jax.random.normal(key, (ROWS, *shape), jnp.float32)
         if self.support is None:
             return rows
@@ -149,11 +155,10 @@ class Subject:
 
     @cached_property
     def draws(self) -> tuple[np.ndarray, np.ndarray]:
-        """Draws under one condition with the log-densities that came with them: many where a grid can tell."""
-        n = DRAWS if self.size <= 2 else ROWS
-        return jax.device_get(
-            draw(self.model, jax.random.key(self.seed + 4), n, self.one_condition)
-        )
+        """Draws under one condition, with the log-densities that come with them; many where a grid is compared."""
+        n, key = DRAWS if self.size <= 2 else ROWS, jax.random.key(self.seed + 4)
+        x, log_probs = jax.device_get(draw(self.model, key, n, self.one_condition))
+        return x, log_probs
 
     def log_prob64(self, x: np.ndarray, condition: Array | None) -> np.ndarray:
         """Float64 log-densities of rows, all under one condition."""
@@ -170,7 +175,7 @@ class Subject:
         return np.concatenate(blocks)
 
     def pull(self, direction: str, value: np.ndarray) -> Pulled:
-        """A direction of the map with its Jacobian, float64; continuous maps solved to its last digits."""
+        """A direction of the map with its Jacobian, float64; continuous maps are solved to its last digits."""
         with jax.enable_x64(True):
             condition = None if self.condition is None else cast(self.condition, jnp.float64)
             flow, mode = self.flow64, self.mode
@@ -179,17 +184,15 @@ class Subject:
             return pull(flow, direction, jnp.asarray(value), condition, mode)
 
 
-def bijection_subject(name: str, bijection: AbstractBijection, **options) -> Subject:
-    """A bijection as the push-forward of a standard normal."""
-
+def bijection_subject(name: str, bijection: AbstractBijection, **options: Any) -> Subject:
+    """A bijection as the push-forward of a standard normal; `options` of the `Subject`."""
     return Subject(name, Flow(StandardNormal(bijection.latent_shape), bijection), **options)
 
 
-def leaves_with_names(tree) -> list[tuple[str, Array]]:
-    """The floating-point arrays of a pytree that hold anything, with their paths."""
-    leaves = jax.tree_util.tree_leaves_with_path(tree)
+def leaves_with_names(tree: Any) -> list[tuple[str, Array]]:
+    """The floating-point arrays of a pytree, but for empty ones, with their paths."""
     return [
         (jax.tree_util.keystr(path), leaf)
-        for path, leaf in leaves
+        for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
         if eqx.is_inexact_array_like(leaf) and np.size(leaf)
     ]

@@ -26,8 +26,7 @@ class TransformerSubject:
     Arguments:
         name: what reports call it.
         transformer: the family.
-        params: `(size, families)` parameter vectors, one map each; default a mixture of zeros, moderate draws and
-            draws up to +-20.
+        params: `(size, families)`, one map per column; default zeros, moderate draws and draws up to +-20.
         seed: of the draws.
     """
 
@@ -64,19 +63,13 @@ class TransformerSubject:
     def at(self, direction: str, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Value, log-slope and log of the autodiff slope of a direction, float64."""
         with jax.enable_x64(True):
-            # An axis of 1, which a family's points share; `precisions` repeats them.
+            # An axis of 1, which a family's points share; `precisions` repeats it.
             params = jnp.asarray(self.families)[:, :, None]
             found = _at(self.transformer, direction, jnp.asarray(points), params)
             value, log_slope, slope = jax.device_get(found)
-            with np.errstate(
-                divide="ignore", invalid="ignore"
-            ):  # a flat or falling map: the check says so
+            # Of a flat or falling map, which a check reports.
+            with np.errstate(divide="ignore", invalid="ignore"):
                 return value, log_slope, np.log(slope)
-
-    def spread(self, dtype) -> Array:
-        """The parameters as `(size, families, points)`: each family's again for every point."""
-        params = jnp.asarray(self.families, dtype)[:, :, None]
-        return jnp.broadcast_to(params, (*self.families.shape, POINTS))
 
 
 def increasing(subject: TransformerSubject) -> str | None:
@@ -94,16 +87,14 @@ def increasing(subject: TransformerSubject) -> str | None:
 
 
 def round_trip(subject: TransformerSubject) -> str | None:
-    """`forward` undoes `inverse` and `inverse` undoes `forward`, as far as the slope lets float64 tell."""
+    """`forward` undoes `inverse` and `inverse` undoes `forward`, as far as float64 and the slope allow."""
     for direction, other in (("inverse", "forward"), ("forward", "inverse")):
         value, log_slope, _ = getattr(subject, direction)
         back = subject.at(other, value)[0]
-        # A rounding error of the value comes back divided by the slope.
+        # The value's rounding error comes back divided by the slope.
         allowed = np.maximum(DOUBLE, 1e-13 * np.exp(-np.minimum(log_slope, 0)))
-        found = np.abs(back - subject.points) / allowed
-        detail = differ(
-            found * DOUBLE, np.zeros_like(found), DOUBLE, f"{other}({direction}(v)) - v"
-        )
+        error = DOUBLE * np.abs(back - subject.points) / allowed
+        detail = differ(error, np.zeros_like(error), DOUBLE, f"{other}({direction}(v)) - v")
         if detail:
             return detail
     return None
@@ -118,18 +109,15 @@ def log_slope(subject: TransformerSubject) -> str | None:
 
 
 def volume(subject: TransformerSubject) -> str | None:
-    """A log-slope of 0 everywhere, which would hide a wrong sign, is declared (`volume_preserving` of the class); and
-    what is declared holds."""
-    zero, declared = (
-        not (subject.forward[1].any() or subject.inverse[1].any()),
-        subject.transformer.volume_preserving,
-    )
+    """A log-slope of 0 everywhere, which would hide a wrong sign, is declared (`volume_preserving` of the class), and
+    nothing else is."""
+    zero = not (subject.forward[1].any() or subject.inverse[1].any())
+    declared = subject.transformer.volume_preserving
     return None if zero == declared else f"log-slope 0 everywhere: {zero}; declared: {declared}"
 
 
 def search(subject: TransformerSubject) -> str | None:
-    """A `forward` with a loop whose length the values decide is declared (`searched` of the class); and what is
-    declared holds."""
+    """A `forward` with a loop whose length depends on values is declared (`searched` of the class), and no other is."""
     points, params = jnp.asarray(subject.points), jnp.asarray(subject.families)[:, :, None]
     program = eqx.filter_make_jaxpr(subject.transformer.forward)(points, params)[0]
     found, declared = "while[" in str(program), subject.transformer.searched
@@ -138,9 +126,8 @@ def search(subject: TransformerSubject) -> str | None:
 
 def near_identity(subject: TransformerSubject) -> str | None:
     """All-zero parameters give a map close to the identity near 0, where training starts."""
-    zero = TransformerSubject(
-        subject.name, subject.transformer, params=np.zeros((subject.transformer.size, 1))
-    )
+    params = np.zeros((subject.transformer.size, 1))
+    zero = TransformerSubject(subject.name, subject.transformer, params)
     near = np.abs(zero.points) <= 3
     return first(
         differ(zero.inverse[0][near], zero.points[near], 0.2, "inverse at zero parameters"),
@@ -149,7 +136,7 @@ def near_identity(subject: TransformerSubject) -> str | None:
 
 
 def far_inputs(subject: TransformerSubject) -> str | None:
-    """At 0, +-1e6 and +-1e30, float32: values and log-slopes are never NaN, and gradients neither."""
+    """At 0, +-1e6 and +-1e30, float32: values, log-slopes and gradients are never NaN."""
     shape = (*subject.families.shape, len(FAR))
     params = jnp.broadcast_to(jnp.asarray(subject.families, jnp.float32)[:, :, None], shape)
     points = jnp.broadcast_to(jnp.asarray(FAR, jnp.float32), shape[1:])
@@ -171,7 +158,7 @@ def shapes(subject: TransformerSubject) -> str | None:
             with jax.enable_x64(True):
                 params = jnp.zeros((subject.transformer.size, *shape), jnp.float32)
                 values = jnp.zeros(shape, jnp.float32)
-                # One of them uncompiled: there, what looks at values has none to look at.
+                # An empty one uncompiled, for code that looks at values.
                 run = method if shape == (2, 0) else partial(eqx.filter_eval_shape, method)
                 found = {(o.shape, str(o.dtype)) for o in run(values, params)}
                 if found != {(shape, "float32")}:
@@ -180,12 +167,12 @@ def shapes(subject: TransformerSubject) -> str | None:
 
 
 def precisions(subject: TransformerSubject) -> str | None:
-    """Float32 values, of parameters repeated for every point, agree with float64's, of shared ones, to rounding."""
+    """Float32 with parameters repeated for every point agrees with float64 with shared ones, to rounding."""
     moderate = np.clip(subject.families, -3, 3)
-    same = TransformerSubject(subject.name, subject.transformer, params=moderate)
-    found = same.transformer.inverse(
-        jnp.asarray(same.points, jnp.float32), same.spread(jnp.float32)
-    )
+    same = TransformerSubject(subject.name, subject.transformer, moderate)
+    params = jnp.asarray(moderate, jnp.float32)[:, :, None]
+    repeated = jnp.broadcast_to(params, (*moderate.shape, POINTS))
+    found = same.transformer.inverse(jnp.asarray(same.points, jnp.float32), repeated)
     return first(
         differ(found[0], same.inverse[0], 1e-3, "float32 inverse beside float64's"),
         differ(found[1], same.inverse[1], 1e-2, "float32 log-slope beside float64's"),
@@ -221,7 +208,7 @@ def _at(
 def _pulled(
     transformer: AbstractTransformer, direction: str, points: Array, params: Array
 ) -> tuple[tuple[Array, Array], list[tuple[Array, Array]]]:
-    """Value and log-slope, and the derivatives of each by the points and the parameters."""
+    """Value and log-slope, and the derivatives of each with respect to points and parameters."""
     out, pull_back = jax.vjp(getattr(transformer, direction), points, params)
     one, none = jnp.ones_like(out[0]), jnp.zeros_like(out[0])
     return out, [pull_back((one, none)), pull_back((none, one))]
