@@ -73,7 +73,7 @@ class FlowMap(AbstractBijection):
     jacobian: float = eqx.field(static=True)
     hjb: float = eqx.field(static=True)
     steer: float = eqx.field(static=True)
-    rows_only: bool = eqx.field(static=True)
+    rows_only: bool = eqx.field(static=True)  # log-dets are left out, as 0
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 

@@ -58,18 +58,17 @@ class Bernstein(AbstractTransformer):
         # 1 at raw = 0, never below a thousandth.
         rises = [1e-3 + jax.nn.softplus(raw + math.log(math.expm1(1 - 1e-3))) for raw in raws]
 
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            t = (x + self.bound) / side
-            # z - c_0 = side sum_k rise_k P(B_n(t) >= k) / n, the tail probabilities of a binomial variable.
-            below, at_least = _basis(n - 1, t), _basis(n, t)
-            slope = sum(rises[k] * below[k] for k in range(n))
-            tail, value = jnp.zeros_like(t), jnp.zeros_like(t)
-            for k in reversed(range(1, n + 1)):
-                tail = tail + at_least[k]
-                value = value + rises[k - 1] * tail
-            return first - self.bound + side / n * value, jnp.log(slope)
-
-        return linear_tails(evaluate, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        t = (inside + self.bound) / side
+        # z - c_0 = side sum_k rise_k P(B_n(t) >= k) / n, the tail probabilities of a binomial variable.
+        below, at_least = _basis(n - 1, t), _basis(n, t)
+        slope = sum(rises[k] * below[k] for k in range(n))
+        tail, value = jnp.zeros_like(t), jnp.zeros_like(t)
+        for k in reversed(range(1, n + 1)):
+            tail = tail + at_least[k]
+            value = value + rises[k - 1] * tail
+        z = first - self.bound + side / n * value
+        return linear_tails(x - inside, z, jnp.log(slope))
 
 
 def _basis(n: int, t: Array) -> list[Array]:

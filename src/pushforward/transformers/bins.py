@@ -1,6 +1,5 @@
 """What the splines share: their box, bins by softmax, and the search for the bin that holds a value."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -25,16 +24,12 @@ def check_share(name: str, value: float) -> None:
         raise InputError(f"{name}={value}: a number between 0 and 1 was expected")
 
 
-def boxed(
-    spline: Callable[[Array], tuple[Array, Array]], value: Array, bound: float
-) -> tuple[Array, Array]:
-    """The spline's value and log-slope in the box `[-bound, bound]`, the identity outside.
+def boxed(value: Array, bound: float, out: Array, log_slope: Array) -> tuple[Array, Array]:
+    """A spline's value and log-slope, of `value` clipped into the box `[-bound, bound]`; the identity outside.
 
-    Values are clipped into the box before the spline and selected after it, so that tails never produce NaN in value
-    or gradient.
+    Values are clipped before the spline and selected after it, so that tails never produce NaN in value or gradient.
     """
     inside = jnp.abs(value) < bound
-    out, log_slope = spline(jnp.clip(value, -bound, bound))
     return jnp.where(inside, out, value), jnp.where(inside, log_slope, 0.0)
 
 

@@ -58,20 +58,17 @@ class CubicSpline(AbstractTransformer):
         return 2 * self.bins
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        def spline(x: Array) -> tuple[Array, Array]:
-            a, w, b, h, p, q = self._bin(x, params, by_height=False)
-            t = unit((x - a) / w)
-            return b + h * _cubic(t, p, q), jnp.log(h / w * _slope(t, p, q))
-
-        return boxed(spline, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        a, w, b, h, p, q = self._bin(inside, params, by_height=False)
+        t = unit((inside - a) / w)
+        z, log_slope = b + h * _cubic(t, p, q), jnp.log(h / w * _slope(t, p, q))
+        return boxed(x, self.bound, z, log_slope)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        def spline(z: Array) -> tuple[Array, Array]:
-            a, w, b, h, p, q = self._bin(z, params, by_height=True)
-            t = _root((z - b) / h, p, q)
-            return a + w * t, -jnp.log(h / w * _slope(t, p, q))
-
-        return boxed(spline, z, self.bound)
+        inside = jnp.clip(z, -self.bound, self.bound)
+        a, w, b, h, p, q = self._bin(inside, params, by_height=True)
+        t = _root((inside - b) / h, p, q)
+        return boxed(z, self.bound, a + w * t, -jnp.log(h / w * _slope(t, p, q)))
 
     def _bin(self, value: Array, params: Array, by_height: bool) -> tuple[Array, ...]:
         """Left knot, width, bottom and height of the bin that holds each value, and its two knot slopes relative to

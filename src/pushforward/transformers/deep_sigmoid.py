@@ -53,12 +53,10 @@ class DeepSigmoid(AbstractTransformer):
         log_weights = jax.nn.log_softmax(weights, axis=0)
         log_slopes = (START if self.units > 1 else 0.0) + bounded(slopes, LARGEST)
         shifts = bounded(shifts, FARTHEST) - along(spread(self.units, REACH), shifts)
-
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            u = jnp.exp(log_slopes) * x + shifts
-            return floored(*logit_of_mixture(log_weights, log_slopes, u), x)
-
-        return linear_tails(evaluate, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        u = jnp.exp(log_slopes) * inside + shifts
+        z, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), inside)
+        return linear_tails(x - inside, z, log_slope)
 
 
 # Largest |log-slope| and |shift| of a unit.

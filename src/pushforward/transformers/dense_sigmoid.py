@@ -76,10 +76,8 @@ def _tailed(bound: float) -> ScalarMap:
     """The map with its tails, `(x, (params, mixing, feeding)) -> (value, log-slope)`."""
 
     def function(x: Array, given: tuple[Array, Array, Array]) -> tuple[Array, Array]:
-        def network(x: Array) -> tuple[Array, Array]:
-            return floored(*_network(x, *given), x)
-
-        return linear_tails(network, x, bound)
+        inside = jnp.clip(x, -bound, bound)
+        return linear_tails(x - inside, *floored(*_network(inside, *given), inside))
 
     return function
 

@@ -81,11 +81,9 @@ class GaussianMixtureCDF(AbstractTransformer):
         slopes = jnp.exp(log_slopes)
         if self.components == 1:
             return (x - means[0]) * slopes[0], log_slopes[0]
-
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            return normal_of_mixture(log_weights, log_slopes, (x - means) * slopes)
-
-        return linear_tails(evaluate, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        z, log_slope = normal_of_mixture(log_weights, log_slopes, (inside - means) * slopes)
+        return linear_tails(x - inside, z, log_slope)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         if self.components == 1:

@@ -68,16 +68,13 @@ class Integral(AbstractTransformer):
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         g, width = self._integrand(params), 2 * self.bound / self.nodes
-
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            # The interpolant is a sum of hats; `risen` is the integral of each from the left.
-            places = jnp.asarray(self._places, x.dtype).reshape(-1, *[1] * x.ndim)
-            away = jnp.clip((x - places) / width, -1.0, 1.0)
-            risen = _risen(away) - _risen(jnp.clip(-places / width, -1.0, 1.0))
-            density = (g * (1 - jnp.abs(away))).sum(0)
-            return params[0] + width * (g * risen).sum(0), jnp.log(density)
-
-        return linear_tails(evaluate, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        # The interpolant is a sum of hats; `risen` is the integral of each from the left.
+        places = jnp.asarray(self._places, x.dtype).reshape(-1, *[1] * x.ndim)
+        away = jnp.clip((inside - places) / width, -1.0, 1.0)
+        risen = _risen(away) - _risen(jnp.clip(-places / width, -1.0, 1.0))
+        z, density = params[0] + width * (g * risen).sum(0), (g * (1 - jnp.abs(away))).sum(0)
+        return linear_tails(x - inside, z, jnp.log(density))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
         g, width, half = self._integrand(params), 2 * self.bound / self.nodes, self.nodes // 2

@@ -54,22 +54,20 @@ class LinearSpline(AbstractTransformer):
         return 2 * self.bound / self.bins
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        def spline(x: Array) -> tuple[Array, Array]:
-            sides = softmax_sides(params[None], self.bound, self.min_bin)
-            knots = jnp.arange(1, self.bins, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
-            left, here = masks(x >= knots * self._width - self.bound)
-            a = left.sum(0, dtype=x.dtype) * self._width - self.bound
-            slope = sides.picked(here)[0] / self._width
-            return sides.before(left)[0] - self.bound + slope * (x - a), jnp.log(slope)
-
-        return boxed(spline, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        sides = softmax_sides(params[None], self.bound, self.min_bin)
+        knots = jnp.arange(1, self.bins, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
+        left, here = masks(inside >= knots * self._width - self.bound)
+        a = left.sum(0, dtype=x.dtype) * self._width - self.bound
+        slope = sides.picked(here)[0] / self._width
+        z = sides.before(left)[0] - self.bound + slope * (inside - a)
+        return boxed(x, self.bound, z, jnp.log(slope))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        def spline(z: Array) -> tuple[Array, Array]:
-            sides = softmax_sides(params[None], self.bound, self.min_bin)
-            left, here = locate(z, sides.finished(0), self.bound)
-            a = left.sum(0, dtype=z.dtype) * self._width - self.bound
-            slope = self._width / sides.picked(here)[0]
-            return a + slope * (z + self.bound - sides.before(left)[0]), jnp.log(slope)
-
-        return boxed(spline, z, self.bound)
+        inside = jnp.clip(z, -self.bound, self.bound)
+        sides = softmax_sides(params[None], self.bound, self.min_bin)
+        left, here = locate(inside, sides.finished(0), self.bound)
+        a = left.sum(0, dtype=z.dtype) * self._width - self.bound
+        slope = self._width / sides.picked(here)[0]
+        x = a + slope * (inside + self.bound - sides.before(left)[0])
+        return boxed(z, self.bound, x, jnp.log(slope))

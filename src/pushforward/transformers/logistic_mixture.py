@@ -56,13 +56,11 @@ class LogisticMixtureCDF(AbstractTransformer):
         log_weights = jax.nn.log_softmax(weights, axis=0)
         log_slopes = (START if k > 1 else 0.0) - bounded(scales, LARGEST)
         log_outer = bounded(params[1], LARGEST)
-
-        def evaluate(x: Array) -> tuple[Array, Array]:
-            u = (x - means) * jnp.exp(log_slopes)
-            value, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), x)
-            return jnp.exp(log_outer) * value + params[0], log_slope + log_outer
-
-        return linear_tails(evaluate, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        u = (inside - means) * jnp.exp(log_slopes)
+        z, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), inside)
+        z, log_slope = jnp.exp(log_outer) * z + params[0], log_slope + log_outer
+        return linear_tails(x - inside, z, log_slope)
 
 
 # Largest |log-scale|; where components start, and the log-slope with which they start near the identity.

@@ -64,24 +64,21 @@ class QuadraticSpline(AbstractTransformer):
         return 2 * self.bins - 1
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        def spline(x: Array) -> tuple[Array, Array]:
-            a, w, b, v0, v1 = self._bin(x, params, by_height=False)
-            t = unit((x - a) / w)
-            return b + w * t * (v0 + 0.5 * (v1 - v0) * t), jnp.log(v0 + (v1 - v0) * t)
-
-        return boxed(spline, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        a, w, b, v0, v1 = self._bin(inside, params, by_height=False)
+        t = unit((inside - a) / w)
+        z, log_slope = b + w * t * (v0 + 0.5 * (v1 - v0) * t), jnp.log(v0 + (v1 - v0) * t)
+        return boxed(x, self.bound, z, log_slope)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        def spline(z: Array) -> tuple[Array, Array]:
-            a, w, b, v0, v1 = self._bin(z, params, by_height=True)
-            rise = z - b
-            # The slope at the root lies between v0 and v1: the floor is against rounding only.
-            square = v0 * v0 + 2 * (v1 - v0) * rise / w
-            slope = jnp.sqrt(jnp.maximum(square, self.min_slope**2))
-            # The rise over the mean slope up to there, in which nothing cancels.
-            return a + 2 * rise / (v0 + slope), -jnp.log(slope)
-
-        return boxed(spline, z, self.bound)
+        inside = jnp.clip(z, -self.bound, self.bound)
+        a, w, b, v0, v1 = self._bin(inside, params, by_height=True)
+        rise = inside - b
+        # The slope at the root lies between v0 and v1: the floor is against rounding only.
+        square = v0 * v0 + 2 * (v1 - v0) * rise / w
+        slope = jnp.sqrt(jnp.maximum(square, self.min_slope**2))
+        # The rise over the mean slope up to there, in which nothing cancels.
+        return boxed(z, self.bound, a + 2 * rise / (v0 + slope), -jnp.log(slope))
 
     def _bin(self, value: Array, params: Array, by_height: bool) -> tuple[Array, ...]:
         """Left knot, width, bottom and the two knot slopes of the bin that holds each value."""

@@ -65,20 +65,16 @@ class RationalQuadratic(AbstractTransformer):
         return 3 * self.bins - 1
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
-        def spline(x: Array) -> tuple[Array, Array]:
-            a, w, b, h, d0, d1 = self._bin(x, params, by_height=False)
-            return evaluate(unit((x - a) / w), w, b, h, d0, d1)
-
-        return boxed(spline, x, self.bound)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        a, w, b, h, d0, d1 = self._bin(inside, params, by_height=False)
+        return boxed(x, self.bound, *evaluate(unit((inside - a) / w), w, b, h, d0, d1))
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:
-        def spline(z: Array) -> tuple[Array, Array]:
-            a, w, b, h, d0, d1 = self._bin(z, params, by_height=True)
-            t = position(z, w, b, h, d0, d1)
-            _, log_slope = evaluate(t, w, b, h, d0, d1)
-            return a + t * w, -log_slope
-
-        return boxed(spline, z, self.bound)
+        inside = jnp.clip(z, -self.bound, self.bound)
+        a, w, b, h, d0, d1 = self._bin(inside, params, by_height=True)
+        t = position(inside, w, b, h, d0, d1)
+        _, log_slope = evaluate(t, w, b, h, d0, d1)
+        return boxed(z, self.bound, a + t * w, -log_slope)
 
     def _bin(self, value: Array, params: Array, by_height: bool) -> tuple[Array, ...]:
         """Left knot, width, bottom, height and the two knot slopes of the bin that holds each value."""

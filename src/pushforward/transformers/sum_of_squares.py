@@ -91,21 +91,19 @@ class SumOfSquares(AbstractTransformer):
         self, x: Array, density: tuple[Array, Array, tuple[Array, ...]]
     ) -> tuple[Array, Array]:
         shift, log_scale, q = density
-
-        def box(x: Array) -> tuple[Array, Array]:
-            u = x / self.bound
-            # By (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 for k > 0.
-            before, now = jnp.ones_like(u), u
-            value, slope = q[0] * u, q[0]
-            for k in range(1, len(q)):
-                after = ((2 * k + 1) * u * now - k * before) / (k + 1)
-                slope = slope + q[k] * now
-                value = value + q[k] * (after - before) / (2 * k + 1)
-                before, now = now, after
-            # The sum of squares is positive, but may be rounded below 0.
-            return self.bound * value, jnp.log(jnp.maximum(slope, FLOOR))
-
-        value, log_slope = linear_tails(box, x, self.bound, steepest=END)
+        inside = jnp.clip(x, -self.bound, self.bound)
+        u = inside / self.bound
+        # By (2 k + 1) int P_k = P_{k+1} - P_{k-1}, which vanishes at -1 for k > 0.
+        before, now = jnp.ones_like(u), u
+        value, slope = q[0] * u, q[0]
+        for k in range(1, len(q)):
+            after = ((2 * k + 1) * u * now - k * before) / (k + 1)
+            slope = slope + q[k] * now
+            value = value + q[k] * (after - before) / (2 * k + 1)
+            before, now = now, after
+        # The sum of squares is positive, but may be rounded below 0.
+        log_slope = jnp.log(jnp.maximum(slope, FLOOR))
+        value, log_slope = linear_tails(x - inside, self.bound * value, log_slope, steepest=END)
         return shift + jnp.exp(log_scale) * value, log_scale + log_slope
 
 

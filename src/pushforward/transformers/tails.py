@@ -1,7 +1,6 @@
 """The tails of transformers that bend in a box only."""
 
 import math
-from collections.abc import Callable
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -13,25 +12,17 @@ STEEPEST = 7.0
 
 
 def linear_tails(
-    function: Callable[[Array], tuple[Array, Array]],
-    x: Array,
-    bound: float,
-    steepest: float = STEEPEST,
+    beyond: Array, value: Array, log_slope: Array, steepest: float = STEEPEST
 ) -> tuple[Array, Array]:
-    """A scalar map on `[-bound, bound]`, continued outside by straight lines of its slopes at the ends.
+    """Value and log-slope of a scalar map on a box, continued outside by straight lines of its slopes at the ends.
+
+    Onto all of R; continuously differentiable where the end slopes are within `exp(+-steepest)`.
 
     Arguments:
-        function: from x to value and log-slope; never called outside the box.
-        x: values of any shape.
-        bound: half the side of the box.
+        beyond: how far x lies outside the box, 0 inside.
+        value, log_slope: of the map at x clipped into the box.
         steepest: largest |log-slope| of a tail; default `STEEPEST`.
-
-    Returns value and log-slope at x. Onto all of R; continuously differentiable where the end slopes are within
-    `exp(+-steepest)`.
     """
-    clipped = jnp.clip(x, -bound, bound)
-    value, log_slope = function(clipped)
-    beyond = x - clipped
     # `where` twice: the value that is not selected must not overflow either.
     tail = jnp.clip(log_slope, -steepest, steepest)
     log_slope = jnp.where(beyond == 0, log_slope, tail)
