@@ -17,6 +17,7 @@ from hypothesis import given
 from pushforward import architectures, transformers
 from pushforward.architectures import ARCHITECTURES
 from pushforward.distributions import BASES
+from pushforward.rows import broadcasting
 from pushforward.testing import (
     ARCHITECTURE_TABLE,
     BIJECTION_TABLE,
@@ -204,8 +205,9 @@ def test_large_batches(name):
     )
     # 131,000 searches take a minute in unoptimised programs.
     for method in [transformer.inverse, *[transformer.forward] * (not transformer.searched)]:
-        many = eqx.filter_jit(method)(values, params)
-        few = eqx.filter_jit(method)(values[:100], params[:, :100])
+        with broadcasting():
+            many = eqx.filter_jit(method)(values, params)
+            few = eqx.filter_jit(method)(values[:100], params[:, :100])
         for i in (0, 1):
             np.testing.assert_allclose(many[i][:100], few[i], atol=1e-4)
 
@@ -215,9 +217,8 @@ def test_log_slopes_of_the_way_back(name):
     """In single precision too, the way back has the negative log-slope, for every one of 16,384 values."""
     transformer, keys, n = TRANSFORMERS[name](), jax.random.split(jax.random.key(0)), 2**14
     params = 0.7 * jax.random.normal(keys[1], (transformer.size, n))
-    x, log_slope = eqx.filter_jit(transformer.forward)(
-        1.5 * jax.random.normal(keys[0], (n,)), params
-    )
-    np.testing.assert_allclose(
-        eqx.filter_jit(transformer.inverse)(x, params)[1], -log_slope, atol=1e-3
-    )
+    with broadcasting():
+        z = 1.5 * jax.random.normal(keys[0], (n,))
+        x, log_slope = eqx.filter_jit(transformer.forward)(z, params)
+        back = eqx.filter_jit(transformer.inverse)(x, params)[1]
+    np.testing.assert_allclose(back, -log_slope, atol=1e-3)

@@ -1,7 +1,7 @@
 """The promises of every transformer: a family of strictly increasing scalar maps."""
 
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property, partial, wraps
 
 import equinox as eqx
 import jax
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from pushforward.rows import broadcasting
 from pushforward.testing.contract import Check
 from pushforward.testing.numbers import differ, first
 from pushforward.transformers import AbstractTransformer
@@ -179,7 +180,18 @@ def precisions(subject: TransformerSubject) -> str | None:
     )
 
 
-TRANSFORMER_CHECKS: dict[str, Check[TransformerSubject]] = {
+def _broadcasting(check: Check[TransformerSubject]) -> Check[TransformerSubject]:
+    """A check whose scalar maps may broadcast their parameters, as they may inside a bijection."""
+
+    @wraps(check)
+    def within(subject: TransformerSubject) -> str | None:
+        with broadcasting():
+            return check(subject)
+
+    return within
+
+
+_CHECKS: dict[str, Check[TransformerSubject]] = {
     "increasing": increasing,
     "round trip": round_trip,
     "log-slope": log_slope,
@@ -190,6 +202,7 @@ TRANSFORMER_CHECKS: dict[str, Check[TransformerSubject]] = {
     "shapes": shapes,
     "precisions": precisions,
 }
+TRANSFORMER_CHECKS = {name: _broadcasting(check) for name, check in _CHECKS.items()}
 """The checks of every transformer, by name."""
 
 
