@@ -65,7 +65,7 @@ def test_chain_applies_first_to_last():
     affine = Affine(bound=1e3)  # far enough for the log-slope to be the raw one
     double = Elementwise(affine, 1, jnp.array([[0.0], [float(np.log(2))]]))
     plus_one = Elementwise(affine, 1, jnp.array([[1.0], [0.0]]))
-    close(Chain([double, plus_one]).forward([3.0]), ([7.0], np.log(2)))
+    close(Chain([double, plus_one]).forward(np.array([3.0])), ([7.0], np.log(2)))
 
 
 def test_invert_exchanges_directions():
@@ -213,7 +213,7 @@ def test_the_inverse_of_a_composition_is_one():
 
 
 def test_permutation_and_its_inverse():
-    x, _ = Permutation(np.array([2, 0, 1])).forward([10.0, 20.0, 30.0])
+    x, _ = Permutation(np.array([2, 0, 1])).forward(np.array([10.0, 20.0, 30.0]))
     assert x.tolist() == [30.0, 10.0, 20.0]
     assert Permutation(np.array([2, 0, 1])).inverse(x)[0].tolist() == [10.0, 20.0, 30.0]
 
@@ -223,7 +223,7 @@ def test_lu_linear_is_its_matrix():
     lower = np.tril(linear.lower, -1) + np.eye(3)
     upper = np.triu(linear.upper, 1) + np.diag(np.exp(linear.log_diagonal))
     z, log_det = linear.inverse(Z)
-    np.testing.assert_allclose(z, Z @ (lower @ upper).T + linear.bias, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(z, Z @ (lower @ upper).T + linear.bias[None], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(log_det, np.linalg.slogdet(lower @ upper)[1], rtol=1e-5)
 
 

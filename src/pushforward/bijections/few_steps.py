@@ -32,7 +32,7 @@ def tell_error(coarse: tuple[Array, Array], fine: tuple[Array, Array], steps: in
     jax.debug.callback(_warn, jax.lax.stop_gradient(error), steps=steps)
 
 
-def _warn(error: Any, steps: int) -> None:
+def _warn(error: Any, steps: Any) -> None:
     if not float(np.max(error)) <= ALLOWED:  # NaN warns
         warnings.warn(
             f"log-densities by {steps} fixed steps are off by up to about {float(np.max(error)):.2g} nats (measured: "

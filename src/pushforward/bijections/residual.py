@@ -183,8 +183,8 @@ def exact_log_det(jacobian: NetworkJacobian) -> PerRow:
     # Elimination needs no pivots: J is a contraction, so that I + J is positive definite or diagonally dominant.
     total = jnp.zeros(matrix.shape[2], matrix.dtype)
     while len(matrix):
-        pivot = matrix[0, 0]
-        total = total + jnp.log(pivot)
+        pivot = matrix[:1, :1]
+        total = total + jnp.log(pivot[0, 0])
         matrix = matrix[1:, 1:] - matrix[1:, :1] * (matrix[:1, 1:] / pivot)
     return total
 
