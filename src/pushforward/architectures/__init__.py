@@ -1,38 +1,45 @@
-"""Published models, one a file: frozen configurations that build a flow, and the registry of their names."""
+"""Published models, one per file: frozen configurations that build a flow, and the registry of their names.
+
+Those of this package model vectors. They raise `InputError` for an event that is not a vector, sizes below 1 and names
+of bases or other parts that are unknown.
+"""
+
+# In the order of the registry, which the command line and the docs show.
+# ruff: noqa: I001
 
 from pushforward.architectures.architecture import Architecture, Facts
-from pushforward.architectures.bernstein import BernsteinFlow
-from pushforward.architectures.bnaf import BNAF
-from pushforward.architectures.circular_nsf import CircularNSF
-from pushforward.architectures.cubic_spline import CubicSplineFlow
-from pushforward.architectures.ffjord import FFJORD
-from pushforward.architectures.flow_matching import FlowMatching
-from pushforward.architectures.flow_plus_plus import FlowPlusPlus
-from pushforward.architectures.gaussianization import Gaussianization
-from pushforward.architectures.glow import Glow
-from pushforward.architectures.iaf import IAF
-from pushforward.architectures.iresnet import IResNet
-from pushforward.architectures.linear_spline import LinearSplineFlow
-from pushforward.architectures.made import MADE
-from pushforward.architectures.maf import MAF
-from pushforward.architectures.maf_mog import MAFMoG
-from pushforward.architectures.mixture import Mixture
-from pushforward.architectures.naf import NAF
-from pushforward.architectures.nice import NICE
-from pushforward.architectures.nsf import NSF
-from pushforward.architectures.ot_flow import OTFlow
-from pushforward.architectures.planar import PlanarFlow
-from pushforward.architectures.planar_cnf import PlanarCNF
-from pushforward.architectures.quadratic_spline import QuadraticSplineFlow
-from pushforward.architectures.radial import RadialFlow
-from pushforward.architectures.realnvp import RealNVP
 from pushforward.architectures.registry import ARCHITECTURES, register
-from pushforward.architectures.residual_flow import ResidualFlow
-from pushforward.architectures.rnode import RNODE
+from pushforward.architectures.nice import NICE
+from pushforward.architectures.realnvp import RealNVP
+from pushforward.architectures.glow import Glow
+from pushforward.architectures.maf import MAF
+from pushforward.architectures.iaf import IAF
+from pushforward.architectures.nsf import NSF
+from pushforward.architectures.linear_spline import LinearSplineFlow
+from pushforward.architectures.quadratic_spline import QuadraticSplineFlow
+from pushforward.architectures.cubic_spline import CubicSplineFlow
+from pushforward.architectures.circular_nsf import CircularNSF
+from pushforward.architectures.made import MADE
+from pushforward.architectures.maf_mog import MAFMoG
+from pushforward.architectures.naf import NAF
 from pushforward.architectures.sos import SOS
-from pushforward.architectures.sylvester import SylvesterFlow
-from pushforward.architectures.tan import TAN
 from pushforward.architectures.umnn import UMNN
+from pushforward.architectures.tan import TAN
+from pushforward.architectures.bernstein import BernsteinFlow
+from pushforward.architectures.flow_plus_plus import FlowPlusPlus
+from pushforward.architectures.planar import PlanarFlow
+from pushforward.architectures.radial import RadialFlow
+from pushforward.architectures.sylvester import SylvesterFlow
+from pushforward.architectures.bnaf import BNAF
+from pushforward.architectures.gaussianization import Gaussianization
+from pushforward.architectures.mixture import Mixture
+from pushforward.architectures.iresnet import IResNet
+from pushforward.architectures.residual_flow import ResidualFlow
+from pushforward.architectures.planar_cnf import PlanarCNF
+from pushforward.architectures.ffjord import FFJORD
+from pushforward.architectures.rnode import RNODE
+from pushforward.architectures.ot_flow import OTFlow
+from pushforward.architectures.flow_matching import FlowMatching
 from pushforward.deprecated import renamed
 
 __all__ = [

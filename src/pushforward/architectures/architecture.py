@@ -12,21 +12,21 @@ from pushforward.rows import Size
 
 @runtime_checkable
 class Architecture(Protocol):
-    """What every architecture is: a frozen dataclass whose fields are its configuration, able to build its model.
+    """The interface of architectures: a frozen dataclass whose fields are options, and which builds a model.
 
-    Each field has a default, so that a name alone stands for a model. What else it may say of itself, as attributes of
-    the class or as properties, is in `Facts`.
+    Each option has a default, so that a name alone stands for a model. What else an architecture may say of itself, by
+    class attributes or properties, is in `Facts`.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        """The model with fresh parameters.
+        """A model with fresh parameters.
 
         Arguments:
-            event: the size or the shape of an event.
-            condition: that of a condition, or None (default) for none.
-            key: what the parameters are drawn from.
+            event: size or shape of an event.
+            condition: size or shape of a condition; default None, for none.
+            key: JAX key from which the parameters are drawn.
 
         A registered class receives both as shapes. Raises `InputError` for an event or options that it cannot build.
         """
@@ -35,15 +35,15 @@ class Architecture(Protocol):
 
 @dataclass(frozen=True)
 class Facts:
-    """What an architecture says of itself beside its configuration. Each attribute is optional; the defaults are here.
+    """What an architecture says of itself besides its options. Every attribute is optional; the defaults are here.
 
     Attributes:
         reference: where it was published; default empty.
-        learning_rate: the peak of the learning rate when tables are fitted; default None, that of `Training`.
-        angles: whether its rows are angles in `[-pi, pi]`; default False.
+        learning_rate: peak learning rate in fits of tables; default None, that of `Training`.
+        angles: whether rows are angles in `[-pi, pi]`; default False.
         one_order: whether it is one layer in one order, so that its first coordinate depends on itself alone; default
             False.
-        loss: what a fit minimises in place of the negative log-density, as `training.loss.Loss`; default None.
+        loss: what fits minimise in place of the negative log-density, a `training.loss.Loss`; default None.
 
     ```python
     >>> import pushforward as pf
@@ -61,6 +61,6 @@ class Facts:
 
     @classmethod
     def of(cls, architecture: Architecture) -> Self:
-        """What an architecture, an instance, says of itself."""
+        """The facts of an architecture, given as an instance."""
         said = [field.name for field in fields(cls) if hasattr(architecture, field.name)]
         return cls(**{name: getattr(architecture, name) for name in said})

@@ -1,45 +1,45 @@
 """Neural spline flows of angles."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import (
     elementwise_layer,
     network_of,
     next_turn,
-    vector_event,
+    stacked,
+    vector_shapes,
 )
-from pushforward.bijections import Chain, Coupling, Elementwise, Stack
-from pushforward.configuration import configuration
+from pushforward.architectures.registry import published
+from pushforward.bijections import Coupling, Elementwise
 from pushforward.distributions import Flow, UniformTorus
 from pushforward.networks.periodic import PeriodicMLP
-from pushforward.rows import Size, as_shape, condition_size
+from pushforward.rows import Shape, Size, condition_size
 from pushforward.transformers import CircularSpline
 
 
-@configuration
+@published(
+    "circular_nsf",
+    reference="Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428",
+    angles=True,
+)
 class CircularNSF:
     """Circular rational-quadratic splines in coupling layers, for angles in radians, over a uniform base.
 
-    Networks see angles as cosines and sines and splines join at the seam, so that the density is continuous on the
-    torus and the same after a turn. Draws lie in `[-pi, pi]`. A single angle is transformed elementwise.
+    Networks see the cosines and sines of angles and splines join at the seam, so that the density is continuous on the
+    torus and periodic. Draws lie in `[-pi, pi]`. A single angle is transformed elementwise.
 
     Density and sampling: `layers` network passes each.
 
     Arguments:
-        layers: spline layers; default 6.
+        layers: number of spline layers; default 6.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         bins: bins of each spline; default 8.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
-
-    Raises `InputError` for sizes below 1, or an event that is not a vector.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.CircularNSF(layers=2, width=8, bins=4)
-    >>> flow = architecture.build(2, key=jax.random.key(0))
+    >>> flow = pf.architectures.CircularNSF(layers=2, width=8, bins=4).build(2, key=jax.random.key(0))
     >>> [round(float(v), 2) for v in flow.log_prob(jax.numpy.array([[0.5, -1.0], [4.0, 0.0]]))]
     [-3.68, -3.68]
 
@@ -52,22 +52,17 @@ class CircularNSF:
     bins: int = 8
     residual: bool = False
     dropout: float = 0.0
-    angles: ClassVar[bool] = True
-    reference: ClassVar[str] = "Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        d, context = vector_event(event, "CircularNSF"), as_shape(condition, "condition")
-        spline, kept = CircularSpline(bins=self.bins), d // 2
+        spline, options = CircularSpline(bins=self.bins), network_of(self)
 
-        def splines(key: PRNGKeyArray) -> Coupling | Elementwise:
-            options = network_of(self)
+        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Coupling | Elementwise:
             if d == 1:
-                return elementwise_layer(spline, d, context, key=key, **options)
-            out, size = (spline.size, d - kept), condition_size(context)
+                return elementwise_layer(spline, d, condition, key=key, **options)
+            kept, size = d // 2, condition_size(condition)
+            out = (spline.size, d - kept)
             network = PeriodicMLP(kept, out, condition=size, key=key, **options)
-            return Coupling(network, spline, kept, context)
+            return Coupling(network, spline, kept, condition)
 
-        def layer(key: PRNGKeyArray) -> Chain:
-            return Chain([splines(key), next_turn(d)])
-
-        return Flow(UniformTorus(d), Stack(layer, self.layers, key=key))
+        d, shape = vector_shapes(self, event, condition)
+        return Flow(UniformTorus(d), stacked(self.layers, layer, d, shape, key, (next_turn,)))

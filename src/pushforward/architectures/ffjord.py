@@ -1,37 +1,37 @@
 """FFJORD."""
 
-from typing import ClassVar
+from functools import partial
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import layered
-from pushforward.bijections import FlowMap
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
-from pushforward.ode import Solver
-from pushforward.rows import Shape, Size
+from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "ffjord",
+    reference="Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud 2019, arXiv 1810.01367",
+    learning_rate=2e-2,
+)
 class FFJORD:
-    """Continuous flows of free-form fields: perceptrons whose layers know the time.
+    """Continuous flows of free-form fields: perceptrons whose layers receive the time.
 
-    Density and sampling: an ODE solve a layer, a few dozen passes of the network each. The log-det is exact, at the
-    price of one more product, for one or two hidden layers; deeper networks use a random probe while training on more
-    than 8 coordinates, and in evaluation beyond 128.
+    Density and sampling: one ODE solve per layer, a few dozen network passes each. The log-det is exact, at the cost
+    of one more product, for one or two hidden layers. Deeper networks use a random probe in training on more than 8
+    coordinates, and in evaluation on more than 128.
 
     Arguments:
-        layers: flows one after the other; default 1.
+        layers: number of flows in sequence; default 1.
         width, depth: units and number of hidden layers; default 64 and 2.
-        time: how layers know the time, "concat", "squash" or "hyper"; default "squash".
+        time: how layers receive the time, "concat", "squash" or "hyper"; default "squash".
         activation: "tanh" (default), "softplus" or "silu".
-        trained_time: whether the time that the flow takes is trained; default False.
-        steer: while training it is drawn from `1 +- steer` (STEER); default 0.
+        trained_time: whether the end time of the flow is trained; default False.
+        steer: half-width of the interval around 1 from which training draws the end time (STEER); default 0.
         rtol, atol: tolerances of the solver; default 1e-5 each.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -52,27 +52,9 @@ class FFJORD:
     rtol: float = 1e-5
     atol: float = 1e-5
     base: str = "normal"
-    reference: ClassVar[str] = (
-        "Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud 2019, arXiv 1810.01367"
-    )
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
-            field = MLPField(
-                d,
-                width=self.width,
-                depth=self.depth,
-                time=self.time,
-                activation=self.activation,
-                condition=condition,
-                key=key,
-            )
-            return FlowMap(
-                field,
-                trained_time=self.trained_time,
-                steer=self.steer,
-                solver=Solver(rtol=self.rtol, atol=self.atol),
-            )
-
-        return layered(self, layer, self.layers, event, condition, key)
+        field = partial(MLPField, time=self.time, activation=self.activation, **network_of(self))
+        return continuous_flow(
+            self, field, event, condition, key, trained_time=self.trained_time, steer=self.steer
+        )

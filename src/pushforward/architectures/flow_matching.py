@@ -4,36 +4,31 @@ from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import layered
-from pushforward.bijections import FlowMap
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
-from pushforward.fields import GuidedField, MLPField
-from pushforward.ode import Solver
+from pushforward.fields import AbstractField, GuidedField, MLPField
 from pushforward.paths import FlowMatchingLoss
 from pushforward.rows import Shape, Size, condition_size
 
 
-@configuration
+@published("flow_matching", reference="Lipman, Chen, Ben-Hamu, Nickel & Le 2023, arXiv 2210.02747")
 class FlowMatching:
-    """A continuous flow whose field is fitted to the velocities of paths from noise to data; no solve while training.
+    """A continuous flow whose field is fitted to the velocities of paths from noise to data, without solves in
+    training.
 
-    Density and sampling: an ODE solve, a few dozen passes of the network. The density is that of the learned field,
-    exact as any continuous flow's (FFJORD), in closed form for one or two hidden layers; it is not the quantity that
-    training minimises.
+    Density and sampling: an ODE solve, a few dozen network passes. The density of the learned field is as exact as
+    FFJORD's, in closed form for one or two hidden layers; training does not minimise it.
 
     Arguments:
         width, depth: units and number of hidden layers; default 128 and 3.
-        time: how layers know the time, "concat", "squash" or "hyper"; default "hyper".
+        time: how layers receive the time, "concat", "squash" or "hyper"; default "hyper".
         activation: "tanh", "softplus" or "silu" (default).
         path: "linear" (default) or "vp", see `paths.PATHS`.
         coupling: "independent" (default), "exact_ot" or "sinkhorn", see `paths.partners`.
-        drop_condition: share of rows trained without their condition, so that `fields.with_guidance` can be used;
-            default 0, which leaves no such field.
+        drop_condition: fraction of rows trained without their condition, which `fields.with_guidance` needs; default 0.
         rtol, atol: tolerances of the solver; default 1e-5 each.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, unknown names, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -54,7 +49,7 @@ class FlowMatching:
     rtol: float = 1e-5
     atol: float = 1e-5
     base: str = "normal"
-    reference: ClassVar[str] = "Lipman, Chen, Ben-Hamu, Nickel & Le 2023, arXiv 2210.02747"
+    layers: ClassVar[int] = 1
 
     @property
     def loss(self) -> FlowMatchingLoss:
@@ -64,23 +59,14 @@ class FlowMatching:
         )
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        options = {"time": self.time, "activation": self.activation, **network_of(self)}
         # The loss checks its names before anything is built.
-        dropped = self.loss.drop_condition > 0
+        guided = self.loss.drop_condition > 0
 
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
-            guided = dropped and condition is not None
-            field = MLPField(
-                d,
-                width=self.width,
-                depth=self.depth,
-                time=self.time,
-                activation=self.activation,
-                condition=condition_size(condition) + 1 if guided else condition,
-                key=key,
-            )
-            return FlowMap(
-                GuidedField(field, condition) if guided and condition is not None else field,
-                solver=Solver(rtol=self.rtol, atol=self.atol),
-            )
+        def field(d: int, *, condition: Shape | None, key: PRNGKeyArray) -> AbstractField:
+            if condition is None or not guided:
+                return MLPField(d, condition=condition, key=key, **options)
+            size = condition_size(condition) + 1
+            return GuidedField(MLPField(d, condition=size, key=key, **options), condition)
 
-        return layered(self, layer, 1, event, condition, key)
+        return continuous_flow(self, field, event, condition, key)

@@ -1,37 +1,35 @@
 """Invertible residual networks."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import residual_flow, vector_event
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import residual_flow, vector_shapes
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "iresnet",
+    reference="Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, arXiv 1811.00995",
+    learning_rate=2e-2,
+)
 class IResNet:
-    """Residual maps with contractive networks (ELU), each with an activation normalisation behind it, trained on a
+    """Residual maps with contractive networks (ELU), each followed by an activation normalisation, trained on a
     power series of fixed length for the log-det.
 
     Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
-    beyond, an estimate by 200 terms of a series.
-    Training: exact up to 10 coordinates; beyond, 10 terms, whose bias has a bound (`Residual.log_det_with_bound`).
-    Sampling: a fixed-point search a layer.
+    beyond, an estimate by 200 terms of a series. Training: exact up to 10 coordinates; beyond, 10 terms, whose bias is
+    bounded (`Residual.log_det_with_bound`). Sampling: a fixed-point search per layer.
 
     Arguments:
-        layers: maps; default 0: 32 up to 3 coordinates, 16 beyond.
+        layers: number of maps; default 0: 32 up to 3 coordinates, 16 beyond.
         width, depth: units and number of hidden layers of each network; default 32 and 1.
         lipschitz: Lipschitz constant of each network, below 1; default 0.95.
         base: name of the base distribution; default "normal".
 
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
-
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.IResNet(layers=2, width=8, depth=1)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.IResNet(layers=2, width=8, depth=1).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -43,12 +41,8 @@ class IResNet:
     depth: int = 1
     lipschitz: float = 0.95
     base: str = "normal"
-    reference: ClassVar[str] = (
-        "Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, arXiv 1811.00995"
-    )
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        # Up to as many coordinates as the series has terms, the determinant is no dearer, and exact.
-        how = "exact" if vector_event(event, "IResNet") <= 10 else "truncated"
+        # Up to as many coordinates as the series has terms, the determinant costs no more, and is exact.
+        how = "exact" if vector_shapes(self, event)[0] <= 10 else "truncated"
         return residual_flow(self, "elu", event, condition, key, log_det=how, terms=10)

@@ -1,43 +1,43 @@
 """The masked autoencoder for distribution estimation."""
 
-from typing import ClassVar
-
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, network_of, vector_event
+from pushforward.architectures.parts import autoregressive_layer, network_of, vector_shapes
+from pushforward.architectures.registry import published
 from pushforward.bijections import Chain, Invert, Permutation
-from pushforward.configuration import configuration
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
-from pushforward.rows import Size, as_shape
+from pushforward.rows import Size
 from pushforward.transformers import GaussianMixtureCDF
 
 
-@configuration
+@published(
+    "made", reference="Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509", one_order=True
+)
 class MADE:
-    """One masked network gives every coordinate's density, Gaussian or a mixture of Gaussians, given those before it.
+    """One masked network, which gives each coordinate's conditional density: a Gaussian or a mixture of Gaussians.
 
         p(x) = prod_i sum_k w_k N(x_i; m_k, s_k^2),    w, m, s from x_1, ..., x_{i-1}
 
-    The same as an autoregressive layer whose transformer is the cumulative mixture, over a normal base.
+    Equivalent to an autoregressive layer whose transformer is the cumulative mixture, over a normal base.
 
-    Density: one network pass. Sampling: coordinate by coordinate, the network at about the arithmetic of one pass, each
-    coordinate by a numeric search (one Gaussian: closed).
+    Density: one network pass. Sampling: sequential in the coordinates, with about the network arithmetic of one pass
+        and
+    a numeric search per coordinate (none for one Gaussian).
 
     Arguments:
         width, depth: units and number of hidden layers of the masked network; default 256 and 2.
         components: Gaussians of each conditional; default 1.
-        order: the order in which coordinates are drawn, a permutation of 0, ..., d - 1; default empty, as they are.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        order: the order in which coordinates are drawn, a permutation of 0, ..., d - 1; default empty, in order.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
 
-    Raises `InputError` for sizes below 1, an order that is none, or an event that is not a vector.
+    Raises `InputError` for an order that is not a permutation.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.MADE(width=8, components=2, order=(2, 0, 1))
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.MADE(width=8, components=2, order=(2, 0, 1)).build(3, 1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -50,14 +50,11 @@ class MADE:
     order: tuple[int, ...] = ()
     residual: bool = False
     dropout: float = 0.0
-    one_order: ClassVar[bool] = True
-    reference: ClassVar[str] = "Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        d, context = vector_event(event, "MADE"), as_shape(condition, "condition")
-        made = autoregressive_layer(
-            GaussianMixtureCDF(self.components), d, context, key=key, **network_of(self)
-        )
+        d, shape = vector_shapes(self, event, condition)
+        mixture = GaussianMixtureCDF(self.components)
+        made = autoregressive_layer(mixture, d, shape, key=key, **network_of(self))
         if not self.order:
             return Flow(StandardNormal(d), made)
         if sorted(self.order) != list(range(d)):

@@ -1,40 +1,37 @@
 """Neural autoregressive flows."""
 
 from dataclasses import replace
-from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward import transformers
-from pushforward.architectures.parts import by_size, transformer_flow, vector_event
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import by_size, transformer_flow, vector_shapes
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published("naf", reference="Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779")
 class NAF:
-    """Monotone networks in autoregressive layers, a learned linear map (LU) before each.
+    """Monotone networks in autoregressive layers, each preceded by a learned linear map (LU).
 
-    Density: `layers` network passes. Sampling: sequential in the coordinates, the networks at about the arithmetic of
-    one density pass, each coordinate by a numeric search.
+    Density: `layers` network passes. Sampling: sequential in the coordinates, with about the
+    network arithmetic of one density pass and a numeric search per coordinate.
 
     Arguments:
-        layers: layers; default 5.
+        layers: number of layers; default 5.
         width, depth: units and number of hidden layers of each network; default 0 (64 up to 3 coordinates, 128 beyond)
             and 2.
         units: hidden units of each monotone network; default 0: 16 up to 3 coordinates, 8 beyond.
-        dense: two dense layers, whose matrices all values share (DDSF), or one layer (DSF); default False.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        dense: whether monotone networks have two dense layers, whose matrices all values share (DDSF), or one layer
+            (DSF); default False.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.NAF(layers=2, width=8, units=4)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.NAF(layers=2, width=8, units=4).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -49,10 +46,9 @@ class NAF:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
-    reference: ClassVar[str] = "Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         kind = transformers.DenseSigmoid if self.dense else transformers.DeepSigmoid
-        d = vector_event(event, "NAF")
+        d, _ = vector_shapes(self, event)
         sized = replace(self, width=by_size(self.width, d, 64, 128))
         return transformer_flow(sized, kind(by_size(self.units, d, 16, 8)), event, condition, key)

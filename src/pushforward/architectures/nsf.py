@@ -1,39 +1,34 @@
 """Neural spline flows."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
-from pushforward.configuration import configuration
+from pushforward import transformers
+from pushforward.architectures.parts import bins_for, structure, transformer_flow
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
-from pushforward.transformers import RationalQuadratic
 
 
-@configuration
+@published("nsf", reference="Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.04032")
 class NSF:
-    """Rational-quadratic splines in autoregressive or coupling layers, a learned linear map (LU) before each.
+    """Rational-quadratic splines in autoregressive or coupling layers, each preceded by a learned linear map (LU).
 
-    Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, about the
+    Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, with about the
     arithmetic of one density pass, for autoregressive layers.
 
     Arguments:
-        layers: spline layers; default 5.
+        layers: number of spline layers; default 5.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         bins: bins of each spline; default 0: 16 up to 8 coordinates, 8 beyond, where data are scarcer.
         bound: half-width of the box in which splines act, in standard deviations; default 3.
         autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.NSF(layers=2, width=8, bins=4)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.NSF(layers=2, width=8, bins=4).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -49,9 +44,7 @@ class NSF:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
-    reference: ClassVar[str] = "Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.04032"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        spline = RationalQuadratic(bins_for(self.bins, vector_event(event, "NSF")), self.bound)
-        way = self.autoregressive
-        return transformer_flow(self, spline, event, condition, key, way, soft=False)
+        spline = transformers.RationalQuadratic(bins_for(self, event), self.bound)
+        return transformer_flow(self, spline, event, condition, key, structure(self), soft=False)

@@ -1,36 +1,34 @@
 """OT-Flow."""
 
-from typing import ClassVar
+from functools import partial
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import layered
-from pushforward.bijections import FlowMap
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import continuous_flow
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.fields import PotentialField
-from pushforward.ode import Solver
-from pushforward.rows import Shape, Size
+from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "ot_flow", reference="Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104", learning_rate=1e-2
+)
 class OTFlow:
     """The continuous flow of a potential's gradient, trained towards optimal transport.
 
-    Density and sampling: an ODE solve; field and divergence are exact, the latter at d products of hidden sizes. While
-    training the kinetic energy counts, and the residual of the Hamilton-Jacobi-Bellman equation along the paths,
-    `int |d phi/dt - |grad phi|^2 / 2| dt`, which is 0 on paths that are straight.
+    Density and sampling: an ODE solve; field and divergence are exact, the latter at d products of hidden sizes.
+    Training penalises the kinetic energy and the residual of the Hamilton-Jacobi-Bellman equation along the paths,
+    `int |d phi/dt - |grad phi|^2 / 2| dt`, which is 0 on straight paths.
 
     Arguments:
-        layers: flows one after the other; default 1.
+        layers: number of flows in sequence; default 1.
         width: units of the potential's network; default 64.
-        rank: of the potential's quadratic form; default 10.
+        rank: rank of the potential's quadratic form; default 10.
         kinetic: weight of the kinetic energy, in nats; default 0.01.
-        hjb: weight of the equation's residual, in nats; default 0.01.
+        hjb: weight of that residual, in nats; default 0.01.
         rtol, atol: tolerances of the solver; default 1e-5 each.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -49,15 +47,9 @@ class OTFlow:
     rtol: float = 1e-5
     atol: float = 1e-5
     base: str = "normal"
-    reference: ClassVar[str] = "Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104"
-    learning_rate: ClassVar[float] = 1e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
-            field = PotentialField(
-                d, width=self.width, rank=self.rank, condition=condition, key=key
-            )
-            solver = Solver(rtol=self.rtol, atol=self.atol)
-            return FlowMap(field, kinetic=self.kinetic, hjb=self.hjb, solver=solver)
-
-        return layered(self, layer, self.layers, event, condition, key)
+        field = partial(PotentialField, width=self.width, rank=self.rank)
+        return continuous_flow(
+            self, field, event, condition, key, kinetic=self.kinetic, hjb=self.hjb
+        )

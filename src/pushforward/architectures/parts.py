@@ -1,7 +1,13 @@
-"""The pieces that published models share: one layer of a structure, and a stack of them as a flow."""
+"""What published models share: one layer of each structure, and the plans that make a flow of such layers.
 
-from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+Plans read the options of an architecture by name. A layer is made by a function or a class `make(d, condition, *,
+key)`, where `condition` is a shape or None; what follows it, such as a permutation, by `make(d)`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -13,6 +19,8 @@ from pushforward.bijections import (
     Chain,
     Coupling,
     Elementwise,
+    FlowMap,
+    Invert,
     LULinear,
     Permutation,
     Residual,
@@ -23,31 +31,48 @@ from pushforward.bijections import (
 from pushforward.distributions import AbstractDistribution, Flow, StandardNormal, base_named
 from pushforward.draws import spawn
 from pushforward.errors import InputError
+from pushforward.fields import AbstractField
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
+from pushforward.ode import Solver
 from pushforward.rows import Shape, Size, as_shape, condition_size
 from pushforward.transformers import AbstractTransformer
 
+Make = Callable[..., AbstractBijection]
+After = Sequence[Callable[[int], AbstractBijection]]
 
-def vector_event(event: Size, name: str) -> int:
-    """The size of a vector event. Raises `InputError` where the event is not a vector."""
+SOFT = 6.0
+"""Where the tails of a soft normal base begin, in standard deviations."""
+
+
+def vector_shapes(
+    architecture: object, event: Size, condition: Size | None = None
+) -> tuple[int, Shape | None]:
+    """The number of coordinates, and the condition's shape. Raises `InputError` unless the event is a vector."""
     shape = as_shape(event)
     if shape is None or len(shape) != 1:
+        name = type(architecture).__name__
         raise InputError(f"{name} models vectors: an event of one axis was expected, not {event}")
-    return shape[0]
+    return shape[0], as_shape(condition, "condition")
 
 
 def by_size(asked: int, d: int, few: int, many: int, limit: int = 3) -> int:
-    """A size of a model: as asked for, or, for 0, `few` up to `limit` coordinates and `many` beyond.
+    """A size as asked for; 0 stands for `few` up to `limit` coordinates and `many` beyond.
 
     Densities of few coordinates are sharper than most tables, and each step over them is cheap.
     """
     return asked or (few if d <= limit else many)
 
 
-def bins_for(bins: int, d: int) -> int:
-    """The bins of each spline: as asked for, or, for 0, by the number of coordinates (`benchmarks/zoo.py`: with 16
-    tables of 43 and 15 columns lose 0.2 to 0.7 nats that those of 2 and 8 gain)."""
-    return by_size(bins, d, 16, 8, limit=8)
+def bins_for(architecture: Any, event: Size) -> int:
+    """The bins of each spline; 0 stands for 16 up to 8 coordinates and 8 beyond (`benchmarks/zoo.py`: with 16, tables
+    of 43 and 15 columns lose 0.2 to 0.7 nats that those of 2 and 8 gain)."""
+    return by_size(architecture.bins, vector_shapes(architecture, event)[0], 16, 8, limit=8)
+
+
+def network_of(architecture: object) -> dict[str, Any]:
+    """The options of its networks that an architecture has: width, depth, residual, dropout."""
+    names = ("width", "depth", "residual", "dropout")
+    return {name: getattr(architecture, name) for name in names if hasattr(architecture, name)}
 
 
 def autoregressive_layer(
@@ -56,11 +81,18 @@ def autoregressive_layer(
     condition: Shape | None,
     *,
     key: PRNGKeyArray,
-    **network,
+    **network: Any,
 ) -> Autoregressive:
-    """An autoregressive layer with a masked MLP; `network` holds its width, depth, residual, dropout."""
+    """An autoregressive layer with a masked MLP; `network` has its width, depth, residual, dropout."""
     mlp = MaskedMLP(d, transformer.size, condition=condition_size(condition), key=key, **network)
     return Autoregressive(mlp, transformer, condition)
+
+
+def inverse_autoregressive_layer(
+    transformer: AbstractTransformer, d: int, condition: Shape | None, **options: Any
+) -> Invert:
+    """A layer that is autoregressive in the latent coordinates."""
+    return Invert(autoregressive_layer(transformer, d, condition, **options))
 
 
 def coupling_layer(
@@ -69,12 +101,17 @@ def coupling_layer(
     condition: Shape | None,
     *,
     key: PRNGKeyArray,
-    **network,
+    **network: Any,
 ) -> Coupling:
     """A coupling layer that keeps the first half (the smaller one) and transforms the rest with an MLP."""
     kept = d // 2
     inputs, out = kept + condition_size(condition), (transformer.size, d - kept)
     return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition)
+
+
+def structure(architecture: Any) -> Make:
+    """The layer that the option `autoregressive` asks for."""
+    return autoregressive_layer if architecture.autoregressive else coupling_layer
 
 
 def elementwise_layer(
@@ -83,9 +120,9 @@ def elementwise_layer(
     condition: Shape | None,
     *,
     key: PRNGKeyArray,
-    **network,
+    **network: Any,
 ) -> Elementwise:
-    """An elementwise layer; under a condition its parameters come from an MLP."""
+    """An elementwise layer; with a condition its parameters come from an MLP."""
     if condition is None:
         return Elementwise(transformer, d)
     mlp = MLP(condition_size(condition), (transformer.size, d), key=key, **network)
@@ -93,7 +130,7 @@ def elementwise_layer(
 
 
 def next_turn(d: int) -> AbstractBijection:
-    """The reordering after a coupling layer that gives every coordinate its turn to be kept.
+    """The permutation after a coupling layer by which every coordinate is kept in turn.
 
     Reversing would leave the middle one of an odd number of coordinates transformed by every layer and seen by none,
     so that affine couplings could model it as a Gaussian only; those are rotated by the number kept.
@@ -101,131 +138,97 @@ def next_turn(d: int) -> AbstractBijection:
     return Reverse(d) if d % 2 == 0 else Permutation(np.roll(np.arange(d), d // 2))
 
 
-@runtime_checkable
-class Based(Protocol):
-    """An architecture with an option for its base."""
+def stacked(
+    layers: int, make: Make, d: int, condition: Shape | None, key: PRNGKeyArray, after: After = ()
+) -> Stack:
+    """`layers` equal layers, each followed by what `after` makes."""
 
-    @property
-    def base(self) -> str: ...
+    def layer(key: PRNGKeyArray) -> AbstractBijection:
+        made = make(d, condition, key=key)
+        return Chain([made, *(follow(d) for follow in after)]) if after else made
 
-
-@runtime_checkable
-class Layers(Based, Protocol):
-    """An architecture of equal layers."""
-
-    @property
-    def layers(self) -> int: ...
-
-
-def network_of(architecture: object) -> dict[str, Any]:
-    """The options of the networks in an architecture's layers: those that it has of width, depth, residual, dropout."""
-    names = ("width", "depth", "residual", "dropout")
-    return {name: getattr(architecture, name) for name in names if hasattr(architecture, name)}
-
-
-def transformer_layer(
-    architecture: object,
-    transformer: AbstractTransformer,
-    d: int,
-    condition: Shape | None,
-    key: PRNGKeyArray,
-    autoregressive: bool = True,
-) -> Chain:
-    """A layer of a transformer, autoregressive or coupling, with the order of coordinates reversed and a learned linear
-    map (LU) behind it."""
-    make = autoregressive_layer if autoregressive else coupling_layer
-    transformed = make(transformer, d, condition, key=key, **network_of(architecture))
-    return Chain([transformed, Reverse(d), LULinear(d)])
-
-
-def transformer_flow(
-    architecture: Layers,
-    transformer: AbstractTransformer,
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
-    autoregressive: bool = True,
-    soft: bool = True,
-) -> Flow:
-    """The plan that most published models share: layers of a transformer, autoregressive or coupling, each with the
-    order of coordinates reversed and a learned linear map (LU) behind it. The base is `soft` as in `layered`."""
-
-    def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
-        return transformer_layer(architecture, transformer, d, condition, key, autoregressive)
-
-    return layered(architecture, layer, architecture.layers, event, condition, key, soft)
-
-
-@runtime_checkable
-class Contractions(Layers, Protocol):
-    """An architecture whose layers are residual maps."""
-
-    @property
-    def width(self) -> int: ...
-    @property
-    def depth(self) -> int: ...
-    @property
-    def lipschitz(self) -> float: ...
-
-
-def residual_flow(
-    architecture: Contractions,
-    activation: str,
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
-    **log_det,
-) -> Flow:
-    """The plan that both residual flows share: residual maps of contractive networks, each with an activation
-    normalisation behind it. `log_det` holds how training finds its log-dets, for `Residual`."""
-
-    def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
-        network = LipschitzMLP(
-            d,
-            d,
-            width=architecture.width,
-            depth=architecture.depth,
-            condition=condition_size(condition),
-            lipschitz=architecture.lipschitz,
-            activation=activation,
-            key=key,
-        )
-        return Chain([Residual(network, condition_shape=condition, **log_det), ActNorm(d)])
-
-    d = vector_event(event, type(architecture).__name__)
-    layers = by_size(architecture.layers, d, 32, 16)
-    return layered(architecture, layer, layers, event, condition, key)
+    return Stack(layer, layers, key=key)
 
 
 def layered(
-    architecture: Based,
-    make: Callable[[int, Shape | None, PRNGKeyArray], AbstractBijection],
-    layers: int,
+    architecture: Any,
+    make: Make,
     event: Size,
     condition: Size | None,
     key: PRNGKeyArray,
+    after: After = (),
     soft: bool = False,
 ) -> Flow:
-    """A flow of `layers` equal layers, `make(d, condition, key)` each, over the base that the architecture names.
+    """As many layers as the architecture says, over the base that it names.
 
-    `soft` is for layers that scale what lies beyond the data by factors without a small bound: a row far from the data
-    is thrown further by each, and the mean log-density of thousands is then this one's. The normal base is `softened`.
+    `soft` is for layers that scale what lies beyond the data by factors without a small bound: each throws a row far
+    from the data further out, until that row alone decides the mean log-density of thousands. The normal base is then
+    `softened`.
     """
-    d, context = vector_event(event, type(architecture).__name__), as_shape(condition, "condition")
+    d, shape = vector_shapes(architecture, event, condition)
     base_key, layer_key = spawn(key, 2)
-    start = base_named(architecture.base, (d,), base_key)
-    stack = Stack(lambda key: make(d, context, key), layers, key=layer_key)
-    return Flow(softened(start) if soft else start, stack)
+    base = base_named(architecture.base, (d,), base_key)
+    stack = stacked(architecture.layers, make, d, shape, layer_key, after)
+    return Flow(softened(base) if soft else base, stack)
 
 
 def softened(base: AbstractDistribution) -> AbstractDistribution:
     """A normal base with logarithmic tails where it has no mass that 32 bits could draw; any other as it is."""
-    return (
-        Flow(base, SoftTails(base.event_shape[0], SOFT))
-        if isinstance(base, StandardNormal)
-        else base
-    )
+    if not isinstance(base, StandardNormal):
+        return base
+    return Flow(base, SoftTails(base.event_shape[0], SOFT))
 
 
-SOFT = 6.0
-"""Where the tails of a soft normal base begin, in standard deviations."""
+def transformer_flow(
+    architecture: Any,
+    transformer: AbstractTransformer,
+    event: Size,
+    condition: Size | None,
+    key: PRNGKeyArray,
+    make: Make = autoregressive_layer,
+    after: After = (Reverse, LULinear),
+    soft: bool = True,
+) -> Flow:
+    """Layers of a transformer, made by `make(transformer, d, condition, *, key, **network)`; `soft` as in `layered`."""
+    layer = partial(make, transformer, **network_of(architecture))
+    return layered(architecture, layer, event, condition, key, after, soft)
+
+
+def residual_flow(
+    architecture: Any,
+    activation: str,
+    event: Size,
+    condition: Size | None,
+    key: PRNGKeyArray,
+    **log_det: Any,
+) -> Flow:
+    """Residual maps of contractive networks, each followed by an activation normalisation. `log_det` says how training
+    finds the log-dets, see `Residual`."""
+    options = {"lipschitz": architecture.lipschitz, "activation": activation}
+
+    def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Residual:
+        size = condition_size(condition)
+        network = LipschitzMLP(d, d, condition=size, key=key, **options, **network_of(architecture))
+        return Residual(network, condition_shape=condition, **log_det)
+
+    d, _ = vector_shapes(architecture, event)
+    sized = replace(architecture, layers=by_size(architecture.layers, d, 32, 16))
+    return layered(sized, layer, event, condition, key, after=(ActNorm,))
+
+
+def continuous_flow(
+    architecture: Any,
+    field: Callable[..., AbstractField],
+    event: Size,
+    condition: Size | None,
+    key: PRNGKeyArray,
+    **options: Any,
+) -> Flow:
+    """Flow maps of fields `field(d, *, condition, key)`, solved to the architecture's tolerances. `options` are those
+    of `FlowMap`."""
+    solver = Solver(rtol=architecture.rtol, atol=architecture.atol)
+
+    def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> FlowMap:
+        return FlowMap(field(d, condition=condition, key=key), solver=solver, **options)
+
+    return layered(architecture, layer, event, condition, key)

@@ -1,39 +1,37 @@
 """Quadratic-spline flows."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward import transformers
-from pushforward.architectures.parts import bins_for, transformer_flow, vector_event
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import bins_for, structure, transformer_flow
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "quadratic_spline",
+    reference="Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856",
+)
 class QuadraticSplineFlow:
-    """Piecewise-quadratic splines in autoregressive or coupling layers, a learned linear map (LU) before each.
+    """Piecewise-quadratic splines in autoregressive or coupling layers, each preceded by a learned linear map (LU).
 
-    Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, about the
+    Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, with about the
     arithmetic of one density pass, for autoregressive layers.
 
     Arguments:
-        layers: layers; default 3.
+        layers: number of layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         bins: bins of each spline; default 0: 16 up to 8 coordinates, 8 beyond, where data are scarcer.
         bound: half-width of the box in which splines act, in standard deviations; default 3.
         autoregressive: autoregressive layers (more accurate) or coupling layers (faster sampling); default True.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.QuadraticSplineFlow(layers=2, width=8, bins=4)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.QuadraticSplineFlow(layers=2, width=8, bins=4).build(3, 1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -49,9 +47,7 @@ class QuadraticSplineFlow:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
-    reference: ClassVar[str] = "Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        bins = bins_for(self.bins, vector_event(event, "QuadraticSplineFlow"))
-        transformer = transformers.QuadraticSpline(bins, self.bound)
-        return transformer_flow(self, transformer, event, condition, key, self.autoregressive)
+        spline = transformers.QuadraticSpline(bins_for(self, event), self.bound)
+        return transformer_flow(self, spline, event, condition, key, structure(self))

@@ -1,33 +1,27 @@
 """Radial flows."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections
 from pushforward.architectures.parts import layered
-from pushforward.bijections import ActNorm, Chain
-from pushforward.configuration import configuration
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
-from pushforward.rows import Shape, Size
+from pushforward.rows import Size
 
 
-@configuration
+@published("radial", reference="Rezende & Mohamed 2015, arXiv 1505.05770", learning_rate=2e-2)
 class RadialFlow:
-    """Radial maps, each with an activation normalisation behind it.
+    """Radial maps, each followed by an activation normalisation.
 
-    Density: `layers` times 3 d multiply-adds. Sampling: the same, with a numeric search a layer.
+    Density: `layers` times 3 d multiply-adds. Sampling: the same, with a numeric search per layer.
 
     Arguments:
-        layers: maps; default 64.
+        layers: number of maps; default 64.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.RadialFlow(layers=2)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.RadialFlow(layers=2).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -36,11 +30,7 @@ class RadialFlow:
 
     layers: int = 64
     base: str = "normal"
-    reference: ClassVar[str] = "Rezende & Mohamed 2015, arXiv 1505.05770"
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
-            return Chain([bijections.Radial(d, condition, key=key), ActNorm(d)])
-
-        return layered(self, layer, self.layers, event, condition, key)
+        after = (bijections.ActNorm,)
+        return layered(self, bijections.Radial, event, condition, key, after)

@@ -1,48 +1,21 @@
-"""The names of architectures: those of this package, those that a user registers, those that other packages bring."""
+"""The names of architectures: this package's own, those that a user registers and those that other packages bring."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from functools import wraps
 from importlib.metadata import EntryPoint, entry_points, packages_distributions
-from typing import Any
+from typing import Any, TypeVar, dataclass_transform
 
-from pushforward.architectures.architecture import Architecture
-from pushforward.architectures.bernstein import BernsteinFlow
-from pushforward.architectures.bnaf import BNAF
-from pushforward.architectures.circular_nsf import CircularNSF
-from pushforward.architectures.cubic_spline import CubicSplineFlow
-from pushforward.architectures.ffjord import FFJORD
-from pushforward.architectures.flow_matching import FlowMatching
-from pushforward.architectures.flow_plus_plus import FlowPlusPlus
-from pushforward.architectures.gaussianization import Gaussianization
-from pushforward.architectures.glow import Glow
-from pushforward.architectures.iaf import IAF
-from pushforward.architectures.iresnet import IResNet
-from pushforward.architectures.linear_spline import LinearSplineFlow
-from pushforward.architectures.made import MADE
-from pushforward.architectures.maf import MAF
-from pushforward.architectures.maf_mog import MAFMoG
-from pushforward.architectures.mixture import Mixture
-from pushforward.architectures.naf import NAF
-from pushforward.architectures.nice import NICE
-from pushforward.architectures.nsf import NSF
-from pushforward.architectures.ot_flow import OTFlow
-from pushforward.architectures.planar import PlanarFlow
-from pushforward.architectures.planar_cnf import PlanarCNF
-from pushforward.architectures.quadratic_spline import QuadraticSplineFlow
-from pushforward.architectures.radial import RadialFlow
-from pushforward.architectures.realnvp import RealNVP
-from pushforward.architectures.residual_flow import ResidualFlow
-from pushforward.architectures.rnode import RNODE
-from pushforward.architectures.sos import SOS
-from pushforward.architectures.sylvester import SylvesterFlow
-from pushforward.architectures.tan import TAN
-from pushforward.architectures.umnn import UMNN
+from jaxtyping import PRNGKeyArray
+
+from pushforward.architectures.architecture import Architecture, Facts
+from pushforward.configuration import configuration
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
-from pushforward.rows import as_shape
+from pushforward.rows import Size, as_shape
 
+T = TypeVar("T", bound=Architecture)
 GROUP = "pushforward.architectures"
 """The group of entry points by which another package brings architectures: `name = "module:Class"`."""
 
@@ -50,8 +23,8 @@ GROUP = "pushforward.architectures"
 class Registry(Mapping[str, type[Architecture]]):
     """A live, read-only mapping from names to architectures; `register` adds to it.
 
-    An architecture that another package brings by an entry point is listed without being imported, and imported when
-    it is asked for. Raises `InputError` then, where it cannot be. One by a name that there is already is left out.
+    An architecture that another package brings by an entry point is listed without being imported. It is imported when
+    it is asked for, which raises `InputError` if that fails. One whose name is taken already is left out.
     """
 
     def __init__(self) -> None:
@@ -73,16 +46,13 @@ class Registry(Mapping[str, type[Architecture]]):
         return len(self._kinds.keys() | _offers().keys())
 
     def name_of(self, kind: type) -> str | None:
-        """The name of a class, or None where it has none.
-
-        A class that is not known yet may be one that another package brings: what is installed is then imported.
-        """
+        """The name of a class, or None. Imports what other packages bring until the class is found."""
         for name in self:
             try:
                 if self[name] is kind:
                     return name
             except InputError:
-                # A package that cannot be imported has not made the class.
+                # A package that cannot be imported did not make the class.
                 continue
         return None
 
@@ -112,23 +82,40 @@ ARCHITECTURES = Registry()
 """From names to architectures."""
 
 
-def register(name: str, kind: type[Architecture]) -> None:
-    """Give an architecture a name. Estimators, the command line, model files and the contract then take it.
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def published(name: str, **facts: Any) -> Callable[[type[T]], type[T]]:
+    """A class decorator for this package's own architectures: a `configuration` with a name in the registry.
 
-    From then on the flows that it builds remember it, so that `pushforward.save` needs nothing more.
+    `facts` are class attributes that `Facts` knows. The registry has the order in which `__init__.py` imports.
+    """
+    Facts(**facts)
+
+    def decorate(kind: type[T]) -> type[T]:
+        for fact, value in facts.items():
+            setattr(kind, fact, value)
+        ARCHITECTURES._add(name, configuration(kind))
+        return kind
+
+    return decorate
+
+
+def register(name: str, kind: type[Architecture]) -> None:
+    """Give an architecture a name, by which estimators, the command line, model files and the contract then know it.
+
+    The flows that it builds from then on remember it, so that `pushforward.save` needs nothing else.
 
     Arguments:
         name: what `--flow` and `FlowDensity(name)` call it: lower-case letters, digits, `_` and `-`.
         kind: a frozen dataclass whose fields have defaults, with a method `build(event, condition, *, key)` that
-            returns a `Flow`; see `Architecture` and `Facts`. A model file holds fields that are numbers, words,
-            truth values, None, or tuples of these.
+            returns a `Flow`; see `Architecture` and `Facts`. A model file can hold fields that are numbers, strings,
+            booleans, None, or tuples of these.
 
     An installed package brings an architecture without this call, by the entry point
 
         [project.entry-points."pushforward.architectures"]
         mine = "package.module:Mine"
 
-    Raises `InputError` for a name that is taken, or a class that is none of that kind.
+    Raises `InputError` for a name that is taken, or a class that is not such a dataclass.
 
     ```python
     >>> from dataclasses import dataclass
@@ -157,8 +144,8 @@ def register(name: str, kind: type[Architecture]) -> None:
 
 
 def source_of(name: str, kind: type) -> dict[str, str]:
-    """Where a registered class that is not this package's own is from: `source`, its `module:Class`, and `package`,
-    the installed package that brings it, if any."""
+    """Where a class of others is from: `source`, its `module:Class`, and `package`, the installed package that brings
+    it, if any. Empty for this package's own."""
     home = kind.__module__.partition(".")[0]
     if home == __name__.partition(".")[0]:
         return {}
@@ -176,7 +163,7 @@ def _package(offer: EntryPoint) -> str:
 
 
 def _offers() -> dict[str, list[EntryPoint]]:
-    """What installed packages bring, read anew each time: about 2 ms."""
+    """What installed packages bring, looked up at every call: about 2 ms."""
     found: dict[str, list[EntryPoint]] = {}
     for offer in entry_points(group=GROUP):
         found.setdefault(offer.name, []).append(offer)
@@ -184,7 +171,7 @@ def _offers() -> dict[str, list[EntryPoint]]:
 
 
 def _taken(name: str, kind: type) -> str | None:
-    """Who has a name already; the class that a package brings by this name is the same thing said twice."""
+    """Who has the name already, or None. A package may register the class that its entry point names."""
     if name in ARCHITECTURES._kinds:
         return _place(ARCHITECTURES._kinds[name])
     home = str(getattr(kind, "__module__", "")).partition(".")[0]
@@ -193,10 +180,11 @@ def _taken(name: str, kind: type) -> str | None:
 
 
 def _check(name: str, kind: Any) -> None:
-    """Raises `InputError` for what is not a frozen dataclass that builds a flow."""
+    """Raises `InputError` unless `kind` is a frozen dataclass that builds a flow."""
     what = f"architecture {name!r}: {getattr(kind, '__name__', repr(kind))}"
-    frozen = isinstance(kind, type) and is_dataclass(kind) and kind.__dataclass_params__.frozen  # type: ignore[attr-defined]
-    if not frozen:
+    if not (
+        isinstance(kind, type) and is_dataclass(kind) and vars(kind)["__dataclass_params__"].frozen
+    ):
         raise InputError(
             f"{what} is not a frozen dataclass; decorate a class with @dataclass(frozen=True, kw_only=True)"
         )
@@ -211,7 +199,9 @@ def _remembering(build: Callable[..., Flow]) -> Callable[..., Flow]:
     """A method `build` that receives shapes, and whose flows remember what built them."""
 
     @wraps(build)
-    def remembering(self, event, condition=None, *, key):
+    def remembering(
+        self: Architecture, event: Size, condition: Size | None = None, *, key: PRNGKeyArray
+    ) -> Flow:
         flow = build(self, as_shape(event), as_shape(condition, "condition"), key=key)
         if not isinstance(flow, Flow):
             raise InputError(
@@ -227,40 +217,3 @@ def _remembering(build: Callable[..., Flow]) -> Callable[..., Flow]:
 
     remembering.remembers = True  # type: ignore[attr-defined]
     return remembering
-
-
-_OWN: dict[str, type[Architecture]] = {
-    "nice": NICE,
-    "realnvp": RealNVP,
-    "glow": Glow,
-    "maf": MAF,
-    "iaf": IAF,
-    "nsf": NSF,
-    "linear_spline": LinearSplineFlow,
-    "quadratic_spline": QuadraticSplineFlow,
-    "cubic_spline": CubicSplineFlow,
-    "circular_nsf": CircularNSF,
-    "made": MADE,
-    "maf_mog": MAFMoG,
-    "naf": NAF,
-    "sos": SOS,
-    "umnn": UMNN,
-    "tan": TAN,
-    "bernstein": BernsteinFlow,
-    "flow_plus_plus": FlowPlusPlus,
-    "planar": PlanarFlow,
-    "radial": RadialFlow,
-    "sylvester": SylvesterFlow,
-    "bnaf": BNAF,
-    "gaussianization": Gaussianization,
-    "mixture": Mixture,
-    "iresnet": IResNet,
-    "residual_flow": ResidualFlow,
-    "planar_cnf": PlanarCNF,
-    "ffjord": FFJORD,
-    "rnode": RNODE,
-    "ot_flow": OTFlow,
-    "flow_matching": FlowMatching,
-}
-for _name, _kind in _OWN.items():
-    ARCHITECTURES._add(_name, _kind)

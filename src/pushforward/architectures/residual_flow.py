@@ -1,37 +1,35 @@
 """Residual flows."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.parts import residual_flow
-from pushforward.configuration import configuration
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "residual_flow",
+    reference="Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735",
+    learning_rate=2e-2,
+)
 class ResidualFlow:
-    """Residual maps with contractive networks (LipSwish), each with an activation normalisation behind it, trained
-    on a log-det without bias.
+    """Residual maps with contractive networks (LipSwish), each followed by an activation normalisation, trained
+    with an unbiased log-det.
 
     Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
-    beyond, an estimate by 200 terms of a series.
-    Training: exact up to 3 coordinates, else a random number of terms without bias. Sampling: a fixed-point search a
-    layer.
+    beyond, an estimate by 200 terms of a series. Training: exact up to 3 coordinates; beyond, an unbiased estimate by a
+    random number of terms. Sampling: a fixed-point search per layer.
 
     Arguments:
-        layers: maps; default 0: 32 up to 3 coordinates, 16 beyond.
+        layers: number of maps; default 0: 32 up to 3 coordinates, 16 beyond.
         width, depth: units and number of hidden layers of each network; default 32 and 1.
         lipschitz: Lipschitz constant of each network, below 1; default 0.95.
         base: name of the base distribution; default "normal".
 
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
-
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.ResidualFlow(layers=2, width=8, depth=1)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.ResidualFlow(layers=2, width=8, depth=1).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -43,8 +41,6 @@ class ResidualFlow:
     depth: int = 1
     lipschitz: float = 0.95
     base: str = "normal"
-    reference: ClassVar[str] = "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735"
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         return residual_flow(self, "lipswish", event, condition, key)

@@ -1,34 +1,34 @@
 """Regularised neural ODEs."""
 
-from typing import ClassVar
+from functools import partial
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import layered
-from pushforward.bijections import FlowMap
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.fields import MLPField
-from pushforward.ode import Solver
-from pushforward.rows import Shape, Size
+from pushforward.rows import Size
 
 
-@configuration
+@published(
+    "rnode",
+    reference="Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798",
+    learning_rate=2e-2,
+)
 class RNODE:
-    """FFJORD whose training also asks for straight paths: small kinetic energy, small Jacobian along a random probe.
+    """FFJORD regularised towards straight paths: small kinetic energy, small Jacobian along a random probe.
 
-    Density and sampling: an ODE solve, of fewer steps than without the regularisers. The log-det is a random probe's
-    while training, exact (in closed form for one or two hidden layers) in evaluation.
+    Density and sampling: an ODE solve, in fewer steps than without the regularisers. The log-det is estimated by a
+    random probe in training, and exact in evaluation, in closed form for one or two hidden layers.
 
     Arguments:
-        layers: flows one after the other; default 1.
+        layers: number of flows in sequence; default 1.
         width, depth: units and number of hidden layers; default 64 and 2.
         kinetic, jacobian: weights of the regularisers, in nats; default 0.01 each.
-        time: how layers know the time, "concat", "squash" or "hyper"; default "squash".
+        time: how layers receive the time, "concat", "squash" or "hyper"; default "squash".
         rtol, atol: tolerances of the solver; default 1e-5 each.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
@@ -48,24 +48,9 @@ class RNODE:
     rtol: float = 1e-5
     atol: float = 1e-5
     base: str = "normal"
-    reference: ClassVar[str] = "Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798"
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> FlowMap:
-            field = MLPField(
-                d,
-                width=self.width,
-                depth=self.depth,
-                time=self.time,
-                condition=condition,
-                key=key,
-            )
-            return FlowMap(
-                field,
-                kinetic=self.kinetic,
-                jacobian=self.jacobian,
-                solver=Solver(rtol=self.rtol, atol=self.atol),
-            )
-
-        return layered(self, layer, self.layers, event, condition, key)
+        field = partial(MLPField, time=self.time, **network_of(self))
+        return continuous_flow(
+            self, field, event, condition, key, kinetic=self.kinetic, jacobian=self.jacobian
+        )

@@ -1,41 +1,37 @@
 """Sum-of-squares polynomial flows."""
 
 from dataclasses import replace
-from typing import ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from pushforward import transformers
-from pushforward.architectures.parts import by_size, transformer_flow, vector_event
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import by_size, transformer_flow, vector_shapes
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published("sos", reference="Jaini, Selby & Yu 2019, arXiv 1905.02325")
 class SOS:
-    """Integrals of sums of squared polynomials in autoregressive layers, a learned linear map (LU) before each.
+    """Integrals of sums of squared polynomials in autoregressive layers, each preceded by a learned linear map (LU).
 
-    Density: `layers` network passes. Sampling: sequential in the coordinates, the networks at about the arithmetic of
-    one density pass, each coordinate by a numeric search.
+    Density: `layers` network passes. Sampling: sequential in the coordinates, with about the
+    network arithmetic of one density pass and a numeric search per coordinate.
 
     Arguments:
-        layers: layers; default 5.
+        layers: number of layers; default 5.
         width, depth: units and number of hidden layers of each network; default 0 (64 up to 3 coordinates, 128 beyond)
             and 2.
         polynomials: squares in each sum; default 3.
         degree: degree of each polynomial; default 6.
         bound: half-width of the box in which maps bend, in standard deviations; default 3.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.SOS(layers=2, width=8)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.SOS(layers=2, width=8).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -51,9 +47,8 @@ class SOS:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
-    reference: ClassVar[str] = "Jaini, Selby & Yu 2019, arXiv 1905.02325"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         transformer = transformers.SumOfSquares(self.polynomials, self.degree, self.bound)
-        width = by_size(self.width, vector_event(event, "SOS"), 64, 128)
+        width = by_size(self.width, vector_shapes(self, event)[0], 64, 128)
         return transformer_flow(replace(self, width=width), transformer, event, condition, key)

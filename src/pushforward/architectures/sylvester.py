@@ -1,38 +1,39 @@
 """Sylvester flows."""
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward import bijections
 from pushforward.architectures.parts import layered
-from pushforward.bijections import ActNorm, Chain, Reverse
-from pushforward.configuration import configuration
+from pushforward.architectures.registry import published
+from pushforward.bijections import ActNorm, Reverse, Sylvester
 from pushforward.distributions import Flow
 from pushforward.rows import Shape, Size
 
 
-@configuration
+@published(
+    "sylvester",
+    reference="van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649",
+    learning_rate=2e-2,
+)
 class SylvesterFlow:
-    """Sylvester maps, the order of coordinates reversed and an activation normalisation behind each.
+    """Sylvester maps, each followed by a reversal of the coordinates and an activation normalisation.
 
-    Density: `layers` times `2 d units` multiply-adds, and the orthogonal factors once a call. Sampling: the same, with
-    `units` numeric searches a layer, one after another.
+    Density: `layers` times `2 d units` multiply-adds, and the orthogonal factors once per call. Sampling: the same,
+        with
+    `units` sequential numeric searches per layer.
 
     Arguments:
-        layers: maps; default 16.
+        layers: number of maps; default 16.
         units: directions of each map, at most d; default 32.
         kind: how the orthogonal factor is parametrised, "orthogonal", "householder" or "triangular" (none); default
             "orthogonal".
         reflections: reflections of the kind "householder"; default 8.
         base: name of the base distribution; default "normal".
 
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
-
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.SylvesterFlow(layers=2, units=2)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.SylvesterFlow(layers=2, units=2).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -44,14 +45,9 @@ class SylvesterFlow:
     kind: Literal["orthogonal", "householder", "triangular"] = "orthogonal"
     reflections: int = 8
     base: str = "normal"
-    reference: ClassVar[str] = "van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649"
-    learning_rate: ClassVar[float] = 2e-2
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, key: PRNGKeyArray) -> Chain:
-            sylvester = bijections.Sylvester(
-                d, self.units, self.kind, self.reflections, condition, key=key
-            )
-            return Chain([sylvester, Reverse(d), ActNorm(d)])
+        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Sylvester:
+            return Sylvester(d, self.units, self.kind, self.reflections, condition, key=key)
 
-        return layered(self, layer, self.layers, event, condition, key)
+        return layered(self, layer, event, condition, key, after=(Reverse, ActNorm))

@@ -1,39 +1,35 @@
 """Transformation autoregressive networks."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.made import MADE
-from pushforward.architectures.parts import network_of, vector_event
-from pushforward.bijections import Chain, LULinear, Recurrent, Reverse, Stack
-from pushforward.configuration import configuration
+from pushforward.architectures.parts import network_of, stacked, vector_shapes
+from pushforward.architectures.registry import published
+from pushforward.bijections import Chain, LULinear, Recurrent, Reverse
 from pushforward.distributions import Flow
 from pushforward.draws import spawn
-from pushforward.rows import Size, as_shape
+from pushforward.rows import Shape, Size
 
 
-@configuration
+@published("tan", reference="Oliva et al. 2018, arXiv 1801.09819")
 class TAN:
-    """Recurrent and linear transformations of the coordinates, whose conditionals are then mixtures of Gaussians.
+    """Recurrent and linear transformations of the coordinates to latents whose conditionals are mixtures of Gaussians.
 
-    Density: `layers` recurrences over the coordinates and one network pass. Sampling: the same, with a numeric search a
+    Density: `layers` recurrences over the coordinates and one network pass. Sampling: the same, with a numeric search
+        per
     coordinate.
 
     Arguments:
-        layers: recurrent transformations, each with a learned linear map (LU) before it; default 3.
+        layers: number of recurrent transformations, each preceded by a learned linear map (LU); default 3.
         units: size of the recurrent state; default 32.
         width, depth: units and number of hidden layers of the conditionals' network; default 256 and 2.
         components: Gaussians of each conditional; default 16.
-        residual: whether hidden layers of that network add their input; default False.
-        dropout: share of its hidden units zeroed while training; default 0.
-
-    Raises `InputError` for sizes below 1, or an event that is not a vector.
+        residual: whether hidden layers of that network have skip connections; default False.
+        dropout: fraction of its hidden units dropped during training; default 0.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.TAN(layers=2, units=4, width=8, components=2)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.TAN(layers=2, units=4, width=8, components=2).build(3, 1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -47,17 +43,12 @@ class TAN:
     components: int = 16
     residual: bool = False
     dropout: float = 0.0
-    reference: ClassVar[str] = "Oliva et al. 2018, arXiv 1801.09819"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        d, context = vector_event(event, "TAN"), as_shape(condition, "condition")
-        keys = spawn(key, 2)
-        made = MADE(components=self.components, **network_of(self))
-        conditionals = made.build(d, context, key=keys[0])
+        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Chain:
+            return Chain([Reverse(d), Recurrent(d, self.units, condition, key=key), LULinear(d)])
 
-        def layer(key: PRNGKeyArray) -> Chain:
-            recurrent = Recurrent(d, self.units, context, key=key)
-            return Chain([Reverse(d), recurrent, LULinear(d)])
-
-        layers = Stack(layer, self.layers, key=spawn(keys[1], 2)[1])
-        return Flow(conditionals.base, Chain([conditionals.bijection, layers]))
+        keys, (d, shape) = spawn(key, 2), vector_shapes(self, event, condition)
+        made = MADE(components=self.components, **network_of(self)).build(d, shape, key=keys[0])
+        layers = stacked(self.layers, layer, d, shape, spawn(keys[1], 2)[1])
+        return Flow(made.base, Chain([made.bijection, layers]))

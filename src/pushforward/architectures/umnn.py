@@ -1,39 +1,34 @@
 """Unconstrained monotonic neural networks."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
 from pushforward import transformers
 from pushforward.architectures.parts import transformer_flow
-from pushforward.configuration import configuration
+from pushforward.architectures.registry import published
 from pushforward.distributions import Flow
 from pushforward.rows import Size
 
 
-@configuration
+@published("umnn", reference="Wehenkel & Louppe 2019, arXiv 1908.05164")
 class UMNN:
-    """Integrals of positive networks in autoregressive layers, a learned linear map (LU) before each.
+    """Integrals of positive networks in autoregressive layers, each preceded by a learned linear map (LU).
 
-    Density: `layers` network passes, and a network of one hidden layer at `nodes` places per coordinate. Sampling:
-    sequential in the coordinates, about the arithmetic of one density pass.
+    Density: `layers` network passes, and a network of one hidden layer at `nodes` points per coordinate. Sampling:
+    sequential in the coordinates, with about the arithmetic of one density pass.
 
     Arguments:
-        layers: layers; default 3.
+        layers: number of layers; default 3.
         width, depth: units and number of hidden layers of each network; default 128 and 2.
         units: hidden units of each layer's integrand; default 16.
         nodes: panels of the quadrature, an even number; default 32.
         bound: half-width of the box in which maps bend, in standard deviations; default 3.
-        residual: whether hidden layers add their input; default False.
-        dropout: share of hidden units zeroed while training; default 0.
+        residual: whether hidden layers have skip connections; default False.
+        dropout: fraction of hidden units dropped during training; default 0.
         base: name of the base distribution; default "normal".
-
-    Raises `InputError` for sizes below 1, an unknown base, or an event that is not a vector.
 
     ```python
     >>> import jax, pushforward as pf
-    >>> architecture = pf.architectures.UMNN(layers=2, width=8, nodes=8)
-    >>> flow = architecture.build(3, condition=1, key=jax.random.key(0))
+    >>> flow = pf.architectures.UMNN(layers=2, width=8, nodes=8).build(3, condition=1, key=jax.random.key(0))
     >>> flow.log_prob(jax.numpy.zeros((4, 3)), jax.numpy.zeros(1)).shape
     (4,)
 
@@ -49,7 +44,6 @@ class UMNN:
     residual: bool = False
     dropout: float = 0.0
     base: str = "normal"
-    reference: ClassVar[str] = "Wehenkel & Louppe 2019, arXiv 1908.05164"
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         transformer = transformers.Integral(self.units, self.nodes, self.bound)
