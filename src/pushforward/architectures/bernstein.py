@@ -1,16 +1,12 @@
 """Bernstein polynomial flows."""
 
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import transformer_flow
+from pushforward.architectures.parts import MIXED, Plan, Planned, layer_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published("bernstein", reference="Ramasinghe, Fernando, Khan & Barnes 2021, arXiv 2102.03509")
-class BernsteinFlow:
+@published("bernstein", "Ramasinghe, Fernando, Khan & Barnes 2021, arXiv 2102.03509")
+class BernsteinFlow(Planned):
     """Bernstein polynomials in autoregressive layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: sequential in the coordinates, with about the
@@ -43,6 +39,6 @@ class BernsteinFlow:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         transformer = transformers.Bernstein(self.degree, self.bound)
-        return transformer_flow(self, transformer, event, condition, key)
+        return Plan(layer_of(self, transformer), MIXED, soft=True)

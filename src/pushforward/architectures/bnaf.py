@@ -1,16 +1,14 @@
 """Block neural autoregressive flows."""
 
-from jaxtyping import PRNGKeyArray
+from functools import partial
 
-from pushforward.architectures.parts import layered
+from pushforward.architectures.parts import MIXED, Plan, Planned
 from pushforward.architectures.registry import published
-from pushforward.bijections import BlockAutoregressive, LULinear, Reverse
-from pushforward.distributions import Flow
-from pushforward.rows import Shape, Size
+from pushforward.bijections import BlockAutoregressive
 
 
-@published("bnaf", reference="De Cao, Titov & Aziz 2019, arXiv 1904.04676")
-class BNAF:
+@published("bnaf", "De Cao, Titov & Aziz 2019, arXiv 1904.04676")
+class BNAF(Planned):
     """Block-autoregressive networks, each preceded by a learned linear map (LU).
 
     Density: `layers` passes of networks of `d units` units. Sampling: sequential in the coordinates, with
@@ -36,8 +34,5 @@ class BNAF:
     depth: int = 2
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> BlockAutoregressive:
-            return BlockAutoregressive(d, self.units, self.depth, condition, key=key)
-
-        return layered(self, layer, event, condition, key, after=(Reverse, LULinear))
+    def plan(self, d: int) -> Plan:
+        return Plan(partial(BlockAutoregressive, units=self.units, depth=self.depth), MIXED)

@@ -18,9 +18,7 @@ from pushforward.transformers import CircularSpline
 
 
 @published(
-    "circular_nsf",
-    reference="Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428",
-    angles=True,
+    "circular_nsf", "Rezende, Papamakarios, Racaniere et al. 2020, arXiv 2002.02428", angles=True
 )
 class CircularNSF:
     """Circular rational-quadratic splines in coupling layers, for angles in radians, over a uniform base.
@@ -56,13 +54,15 @@ class CircularNSF:
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         spline, options = CircularSpline(bins=self.bins), network_of(self)
 
-        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Coupling | Elementwise:
+        def layer(
+            d: int, *, condition_shape: Shape | None, key: PRNGKeyArray
+        ) -> Coupling | Elementwise:
             if d == 1:
-                return elementwise_layer(spline, d, condition, key=key, **options)
-            kept, size = d // 2, condition_size(condition)
+                return elementwise_layer(spline, d, condition_shape, key=key, **options)
+            kept, size = d // 2, condition_size(condition_shape)
             out = (spline.size, d - kept)
             network = PeriodicMLP(kept, out, condition=size, key=key, **options)
-            return Coupling(network, spline, kept, condition)
+            return Coupling(network, spline, kept, condition_shape)
 
         d, shape = vector_shapes(self, event, condition)
         return Flow(UniformTorus(d), stacked(self.layers, layer, d, shape, key, (next_turn,)))

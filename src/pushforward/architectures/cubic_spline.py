@@ -1,18 +1,12 @@
 """Cubic-spline flows."""
 
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import bins_for, structure, transformer_flow
+from pushforward.architectures.parts import MIXED, Plan, Planned, bins_for, layer_of, structure
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published(
-    "cubic_spline", reference="Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.02145"
-)
-class CubicSplineFlow:
+@published("cubic_spline", "Durkan, Bekasov, Murray & Papamakarios 2019, arXiv 1906.02145")
+class CubicSplineFlow(Planned):
     """Monotone cubic splines in autoregressive or coupling layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, with about the
@@ -47,6 +41,6 @@ class CubicSplineFlow:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        spline = transformers.CubicSpline(bins_for(self, event), self.bound)
-        return transformer_flow(self, spline, event, condition, key, structure(self))
+    def plan(self, d: int) -> Plan:
+        spline = transformers.CubicSpline(bins_for(self.bins, d), self.bound)
+        return Plan(layer_of(self, spline, structure(self.autoregressive)), MIXED, soft=True)

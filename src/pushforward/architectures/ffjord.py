@@ -2,21 +2,17 @@
 
 from functools import partial
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.parts import Plan, Planned, continuous, network_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
 from pushforward.fields import MLPField
-from pushforward.rows import Size
 
 
 @published(
     "ffjord",
-    reference="Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud 2019, arXiv 1810.01367",
+    "Grathwohl, Chen, Bettencourt, Sutskever & Duvenaud 2019, arXiv 1810.01367",
     learning_rate=2e-2,
 )
-class FFJORD:
+class FFJORD(Planned):
     """Continuous flows of free-form fields: perceptrons whose layers receive the time.
 
     Density and sampling: one ODE solve per layer, a few dozen network passes each. The log-det is exact, at the cost
@@ -53,8 +49,6 @@ class FFJORD:
     atol: float = 1e-5
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         field = partial(MLPField, time=self.time, activation=self.activation, **network_of(self))
-        return continuous_flow(
-            self, field, event, condition, key, trained_time=self.trained_time, steer=self.steer
-        )
+        return continuous(self, field, trained_time=self.trained_time, steer=self.steer)

@@ -1,19 +1,16 @@
 """Flow matching."""
 
-from typing import ClassVar
-
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.parts import Plan, Planned, continuous, network_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
 from pushforward.fields import AbstractField, GuidedField, MLPField
 from pushforward.paths import FlowMatchingLoss
-from pushforward.rows import Shape, Size, condition_size
+from pushforward.rows import Shape, condition_size
 
 
-@published("flow_matching", reference="Lipman, Chen, Ben-Hamu, Nickel & Le 2023, arXiv 2210.02747")
-class FlowMatching:
+@published("flow_matching", "Lipman, Chen, Ben-Hamu, Nickel & Le 2023, arXiv 2210.02747")
+class FlowMatching(Planned):
     """A continuous flow whose field is fitted to the velocities of paths from noise to data, without solves in
     training.
 
@@ -49,7 +46,6 @@ class FlowMatching:
     rtol: float = 1e-5
     atol: float = 1e-5
     base: str = "normal"
-    layers: ClassVar[int] = 1
 
     @property
     def loss(self) -> FlowMatchingLoss:
@@ -58,7 +54,7 @@ class FlowMatching:
             path=self.path, coupling=self.coupling, drop_condition=self.drop_condition
         )
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         options = {"time": self.time, "activation": self.activation, **network_of(self)}
         # The loss checks its names before anything is built.
         guided = self.loss.drop_condition > 0
@@ -69,4 +65,4 @@ class FlowMatching:
             size = condition_size(condition) + 1
             return GuidedField(MLPField(d, condition=size, key=key, **options), condition)
 
-        return continuous_flow(self, field, event, condition, key)
+        return continuous(self, field, layers=1)

@@ -1,17 +1,13 @@
 """Flow++ on vectors."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import coupling_layer, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, coupling_layer, layer_of
 from pushforward.architectures.registry import published
 from pushforward.bijections import ActNorm, LULinear, Reverse
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 from pushforward.transformers import LogisticMixtureCDF
 
 
-@published("flow_plus_plus", reference="Ho, Chen, Srinivas, Duan & Abbeel 2019, arXiv 1902.00275")
-class FlowPlusPlus:
+@published("flow_plus_plus", "Ho, Chen, Srinivas, Duan & Abbeel 2019, arXiv 1902.00275")
+class FlowPlusPlus(Planned):
     """Steps of activation normalisation, a learned linear map (LU) and coupling by cumulative logistic mixtures.
 
     Density: `layers` network passes. Sampling: the same, with a numeric search for each transformed coordinate.
@@ -41,8 +37,6 @@ class FlowPlusPlus:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        transformer, after = LogisticMixtureCDF(self.components), (Reverse, LULinear, ActNorm)
-        return transformer_flow(
-            self, transformer, event, condition, key, coupling_layer, after, soft=False
-        )
+    def plan(self, d: int) -> Plan:
+        layer = layer_of(self, LogisticMixtureCDF(self.components), coupling_layer)
+        return Plan(layer, (Reverse, LULinear, ActNorm))

@@ -2,21 +2,16 @@
 
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import elementwise_layer, layered
+from pushforward.architectures.parts import Plan, Planned, elementwise_layer
 from pushforward.architectures.registry import published
 from pushforward.bijections import Chain, Householder
-from pushforward.distributions import Flow
 from pushforward.draws import spawn
-from pushforward.rows import Shape, Size
+from pushforward.rows import Shape
 from pushforward.transformers import GaussianMixtureCDF
 
 
-@published(
-    "gaussianization",
-    reference="Meng, Song, Song & Ermon 2020, arXiv 2003.01941",
-    learning_rate=5e-2,
-)
-class Gaussianization:
+@published("gaussianization", "Meng, Song, Song & Ermon 2020, arXiv 2003.01941", learning_rate=5e-2)
+class Gaussianization(Planned):
     """Alternating layers: each coordinate made normal by a cumulative mixture, then a learned rotation.
 
     Density: `layers` times `d components` normal integrals and a rotation. Sampling: the same, with a numeric search
@@ -42,12 +37,12 @@ class Gaussianization:
     width: int = 64
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         mixture, network = GaussianMixtureCDF(self.components), {"width": self.width, "depth": 1}
 
-        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Chain:
+        def layer(d: int, *, condition_shape: Shape | None, key: PRNGKeyArray) -> Chain:
             keys = spawn(key, 2)
-            mixtures = elementwise_layer(mixture, d, condition, key=keys[0], **network)
+            mixtures = elementwise_layer(mixture, d, condition_shape, key=keys[0], **network)
             return Chain([mixtures, Householder(d, key=keys[1])])
 
-        return layered(self, layer, event, condition, key)
+        return Plan(layer)

@@ -1,17 +1,13 @@
 """Glow on vectors."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import coupling_layer, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, coupling_layer, layer_of
 from pushforward.architectures.registry import published
 from pushforward.bijections import ActNorm, LULinear, Reverse
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 from pushforward.transformers import Affine
 
 
-@published("glow", reference="Kingma & Dhariwal 2018, arXiv 1807.03039")
-class Glow:
+@published("glow", "Kingma & Dhariwal 2018, arXiv 1807.03039")
+class Glow(Planned):
     """Steps of activation normalisation, a learned linear map (LU) and affine coupling.
 
     Density and sampling: `layers` network passes and d x d products.
@@ -37,6 +33,6 @@ class Glow:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        after = (Reverse, LULinear, ActNorm)
-        return transformer_flow(self, Affine(), event, condition, key, coupling_layer, after)
+    def plan(self, d: int) -> Plan:
+        layer = layer_of(self, Affine(), coupling_layer)
+        return Plan(layer, (Reverse, LULinear, ActNorm), soft=True)

@@ -1,17 +1,13 @@
 """The inverse autoregressive flow."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import inverse_autoregressive_layer, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, inverse_autoregressive_layer, layer_of
 from pushforward.architectures.registry import published
 from pushforward.bijections import Reverse
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 from pushforward.transformers import Affine, Gated
 
 
-@published("iaf", reference="Kingma et al. 2016, arXiv 1606.04934")
-class IAF:
+@published("iaf", "Kingma et al. 2016, arXiv 1606.04934")
+class IAF(Planned):
     """Affine layers autoregressive in the latent coordinates: MAF inverted, for fast sampling.
 
     Sampling: `layers` network passes. Density: sequential in the coordinates, with about the arithmetic of one
@@ -43,6 +39,7 @@ class IAF:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        transformer, layer = Gated() if self.gated else Affine(), inverse_autoregressive_layer
-        return transformer_flow(self, transformer, event, condition, key, layer, (Reverse,))
+    def plan(self, d: int) -> Plan:
+        transformer = Gated() if self.gated else Affine()
+        layer = layer_of(self, transformer, inverse_autoregressive_layer)
+        return Plan(layer, (Reverse,), soft=True)

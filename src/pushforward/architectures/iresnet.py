@@ -1,19 +1,15 @@
 """Invertible residual networks."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import residual_flow, vector_shapes
+from pushforward.architectures.parts import Plan, Planned, residual
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
 @published(
     "iresnet",
-    reference="Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, arXiv 1811.00995",
+    "Behrmann, Grathwohl, Chen, Duvenaud & Jacobsen 2019, arXiv 1811.00995",
     learning_rate=2e-2,
 )
-class IResNet:
+class IResNet(Planned):
     """Residual maps with contractive networks (ELU), each followed by an activation normalisation, trained on a
     power series of fixed length for the log-det.
 
@@ -42,7 +38,6 @@ class IResNet:
     lipschitz: float = 0.95
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         # Up to as many coordinates as the series has terms, the determinant costs no more, and is exact.
-        how = "exact" if vector_shapes(self, event)[0] <= 10 else "truncated"
-        return residual_flow(self, "elu", event, condition, key, log_det=how, terms=10)
+        return residual(self, d, "elu", log_det="exact" if d <= 10 else "truncated", terms=10)

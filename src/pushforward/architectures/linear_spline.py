@@ -1,18 +1,12 @@
 """Linear-spline flows."""
 
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import structure, transformer_flow
+from pushforward.architectures.parts import MIXED, Plan, Planned, layer_of, structure
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published(
-    "linear_spline", reference="Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856"
-)
-class LinearSplineFlow:
+@published("linear_spline", "Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856")
+class LinearSplineFlow(Planned):
     """Piecewise-linear splines in autoregressive or coupling layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, with about the
@@ -47,6 +41,6 @@ class LinearSplineFlow:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         spline = transformers.LinearSpline(self.bins, self.bound)
-        return transformer_flow(self, spline, event, condition, key, structure(self))
+        return Plan(layer_of(self, spline, structure(self.autoregressive)), MIXED, soft=True)

@@ -3,7 +3,7 @@
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, network_of, vector_shapes
+from pushforward.architectures.parts import layer_of, vector_shapes
 from pushforward.architectures.registry import published
 from pushforward.bijections import Chain, Invert, Permutation
 from pushforward.distributions import Flow, StandardNormal
@@ -12,9 +12,7 @@ from pushforward.rows import Size
 from pushforward.transformers import GaussianMixtureCDF
 
 
-@published(
-    "made", reference="Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509", one_order=True
-)
+@published("made", "Germain, Gregor, Murray & Larochelle 2015, arXiv 1502.03509", one_order=True)
 class MADE:
     """One masked network, which gives each coordinate's conditional density: a Gaussian or a mixture of Gaussians.
 
@@ -23,8 +21,7 @@ class MADE:
     Equivalent to an autoregressive layer whose transformer is the cumulative mixture, over a normal base.
 
     Density: one network pass. Sampling: sequential in the coordinates, with about the network arithmetic of one pass
-        and
-    a numeric search per coordinate (none for one Gaussian).
+    and a numeric search per coordinate (none for one Gaussian).
 
     Arguments:
         width, depth: units and number of hidden layers of the masked network; default 256 and 2.
@@ -53,8 +50,8 @@ class MADE:
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         d, shape = vector_shapes(self, event, condition)
-        mixture = GaussianMixtureCDF(self.components)
-        made = autoregressive_layer(mixture, d, shape, key=key, **network_of(self))
+        layer = layer_of(self, GaussianMixtureCDF(self.components))
+        made = layer(d, condition_shape=shape, key=key)
         if not self.order:
             return Flow(StandardNormal(d), made)
         if sorted(self.order) != list(range(d)):

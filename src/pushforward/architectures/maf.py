@@ -1,19 +1,13 @@
 """The masked autoregressive flow."""
 
-from functools import partial
-
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import autoregressive_layer, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, layer_of
 from pushforward.architectures.registry import published
 from pushforward.bijections import BatchNorm, LULinear, Reverse
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 from pushforward.transformers import Affine
 
 
-@published("maf", reference="Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057")
-class MAF:
+@published("maf", "Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057")
+class MAF(Planned):
     """Affine autoregressive layers that reverse the order of coordinates in between.
 
     Density: `layers` network passes. Sampling: sequential in the coordinates, with about the arithmetic of one
@@ -49,12 +43,10 @@ class MAF:
     base: str = "normal"
     near: bool = False
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
+        most, reach = (MOST, REACH) if self.near else (None, None)
         after = (Reverse, *[LULinear] * self.linear, *[BatchNorm] * self.batch_norm)
-        if not self.near:
-            return transformer_flow(self, Affine(), event, condition, key, after=after)
-        layer = partial(autoregressive_layer, reach=REACH)
-        return transformer_flow(self, Affine(most=MOST), event, condition, key, layer, after)
+        return Plan(layer_of(self, Affine(most=most), reach=reach), after, soft=True)
 
 
 MOST, REACH = 0.5, 6.0

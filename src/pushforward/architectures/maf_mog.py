@@ -12,7 +12,7 @@ from pushforward.draws import spawn
 from pushforward.rows import Size
 
 
-@published("maf_mog", reference="Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057")
+@published("maf_mog", "Papamakarios, Pavlakou & Murray 2017, arXiv 1705.07057")
 class MAFMoG:
     """Affine autoregressive layers over a MADE whose conditionals are mixtures of Gaussians.
 

@@ -1,12 +1,10 @@
 """A Gaussian mixture, corrected by spline layers."""
 
-from functools import partial
-
 from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import autoregressive_layer, network_of, stacked, vector_shapes
+from pushforward.architectures.parts import MIXED, layer_of, stacked, vector_shapes
 from pushforward.architectures.registry import published
-from pushforward.bijections import LULinear, Reverse
+from pushforward.bijections import LULinear
 from pushforward.distributions import Flow, GaussianMixture
 from pushforward.draws import spawn
 from pushforward.errors import InputError, check_count
@@ -14,7 +12,7 @@ from pushforward.rows import Size
 from pushforward.transformers import RationalQuadratic
 
 
-@published("mixture", reference="Izmailov, Kirichenko, Finzi & Wilson 2020, arXiv 1912.13025")
+@published("mixture", "Izmailov, Kirichenko, Finzi & Wilson 2020, arXiv 1912.13025")
 class Mixture:
     """A Gaussian mixture with full covariances under autoregressive rational-quadratic splines and linear maps.
 
@@ -63,5 +61,5 @@ class Mixture:
         if not self.layers:
             return Flow(base, LULinear(d))
         spline = RationalQuadratic(self.bins, self.bound)
-        layer = partial(autoregressive_layer, spline, **network_of(self))
-        return Flow(base, stacked(self.layers, layer, d, shape, layer_key, (Reverse, LULinear)))
+        stack = stacked(self.layers, layer_of(self, spline), d, shape, layer_key, MIXED)
+        return Flow(base, stack)

@@ -1,18 +1,12 @@
 """Neural autoregressive flows."""
 
-from dataclasses import replace
-
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import by_size, transformer_flow, vector_shapes
+from pushforward.architectures.parts import MIXED, Plan, Planned, by_size, layer_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published("naf", reference="Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779")
-class NAF:
+@published("naf", "Huang, Krueger, Lacoste & Courville 2018, arXiv 1804.00779")
+class NAF(Planned):
     """Monotone networks in autoregressive layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: sequential in the coordinates, with about the
@@ -47,8 +41,7 @@ class NAF:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         kind = transformers.DenseSigmoid if self.dense else transformers.DeepSigmoid
-        d, _ = vector_shapes(self, event)
-        sized = replace(self, width=by_size(self.width, d, 64, 128))
-        return transformer_flow(sized, kind(by_size(self.units, d, 16, 8)), event, condition, key)
+        transformer, width = kind(by_size(self.units, d, 16, 8)), by_size(self.width, d, 64, 128)
+        return Plan(layer_of(self, transformer, width=width), MIXED, soft=True)

@@ -1,18 +1,15 @@
 """NICE: additive coupling."""
 
 import jax.numpy as jnp
-from jaxtyping import PRNGKeyArray
 
-from pushforward.architectures.parts import coupling_layer, next_turn, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, coupling_layer, layer_of, next_turn
 from pushforward.architectures.registry import published
-from pushforward.bijections import Chain, Elementwise
-from pushforward.distributions import Flow
-from pushforward.rows import Size
+from pushforward.bijections import Elementwise
 from pushforward.transformers import Additive, Affine
 
 
-@published("nice", reference="Dinh, Krueger & Bengio 2014, arXiv 1410.8516")
-class NICE:
+@published("nice", "Dinh, Krueger & Bengio 2014, arXiv 1410.8516")
+class NICE(Planned):
     """Additive coupling layers, which preserve volume, and one diagonal scale.
 
     Density and sampling: `layers` network passes each.
@@ -38,9 +35,7 @@ class NICE:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        after = (next_turn,)
-        flow = transformer_flow(self, Additive(), event, condition, key, coupling_layer, after)
-        (d,) = flow.event_shape
+    def plan(self, d: int) -> Plan:
+        layer = layer_of(self, Additive(), coupling_layer)
         scale = Elementwise(Affine(), d, jnp.zeros((2, d)))
-        return Flow(flow.base, Chain([scale, flow.bijection]))
+        return Plan(layer, (next_turn,), soft=True, first=scale)

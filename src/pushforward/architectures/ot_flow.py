@@ -2,19 +2,13 @@
 
 from functools import partial
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import continuous_flow
+from pushforward.architectures.parts import Plan, Planned, continuous
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
 from pushforward.fields import PotentialField
-from pushforward.rows import Size
 
 
-@published(
-    "ot_flow", reference="Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104", learning_rate=1e-2
-)
-class OTFlow:
+@published("ot_flow", "Onken, Wu Fung, Li & Ruthotto 2021, arXiv 2006.00104", learning_rate=1e-2)
+class OTFlow(Planned):
     """The continuous flow of a potential's gradient, trained towards optimal transport.
 
     Density and sampling: an ODE solve; field and divergence are exact, the latter at d products of hidden sizes.
@@ -48,8 +42,6 @@ class OTFlow:
     atol: float = 1e-5
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         field = partial(PotentialField, width=self.width, rank=self.rank)
-        return continuous_flow(
-            self, field, event, condition, key, kinetic=self.kinetic, hjb=self.hjb
-        )
+        return continuous(self, field, kinetic=self.kinetic, hjb=self.hjb)

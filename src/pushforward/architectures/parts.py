@@ -1,11 +1,8 @@
-"""What published models share: one layer of each structure, and the plans that make a flow of such layers.
+"""What published models share: layers of each structure, and plans, from which `Planned` builds a flow."""
 
-Plans read the options of an architecture by name. A layer is made by a function or a class `make(d, condition, *,
-key)`, where `condition` is a shape or None; what follows it, such as a permutation, by `make(d)`.
-"""
-
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -38,8 +35,12 @@ from pushforward.rows import Shape, Size, as_shape, condition_size
 from pushforward.transformers import AbstractTransformer
 
 Make = Callable[..., AbstractBijection]
+"""Makes a layer: a class or a function `(d, *, condition_shape, key)`."""
 After = Sequence[Callable[[int], AbstractBijection]]
+"""Make what follows a layer, such as a permutation, from the number of coordinates."""
 
+MIXED: After = (Reverse, LULinear)
+"""The order of coordinates reversed, and a learned linear map."""
 SOFT = 6.0
 """Where the tails of a soft normal base begin, in standard deviations."""
 
@@ -63,10 +64,10 @@ def by_size(asked: int, d: int, few: int, many: int, limit: int = 3) -> int:
     return asked or (few if d <= limit else many)
 
 
-def bins_for(architecture: Any, event: Size) -> int:
+def bins_for(bins: int, d: int) -> int:
     """The bins of each spline; 0 stands for 16 up to 8 coordinates and 8 beyond (`benchmarks/zoo.py`: with 16, tables
     of 43 and 15 columns lose 0.2 to 0.7 nats that those of 2 and 8 gain)."""
-    return by_size(architecture.bins, vector_shapes(architecture, event)[0], 16, 8, limit=8)
+    return by_size(bins, d, 16, 8, limit=8)
 
 
 def network_of(architecture: object) -> dict[str, Any]:
@@ -78,55 +79,64 @@ def network_of(architecture: object) -> dict[str, Any]:
 def autoregressive_layer(
     transformer: AbstractTransformer,
     d: int,
-    condition: Shape | None,
+    condition_shape: Shape | None,
     *,
     key: PRNGKeyArray,
     **network: Any,
 ) -> Autoregressive:
     """An autoregressive layer with a masked MLP; `network` has its width, depth, residual, dropout."""
-    mlp = MaskedMLP(d, transformer.size, condition=condition_size(condition), key=key, **network)
-    return Autoregressive(mlp, transformer, condition)
+    size = condition_size(condition_shape)
+    mlp = MaskedMLP(d, transformer.size, condition=size, key=key, **network)
+    return Autoregressive(mlp, transformer, condition_shape)
 
 
-def inverse_autoregressive_layer(
-    transformer: AbstractTransformer, d: int, condition: Shape | None, **options: Any
-) -> Invert:
-    """A layer that is autoregressive in the latent coordinates."""
-    return Invert(autoregressive_layer(transformer, d, condition, **options))
+def inverse_autoregressive_layer(*arguments: Any, **network: Any) -> Invert:
+    """A layer that is autoregressive in the latent coordinates; arguments as `autoregressive_layer`."""
+    return Invert(autoregressive_layer(*arguments, **network))
 
 
 def coupling_layer(
     transformer: AbstractTransformer,
     d: int,
-    condition: Shape | None,
+    condition_shape: Shape | None,
     *,
     key: PRNGKeyArray,
     **network: Any,
 ) -> Coupling:
     """A coupling layer that keeps the first half (the smaller one) and transforms the rest with an MLP."""
     kept = d // 2
-    inputs, out = kept + condition_size(condition), (transformer.size, d - kept)
-    return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition)
+    inputs, out = kept + condition_size(condition_shape), (transformer.size, d - kept)
+    return Coupling(MLP(inputs, out, key=key, **network), transformer, kept, condition_shape)
 
 
-def structure(architecture: Any) -> Make:
+def structure(autoregressive: bool) -> Make:
     """The layer that the option `autoregressive` asks for."""
-    return autoregressive_layer if architecture.autoregressive else coupling_layer
+    return autoregressive_layer if autoregressive else coupling_layer
 
 
 def elementwise_layer(
     transformer: AbstractTransformer,
     d: int,
-    condition: Shape | None,
+    condition_shape: Shape | None,
     *,
     key: PRNGKeyArray,
     **network: Any,
 ) -> Elementwise:
     """An elementwise layer; with a condition its parameters come from an MLP."""
-    if condition is None:
+    if condition_shape is None:
         return Elementwise(transformer, d)
-    mlp = MLP(condition_size(condition), (transformer.size, d), key=key, **network)
-    return Elementwise(transformer, d, network=mlp, condition_shape=condition)
+    mlp = MLP(condition_size(condition_shape), (transformer.size, d), key=key, **network)
+    return Elementwise(transformer, d, network=mlp, condition_shape=condition_shape)
+
+
+def layer_of(
+    architecture: object,
+    transformer: AbstractTransformer,
+    structure: Make = autoregressive_layer,
+    **network: Any,
+) -> Make:
+    """Makes layers of a transformer in a structure. Their networks have the architecture's options, and `network`."""
+    return partial(structure, transformer, **{**network_of(architecture), **network})
 
 
 def next_turn(d: int) -> AbstractBijection:
@@ -139,37 +149,58 @@ def next_turn(d: int) -> AbstractBijection:
 
 
 def stacked(
-    layers: int, make: Make, d: int, condition: Shape | None, key: PRNGKeyArray, after: After = ()
+    layers: int, make: Make, d: int, shape: Shape | None, key: PRNGKeyArray, after: After = ()
 ) -> Stack:
     """`layers` equal layers, each followed by what `after` makes."""
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
-        made = make(d, condition, key=key)
+        made = make(d, condition_shape=shape, key=key)
         return Chain([made, *(follow(d) for follow in after)]) if after else made
 
     return Stack(layer, layers, key=key)
 
 
-def layered(
-    architecture: Any,
-    make: Make,
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
-    after: After = (),
-    soft: bool = False,
-) -> Flow:
-    """As many layers as the architecture says, over the base that it names.
+@dataclass(frozen=True)
+class Plan:
+    """A flow of equal layers over the base that an architecture names.
 
-    `soft` is for layers that scale what lies beyond the data by factors without a small bound: each throws a row far
-    from the data further out, until that row alone decides the mean log-density of thousands. The normal base is then
-    `softened`.
+    Arguments:
+        make: makes a layer.
+        after: make what follows each layer; default nothing.
+        soft: whether a normal base is `softened`; default False. It is for layers that scale what lies beyond the data
+            by factors without a small bound: each throws a row far from the data further out, until that row alone
+            decides the mean log-density of thousands.
+        layers: how many; default None, the architecture's option.
+        first: a map before all layers, seen from the latents; default None.
     """
-    d, shape = vector_shapes(architecture, event, condition)
-    base_key, layer_key = spawn(key, 2)
-    base = base_named(architecture.base, (d,), base_key)
-    stack = stacked(architecture.layers, make, d, shape, layer_key, after)
-    return Flow(softened(base) if soft else base, stack)
+
+    make: Make
+    after: After = ()
+    soft: bool = False
+    layers: int | None = None
+    first: AbstractBijection | None = None
+
+
+class Planned(ABC):
+    """An architecture that is a plan, with an option `base`, and `layers` unless the plan says how many."""
+
+    layers: int
+    base: str
+
+    @abstractmethod
+    def plan(self, d: int) -> Plan:
+        """The plan for events of d coordinates."""
+
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        """A flow with fresh parameters, see `Architecture`."""
+        d, shape = vector_shapes(self, event, condition)
+        plan = self.plan(d)
+        base_key, layer_key = spawn(key, 2)
+        base = base_named(self.base, (d,), base_key)
+        layers = self.layers if plan.layers is None else plan.layers
+        stack = stacked(layers, plan.make, d, shape, layer_key, plan.after)
+        bijection = stack if plan.first is None else Chain([plan.first, stack])
+        return Flow(softened(base) if plan.soft else base, bijection)
 
 
 def softened(base: AbstractDistribution) -> AbstractDistribution:
@@ -179,56 +210,30 @@ def softened(base: AbstractDistribution) -> AbstractDistribution:
     return Flow(base, SoftTails(base.event_shape[0], SOFT))
 
 
-def transformer_flow(
-    architecture: Any,
-    transformer: AbstractTransformer,
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
-    make: Make = autoregressive_layer,
-    after: After = (Reverse, LULinear),
-    soft: bool = True,
-) -> Flow:
-    """Layers of a transformer, made by `make(transformer, d, condition, *, key, **network)`; `soft` as in `layered`."""
-    layer = partial(make, transformer, **network_of(architecture))
-    return layered(architecture, layer, event, condition, key, after, soft)
-
-
-def residual_flow(
-    architecture: Any,
-    activation: str,
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
-    **log_det: Any,
-) -> Flow:
+def residual(architecture: Any, d: int, activation: str, **log_det: Any) -> Plan:
     """Residual maps of contractive networks, each followed by an activation normalisation. `log_det` says how training
     finds the log-dets, see `Residual`."""
-    options = {"lipschitz": architecture.lipschitz, "activation": activation}
+    options = {"lipschitz": architecture.lipschitz, **network_of(architecture)}
 
-    def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Residual:
-        size = condition_size(condition)
-        network = LipschitzMLP(d, d, condition=size, key=key, **options, **network_of(architecture))
-        return Residual(network, condition_shape=condition, **log_det)
+    def make(d: int, *, condition_shape: Shape | None, key: PRNGKeyArray) -> Residual:
+        size = condition_size(condition_shape)
+        network = LipschitzMLP(d, d, condition=size, activation=activation, key=key, **options)
+        return Residual(network, condition_shape=condition_shape, **log_det)
 
-    d, _ = vector_shapes(architecture, event)
-    sized = replace(architecture, layers=by_size(architecture.layers, d, 32, 16))
-    return layered(sized, layer, event, condition, key, after=(ActNorm,))
+    return Plan(make, (ActNorm,), layers=by_size(architecture.layers, d, 32, 16))
 
 
-def continuous_flow(
+def continuous(
     architecture: Any,
     field: Callable[..., AbstractField],
-    event: Size,
-    condition: Size | None,
-    key: PRNGKeyArray,
+    layers: int | None = None,
     **options: Any,
-) -> Flow:
+) -> Plan:
     """Flow maps of fields `field(d, *, condition, key)`, solved to the architecture's tolerances. `options` are those
     of `FlowMap`."""
     solver = Solver(rtol=architecture.rtol, atol=architecture.atol)
 
-    def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> FlowMap:
-        return FlowMap(field(d, condition=condition, key=key), solver=solver, **options)
+    def make(d: int, *, condition_shape: Shape | None, key: PRNGKeyArray) -> FlowMap:
+        return FlowMap(field(d, condition=condition_shape, key=key), solver=solver, **options)
 
-    return layered(architecture, layer, event, condition, key)
+    return Plan(make, layers=layers)

@@ -1,16 +1,12 @@
 """Planar flows."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward import bijections
-from pushforward.architectures.parts import layered
+from pushforward.architectures.parts import Plan, Planned
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
+from pushforward.bijections import ActNorm, Planar
 
 
-@published("planar", reference="Rezende & Mohamed 2015, arXiv 1505.05770", learning_rate=2e-2)
-class PlanarFlow:
+@published("planar", "Rezende & Mohamed 2015, arXiv 1505.05770", learning_rate=2e-2)
+class PlanarFlow(Planned):
     """Planar maps, each followed by an activation normalisation.
 
     Density: `layers` times 3 d multiply-adds. Sampling: the same, with a numeric search per layer.
@@ -31,6 +27,5 @@ class PlanarFlow:
     layers: int = 64
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        after = (bijections.ActNorm,)
-        return layered(self, bijections.Planar, event, condition, key, after)
+    def plan(self, d: int) -> Plan:
+        return Plan(Planar, (ActNorm,))

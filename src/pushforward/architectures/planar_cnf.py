@@ -2,21 +2,17 @@
 
 from functools import partial
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import continuous_flow
+from pushforward.architectures.parts import Plan, Planned, continuous
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
 from pushforward.fields import PlanarField
-from pushforward.rows import Size
 
 
 @published(
     "planar_cnf",
-    reference="Chen, Rubanova, Bettencourt & Duvenaud 2018, arXiv 1806.07366",
+    "Chen, Rubanova, Bettencourt & Duvenaud 2018, arXiv 1806.07366",
     learning_rate=2e-2,
 )
-class PlanarCNF:
+class PlanarCNF(Planned):
     """The continuous flow of a sum of planar fields with gates in time.
 
     Density and sampling: an ODE solve of a field with one hidden layer; the exact log-det costs next to nothing.
@@ -42,6 +38,5 @@ class PlanarCNF:
     atol: float = 1e-5
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        field = partial(PlanarField, width=self.width)
-        return continuous_flow(self, field, event, condition, key)
+    def plan(self, d: int) -> Plan:
+        return continuous(self, partial(PlanarField, width=self.width))

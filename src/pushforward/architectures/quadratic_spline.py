@@ -1,19 +1,14 @@
 """Quadratic-spline flows."""
 
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import bins_for, structure, transformer_flow
+from pushforward.architectures.parts import MIXED, Plan, Planned, bins_for, layer_of, structure
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
 @published(
-    "quadratic_spline",
-    reference="Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856",
+    "quadratic_spline", "Müller, McWilliams, Rousselle, Gross & Novák 2019, arXiv 1808.03856"
 )
-class QuadraticSplineFlow:
+class QuadraticSplineFlow(Planned):
     """Piecewise-quadratic splines in autoregressive or coupling layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: the same for coupling; sequential in the coordinates, with about the
@@ -48,6 +43,6 @@ class QuadraticSplineFlow:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        spline = transformers.QuadraticSpline(bins_for(self, event), self.bound)
-        return transformer_flow(self, spline, event, condition, key, structure(self))
+    def plan(self, d: int) -> Plan:
+        spline = transformers.QuadraticSpline(bins_for(self.bins, d), self.bound)
+        return Plan(layer_of(self, spline, structure(self.autoregressive)), MIXED, soft=True)

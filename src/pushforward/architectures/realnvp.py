@@ -1,16 +1,12 @@
 """RealNVP: affine coupling."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import coupling_layer, next_turn, transformer_flow
+from pushforward.architectures.parts import Plan, Planned, coupling_layer, layer_of, next_turn
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 from pushforward.transformers import Affine
 
 
-@published("realnvp", reference="Dinh, Sohl-Dickstein & Bengio 2017, arXiv 1605.08803")
-class RealNVP:
+@published("realnvp", "Dinh, Sohl-Dickstein & Bengio 2017, arXiv 1605.08803")
+class RealNVP(Planned):
     """Affine coupling layers that exchange halves in between.
 
     Density and sampling: `layers` network passes each.
@@ -36,5 +32,5 @@ class RealNVP:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        return transformer_flow(self, Affine(), event, condition, key, coupling_layer, (next_turn,))
+    def plan(self, d: int) -> Plan:
+        return Plan(layer_of(self, Affine(), coupling_layer), (next_turn,), soft=True)

@@ -83,15 +83,17 @@ ARCHITECTURES = Registry()
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
-def published(name: str, **facts: Any) -> Callable[[type[T]], type[T]]:
+def published(name: str, reference: str, **facts: Any) -> Callable[[type[T]], type[T]]:
     """A class decorator for this package's own architectures: a `configuration` with a name in the registry.
 
-    `facts` are class attributes that `Facts` knows. The registry has the order in which `__init__.py` imports.
+    `reference` and `facts` become class attributes, see `Facts`. The registry has the order in which `__init__.py`
+    imports.
     """
-    Facts(**facts)
+    # Fails for a fact that there is not.
+    Facts(reference, **facts)
 
     def decorate(kind: type[T]) -> type[T]:
-        for fact, value in facts.items():
+        for fact, value in {"reference": reference, **facts}.items():
             setattr(kind, fact, value)
         ARCHITECTURES._add(name, configuration(kind))
         return kind

@@ -1,19 +1,15 @@
 """Residual flows."""
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import residual_flow
+from pushforward.architectures.parts import Plan, Planned, residual
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
 @published(
     "residual_flow",
-    reference="Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735",
+    "Chen, Behrmann, Duvenaud & Jacobsen 2019, arXiv 1906.02735",
     learning_rate=2e-2,
 )
-class ResidualFlow:
+class ResidualFlow(Planned):
     """Residual maps with contractive networks (LipSwish), each followed by an activation normalisation, trained
     with an unbiased log-det.
 
@@ -42,5 +38,5 @@ class ResidualFlow:
     lipschitz: float = 0.95
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        return residual_flow(self, "lipswish", event, condition, key)
+    def plan(self, d: int) -> Plan:
+        return residual(self, d, "lipswish")

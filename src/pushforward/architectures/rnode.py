@@ -2,21 +2,15 @@
 
 from functools import partial
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import continuous_flow, network_of
+from pushforward.architectures.parts import Plan, Planned, continuous, network_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
 from pushforward.fields import MLPField
-from pushforward.rows import Size
 
 
 @published(
-    "rnode",
-    reference="Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798",
-    learning_rate=2e-2,
+    "rnode", "Finlay, Jacobsen, Nurbekyan & Oberman 2020, arXiv 2002.02798", learning_rate=2e-2
 )
-class RNODE:
+class RNODE(Planned):
     """FFJORD regularised towards straight paths: small kinetic energy, small Jacobian along a random probe.
 
     Density and sampling: an ODE solve, in fewer steps than without the regularisers. The log-det is estimated by a
@@ -49,8 +43,6 @@ class RNODE:
     atol: float = 1e-5
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         field = partial(MLPField, time=self.time, **network_of(self))
-        return continuous_flow(
-            self, field, event, condition, key, kinetic=self.kinetic, jacobian=self.jacobian
-        )
+        return continuous(self, field, kinetic=self.kinetic, jacobian=self.jacobian)

@@ -1,18 +1,12 @@
 """Sum-of-squares polynomial flows."""
 
-from dataclasses import replace
-
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import by_size, transformer_flow, vector_shapes
+from pushforward.architectures.parts import MIXED, Plan, Planned, by_size, layer_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published("sos", reference="Jaini, Selby & Yu 2019, arXiv 1905.02325")
-class SOS:
+@published("sos", "Jaini, Selby & Yu 2019, arXiv 1905.02325")
+class SOS(Planned):
     """Integrals of sums of squared polynomials in autoregressive layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes. Sampling: sequential in the coordinates, with about the
@@ -48,7 +42,7 @@ class SOS:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         transformer = transformers.SumOfSquares(self.polynomials, self.degree, self.bound)
-        width = by_size(self.width, vector_shapes(self, event)[0], 64, 128)
-        return transformer_flow(replace(self, width=width), transformer, event, condition, key)
+        width = by_size(self.width, d, 64, 128)
+        return Plan(layer_of(self, transformer, width=width), MIXED, soft=True)

@@ -1,27 +1,23 @@
 """Sylvester flows."""
 
+from functools import partial
 from typing import Literal
 
-from jaxtyping import PRNGKeyArray
-
-from pushforward.architectures.parts import layered
+from pushforward.architectures.parts import Plan, Planned
 from pushforward.architectures.registry import published
 from pushforward.bijections import ActNorm, Reverse, Sylvester
-from pushforward.distributions import Flow
-from pushforward.rows import Shape, Size
 
 
 @published(
     "sylvester",
-    reference="van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649",
+    "van den Berg, Hasenclever, Tomczak & Welling 2018, arXiv 1803.05649",
     learning_rate=2e-2,
 )
-class SylvesterFlow:
+class SylvesterFlow(Planned):
     """Sylvester maps, each followed by a reversal of the coordinates and an activation normalisation.
 
     Density: `layers` times `2 d units` multiply-adds, and the orthogonal factors once per call. Sampling: the same,
-        with
-    `units` sequential numeric searches per layer.
+    with `units` sequential numeric searches per layer.
 
     Arguments:
         layers: number of maps; default 16.
@@ -46,8 +42,6 @@ class SylvesterFlow:
     reflections: int = 8
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Sylvester:
-            return Sylvester(d, self.units, self.kind, self.reflections, condition, key=key)
-
-        return layered(self, layer, event, condition, key, after=(Reverse, ActNorm))
+    def plan(self, d: int) -> Plan:
+        make = partial(Sylvester, units=self.units, kind=self.kind, reflections=self.reflections)
+        return Plan(make, (Reverse, ActNorm))

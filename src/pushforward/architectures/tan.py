@@ -11,13 +11,12 @@ from pushforward.draws import spawn
 from pushforward.rows import Shape, Size
 
 
-@published("tan", reference="Oliva et al. 2018, arXiv 1801.09819")
+@published("tan", "Oliva et al. 2018, arXiv 1801.09819")
 class TAN:
     """Recurrent and linear transformations of the coordinates to latents whose conditionals are mixtures of Gaussians.
 
     Density: `layers` recurrences over the coordinates and one network pass. Sampling: the same, with a numeric search
-        per
-    coordinate.
+    per coordinate.
 
     Arguments:
         layers: number of recurrent transformations, each preceded by a learned linear map (LU); default 3.
@@ -45,8 +44,9 @@ class TAN:
     dropout: float = 0.0
 
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
-        def layer(d: int, condition: Shape | None, *, key: PRNGKeyArray) -> Chain:
-            return Chain([Reverse(d), Recurrent(d, self.units, condition, key=key), LULinear(d)])
+        def layer(d: int, *, condition_shape: Shape | None, key: PRNGKeyArray) -> Chain:
+            recurrent = Recurrent(d, self.units, condition_shape, key=key)
+            return Chain([Reverse(d), recurrent, LULinear(d)])
 
         keys, (d, shape) = spawn(key, 2), vector_shapes(self, event, condition)
         made = MADE(components=self.components, **network_of(self)).build(d, shape, key=keys[0])

@@ -1,16 +1,12 @@
 """Unconstrained monotonic neural networks."""
 
-from jaxtyping import PRNGKeyArray
-
 from pushforward import transformers
-from pushforward.architectures.parts import transformer_flow
+from pushforward.architectures.parts import MIXED, Plan, Planned, layer_of
 from pushforward.architectures.registry import published
-from pushforward.distributions import Flow
-from pushforward.rows import Size
 
 
-@published("umnn", reference="Wehenkel & Louppe 2019, arXiv 1908.05164")
-class UMNN:
+@published("umnn", "Wehenkel & Louppe 2019, arXiv 1908.05164")
+class UMNN(Planned):
     """Integrals of positive networks in autoregressive layers, each preceded by a learned linear map (LU).
 
     Density: `layers` network passes, and a network of one hidden layer at `nodes` points per coordinate. Sampling:
@@ -45,6 +41,6 @@ class UMNN:
     dropout: float = 0.0
     base: str = "normal"
 
-    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+    def plan(self, d: int) -> Plan:
         transformer = transformers.Integral(self.units, self.nodes, self.bound)
-        return transformer_flow(self, transformer, event, condition, key)
+        return Plan(layer_of(self, transformer), MIXED, soft=True)
