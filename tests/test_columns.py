@@ -507,7 +507,7 @@ class TestDeclared:
         message = line(
             lambda: Columns.fit(values, ["x"], declared={"x": Bounded(0, 1)}, modelled=False)
         )
-        assert "column 'x' is of the condition, which can be no bounded" in message
+        assert "column 'x' of the condition cannot be bounded" in message
 
 
 class TestAngles:

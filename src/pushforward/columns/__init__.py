@@ -1,4 +1,5 @@
-"""Kinds of columns: what the values of a table's columns are, and how they are taken to a model's units and back."""
+"""Kinds of columns: what the values of a table's columns are, and how they are converted to a model's units and
+back."""
 
 from pushforward.columns.angle import Angle
 from pushforward.columns.base import AbstractColumn

@@ -1,4 +1,4 @@
-"""Columns of angles, and of all else that comes round."""
+"""Columns of angles and of other periodic values."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -8,27 +8,35 @@ import numpy as np
 from jaxtyping import Float
 
 from pushforward.columns.base import AbstractColumn
-from pushforward.columns.units import ascending, restored, standardised
+from pushforward.columns.units import (
+    ascending,
+    clipped,
+    ends,
+    lattice,
+    restored,
+    rounded,
+    standardised,
+)
 from pushforward.columns.whole import first_not_whole, spacing
 from pushforward.errors import InputError
 
 TURN = 2 * math.pi
-# How far beyond a turn rounding may put an angle, as a share of the turn.
+# How far beyond a turn rounding may put an angle, as a fraction of the turn.
 _ROUNDING = 1e-6 / TURN
 
 
 @dataclass(frozen=True, kw_only=True)
 class Angle(AbstractColumn):
-    """Values that are the same after a period, such as directions or times of the day.
+    """Periodic values, such as directions or times of day.
 
-    They are taken to angles in radians, `u = 2 pi (x - center) / period` within `[-pi, pi]`. Data lie within half a
-    period of 0 (the center is then 0) or within `[0, period]` (half a period); draws lie where data do. Other rows may
-    follow either convention, or none: `encode` takes whole turns off. Whole numbers of a period that is one lie on a
-    lattice as those of `Whole` do, which closes after a turn.
+    They become angles in radians, `u = 2 pi (x - center) / period` within `[-pi, pi]`. Training data lie either within
+    half a period of 0, and the center is 0, or within `[0, period]`, and the center is half a period; draws lie where
+    the data do. Rows to be scored may follow either convention, or none: `encode` removes whole turns. Whole numbers
+    lie on a lattice as those of `Whole` do, which closes after a turn, if the period is a whole number too.
 
     Arguments:
-        period: the length of a turn in the column's units; default 2 pi, for radians. 360 takes degrees, 24 hours.
-        center, grid, offset, lower, upper: the units, which `fit` measures; grid 0 is no lattice.
+        period: the length of a turn in the column's units; default 2 pi, for radians. 360 is for degrees, 24 for hours.
+        center, grid, offset, lower, upper: the units, which `fit` measures; grid 0 stands for no lattice.
 
     Raises `InputError` for a period that is not positive.
 
@@ -56,7 +64,7 @@ class Angle(AbstractColumn):
 
     @property
     def scale(self) -> float:
-        """The column's units in a radian."""
+        """The column's units per radian."""
         return self.period / TURN
 
     def objection(self, values: Float[np.ndarray, " n"]) -> tuple[int, str] | None:
@@ -78,18 +86,11 @@ class Angle(AbstractColumn):
         grid = 0.0
         if self.period.is_integer() and first_not_whole(ordered) is None:
             grid = float(math.gcd(int(spacing(ordered)), int(self.period)))
-        return replace(
-            self,
-            center=center,
-            grid=grid,
-            offset=float(ordered[0] % grid) if grid else 0.0,
-            lower=float(ordered[0]),
-            upper=float(ordered[-1]),
-        )
+        return replace(self, center=center, **lattice(ordered, grid), **ends(ordered))
 
     def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         u = standardised(values, self.center, self.scale)
-        # Of what overflows any angle will do. What lies within a turn stays as it is, to the last bit.
+        # Any angle will do for what overflows. What lies within a turn keeps its last bit.
         u = np.where(np.isfinite(u), u, 0.0)
         return np.where(np.abs(u) <= math.pi, u, np.mod(u + math.pi, TURN) - math.pi)
 
@@ -97,11 +98,11 @@ class Angle(AbstractColumn):
         values = restored(u, self.center, self.scale)
         start, end = self.center - self.period / 2, self.center + self.period / 2
         if self.grid == 0:
-            return np.clip(values, start, end)
-        values = self.offset + self.grid * np.rint((values - self.offset) / self.grid)
-        # Of the two names of the seam, the one that the data use.
+            return clipped(values, start, end)
+        # The seam has two names; take the one in the data.
         first = start + self.grid if self.upper == end and self.lower > start else start
-        return first + np.mod(values - first, self.period)
+        turned: np.ndarray = np.mod(rounded(values, self.grid, self.offset) - first, self.period)
+        return first + turned
 
     def log_det(self, values: Float[np.ndarray, " n"]) -> float:
         return -math.log(self.scale)
@@ -109,10 +110,6 @@ class Angle(AbstractColumn):
     @property
     def noise(self) -> float:
         return self.grid / self.scale
-
-    @property
-    def median(self) -> float:
-        return self.center
 
     @property
     def described(self) -> str:

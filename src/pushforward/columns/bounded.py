@@ -8,21 +8,29 @@ import numpy as np
 from jaxtyping import Float
 
 from pushforward.columns.base import AbstractColumn
-from pushforward.columns.units import ascending, center_and_scale, restored, standardised
+from pushforward.columns.units import (
+    ascending,
+    center_and_scale,
+    clipped,
+    ends,
+    restored,
+    standardised,
+)
 from pushforward.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bounded(AbstractColumn):
-    """Real numbers above `low`, below `high` or between them, where no density and no draw leaves the bounds.
+    """Real numbers above `low`, below `high` or between them; no density and no draw leaves the bounds.
 
         v = log(x - low) - log(high - x),    v = log(x - low),    v = -log(high - x)
 
-    for two bounds, a lower and an upper one, and `u = (v - center) / scale`. A row on a bound or beyond has density 0.
+    for both bounds, only a lower and only an upper one, and `u = (v - center) / scale`. A row on a bound or beyond it
+    has density 0.
 
     Arguments:
         low, high: the bounds, at least one of them; default None, no bound.
-        center, scale, lower, upper: the units, which `fit` measures: median and spread of v, the least and the greatest
+        center, scale, lower, upper: the units, which `fit` measures: median and spread of v, smallest and largest
             value.
 
     Raises `InputError` without bounds, or unless `low < high`.
@@ -49,9 +57,8 @@ class Bounded(AbstractColumn):
     def __post_init__(self) -> None:
         low, high = self._bounds
         if (low, high) == (-math.inf, math.inf):
-            raise InputError(
-                "bounded: at least one bound is expected, as in bounded:0,1 or bounded:0,"
-            )
+            what = "at least one bound is expected, as in bounded:0,1 or bounded:0,"
+            raise InputError(f"bounded: {what}")
         if not low < high:
             raise InputError(
                 f"bounded: the lower bound {low:g} is not below the upper one {high:g}"
@@ -77,8 +84,7 @@ class Bounded(AbstractColumn):
     def fit(self, values: Float[np.ndarray, " n"]) -> Self:
         ordered = ascending(values)
         center, scale = center_and_scale(self._free(ordered))
-        ends = {"lower": float(ordered[0]), "upper": float(ordered[-1])}
-        return replace(self, center=center, scale=scale, **ends)
+        return replace(self, center=center, scale=scale, **ends(ordered))
 
     def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return standardised(self._free(self._inside(values)), self.center, self.scale)
@@ -92,15 +98,15 @@ class Bounded(AbstractColumn):
             elif self.high is None:
                 x = low + np.exp(v)
             else:
-                # From the nearer bound, so that digits are kept.
+                # Measured from the nearer bound, which keeps digits.
                 part = (high - low) / (1 + np.exp(np.abs(v)))
                 x = np.where(v < 0, low + part, high - part)
-        # Neither on a bound nor at infinity, where rounding puts draws that come near.
+        # Rounding can put draws on a bound or at infinity.
         return self._inside(x)
 
     def log_det(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         x = self._inside(values)
-        # By the derivatives 1 / (x - low) and 1 / (high - x), or their sum (high - low) / ((x - low) (high - x)).
+        # The derivatives are 1 / (x - low) and 1 / (high - x), or their sum (high - low) / ((x - low) (high - x)).
         total = np.full(len(x), -math.log(self.scale))
         if self.low is not None:
             total -= np.log(x - self.low)
@@ -109,10 +115,6 @@ class Bounded(AbstractColumn):
         if self.low is not None and self.high is not None:
             total += math.log(self.high - self.low)
         return np.where(self._within(values), total, -np.inf)
-
-    @property
-    def noise(self) -> float:
-        return 0.0
 
     @property
     def median(self) -> float:
@@ -131,12 +133,12 @@ class Bounded(AbstractColumn):
         return (values > low) & (values < high)
 
     def _inside(self, values: np.ndarray) -> np.ndarray:
-        """The values, those on a bound or beyond moved to the next float within."""
+        """The values, with those on a bound or beyond it moved to the next float within."""
         low, high = self._bounds
-        return np.clip(values, np.nextafter(low, math.inf), np.nextafter(high, -math.inf))
+        return clipped(values, math.nextafter(low, math.inf), math.nextafter(high, -math.inf))
 
     def _free(self, x: np.ndarray) -> np.ndarray:
-        """Values within the bounds on the whole line."""
+        """Map values within the bounds to the whole line."""
         if self.low is None:
             return -np.log(self._bounds[1] - x)
         if self.high is None:

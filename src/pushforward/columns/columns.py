@@ -1,4 +1,4 @@
-"""All columns of a table: from its units to those of a model, and back."""
+"""All columns of a table: conversion from its units to those of a model, and back."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ from pushforward.words import plural, quoted
 LARGEST = float(np.finfo(np.float64).max) / 4
 """Larger numbers are refused: their differences would overflow."""
 FAR = 1e18
-"""However far a value lies, it is encoded as this many spreads at most: the square still fits in float32."""
+"""Encoded values are clipped to this many spreads, whose square still fits in float32."""
 FEWEST_ROWS = 3
 DECLARED = "declared"
 """The reason for a kind that is not guessed."""
@@ -42,14 +42,14 @@ DECLARED = "declared"
 class Columns:
     """The columns of a table, each with its kind and units.
 
-    Rows of the table `(n, d)` become rows of a model `(n, width)`: a constant column is none of its coordinates. For a
-    log-density in the table's units, add `log_det` to the model's. Columns of whole numbers, and others that lie on a
-    lattice, need noise while fitting: train on `encode(x) + noise * v` with v uniform on `[-1/2, 1/2)`.
+    Rows of the table `(n, d)` become rows of a model `(n, width)`, where constant columns are left out. For a
+    log-density in the table's units, add `log_det` to the model's. Columns of whole numbers, and others on a lattice,
+    need noise in training: fit to `encode(x) + noise * v` with v uniform on `[-1/2, 1/2)`.
 
     Arguments:
         names: the d names.
         kinds: the d columns.
-        reasons: why each is of its kind; empty where nobody knows.
+        reasons: why each is of its kind; default empty, for unknown.
 
     ```python
     >>> import numpy as np, pushforward as pf
@@ -76,23 +76,23 @@ class Columns:
         modelled: bool = True,
         where: str = "the table",
     ) -> "Columns":
-        """Learn kinds and units from a table: the one gate that checks the values of arrays.
+        """Learn kinds and units from a table. This is where the values of arrays are checked, once for everybody.
 
         Arguments:
             values: `(n, d)`, finite, n at least 3.
-            names: the d columns; None calls them `x0, x1, ...`.
-            declared: kinds by name, instances or words (`declared_column`), in place of the guess; default none.
-            modelled: whether a density of these columns is wanted. Columns that a density is conditioned on may be
-                copies of each other, and a constant one is continuous.
+            names: the d columns; default None, for `x0, x1, ...`.
+            declared: kinds by name, as instances or texts (`declared_column`), instead of guessed ones; default none.
+            modelled: whether a density of these columns is wanted; default True. Columns of a condition may be copies
+                of each other, and a constant one is continuous.
             where: what to call the table in messages.
 
         Raises `InputError` for too few rows, missing cells, a kind that the data contradict, a name in `declared` that
-        is no column, a table whose columns are all constant, two columns that are the same up to shift and scale, or a
-        value that float arithmetic cannot standardise. Warns of columns that follow from others.
+        is not a column, a table whose columns are all constant, two columns that are the same up to shift and scale, or
+        a value too large or too far out to standardise. Warns of columns that follow from others.
         """
         values = np.asarray(values)
         if values.dtype != np.float32:
-            # Single precision stays: a large table is not copied.
+            # Large tables in single precision are not copied.
             values = np.asarray(values, np.float64)
         names = _checked(values, names, where)
         kinds = {str(name): declared_column(kind) for name, kind in (declared or {}).items()}
@@ -117,7 +117,7 @@ class Columns:
 
     @cached_property
     def modelled(self) -> tuple[int, ...]:
-        """Which columns are coordinates of the model, in their order: all but constant ones."""
+        """The numbers of the columns that are coordinates of the model: all but constant ones."""
         return tuple(i for i, kind in enumerate(self.kinds) if not isinstance(kind, Constant))
 
     @property
@@ -132,7 +132,7 @@ class Columns:
 
     @cached_property
     def noise(self) -> Float[np.ndarray, " width"]:
-        """The width of each coordinate's cell in the model's units; 0 for one without."""
+        """The width of each coordinate's cell in the model's units; 0 for values without a cell."""
         return np.array([self.kinds[i].noise for i in self.modelled])
 
     @property
@@ -144,10 +144,10 @@ class Columns:
         )
 
     def encode(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n width"]:
-        """Rows of the table to rows of the model, float64 within `+-FAR`; a value that its column cannot hold goes to
-        the nearest that it can.
+        """Convert rows of the table to rows of the model, float64 within `+-FAR`. Values that a column cannot hold are
+        replaced by the nearest ones that it can.
 
-        Raises `InputError` where `values` is not `(n, d)`.
+        Raises `InputError` unless `values` is `(n, d)`.
         """
         values = self._table(values, len(self.names))
         u = np.empty((len(values), self.width))
@@ -161,9 +161,9 @@ class Columns:
         return self.width + sum(self.angles)
 
     def features(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n features"]:
-        """Rows of a condition as a network sees them: encoded, angles as their cosines and then sines.
+        """Convert rows of a condition to a network's inputs: encoded, with angles as cosines, then sines, at the end.
 
-        Raises `InputError` where `values` is not `(n, d)`.
+        Raises `InputError` unless `values` is `(n, d)`.
         """
         u, angles = self.encode(values), np.array(self.angles)
         if not angles.any():
@@ -171,12 +171,12 @@ class Columns:
         return np.concatenate([u[:, ~angles], np.cos(u[:, angles]), np.sin(u[:, angles])], axis=1)
 
     def decode(self, u: Float[np.ndarray, "n width"]) -> Float[np.ndarray, "n d"]:
-        """Rows of the model to rows of the table, float64.
+        """Convert rows of the model to rows of the table, float64.
 
-        Whole numbers are rounded to the lattice that was seen and stay within what was seen; no value leaves its
-        column's bounds; constant columns come back.
+        Whole numbers are rounded to the lattice of the data and stay within their range, other values stay within the
+        bounds of their column, and constant columns are restored.
 
-        Raises `InputError` where `u` is not `(n, width)`.
+        Raises `InputError` unless `u` is `(n, width)`.
         """
         u = self._table(u, self.width)
         place = {i: j for j, i in enumerate(self.modelled)}
@@ -186,10 +186,10 @@ class Columns:
         return values
 
     def log_det(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n"]:
-        """`log |du/dx|` of each row: a log-density of `u` plus this is one of `x`. `-inf` for a row with a value that
-        its column cannot hold: one beyond bounds, or other than a constant.
+        """`log |du/dx|` of each row, which turns a log-density of `u` into one of `x` when added. `-inf` for a row with
+        a value that its column cannot hold: one beyond bounds, or other than a constant.
 
-        Raises `InputError` where `values` is not `(n, d)`.
+        Raises `InputError` unless `values` is `(n, d)`.
         """
         parts = self._log_dets(self._table(values, len(self.names)))
         total = np.full(len(values), math.fsum(part for part in parts if isinstance(part, float)))
@@ -199,16 +199,16 @@ class Columns:
         return total
 
     def mean_log_det(self, values: Float[np.ndarray, "n d"], rows: Int[np.ndarray, " m"]) -> float:
-        """The mean of `log_det` over the rows of these numbers."""
+        """The mean of `log_det` over the rows with these indices."""
         return math.fsum(float(np.mean(part)) for part in self._log_dets(values, rows))
 
     def _log_dets(self, values: np.ndarray, rows: Any = slice(None)) -> list[Any]:
-        """`log |du/dx|` by each column: one number where it is the same in every row."""
+        """`log |du/dx|` of each column; one number if it is the same in every row."""
         columns = (values[rows, i].astype(np.float64, copy=False) for i in range(len(self.kinds)))
         return [kind.log_det(column) for kind, column in zip(self.kinds, columns, strict=True)]
 
     def outside(self, values: Float[np.ndarray, "n d"]) -> tuple[Bool[np.ndarray, " n"], str]:
-        """Which rows hold a value that its column cannot, and what the first of them holds, in words."""
+        """Which rows have a value that its column cannot hold, and a message on the first of them."""
         values = self._table(values, len(self.names))
         rows, what = np.zeros(len(values), bool), ""
         for i, part in enumerate(self._log_dets(values)):
@@ -221,7 +221,7 @@ class Columns:
         return rows, what
 
     def on_lattice(self, u: Float[np.ndarray, "n width"]) -> Bool[np.ndarray, "n width"]:
-        """Which values of encoded rows are numbers of their column's lattice."""
+        """Which values of encoded rows lie on the lattice of their column."""
         found = np.zeros(u.shape, bool)
         for j, i in enumerate(self.modelled):
             kind = self.kinds[i]
@@ -241,7 +241,7 @@ class Columns:
 
     @classmethod
     def from_json(cls, data: Any) -> "Columns":
-        """The inverse of `to_json`; it also reads the lists of earlier files.
+        """The inverse of `to_json`, which also reads the lists of earlier files.
 
         Raises `InputError` for a missing field, one of the wrong length, or an impossible number.
         """
@@ -260,7 +260,7 @@ class Columns:
         return cls(names, kinds, reasons)
 
     def _some(self, values: np.ndarray) -> np.ndarray:
-        """The modelled columns of a table; itself where these are all."""
+        """The modelled columns of a table, not copied if these are all."""
         return values if self.width == len(self.names) else values[:, self.modelled]
 
     def _units(self, values: np.ndarray) -> Units:
@@ -270,17 +270,11 @@ class Columns:
             kind = self.kinds[i]
             plain = isinstance(kind, Continuous | Whole)
             kinds.append(kind if plain else Continuous().fit(values[:, i].astype(np.float64)))
-
-        def each(key: str) -> np.ndarray:
-            return np.array([getattr(kind, key) for kind in kinds])
-
+        keys = ("center", "scale", "lower", "upper")
         return Units(
             names=[self.names[i] for i in self.modelled],
-            center=each("center"),
-            scale=each("scale"),
-            lower=each("lower"),
-            upper=each("upper"),
             whole=np.array([isinstance(kind, Whole) for kind in kinds]),
+            **{key: np.array([getattr(kind, key) for kind in kinds]) for key in keys},
         )
 
     def _table(self, values: np.ndarray, width: int) -> np.ndarray:
@@ -293,7 +287,7 @@ class Columns:
 
 
 def _checked(values: np.ndarray, names: Sequence[str] | None, where: str) -> tuple[str, ...]:
-    """The names of a table's columns, once its shape and its cells are found good."""
+    """The names of a table's columns, after its shape and its cells are checked."""
     if values.ndim != 2 or values.shape[1] == 0:
         raise InputError(f"rows by columns (n, d) are expected, given shape {values.shape}")
     found = stand_in_names(values.shape[1]) if names is None else tuple(map(str, names))
@@ -317,14 +311,11 @@ def _fitted(
     constant = isinstance(kind, Constant)
     if declared is not None:
         if not modelled and isinstance(declared, Bounded | Constant):
-            raise InputError(
-                f"column '{name}' is of the condition, which can be no {declared.kind}"
-            )
+            raise InputError(f"column '{name}' of the condition cannot be {declared.kind}")
         if problem := declared.objection(values):
             row, what = problem
-            raise InputError(
-                f"column '{name}' is declared {declared.declaration}, but row {row + 1} {what}"
-            )
+            is_declared = f"column '{name}' is declared {declared.declaration}"
+            raise InputError(f"{is_declared}, but row {row + 1} {what}")
         if not (constant and modelled):
             kind, reason = declared, DECLARED
     elif constant and not modelled:

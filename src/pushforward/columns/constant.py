@@ -11,8 +11,8 @@ from pushforward.columns.base import AbstractColumn
 
 @dataclass(frozen=True, kw_only=True)
 class Constant(AbstractColumn):
-    """One value in every row. It is no coordinate of the model: it comes back in draws, has probability 1 and takes
-    nothing from the density; a row with another value has density 0.
+    """One value in every row. It is not a coordinate of the model: draws repeat it, and the density has no factor for
+    it. A row with another value has density 0.
 
     Arguments:
         value: the value, which `fit` takes from the data.
@@ -56,10 +56,6 @@ class Constant(AbstractColumn):
 
     def log_det(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return np.where(values == self.value, 0.0, -np.inf)
-
-    @property
-    def noise(self) -> float:
-        return 0.0
 
     @property
     def median(self) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from pushforward.columns.base import AbstractColumn
-from pushforward.columns.units import ascending, center_and_scale, restored, standardised
+from pushforward.columns.units import ascending, center_and_scale, ends, restored, standardised
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,7 +16,7 @@ class Continuous(AbstractColumn):
     """Real numbers, standardised by their median and spread: `u = (x - center) / scale`.
 
     Arguments:
-        center, scale, lower, upper: the units, which `fit` measures; default those of the values as they are.
+        center, scale, lower, upper: the units, which `fit` measures; the defaults change nothing.
 
     ```python
     >>> import numpy as np, pushforward as pf
@@ -39,8 +39,7 @@ class Continuous(AbstractColumn):
     def fit(self, values: Float[np.ndarray, " n"]) -> Self:
         ordered = ascending(values)
         center, scale = center_and_scale(ordered)
-        ends = {"lower": float(ordered[0]), "upper": float(ordered[-1])}
-        return replace(self, center=center, scale=scale, **ends)
+        return replace(self, center=center, scale=scale, **ends(ordered))
 
     def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return standardised(values, self.center, self.scale)
@@ -50,14 +49,6 @@ class Continuous(AbstractColumn):
 
     def log_det(self, values: Float[np.ndarray, " n"]) -> float:
         return -math.log(self.scale)
-
-    @property
-    def noise(self) -> float:
-        return 0.0
-
-    @property
-    def median(self) -> float:
-        return self.center
 
     @property
     def described(self) -> str:

@@ -1,53 +1,41 @@
-"""Columns that follow from each other: tables that have no density, or one of rounding only."""
-
-from __future__ import annotations
+"""Columns that follow from each other: tables without a density, or with one of rounding errors only."""
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
-from pushforward.columns.relations import ROUNDING, Sample, Units, against, blocks, extremes
+from pushforward.columns.relations import (
+    ROUNDING,
+    Relation,
+    Sample,
+    Units,
+    against,
+    blocks,
+    extremes,
+)
 from pushforward.errors import InputError, InputWarning
 from pushforward.words import quoted
 
 SAMPLE = 4096
-"""Rows on which dependences are looked for; all rows have to confirm what is found."""
+"""Rows in which relations are sought; all rows must confirm what is found."""
 TURNS = 50
-"""How often rows that contradict are added to the sample."""
-
-
-@dataclass(frozen=True)
-class Dependence:
-    """A linear relation of columns that holds in every row.
-
-    Args:
-        columns: those involved.
-        exact: whether it holds up to the rounding of floats, not only of decimals.
-    """
-
-    columns: tuple[int, ...]
-    exact: bool
+"""How often rows that contradict a relation are added to the sample."""
 
 
 def check_dependence(units: Units, values: np.ndarray) -> None:
-    """Looks for columns of a table that follow from others: copies are refused, of other relations there is a warning.
+    """Raise `InputError` if two columns are the same up to shift and scale; warn of other linear relations.
 
-    A singular density has no nats; a flow fits it all the same, ever more narrowly. Whole numbers fill their cells
-    while fitting, so that the density of parts and a total that are counts is proper. Memory: a sample of the rows and
-    blocks.
+    A singular distribution has no density, yet a flow fits it, ever more narrowly. Whole numbers fill their cells in
+    training, so that counts and their total have a proper density. Memory: a sample of the rows and one block.
 
-    Args:
+    Arguments:
         units: of the columns.
-        values: ``(n, d)``, finite, no column constant.
-
-    Raises:
-        InputError: two columns are the same up to shift and scale.
+        values: `(n, d)`, finite, no column constant.
     """
     _refuse_copies(units, values)
     for found in dependences(units, values):
-        names = [units.names[i] for i in found.columns]
+        names = [units.names[i] for i in sorted(found.columns)]
         if all(units.whole[i] for i in found.columns):
             what = (
                 "linearly dependent whole numbers, such as parts and their total: a flow learns that only up to the "
@@ -63,19 +51,19 @@ def check_dependence(units: Units, values: np.ndarray) -> None:
         else:
             what = "linearly dependent: the density is singular, and its nats have no meaning"
         which = quoted(names, len(names))
-        # Seen from an estimator's fit.
+        # The caller of an estimator's fit.
         warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=6)
 
 
-def dependences(units: Units, values: np.ndarray) -> Iterator[Dependence]:
-    """The linear relations of a table's columns, each with the columns that it takes.
+def dependences(units: Units, values: np.ndarray) -> Iterator[Relation]:
+    """The linear relations of a table's columns.
 
-    Each column is compared with those before it that are independent: in terms of these its coefficients are unique. Of
-    columns beyond the number of rows nothing can be told: so few rows lie in a plane whatever they are.
+    Each column is compared with the independent ones before it, in terms of which its coefficients are unique. Nothing
+    can be said of columns beyond the number of rows: so few rows always lie in a plane.
 
-    Args:
+    Arguments:
         units: of the columns.
-        values: ``(n, d)``, finite, no column constant.
+        values: `(n, d)`, finite, no column constant.
     """
     n, d = values.shape
     spaced = np.linspace(0, n - 1, min(n, SAMPLE + 2 * d)).astype(int)
@@ -93,7 +81,7 @@ def dependences(units: Units, values: np.ndarray) -> Iterator[Dependence]:
             rows, turns = np.union1d(rows, contrary), turns - 1
             continue
         left.remove(found.columns[-1])
-        yield Dependence(tuple(sorted(found.columns)), found.exact)
+        yield found
 
 
 def _copies(one: str, other: str) -> InputError:
@@ -104,12 +92,12 @@ def _copies(one: str, other: str) -> InputError:
 
 
 def _refuse_copies(units: Units, values: np.ndarray) -> None:
-    """Two columns that are one up to shift and scale have no joint density, however few the rows."""
+    """Raise `InputError` if two columns are the same up to shift and scale, which have no joint density."""
     n, width = values.shape
     some = values[np.unique(np.linspace(0, n - 1, min(n, 2048)).astype(int))].astype(np.float64)
     alike: dict[bytes, list[int]] = {}
     for j in range(width):
-        # Adding 0 makes -0 and 0 the same bytes.
+        # Adding 0 gives -0 the bytes of 0.
         seen = alike.setdefault((some[:, j] + 0.0).tobytes(), [])
         for i in seen:
             if all(np.array_equal(block[:, i], block[:, j]) for block in blocks(values)):
@@ -121,9 +109,8 @@ def _refuse_copies(units: Units, values: np.ndarray) -> None:
     if n < 3 or width < 2:
         # Any two columns of two rows lie on a line.
         return
-    # Center and scale follow shift and scale, so copies agree in model units up to sign.
-    # Correlation on some rows, squashed against outliers, finds candidates; a line through all
-    # rows decides.
+    # Standardised copies agree up to sign. The correlation of some rows, robust by the arctangent, finds candidates; a
+    # line through all rows decides.
     center, scale = units.center, units.scale
     some = np.arctan((some - center) / scale)
     some = some - some.mean(axis=0)

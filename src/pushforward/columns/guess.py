@@ -1,4 +1,4 @@
-"""Which kind a column is, as its values tell."""
+"""Guess the kind of a column from its values."""
 
 import numpy as np
 from jaxtyping import Float
@@ -13,8 +13,7 @@ from pushforward.columns.whole import Whole, first_not_whole
 def guess(values: Float[np.ndarray, " n"]) -> tuple[AbstractColumn, str]:
     """The kind of a column and the reason for it: constant, whole numbers up to 2^53 in size, or else continuous.
 
-    Columns rounded to decimals are not looked for, nor are bounds and angles: nothing but their meaning tells them
-    from other numbers.
+    Bounds, angles and columns rounded to decimals are never guessed: only their meaning tells them from other numbers.
 
     Arguments:
         values: the finite values of the column, in any order.

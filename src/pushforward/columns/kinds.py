@@ -1,4 +1,4 @@
-"""The registry of kinds, and columns as words and as plain data."""
+"""The registry of kinds, and columns from words and from plain data."""
 
 import math
 from collections.abc import Mapping
@@ -17,15 +17,15 @@ from pushforward.words import finite_number
 KINDS: dict[str, type[AbstractColumn]] = {
     kind.kind: kind for kind in (Continuous, Whole, Angle, Bounded, Constant)
 }
-"""The kinds by their words."""
+"""From names to kinds."""
 _WORDS = "continuous, whole, angle, angle:PERIOD, bounded:LOW,HIGH (either may be empty), constant"
 
 
 def declared_column(text: str | AbstractColumn) -> AbstractColumn:
-    """The column that a word declares: `whole`, `continuous`, `constant`, `angle`, `angle:360`, `bounded:0,1`,
-    `bounded:0,` or `bounded:,1`; a column as it is.
+    """The column that a text declares: `whole`, `continuous`, `constant`, `angle`, `angle:360`, `bounded:0,1`,
+    `bounded:0,` or `bounded:,1`. Returns a column unchanged.
 
-    Raises `InputError` for an unknown kind, or numbers that do not fit it.
+    Raises `InputError` for an unknown kind, or numbers that the kind does not take.
 
     ```python
     >>> import pushforward as pf
@@ -66,10 +66,10 @@ def column_from_json(data: Any) -> AbstractColumn:
     """
     try:
         kind = KINDS[data["kind"]]
-        values = {field.name: data[field.name] for field in fields(kind)}  # type: ignore[arg-type]
+        values = {field.name: data[field.name] for field in fields(kind)}
     except (KeyError, TypeError) as error:
         raise damaged(repr(error)) from None
-    for field in fields(kind):  # type: ignore[arg-type]
+    for field in fields(kind):
         value = values[field.name]
         if value is None and field.default is None:
             continue
@@ -85,7 +85,7 @@ def column_from_json(data: Any) -> AbstractColumn:
 
 
 def columns_from_lists(data: Mapping[str, Any]) -> list[AbstractColumn]:
-    """The columns of an earlier file, which holds a list for each unit in place of an object for each column.
+    """The columns of an earlier file, which has a list for each unit instead of an object for each column.
 
     Raises `InputError` for a missing list, one of another length, or an impossible number.
     """

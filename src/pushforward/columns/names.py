@@ -1,4 +1,4 @@
-"""Names of columns: those of a table without names, and the message for one that is not there."""
+"""Names for the columns of a table without names, and the message for names that a table lacks."""
 
 import difflib
 from collections.abc import Sequence
@@ -7,12 +7,12 @@ from pushforward.words import quoted
 
 
 def stand_in_names(width: int) -> tuple[str, ...]:
-    """The names `x0, x1, ...` for the columns of a table that has none."""
+    """The names `x0, x1, ...` for the columns of a table without names."""
     return tuple(f"x{i}" for i in range(width))
 
 
 def unknown_columns(unknown: Sequence[str], available: Sequence[str], where: str) -> str:
-    """The message for columns that are not there: what there is, and what may have been meant."""
+    """The message for columns that a table lacks, with those it has and the likeliest one that was meant."""
     noun = "column" if len(unknown) == 1 else "columns"
     folded = {name.lower(): name for name in available}
     close = difflib.get_close_matches(unknown[0].lower(), list(folded), n=1)

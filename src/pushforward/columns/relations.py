@@ -1,6 +1,4 @@
-"""Linear relations of columns: found on a sample of rows, confirmed on all."""
-
-from __future__ import annotations
+"""Linear relations of columns: found in a sample of rows, confirmed by all."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -10,25 +8,24 @@ import numpy as np
 from scipy.linalg.lapack import dtrtri
 
 CELLS = 2**20
-"""Of a block of rows."""
+"""Cells in a block of rows."""
 ROUNDING = 64 * float(np.finfo(np.float64).eps)
 ROUNDING_32 = 2 * float(np.finfo(np.float32).eps)
 """Relative rounding of columns that hold single precision: sums of a few terms."""
 DECIMALS = 9
 CLOSE, CLOSE_DECIMALS = 0.02, 0.1
-"""How small the rounding of floats and of decimals must be, in spreads of a column, so that what it explains is a
-relation."""
+"""The largest rounding of floats and of decimals, in spreads of a column, at which a relation can be seen."""
 
 
 def blocks(values: np.ndarray) -> Iterator[np.ndarray]:
-    """The rows of a table, some at a time, in double precision."""
+    """The rows of a table in blocks, in double precision."""
     size = max(CELLS // max(values.shape[1], 1), 1)
     for start in range(0, len(values), size):
         yield values[start : start + size].astype(np.float64, copy=False)
 
 
 def extremes(values: np.ndarray) -> np.ndarray:
-    """The rows that hold the least and the greatest value of each column."""
+    """The indices of the rows with the smallest and the largest value of each column."""
     every = np.arange(values.shape[1])
     rows, start = np.zeros((2, values.shape[1]), int), 0
     for block in blocks(values):
@@ -42,8 +39,8 @@ def extremes(values: np.ndarray) -> np.ndarray:
 
 
 class Units(NamedTuple):
-    """Names and units of a table's columns: the median and the spread of each, the least and the greatest value, and
-    whether it holds whole numbers that fill their cells."""
+    """Names and units of a table's columns: median and spread, smallest and largest value, and whether they are whole
+    numbers, which fill their cells."""
 
     names: Sequence[str]
     center: np.ndarray
@@ -55,15 +52,15 @@ class Units(NamedTuple):
 
 @dataclass(frozen=True)
 class Relation:
-    """``shift + sum_k weight_k u_k = 0`` of standardised columns, up to rounding.
+    """`shift + sum_k weight_k u_k = 0` for standardised columns, up to rounding.
 
-    Args:
-        columns: those involved, the one that follows from the others last.
-        weights: the largest is 1.
+    Arguments:
+        columns: those involved; the last one follows from the others.
+        weights: scaled so that the largest has size 1.
         shift: a number.
-        relative, absolute: the rounding of each column, as a share of its values and in its units.
+        relative, absolute: the rounding of each column, as a fraction of its values and in its units.
         center, scale: of each column.
-        exact: whether the rounding of floats alone explains what is left, without that of decimals.
+        exact: whether the rounding of floats explains the residuals, without that of decimals.
     """
 
     columns: tuple[int, ...]
@@ -76,21 +73,21 @@ class Relation:
     exact: bool
 
     def slack(self, x: np.ndarray) -> np.ndarray:
-        """What rounding explains in each row ``(m, k)`` of these columns."""
+        """The largest residual that rounding explains in each row `(m, k)` of these columns."""
         size = np.abs(self.weights)
-        # One spread more, for the rounding of the weights and the shift.
+        # One more spread for the rounding of the weights and the shift.
         values = (np.abs(x) + np.abs(self.center)) / self.scale + 1
         found: np.ndarray = values @ (self.relative * size) + self.absolute / self.scale @ size
         return found
 
     def off(self, x: np.ndarray) -> np.ndarray:
-        """How far each row lies from the relation."""
+        """The residual of each row."""
         found: np.ndarray = np.abs((x - self.center) / self.scale @ self.weights + self.shift)
         return found
 
 
 def against(relation: Relation, values: np.ndarray) -> np.ndarray:
-    """The rows that contradict a relation most, at most one of a block."""
+    """The indices of the rows that contradict a relation most, at most one per block."""
     rows, start = [], 0
     for block in blocks(values):
         x = block[:, list(relation.columns)]
@@ -102,11 +99,11 @@ def against(relation: Relation, values: np.ndarray) -> np.ndarray:
 
 
 class Sample:
-    """Rows of the columns that are left, each row scaled to at most 1 so that no outlier rules the others.
+    """Rows of the columns that are left, each scaled to at most 1 so that outliers do not dominate.
 
-    Args:
+    Arguments:
         units: of all columns.
-        x: ``(m, d)`` rows.
+        x: `(m, d)` rows.
         left: the columns to compare.
     """
 
@@ -123,10 +120,9 @@ class Sample:
         self.missed, self.sizes = self._compared()
 
     def first(self) -> Relation | int | None:
-        """The relation of the first column that follows from those before it.
+        """The relation of the first column that follows from those before it; None if there is none.
 
-        A column's number is given in place of its relation where that says nothing, its spread being rounding only;
-        None where no column follows from others.
+        The number of the column instead, if its spread is rounding only, so that its relation says nothing.
         """
         floats = ((np.abs(self.x) + np.abs(self.center)) / self.scale + 1) * self.relative
         floats, decimals = (
@@ -134,13 +130,13 @@ class Sample:
             for rounding in (floats, self.absolute / self.scale)
         )
         for j in range(len(self.left)):
-            # Of rows as few as columns nothing can be told.
+            # As few rows as columns say nothing.
             if j + 3 > len(self.x):
                 return None
             missed, size = self.missed[j], self.sizes[: j + 1, j]
             slack = size @ floats[: j + 1]
             order = np.argsort(-size[:-1])
-            # Few rows of whole numbers agree by chance, and what they leave of others passes for rounding.
+            # Few rows of whole numbers agree by chance, and then the residuals of others pass for rounding.
             enough = len(self.x) > 3 * (j + 3)
             exact = missed <= slack and (enough or not self.lattice[: j + 1].all())
             if exact and (found := self._shortest(j, order, exact=True)):
@@ -153,10 +149,10 @@ class Sample:
         return None
 
     def _compared(self) -> tuple[np.ndarray, np.ndarray]:
-        """What is left of each column in terms of those before it, and the sizes of the weights in that, a column each.
+        """The residual of each column given those before it, and, in the columns of a matrix, the sizes of the weights.
 
-        All of it is in the triangle of an orthogonal decomposition and its inverse. Behind the first column of which
-        nothing is left the weights mean nothing.
+        Both are in the triangle of a QR decomposition and its inverse. After the first column without a residual, the
+        weights have no meaning.
         """
         triangle = np.asarray(np.linalg.qr(self.scaled, mode="r"))
         triangle = triangle[:, : len(triangle)]
@@ -168,7 +164,7 @@ class Sample:
         return ends[1:], sizes / self.size[1 : len(triangle), None]
 
     def _shortest(self, j: int, order: np.ndarray, *, exact: bool) -> Relation | None:
-        """The relation of column ``j`` with the fewest others, those of large weights first."""
+        """The relation of column `j` with the fewest others, in the given order."""
         least, most = 1, len(order)
         best = self._relation(j, order, exact)
         while best is not None and least < most:
@@ -181,7 +177,7 @@ class Sample:
         return best
 
     def _relation(self, j: int, others: np.ndarray, exact: bool) -> Relation | None:
-        """The relation of column ``j`` and others that fits best, if rounding explains the rest of every row."""
+        """The best relation of column `j` with others, if rounding explains the residual of every row."""
         terms = np.concatenate([[0], others + 1])
         fit = np.linalg.lstsq(self.scaled[:, terms], self.scaled[:, j + 1], rcond=None)[0]
         weights = np.append(-fit / self.size[terms], 1 / self.size[j + 1])
@@ -202,7 +198,7 @@ class Sample:
         if exact:
             told = float(np.median(slack)) <= CLOSE
         else:
-            # Errors of half a digit at most, equally likely: their mean square is known.
+            # Errors are uniform within half a digit, so that their mean square is known.
             size = relation.weights / relation.scale * relation.absolute / 0.75
             rounding = float(np.sqrt(np.square(size).sum() / 12))
             told = float(np.sqrt(np.square(off).mean())) <= 1.1 * rounding <= CLOSE_DECIMALS
@@ -210,7 +206,7 @@ class Sample:
 
 
 def _rounding(x: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The rounding of columns, as a share of the values and in their units; whole numbers fill their cells and have
+    """The rounding of columns, as a fraction of the values and in their units; whole numbers fill their cells and have
     none."""
     with np.errstate(over="ignore"):
         single = ~lattice & (x.astype(np.float32) == x).all(0)
@@ -218,13 +214,13 @@ def _rounding(x: np.ndarray, lattice: np.ndarray) -> tuple[np.ndarray, np.ndarra
     absolute, open_ = np.zeros(x.shape[1]), ~lattice
     for digits in range(DECIMALS + 1):
         fits = np.flatnonzero(open_)
-        # Most columns are ruled out by a few rows.
+        # A few rows rule out most columns.
         for part in (x[:32], x):
             with np.errstate(over="ignore", invalid="ignore"):
                 moved = part[:, fits] * 10.0**digits
                 rest = np.abs(np.rint(moved) - moved) - np.abs(moved) * relative[fits]
             fits = fits[(rest <= 0).all(0)]
-        # Half of the last digit, and as much again as the fit of a sample may be off.
+        # Half of the last digit, and half as much again for the error of a fit to a sample.
         absolute[fits] = 0.75 * 10.0**-digits
         open_[fits] = False
     return relative, absolute

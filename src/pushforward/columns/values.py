@@ -8,27 +8,24 @@ from pushforward.errors import InputError
 from pushforward.words import plural
 
 LARGEST_EXACT_INTEGER = 2.0**53
-"""Beyond it float64 no longer tells neighbouring integers apart."""
+"""Beyond it float64 cannot represent every integer."""
 LEAST_RANGE = 1e6
-"""How many neighbouring floats a column of huge whole numbers must span, to be told apart."""
+"""How many neighbouring floats a column of huge whole numbers must span to be accepted."""
 
 
 def check_finite(
     values: np.ndarray, names: Sequence[str], where: str, first_row: int = 1, whole: bool = True
 ) -> None:
-    """Refuse missing values, NaN and infinity.
+    """Raise `InputError` if values are missing, NaN or infinite, with their number and the place of the first.
 
-    Args:
-        values: rows ``(m, d)``.
+    Arguments:
+        values: rows `(m, d)`.
         names: the d column names.
         where: the file.
-        first_row: the row number of ``values[0]``, counting data rows from 1.
-        whole: whether these are all the rows, so that the count of bad cells is the file's.
-
-    Raises:
-        InputError: says how many cells are bad and where the first one is.
+        first_row: the row number of `values[0]`, counting data rows from 1.
+        whole: whether these are all rows of the file, so that the number of bad cells is exact.
     """
-    # The sum is finite for almost every clean table and costs no mask; it may overflow harmlessly.
+    # The sum of almost every clean table is finite, and needs no mask; it may overflow harmlessly.
     with np.errstate(over="ignore", invalid="ignore"):
         if np.isfinite(values.sum()):
             return
@@ -49,17 +46,14 @@ def check_finite(
 def refuse_merged(
     column: np.ndarray, name: str, where: str, seen: tuple[float, float] | None = None
 ) -> None:
-    """Refuse whole numbers so large that 64-bit floats hold neighbouring ones as the same.
+    """Raise `InputError` for whole numbers so large and close together that 64-bit floats merge neighbours.
 
-    Args:
-        column: ``(n,)`` whole numbers as float64.
+    Arguments:
+        column: `(n,)` whole numbers as float64.
         name: of the column.
         where: the file.
-        seen: the least and the greatest value of the training rows, which say how close is too close; others than
-            between them lie far off in any case. None takes those of the column.
-
-    Raises:
-        InputError: the numbers lie too close together.
+        seen: the smallest and the largest value in training. Only values between them are checked, as others lie far
+            off in any case. None takes those of the column.
     """
     low, high = seen or (column.min(initial=np.inf), column.max(initial=-np.inf))
     largest = np.abs(column[(column >= low) & (column <= high)]).max(initial=0.0)

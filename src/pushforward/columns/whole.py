@@ -8,11 +8,20 @@ import numpy as np
 from jaxtyping import Float
 
 from pushforward.columns.base import AbstractColumn
-from pushforward.columns.units import ascending, center_and_scale, restored, standardised
+from pushforward.columns.units import (
+    ascending,
+    center_and_scale,
+    clipped,
+    ends,
+    lattice,
+    restored,
+    rounded,
+    standardised,
+)
 from pushforward.columns.values import LARGEST_EXACT_INTEGER
 from pushforward.errors import InputError
 
-# A regular spacing wider than 1 is believed when values repeat or this many distinct ones share it.
+# A spacing wider than 1 is trusted if values repeat, or if this many distinct ones share it.
 _DISTINCT_FOR_SPACING = 20
 
 
@@ -22,12 +31,13 @@ class Whole(AbstractColumn):
 
     A density needs noise that fills the cells of the lattice: a model is trained on `encode(x) + noise * v` with v
     uniform on `[-1/2, 1/2)`. Draws are rounded to the lattice and stay between the smallest and the largest number
-    seen. The spacing is the greatest common divisor of the numbers' differences where numbers repeat or at least 20
-    distinct ones share it, else 1.
+    seen. The spacing is the greatest common divisor of the differences if numbers repeat or at least 20 distinct ones
+    share it, else 1.
 
     Arguments:
-        center, scale, grid, offset, lower, upper: the units, which `fit` measures; default those of the numbers as
-            they are.
+        center, scale, grid, offset, lower, upper: the units, which `fit` measures; the defaults change nothing.
+
+    Raises `InputError` for a grid that is not positive.
 
     ```python
     >>> import numpy as np, pushforward as pf
@@ -61,23 +71,15 @@ class Whole(AbstractColumn):
     def fit(self, values: Float[np.ndarray, " n"]) -> Self:
         ordered = ascending(values)
         center, scale = center_and_scale(ordered)
-        grid = spacing(ordered)
-        return replace(
-            self,
-            center=center,
-            scale=scale,
-            grid=grid,
-            offset=float(ordered[0] % grid),
-            lower=float(ordered[0]),
-            upper=float(ordered[-1]),
-        )
+        units = {**lattice(ordered, spacing(ordered)), **ends(ordered)}
+        return replace(self, center=center, scale=scale, **units)
 
     def encode(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         return standardised(values, self.center, self.scale)
 
     def decode(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-        steps = (restored(u, self.center, self.scale) - self.offset) / self.grid
-        return np.clip(self.offset + self.grid * np.rint(steps), self.lower, self.upper)
+        values = restored(u, self.center, self.scale)
+        return clipped(rounded(values, self.grid, self.offset), self.lower, self.upper)
 
     def log_det(self, values: Float[np.ndarray, " n"]) -> float:
         return -math.log(self.scale)
@@ -87,24 +89,20 @@ class Whole(AbstractColumn):
         return self.grid / self.scale
 
     @property
-    def median(self) -> float:
-        return self.center
-
-    @property
     def described(self) -> str:
         step = "" if self.grid == 1 else f" in steps of {self.grid:g}"
         return f"whole numbers{step}: dequantized for training, rounded back in samples"
 
 
 def first_not_whole(values: Float[np.ndarray, " n"]) -> int | None:
-    """The first row that holds no whole number of at most 2^53, counted from 0; None if there is none."""
+    """The first row, counted from 0, without a whole number of size 2^53 or less; None if there is none."""
     bad = (np.rint(values) != values) | (np.abs(values) > LARGEST_EXACT_INTEGER)
     return int(bad.argmax()) if bad.any() else None
 
 
 def spacing(ordered: Float[np.ndarray, " n"]) -> float:
-    """The spacing of ascending whole numbers: the greatest common divisor of their differences where it can be
-    believed, else 1."""
+    """The spacing of ascending whole numbers: the greatest common divisor of their differences if that can be trusted,
+    else 1."""
     distinct = np.unique(ordered)
     if len(distinct) == len(ordered) and len(distinct) < _DISTINCT_FOR_SPACING:
         return 1.0
