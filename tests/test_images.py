@@ -81,7 +81,7 @@ def test_what_is_missing_is_named(folder, monkeypatch):
     with pytest.raises(InputError, match="set PUSHFORWARD_DATA to a folder"):
         mnist()
     (folder / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is not there: put it into"):
+    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is missing: put it into"):
         mnist(folder)
     with pytest.raises(InputError, match="cannot be read"):
         read_idx(folder / "nothing")

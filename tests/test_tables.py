@@ -644,7 +644,7 @@ class TestArrays:
             (np.zeros((2, 2, 2)), "(2, 2, 2); rows by columns"),
             (np.float64(3), "shape ()"),
             (np.zeros((0, 3)), "no rows"),
-            (np.zeros(3, [("a", float)]), "array of real numbers is expected"),
+            (np.zeros(3, [("a", float)]), "real numbers are expected"),
             (np.array(["2020-01-01"], "M8[D]"), "dates"),
         ]:
             np.save(path, array)

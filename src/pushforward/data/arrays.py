@@ -1,10 +1,8 @@
 """NPY, NPZ and Parquet tables, read in constant memory."""
 
-from __future__ import annotations
-
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from pushforward.columns.names import stand_in_names
-from pushforward.data.source import Source, choose, not_numeric
+from pushforward.data.source import Chunks, Source, Wanted, choose, not_numeric
 from pushforward.errors import InputError
 
 CELLS_AT_ONCE = 1 << 21
@@ -23,18 +21,13 @@ CELLS_AT_ONCE = 1 << 21
 _SINGLE = (pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Boolean)
 
 
-def _is_single(dtype: np.dtype[Any]) -> bool:
-    """Whether single precision holds every number of a type."""
-    return np.can_cast(dtype, np.float32)
-
-
 def rows_at_once(width: int) -> int:
-    """How many rows of ``width`` columns are decoded at once."""
+    """How many rows of `width` columns are decoded at once."""
     return max(1, CELLS_AT_ONCE // max(1, width))
 
 
 def is_utf8(path: Path) -> bool:
-    """Whether a path is text, the only kind that polars takes."""
+    """Whether a path is text, the only kind that Polars takes."""
     try:
         str(path).encode()
     except UnicodeEncodeError:
@@ -43,19 +36,18 @@ def is_utf8(path: Path) -> bool:
 
 
 def scan_parquet(*paths: Path) -> pl.LazyFrame:
-    """These very files, one after the other; their names are no patterns, and their folders no columns."""
-    # In absolute paths polars reads nothing into `~` at the beginning, nor into what stands before a colon.
+    """Scan exactly these files, in order; names are not patterns, and folders are not columns."""
+    # Polars expands a leading `~` and takes what precedes a colon for a protocol, but not in absolute paths.
     absolute = [Path(os.path.abspath(path)) for path in paths]
     # An open file lives as long as the scan.
     sources: Any = [path if is_utf8(path) else path.open("rb") for path in absolute]
     return pl.scan_parquet(sources, glob=False, hive_partitioning=False)
 
 
-def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Source:
-    """Open a Parquet file; slices of it are decoded one after the other.
+def open_parquet(path: Path, wanted: Wanted, where: str) -> Source:
+    """Open a Parquet file, to be decoded slice by slice.
 
-    Raises:
-        InputError: the file is damaged, has no rows, or a chosen column is not numeric.
+    Raises `InputError` if the file is damaged, has no rows, or a chosen column is not numeric.
     """
     try:
         scan = scan_parquet(path)
@@ -64,20 +56,19 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(where, "Parquet", error) from None
     available = list(schema.names())
-    _, names = choose(available, columns, where)
+    _, names = choose(available, wanted, where)
     numeric = [name for name in available if _is_number(schema[name])]
-    text = {name: f"type {schema[name]}" for name in names if name not in numeric}
-    if text:
-        raise not_numeric(where, text, numeric, columns is None)
+    if text := {name: f"type {schema[name]}" for name in names if name not in numeric}:
+        raise not_numeric(where, text, numeric, wanted.columns is None)
     if not names or total == 0:
         raise InputError(f"{where}: has no rows")
     step = rows_at_once(len(names))
 
-    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
-        wanted = scan.select(pl.col(name).cast(pl.Float64) for name in names)
+    def chunks() -> Chunks:
+        chosen = scan.select(pl.col(name).cast(pl.Float64) for name in names)
         for start in range(0, total, step):
             try:
-                values = wanted.slice(start, step).collect().to_numpy()
+                values = chosen.slice(start, step).collect().to_numpy()
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise _damaged(where, "Parquet", error) from None
             yield values, (start + len(values)) / total
@@ -87,17 +78,10 @@ def open_parquet(path: Path, columns: Sequence[str] | None, where: str) -> Sourc
     return Source(where, names, integer, True, total, chunks, single)
 
 
-def open_npy(
-    path: Path,
-    columns: Sequence[str] | None,
-    where: str,
-    by_position: bool = False,
-    stand_in: bool = True,
-) -> Source:
-    """Open an NPY file, a table ``(n, d)`` or one column ``(n,)``, through a memory map.
+def open_npy(path: Path, wanted: Wanted, where: str) -> Source:
+    """Open an NPY file, a table `(n, d)` or one column `(n,)`, as a memory map.
 
-    Raises:
-        InputError: the file is damaged, or the array is no table of real numbers.
+    Raises `InputError` if the file is damaged, or the array is not a table of real numbers.
     """
     try:
         array = np.lib.format.open_memmap(path, mode="r")
@@ -106,28 +90,21 @@ def open_npy(
     _check_array(array.dtype, array.shape, where)
     table = array if array.ndim == 2 else array[:, None]
     total, width = table.shape
-    indices, names = choose(
-        stand_in_names(width),
-        columns,
-        where,
-        named=False,
-        by_position=by_position,
-        stand_in=stand_in,
-    )
+    indices, names = choose(stand_in_names(width), wanted, where, named=False)
     step = rows_at_once(width)
 
-    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+    def chunks() -> Chunks:
         for start in range(0, total, step):
             values = np.asarray(table[start : start + step], dtype=np.float64)
             yield values[:, indices], min(1.0, (start + step) / total)
 
     integer = (array.dtype.kind in "biu",) * len(names)
-    return Source(where, names, integer, False, total, chunks, _is_single(array.dtype))
+    return Source(where, names, integer, False, total, chunks, np.can_cast(array.dtype, np.float32))
 
 
 @dataclass(frozen=True)
 class _Member:
-    """One array of an NPZ archive, known by its header."""
+    """One array of an NPZ archive, from its header."""
 
     file: str
     shape: tuple[int, ...]
@@ -135,29 +112,19 @@ class _Member:
     dtype: np.dtype[Any]
 
 
-def open_npz(
-    path: Path,
-    key: str | None,
-    columns: Sequence[str] | None,
-    where: str,
-    by_position: bool = False,
-    stand_in: bool = True,
-) -> Source:
-    """Open an NPZ file: one array, or 1-D arrays of one length that are its columns.
+def open_npz(path: Path, key: str | None, wanted: Wanted, where: str) -> Source:
+    """Open an NPZ file: one array, or columns that are 1-D arrays of equal length.
 
     Arrays are decompressed as a stream; only one in Fortran order is loaded whole.
 
-    Args:
+    Arguments:
         path: the file.
-        key: the array to take; None where the file is one table.
-        columns: the wanted columns; None takes all.
+        key: the array to take; None if the file is one table.
+        wanted: the wanted columns.
         where: what to call the file in messages.
-        by_position: let ``columns`` name the columns of an array that has no names.
-        stand_in: whether ``x0, x1, ...`` in ``columns`` say even so where they stand in such an array.
 
-    Raises:
-        InputError: the file is damaged, holds several tables and no ``key`` chooses, or an array is
-            no table of real numbers.
+    Raises `InputError` if the file is damaged, holds several tables without a `key` to choose one, or an array is not a
+    table of real numbers.
     """
     try:
         members = _npz_members(path)
@@ -177,33 +144,20 @@ def open_npz(
             raise InputError(
                 f"{where}: holds several arrays ({listing}); choose one: {path}:{example}"
             )
-        text = {
-            name: f"type {member.dtype}"
-            for name, member in members.items()
-            if member.dtype.kind not in "biuf"
-        }
-        indices, names = choose(list(members), columns, where)
-        text = {name: kind for name, kind in text.items() if name in names}
-        if text:
-            numeric = [name for name, member in members.items() if member.dtype.kind in "biuf"]
-            raise not_numeric(where, text, numeric, columns is None)
-        parts, named, select = [members[name] for name in names], True, list(range(len(indices)))
+        _, names = choose(list(members), wanted, where)
+        numeric = [name for name, member in members.items() if member.dtype.kind in "biuf"]
+        odd = [name for name in members if name in names and name not in numeric]
+        if text := {name: f"type {members[name].dtype}" for name in odd}:
+            raise not_numeric(where, text, numeric, wanted.columns is None)
+        parts, named, select = [members[name] for name in names], True, list(range(len(names)))
     else:
         member = members[key]
         _check_array(member.dtype, member.shape, where)
-        named = len(member.shape) == 1
-        available = (key,) if named else stand_in_names(member.shape[1])
-        # A lone 1-D array is named by its key, which np.savez may have made up.
-        made_up = not named or key.startswith("arr_")
-        select, names = choose(
-            available,
-            columns,
-            where,
-            named=not made_up,
-            by_position=by_position,
-            stand_in=stand_in,
-        )
-        parts, named = [member], not made_up
+        alone = len(member.shape) == 1
+        available = (key,) if alone else stand_in_names(member.shape[1])
+        # The name of a 1-D array is its key, which np.savez may have made up.
+        parts, named = [member], alone and not key.startswith("arr_")
+        select, names = choose(available, wanted, where, named)
     total = parts[0].shape[0]
     if total == 0:
         raise InputError(f"{where}: has no rows")
@@ -211,7 +165,7 @@ def open_npz(
     if len(parts) == 1:
         integer *= len(names)
 
-    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+    def chunks() -> Chunks:
         done = 0
         try:
             for values in _npz_rows(path, parts):
@@ -222,7 +176,7 @@ def open_npz(
                 raise
             raise _damaged(where, "NPZ", error) from None
 
-    single = all(_is_single(part.dtype) for part in parts)
+    single = all(np.can_cast(part.dtype, np.float32) for part in parts)
     return Source(where, names, integer, named, total, chunks, single)
 
 
@@ -244,7 +198,7 @@ def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]
 
 
 def _npz_rows(path: Path, parts: list[_Member]) -> Iterator[np.ndarray]:
-    """Rows of the parts side by side."""
+    """The parts side by side, in blocks of rows."""
     total = parts[0].shape[0]
     widths = [part.shape[1] if len(part.shape) == 2 else 1 for part in parts]
     step = rows_at_once(sum(widths))
@@ -275,9 +229,7 @@ def _check_array(dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> No
     if dtype.kind not in "biuf":
         named = {"c": "complex", "O": "object", "U": "text", "S": "text", "M": "dates"}
         what = named.get(dtype.kind, f"type {dtype}")
-        raise InputError(
-            f"{where}: holds {what} (dtype {dtype}); an array of real numbers is expected"
-        )
+        raise InputError(f"{where}: holds {what} (dtype {dtype}); real numbers are expected")
     if len(shape) not in (1, 2):
         raise InputError(
             f"{where}: holds an array of shape {_shape(shape)}; rows by columns (n, d) are expected"
@@ -287,7 +239,7 @@ def _check_array(dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> No
 
 
 def _is_number(dtype: pl.DataType) -> bool:
-    # A column of type Null is all missing: let the check for missing cells say so.
+    # A column of type Null is all missing, which the check for missing cells reports.
     return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
 
 

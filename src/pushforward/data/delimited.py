@@ -1,7 +1,5 @@
 """Comma- and tab-separated tables, read in constant memory."""
 
-from __future__ import annotations
-
 import csv
 import io
 import itertools
@@ -15,12 +13,20 @@ from typing import BinaryIO
 import numpy as np
 import polars as pl
 
-from pushforward.data.source import Source, choose, columns_option, names_in_line, not_numeric
+from pushforward.data.source import (
+    Chunks,
+    Source,
+    Wanted,
+    choose,
+    columns_option,
+    names_in_line,
+    not_numeric,
+)
 from pushforward.errors import InputError
 from pushforward.words import plural, quoted
 
 CHUNK_BYTES = 8 << 20
-"""Text parsed at once: large enough to keep the parser's threads busy."""
+"""Size of the pieces of text to parse: large enough to keep the parser's threads busy."""
 LONGEST_RECORD = 256 << 20
 SNIFFED_ROWS = 100
 MISSING = frozenset({"", "na", "n/a", "<na>", "nan", "null", "none", "?", "-"})
@@ -28,22 +34,19 @@ BOOLEAN = {"true": 1.0, "false": 0.0}
 SEPARATORS = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 
 
-def open_delimited(
-    path: Path | None, delimiter: str, columns: Sequence[str] | None, where: str
-) -> Source:
+def open_delimited(path: Path | None, delimiter: str, wanted: Wanted, where: str) -> Source:
     """Open a delimited text file with a header line.
 
-    Numbers are parsed by polars. A stretch that polars does not take as it stands (blanks around
-    numbers, ``NA``, text) is parsed again cell by cell, which also finds the place for a message.
+    Polars parses the numbers. A piece that Polars refuses (blanks around numbers, `NA`, text) is parsed again cell by
+    cell, which also finds the place for an error message.
 
-    Args:
-        path: the file; None reads standard input. That, and what is no regular file, such as a pipe, is read once.
+    Arguments:
+        path: the file; None for standard input, which like a pipe can be read only once.
         delimiter: what separates the cells.
-        columns: the wanted columns; None takes all.
+        wanted: the wanted columns.
         where: what to call the file in messages.
 
-    Raises:
-        InputError: the file is empty, has no rows, an unusable header or a column of text.
+    Raises `InputError` for a file that is empty, has no rows, an unusable header or a column of text.
     """
     stream = sys.stdin.buffer if path is None else path.open("rb")
     again = path if path is not None and path.is_file() else None
@@ -53,9 +56,9 @@ def open_delimited(
         if again is not None:
             stream.close()
     names, header_bytes, header_lines = _header(start, delimiter, where)
-    _check_header(names, delimiter, columns, where)
-    indices, chosen = choose(names, columns, where)
-    if columns is None and "" in names:
+    _check_header(names, delimiter, wanted.columns, where)
+    indices, chosen = choose(names, wanted, where)
+    if wanted.columns is None and "" in names:
         given = [name for name in names if name]
         raise InputError(
             f"{where}: column {names.index('') + 1} has no name in the header (a row index?); "
@@ -64,13 +67,11 @@ def open_delimited(
     rows = itertools.islice(_rows(start[header_bytes:], delimiter, where), SNIFFED_ROWS)
     sample = [cells for _, cells in rows if len(cells) == len(names)]
     kinds = [_kind([cells[i] for cells in sample]) for i in range(len(names))]
-    parser = _Parser(
-        where, delimiter, names, tuple(indices), tuple(kind == "boolean" for kind in kinds)
-    )
-    text = {names[i]: _example(sample, i) for i in indices if kinds[i] == "text"}
-    if text:
+    boolean = tuple(kind == "boolean" for kind in kinds)
+    parser = _Parser(where, delimiter, names, tuple(indices), boolean)
+    if text := {names[i]: _example(sample, i) for i in indices if kinds[i] == "text"}:
         numeric = [n for n, kind in zip(names, kinds, strict=True) if kind != "text" and n]
-        raise not_numeric(where, text, numeric, columns is None)
+        raise not_numeric(where, text, numeric, wanted.columns is None)
     if not start[header_bytes:].strip(b"\r\n"):
         if start[:header_bytes].rstrip(b"\r\n").count(b"\r"):
             raise InputError(f"{where}: its lines end in CR alone; save it with LF or CR LF")
@@ -78,7 +79,7 @@ def open_delimited(
 
     opened = False
 
-    def chunks() -> Iterator[tuple[np.ndarray, float | None]]:
+    def chunks() -> Chunks:
         nonlocal opened, rest
         if again is None:
             if opened:
@@ -97,17 +98,16 @@ def open_delimited(
 
 
 def record_chunks(stream: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
-    """Cut a byte stream into pieces of whole records, each ending in a newline.
+    """Split a byte stream into pieces of whole records, each ending in a newline.
 
-    A newline inside quotes ends no record. Blank lines at the very end are dropped.
+    A newline inside quotes does not end a record. Blank lines at the very end are dropped.
 
-    Args:
-        stream: where to read on.
+    Arguments:
+        stream: the rest of the stream.
         head: bytes already read from it.
         where: the file, for messages.
 
-    Raises:
-        InputError: a quote is opened and never closed.
+    Raises `InputError` for a quote that is never closed.
     """
     held = head
     while data := stream.read(CHUNK_BYTES):
@@ -115,7 +115,7 @@ def record_chunks(stream: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
         whole = held[: _records_end(held)].rstrip(b"\r\n")
         if whole:
             yield whole + b"\n"
-            # The newline that ends `whole` may be \r\n; what follows it stays for the next piece.
+            # The newline after `whole` may be \r\n; the next piece begins behind it.
             held = held[len(whole) + (2 if held[len(whole) : len(whole) + 2] == b"\r\n" else 1) :]
         elif len(held) > LONGEST_RECORD:
             raise InputError(f"{where}: a quote is opened and never closed")
@@ -127,7 +127,7 @@ def record_chunks(stream: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
 
 @dataclass(frozen=True)
 class _Parser:
-    """Turns pieces of text into numbers."""
+    """Parses pieces of text into numbers."""
 
     where: str
     delimiter: str
@@ -135,9 +135,7 @@ class _Parser:
     indices: tuple[int, ...]
     boolean: tuple[bool, ...]
 
-    def parse(
-        self, pieces: Iterator[bytes], line: int, total_bytes: int | None
-    ) -> Iterator[tuple[np.ndarray, float | None]]:
+    def parse(self, pieces: Iterator[bytes], line: int, total_bytes: int | None) -> Chunks:
         row, done = 1, 0
         for piece in pieces:
             values = self._fast(piece)
@@ -149,12 +147,12 @@ class _Parser:
             yield values, min(1.0, done / total_bytes) if total_bytes else None
 
     def _fast(self, piece: bytes) -> np.ndarray | None:
-        """Polars' answer, or None where a closer look is needed."""
+        """The numbers as Polars reads them, or None if the piece needs a closer look."""
         width = len(self.names)
         if b'"' not in piece:
             if width > 1 and (piece[:1] in (b"\n", b"\r") or re.search(rb"\n\r?\n", piece)):
                 piece = re.sub(rb"(?m)^\r?\n", b"", piece)
-            # Polars fills short rows with nulls, also in columns not asked for; a count in each line shows it.
+            # Polars fills short rows with nulls, even in columns that were not asked for, so count the cells per line.
             codes = np.frombuffer(piece, np.uint8)
             cells = np.flatnonzero(codes == ord(self.delimiter))
             before = np.searchsorted(cells, np.flatnonzero(codes == ord("\n")))
@@ -176,14 +174,14 @@ class _Parser:
         except pl.exceptions.PolarsError:
             return None
         frame = frame.select(pl.col(key).cast(pl.Float64) for key in wanted)
-        # With quotes in the piece a null may come from a short row, and polars joins lines between
-        # quotes that stand inside a cell, such as the inch mark of 5" pipe.
+        # With quotes in the piece a null may come from a short row, and Polars joins lines between quotes inside cells,
+        # such as the inch mark of 5" pipe.
         if b'"' in piece and (frame.height != piece.count(b"\n") or any(frame.null_count().row(0))):
             return None
         return frame.to_numpy()
 
     def _careful(self, piece: bytes, row: int, line: int) -> np.ndarray:
-        """Parse cell by cell; a row or cell that cannot be used is named."""
+        """Parse cell by cell; errors name the row or the cell."""
         width, out, text = len(self.names), list[list[float]](), dict[str, str]()
         for at, cells in _rows(piece, self.delimiter, self.where, keep_blank=width == 1):
             if len(cells) != width:
@@ -206,7 +204,7 @@ class _Parser:
 
 
 def _first_chunk(stream: BinaryIO, where: str) -> tuple[bytes, bytes]:
-    """The first whole records, the header and at least one row, and the bytes read behind them."""
+    """The first whole records, which are the header and at least one row, and the bytes read beyond them."""
     data = b""
     while len(data) <= LONGEST_RECORD:
         piece = stream.read(CHUNK_BYTES)
@@ -222,7 +220,7 @@ def _first_chunk(stream: BinaryIO, where: str) -> tuple[bytes, bytes]:
 
 
 def _records_end(data: bytes) -> int:
-    """Where the last whole record in ``data`` ends; ``data`` starts with a record."""
+    """Where the last whole record in `data` ends; `data` starts with a record."""
     if b'"' not in data:
         return data.rfind(b"\n") + 1
     codes = np.frombuffer(data, dtype=np.uint8)
@@ -233,7 +231,7 @@ def _records_end(data: bytes) -> int:
 
 
 def _header_place(start: bytes) -> tuple[int, int]:
-    """Where the header begins and ends; a byte-order mark and blank lines may stand in front."""
+    """Where the header begins and ends; a byte-order mark and blank lines may precede it."""
     opening = re.match(rb"(?:\xef\xbb\xbf)?(?:\r?\n)*", start)
     begin = opening.end() if opening else 0
     end = start.find(b"\n", begin) + 1 or len(start)
@@ -243,7 +241,7 @@ def _header_place(start: bytes) -> tuple[int, int]:
 
 
 def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], int, int]:
-    """The column names, and the bytes and lines that the header takes."""
+    """The column names, and how many bytes and lines end with the header."""
     if b"\0" in start[:4096] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8")
     begin, end = _header_place(start)
@@ -276,7 +274,7 @@ def _check_header(
                 f"{where}: seems to be separated by {name}, not {SEPARATORS[delimiter]}; {use}"
             )
     counted = [str(i) for i in range(len(names))]
-    # Who asks for such columns says that they are names: years, wavelengths.
+    # A user who chooses such columns says that they are names: years, wavelengths.
     asked = columns is not None and {str(name).strip() for name in columns} <= set(names)
     numbers = all(_number(name, False) is not None and name for name in names)
     if numbers and list(names) != counted and not asked:
@@ -289,9 +287,9 @@ def _check_header(
 def _rows(
     piece: bytes, delimiter: str, where: str, keep_blank: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The records of ``piece``, each with the offset of its first line."""
+    """The records of `piece`, each with the offset of its first line."""
     text = io.StringIO(piece.decode("utf-8", errors="replace"), newline="")
-    # Python's own limit is 131,072 characters. It belongs to the process, and is only ever raised.
+    # Python's limit is 131,072 characters. It is global, so only raise it.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))
     reader = csv.reader(text, delimiter=delimiter)
     line = 0
@@ -305,7 +303,7 @@ def _rows(
 
 
 def _number(cell: str, boolean: bool) -> float | None:
-    """A cell's value, NaN where it is missing, None where it is text."""
+    """A cell's value: NaN if it is missing, None if it is text."""
     cell = cell.strip().lower()
     if cell in MISSING:
         return float("nan")
@@ -318,8 +316,8 @@ def _number(cell: str, boolean: bool) -> float | None:
 
 
 def _kind(cells: list[str]) -> str:
-    """What a column holds, judged by its first cells: boolean, integer, number or text."""
-    cells = [cell.strip().lower() for cell in cells if cell.strip().lower() not in MISSING]
+    """What a column holds, according to its first cells: boolean, integer, number or text."""
+    cells = [low for cell in cells if (low := cell.strip().lower()) not in MISSING]
     if cells and all(cell in BOOLEAN for cell in cells):
         return "boolean"
     if cells and all(re.fullmatch(r"[+-]?\d+", cell) for cell in cells):

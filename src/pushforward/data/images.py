@@ -18,7 +18,7 @@ KINDS = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">
 
 
 class Images(NamedTuple):
-    """Images with labels, to train on and to test with.
+    """Images with labels, for training and for testing.
 
     Attributes:
         train, test: `(n, height, width)`, grey levels from 0 to 255.
@@ -34,13 +34,13 @@ class Images(NamedTuple):
 def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     """An array from a file in IDX format, compressed by gzip or not.
 
-    The file is two zero bytes, one for the type, one for the number of axes, their lengths as big-endian integers of
-    four bytes, then the numbers.
+    The file has two zero bytes, one byte for the type, one for the number of axes, their lengths as big-endian integers
+    of four bytes, then the numbers.
 
     Arguments:
         path: of the file.
 
-    Raises `InputError` for a file that is missing, of another format, or shorter or longer than it says.
+    Raises `InputError` for a file that is missing, of another format, or shorter or longer than its header says.
 
     Source: LeCun, Cortes & Burges, the MNIST database.
 
@@ -71,22 +71,21 @@ def read_idx(path: str | os.PathLike[str]) -> np.ndarray:
     dtype = np.dtype(KINDS[kind])
     expected = start + int(np.prod(shape)) * dtype.itemsize
     if (shape < 0).any() or len(content) != expected:
-        raise InputError(
-            f"{path} has {len(content)} bytes, but {expected} by its header: fetch it again"
-        )
+        why = f"has {len(content)} bytes, but {expected} by its header"
+        raise InputError(f"{path} {why}: fetch it again")
     numbers = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return numbers.astype(dtype.newbyteorder("="))
 
 
 def mnist(folder: str | os.PathLike[str] | None = None) -> Images:
-    """Handwritten digits: 60,000 images to train on and 10,000 to test with, 28 by 28 pixels.
+    """Handwritten digits: 60,000 images for training and 10,000 for testing, 28 by 28 pixels.
 
     Arguments:
-        folder: with the four files, or a folder `mnist` with them; default the one that the environment variable
-            `PUSHFORWARD_DATA` names. The files are `train-images-idx3-ubyte.gz`, `train-labels-idx1-ubyte.gz` and the
-            same with `t10k` for `train`, or these without `.gz`.
+        folder: the folder with the four files, or with a folder `mnist` that has them; default the one that the
+            environment variable `PUSHFORWARD_DATA` names. The files are `train-images-idx3-ubyte.gz`,
+            `train-labels-idx1-ubyte.gz` and the same with `t10k` for `train`, or these without `.gz`.
 
-    Raises `InputError` where no folder is known, a file is not there or damaged, or images and labels do not fit.
+    Raises `InputError` if no folder is known, a file is missing or damaged, or images and labels differ in number.
 
     Source: LeCun, Bottou, Bengio & Haffner 1998.
     """
@@ -115,4 +114,4 @@ def _found(root: Path, name: str) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise InputError(f"MNIST's file {name}.gz is not there: put it into {root / 'mnist'}")
+    raise InputError(f"MNIST's file {name}.gz is missing: put it into {root / 'mnist'}")

@@ -1,4 +1,4 @@
-"""Deprecated: what was `Preprocessing` is `pushforward.columns.Columns`."""
+"""Deprecated: `Preprocessing` is now `pushforward.columns.Columns`."""
 
 from pushforward.deprecated import renamed
 

@@ -1,6 +1,4 @@
-"""What every file format hands to the table readers, and the errors they share."""
-
-from __future__ import annotations
+"""What every file format gives to the table readers, and the errors they share."""
 
 import csv
 import io
@@ -16,21 +14,23 @@ from pushforward.errors import InputError
 from pushforward.words import LINE_BREAK, plural, quoted
 
 _ROW_INDEX = re.compile(r"__index_level_\d+__")
-"""What pandas calls a row index without a name where it has to store one, such as a filtered frame's in Parquet."""
+"""The name that pandas gives to a nameless row index in Parquet, such as that of a filtered frame."""
+
+Chunks = Iterator[tuple[np.ndarray, float | None]]
+"""Rows `(m, d)`, m of any size, missing cells as NaN; and the fraction of the file read so far, if it is known."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """An opened table: its columns are known and its rows are not read yet.
+    """An opened table: its columns are known, its rows are not read yet.
 
-    Args:
-        where: what to call it in a message.
-        names: the chosen columns, in the order in which chunks hold them.
-        integer: whether each chosen column is stored as integers (or booleans).
-        named: False when the file holds no column names and ``x0, x1, ...`` stand in for them.
-        total_rows: the number of rows where the file says so, else None.
-        chunks: starts a pass over the rows; it yields ``(values (m, d), fraction)``, m of any size,
-            missing cells as NaN, fraction the share of the file read so far or None.
+    Arguments:
+        where: what to call it in messages.
+        names: the chosen columns, in the order of the chunks.
+        integer: whether each chosen column is stored as integers or booleans.
+        named: False if the file has no column names and `x0, x1, ...` stand in for them.
+        total_rows: the number of rows if the file says it, else None.
+        chunks: starts a pass over the rows.
         single: whether single precision holds every chosen column exactly.
     """
 
@@ -39,12 +39,12 @@ class Source:
     integer: tuple[bool, ...]
     named: bool
     total_rows: int | None
-    chunks: Callable[[], Iterator[tuple[np.ndarray, float | None]]]
+    chunks: Callable[[], Chunks]
     single: bool = False
 
 
 def columns_option(names: Sequence[str]) -> str:
-    """The command line's option that takes these columns, quoted for a shell.
+    """The option of the command line that chooses these columns, quoted for a shell.
 
     ```python
     >>> columns_option(["height", "body mass"])
@@ -57,7 +57,7 @@ def columns_option(names: Sequence[str]) -> str:
 
 
 def names_line(names: Sequence[str], delimiter: str = ",") -> str:
-    """A line of names, as `names_in_line` reads it: one that would be misread stands in quotes.
+    """A line of names for `names_in_line`: names that would be misread are quoted.
 
     ```python
     >>> print(names_line(["a", "b,c", " d"]))
@@ -73,22 +73,21 @@ def names_line(names: Sequence[str], delimiter: str = ",") -> str:
 
 
 def names_in_line(text: str, delimiter: str = ",", spaced: bool = False) -> tuple[str, ...]:
-    """The names in a line of text, without the blanks around them but for those within quotes. A line break in a name
+    """The names in a line of text, without the blanks around them unless these are quoted. A line break in a name
     becomes a blank.
 
-    Args:
-        text: the line; in quotes it may run over several.
+    Arguments:
+        text: the line, which may continue over line breaks within quotes.
         delimiter: what separates the names.
-        spaced: whether blanks may stand before an opening quote.
+        spaced: whether blanks may precede an opening quote.
 
-    Raises:
-        csv.Error: the line cannot be read.
+    Raises `csv.Error` for a line that cannot be read.
     """
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     lines = io.StringIO(text, newline="")
     cells = next(csv.reader(lines, delimiter=delimiter, skipinitialspace=spaced), [])
     apart, blank = re.escape(delimiter), " *" if spaced else ""
-    # The reader does not tell which cells were quoted.
+    # The reader does not say which cells were quoted.
     cell = rf'(?:\A|{apart}){blank}("(?:[^"]|"")*")?([^{apart}]*)'
     quotes = [m[1] if not m[2].strip() else None for m in re.finditer(cell, text)]
     if len(quotes) != len(cells):
@@ -100,56 +99,62 @@ def names_in_line(text: str, delimiter: str = ",", spaced: bool = False) -> tupl
     return tuple(LINE_BREAK.sub(" ", name) for name in names)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Which columns of a file are wanted.
+
+    Arguments:
+        columns: their names, in the wanted order; default None, all but a row index that pandas stored.
+        by_position: whether `columns` may name the columns of a file without names, if their number fits; default
+            False.
+        stand_in: whether, even so, `x0, x1, ...` in `columns` are positions in such a file; default True. False if a
+            table had these names.
+    """
+
+    columns: Sequence[str] | None = None
+    by_position: bool = False
+    stand_in: bool = True
+
+
 def choose(
-    available: Sequence[str],
-    columns: Sequence[str] | None,
-    where: str,
-    *,
-    named: bool = True,
-    by_position: bool = False,
-    stand_in: bool = True,
+    available: Sequence[str], wanted: Wanted | Sequence[str] | None, where: str, named: bool = True
 ) -> tuple[list[int], tuple[str, ...]]:
-    """Where the wanted columns stand in a file, and what they are called there.
+    """The indices of the wanted columns in a file, and their names there.
 
-    Names are compared without the blanks at their ends, where they do not fit as they are: headers lose them easily.
+    Names that do not match are compared without blanks at their ends, which headers lose easily.
 
-    Args:
+    Arguments:
         available: the names in the file, in order.
-        columns: the wanted names; None takes all but a row index that pandas stored.
+        wanted: the columns, or their names; None for all.
         where: the file, for messages.
-        named: whether the names come from the file.
-        by_position: let ``columns`` name the columns of a file that has no names.
-        stand_in: even so, take names such as ``x0, x1, ...`` for stand-in names, which say where they stand.
+        named: whether the names come from the file; default True.
 
-    Raises:
-        InputError: a name is not there, is wanted twice, or stands twice in the file.
+    Raises `InputError` if a name is missing, is wanted twice, or occurs twice in the file.
     """
     twice = _repeated([name for name in available if name])
     if twice is not None:
-        raise InputError(
-            f"{where}: the column name '{twice}' occurs more than once; rename one of them"
-        )
-    if columns is None:
+        raise InputError(f"{where}: the column name '{twice}' occurs more than once; rename one")
+    options = wanted if isinstance(wanted, Wanted) else Wanted(wanted)
+    if options.columns is None:
         kept = [i for i, name in enumerate(available) if not _ROW_INDEX.fullmatch(name)]
         if available and not kept:
             raise InputError(f"{where}: holds a row index only ({quoted(available)})")
         return kept, tuple(available[i] for i in kept)
-    wanted = [str(name) for name in columns]
-    if not wanted:
+    columns = [str(name) for name in options.columns]
+    if not columns:
         raise InputError(f"{where}: no columns were chosen; it holds {quoted(available)}")
-    if (again := _repeated(wanted)) is not None:
+    if (again := _repeated(columns)) is not None:
         raise InputError(f"{where}: column '{again}' is asked for twice")
-    stand_in = stand_in and set(wanted) <= set(available)
-    if by_position and not named and not stand_in:
-        if len(wanted) != len(available):
+    stand_in = options.stand_in and set(columns) <= set(available)
+    if options.by_position and not named and not stand_in:
+        if len(columns) != len(available):
             raise InputError(
                 f"{where}: holds {plural(len(available), 'column')} without names; "
-                f"{len(wanted)} are expected ({quoted(wanted)})"
+                f"{len(columns)} are expected ({quoted(columns)})"
             )
-        return list(range(len(wanted))), tuple(wanted)
-    places = _places(available, wanted)
-    unknown = [name for name, i in zip(wanted, places, strict=True) if i is None]
-    if unknown:
+        return list(range(len(columns))), tuple(columns)
+    places = _places(available, columns)
+    if unknown := [name for name, i in zip(columns, places, strict=True) if i is None]:
         raise InputError(unknown_columns(unknown, available, where))
     indices = [i for i in places if i is not None]
     names = tuple(available[i] for i in indices)
@@ -159,7 +164,7 @@ def choose(
 
 
 def _places(available: Sequence[str], wanted: Sequence[str]) -> list[int | None]:
-    """Where each wanted name stands, None where it does not or could be one of several."""
+    """The index of each wanted name; None if it is missing or ambiguous."""
     exact = {name: i for i, name in enumerate(available)}
     trimmed: dict[str, list[int]] = {}
     for i, name in enumerate(available):
@@ -178,13 +183,13 @@ def _trimmed(name: str) -> str:
 def not_numeric(
     where: str, text: dict[str, str], numeric: Sequence[str], suggest: bool
 ) -> InputError:
-    """The error for columns that are not numbers.
+    """The error for columns that are not numeric.
 
-    Args:
+    Arguments:
         where: the file.
-        text: what each such column holds instead, such as ``row 1: 'red'`` or a type.
+        text: what each such column holds instead, such as `row 1: 'red'` or a type.
         numeric: the numeric columns.
-        suggest: whether to suggest the option that takes them: not where columns have been chosen already.
+        suggest: whether to suggest the option that chooses these; not if columns have been chosen already.
     """
     first, example = next(iter(text.items()))
     which = f"column '{first}' is not numeric ({example})"

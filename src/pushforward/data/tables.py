@@ -1,21 +1,20 @@
 """Numeric tables: read whole, or streamed in blocks when larger than memory."""
 
-from __future__ import annotations
-
 import errno
 import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from pushforward.columns.values import LARGEST_EXACT_INTEGER, check_finite, refuse_merged
 from pushforward.data.arrays import open_npy, open_npz, open_parquet
 from pushforward.data.delimited import open_delimited
-from pushforward.data.source import Source, choose
+from pushforward.data.source import Chunks, Source, Wanted, choose
 from pushforward.data.targets import SUFFIXES, check_output
 from pushforward.data.writers import TableWriter, open_writer, write_table
 from pushforward.errors import InputError, check_count
@@ -38,13 +37,13 @@ PACKED = (".gz", ".bz2", ".xz", ".zst", ".zip")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of finite float64 numbers.
+    """A table of finite numbers.
 
-    Args:
+    Arguments:
         names: the d column names.
-        values: ``(n, d)``, float64; float32 where that was asked for and holds every column as it is stored.
+        values: `(n, d)`, float64; float32 if that was asked for and loses nothing.
         integer: whether each column is stored as integers or booleans and holds only whole numbers.
-        named: False when the source has no column names and ``x0, x1, ...`` stand in for them.
+        named: False if the source has no column names and `x0, x1, ...` stand in for them; default True.
 
     ```python
     >>> import numpy as np
@@ -60,45 +59,33 @@ class Table:
     integer: tuple[bool, ...]
     named: bool = True
 
-    def select(self, names: Sequence[str]) -> Table:
-        """The table of these columns, in this order.
-
-        Raises:
-            InputError: a column is not there.
-        """
+    def select(self, names: Sequence[str]) -> Self:
+        """The table of these columns, in this order. Raises `InputError` if one is missing."""
         indices, chosen = choose(self.names, names, "the table")
         integer = tuple(self.integer[i] for i in indices)
-        return Table(chosen, self.values[:, indices], integer, self.named)
+        return replace(self, names=chosen, values=self.values[:, indices], integer=integer)
 
 
 class BlockReader:
-    """The rows of a table in blocks of exactly ``block_rows`` rows, the last one shorter.
+    """The rows of a table in blocks of exactly `block_rows` rows, the last one shorter.
 
-    Iterate over it for float64 blocks ``(m, d)``. Files can be iterated again, standard input
-    cannot.
+    Iterate over it for float64 blocks `(m, d)`, more than once if the source is a file. Raises `InputError` at the
+    first row that cannot be used, after the blocks before it.
 
     Attributes:
         names: the chosen columns.
-        named: False when the source has no column names.
-        total_rows: the number of rows where the file says so (Parquet, NPY, NPZ), else None.
-        fraction: the share of the source read so far, for a progress bar; None for standard input.
+        named: False if the source has no column names.
+        total_rows: the number of rows if the file says it (Parquet, NPY, NPZ), else None.
+        fraction: the fraction of the source read so far, for a progress bar; None for standard input.
     """
 
     def __init__(self, source: Source, block_rows: int) -> None:
         check_count("block_rows", block_rows)
-        self.names = source.names
-        self.named = source.named
-        self.total_rows = source.total_rows
+        self.names, self.named, self.total_rows = source.names, source.named, source.total_rows
         self.fraction: float | None = None
-        self._source = source
-        self._block_rows = block_rows
+        self._source, self._block_rows = source, block_rows
 
     def __iter__(self) -> Iterator[np.ndarray]:
-        """Blocks of rows.
-
-        Raises:
-            InputError: a row cannot be used; blocks before it have been given out by then.
-        """
         size, row = self._block_rows, 1
         block = np.empty((size, len(self.names)))
         filled = 0
@@ -127,32 +114,33 @@ def read_table(
     single: bool = False,
     progress: Callable[[str], None] | None = None,
 ) -> Table:
-    """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or ``-`` for CSV on standard input.
+    """Read a table of numbers: CSV, TSV, Parquet, NPY, NPZ, or `-` for CSV on standard input.
 
-    Booleans become 0 and 1. NPY files name their columns ``x0, x1, ...``. An NPZ file is one array,
-    or 1-D arrays of one length that are its columns; ``file.npz:train`` takes the array ``train``.
+    Booleans become 0 and 1. The columns of NPY files are named `x0, x1, ...`. An NPZ file is one array, or columns that
+    are 1-D arrays of equal length; `file.npz:train` is the array `train`.
 
-    Args:
+    Arguments:
         source: the path; its suffix says the format.
-        columns: the wanted columns in the wanted order; None takes all.
-        by_position: let ``columns`` name the columns of a source without names, if the count fits.
-        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
-            source without names; False where a table held these names.
-        single: keep single precision where the source has it in every column, for tables that fill the memory.
-        progress: called now and then with how far the reading is.
+        columns: the wanted columns, in the wanted order; default None, for all.
+        by_position: whether `columns` may name the columns of a source without names, if their number fits; default
+            False.
+        stand_in: whether, even so, `x0, x1, ...` in `columns` are positions in a source without names; default True.
+            False if a table had these names.
+        single: whether to keep single precision if every column of the source has it, for tables that fill the memory;
+            default False.
+        progress: called now and then with a text that says how much has been read.
 
-    Raises:
-        InputError: the source is not there, is damaged, holds something other than numbers in a
-            wanted column, or has missing, NaN or infinite cells.
+    Raises `InputError` if the source is missing or damaged, or a wanted column has cells that are not numbers, missing,
+    NaN or infinite.
     """
-    opened = _open(source, columns, by_position, stand_in)
+    opened = _open(source, Wanted(columns, by_position, stand_in))
     dtype = np.float32 if single and opened.single else np.float64
-    chunks = _told(_chunks(opened), progress)
+    chunks = _with_progress(_chunks(opened), progress)
     total = opened.total_rows
     if total is None:
         parts = [chunk for chunk, _ in chunks]
         total = sum(map(len, parts))
-        # Each part goes as soon as it is copied: the table is in memory once.
+        # Each part is freed as soon as it is copied, so that memory holds the table once.
         chunks = ((parts.pop(0), None) for _ in range(len(parts)))
     values, row = np.empty((total, len(opened.names)), dtype), 0
     for chunk, _ in chunks:
@@ -166,10 +154,8 @@ def read_table(
     return Table(opened.names, np.ascontiguousarray(values), integer, opened.named)
 
 
-def _told(
-    chunks: Iterator[tuple[np.ndarray, float | None]], progress: Callable[[str], None] | None
-) -> Iterator[tuple[np.ndarray, float | None]]:
-    """The chunks, with word of how far they are."""
+def _with_progress(chunks: Chunks, progress: Callable[[str], None] | None) -> Chunks:
+    """The chunks; reports how far they are."""
     rows = 0
     for chunk, fraction in chunks:
         rows += len(chunk)
@@ -189,32 +175,21 @@ def open_blocks(
 ) -> BlockReader:
     """Open a table to be read in blocks, in memory that does not grow with the number of rows.
 
-    The arguments are those of ``read_table``. Names, types and the first rows are checked now, the
-    cells as they are read. To score rows with a model, ask for the model's columns with
-    ``by_position=True``: they come in the model's order, whatever else the file holds.
+    Names, types and the first rows are checked at once, the cells as they are read. To score rows with a model, ask for
+    the model's columns with `by_position=True`: they come in the model's order, whatever else the file holds.
 
-    Args:
-        source: the path; its suffix says the format.
-        columns: the wanted columns in the wanted order; None takes all.
-        block_rows: rows in every block but the last.
-        by_position: let ``columns`` name the columns of a source without names, if the count fits.
-        stand_in: take ``x0, x1, ...`` in ``columns`` for stand-in names even so, which say where they stand in a
-            source without names; False where a table held these names.
-
-    Raises:
-        InputError: as ``read_table``.
+    Arguments and errors are those of `read_table`, and `block_rows`, the number of rows in every block but the last;
+    default 65,536.
     """
-    return BlockReader(_open(source, columns, by_position, stand_in), block_rows)
+    return BlockReader(_open(source, Wanted(columns, by_position, stand_in)), block_rows)
 
 
-def _open(
-    source: str | Path, columns: Sequence[str] | None, by_position: bool, stand_in: bool
-) -> Source:
+def _open(source: str | Path, wanted: Wanted) -> Source:
     if str(source) == "-":
         if sys.stdin is None:
             raise OSError(errno.EBADF, "standard input is closed")
         with _reading("standard input"):
-            return open_delimited(None, ",", columns, "standard input")
+            return open_delimited(None, ",", wanted, "standard input")
     path, key = Path(source), None
     chosen = re.fullmatch(r"(.+\.npz):(.+)", str(source), flags=re.IGNORECASE)
     if chosen and not path.exists():
@@ -225,9 +200,8 @@ def _open(
     if not path.exists():
         raise InputError(f"{where}: no such file")
     if suffix in PACKED:
-        raise InputError(
-            f"{where}: is packed; unpack it, or pipe it in as CSV and give - as the file"
-        )
+        how = "unpack it, or pipe it in as CSV and give - as the file"
+        raise InputError(f"{where}: is packed; {how}")
     if suffix not in SUFFIXES:
         raise InputError(
             f"{where}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
@@ -243,30 +217,28 @@ def _open(
         if path.is_file() and path.stat().st_size == 0:
             raise InputError(f"{where}: is empty")
         if text:
-            return open_delimited(path, "\t" if suffix == ".tsv" else ",", columns, where)
+            return open_delimited(path, "\t" if suffix == ".tsv" else ",", wanted, where)
         if suffix == ".parquet":
-            return open_parquet(path, columns, where)
+            return open_parquet(path, wanted, where)
         if suffix == ".npy":
-            return open_npy(path, columns, where, by_position, stand_in)
-        return open_npz(path, key, columns, where, by_position, stand_in)
+            return open_npy(path, wanted, where)
+        return open_npz(path, key, wanted, where)
 
 
 @contextmanager
 def _reading(where: str) -> Iterator[None]:
-    """Add the table's name to the error of a disk that fails or a mount that is lost."""
+    """Name the table in errors of the operating system, such as a disk that fails."""
     try:
         yield
     except OSError as error:
         raise InputError(f"{where}: cannot be read ({error.strerror or error})") from None
 
 
-def _chunks(source: Source) -> Iterator[tuple[np.ndarray, float | None]]:
+def _chunks(source: Source) -> Chunks:
     with _reading(source.where):
         yield from source.chunks()
 
 
 def _whole(column: np.ndarray) -> bool:
-    return bool(
-        np.all(np.rint(column) == column)
-        and np.abs(column).max(initial=0.0) <= LARGEST_EXACT_INTEGER
-    )
+    exact = np.abs(column).max(initial=0.0) <= LARGEST_EXACT_INTEGER
+    return bool(exact and np.all(np.rint(column) == column))

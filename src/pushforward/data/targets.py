@@ -1,6 +1,4 @@
-"""Where a table is to be written: what is found out before any work, and what becomes of the file that was there."""
-
-from __future__ import annotations
+"""The place where a table is to be written: checked before any work, replaced at the end."""
 
 import os
 from pathlib import Path
@@ -14,15 +12,14 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 
 
 def check_output(target: str | Path, force: bool = False) -> None:
-    """Find out before any work whether a table can be written to ``target``.
+    """Check before any work that a table can be written.
 
-    Args:
-        target: a path with a known suffix, or ``-`` for CSV on standard output.
-        force: whether an existing file may be replaced.
+    Arguments:
+        target: a path with a known suffix, or `-` for CSV on standard output.
+        force: whether an existing file may be replaced; default False.
 
-    Raises:
-        InputError: the format is unknown, the file exists and ``force`` is not set, or its
-            directory is missing or not writable.
+    Raises `InputError` if the format is unknown, the file exists and `force` is not set, or its directory is missing or
+    not writable.
     """
     if str(target) == "-":
         return
@@ -53,11 +50,11 @@ def check_output(target: str | Path, force: bool = False) -> None:
 
 
 def real_path(path: Path) -> Path:
-    """The file behind a link: a link stays a link, what it points to is replaced."""
+    """The file behind a link; the link stays, and its target is replaced."""
     return Path(os.path.realpath(path))
 
 
 def put_in_place(file: Path, target: Path) -> None:
-    """Move a finished file to its place, with the permissions of the one that it replaces."""
+    """Move a finished file to its place, with the permissions of the file that it replaces."""
     keep_permissions(file, target)
     os.replace(file, target)

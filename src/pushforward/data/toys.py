@@ -1,4 +1,4 @@
-"""The two-dimensional toy densities of the field."""
+"""The usual toy densities in two dimensions."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -63,17 +63,11 @@ def _rings(n: int, rng: np.random.Generator) -> Rows:
     return found
 
 
+_DRAWS = (_moons, _eight_gaussians, _checkerboard, _spirals, _pinwheel, _rings)
 TOYS: Mapping[str, Callable[[int, np.random.Generator], Rows]] = MappingProxyType(
-    {
-        "moons": _moons,
-        "eight_gaussians": _eight_gaussians,
-        "checkerboard": _checkerboard,
-        "spirals": _spirals,
-        "pinwheel": _pinwheel,
-        "rings": _rings,
-    }
+    {draw.__name__.removeprefix("_"): draw for draw in _DRAWS}
 )
-"""Name -> from a number of rows and a generator to the rows."""
+"""From names to functions that draw a number of rows with a generator."""
 
 
 def toy(name: str, n: int, seed: int | np.random.Generator = 0) -> Rows:
@@ -82,9 +76,9 @@ def toy(name: str, n: int, seed: int | np.random.Generator = 0) -> Rows:
     Arguments:
         name: one of `TOYS`: moons, eight_gaussians, checkerboard, spirals, pinwheel, rings.
         n: number of rows.
-        seed: of the draw; a NumPy Generator goes on from where it is.
+        seed: a whole number of at least 0, or a NumPy Generator; default 0.
 
-    Raises `InputError` for an unknown name, or a seed that is no whole number of at least 0.
+    Raises `InputError` for an unknown name, or a negative seed.
 
     ```python
     >>> from pushforward.data.toys import toy

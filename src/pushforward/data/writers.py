@@ -1,6 +1,4 @@
-"""Writing numeric tables, at once or block by block; a crash leaves nothing half-written."""
-
-from __future__ import annotations
+"""Writing numeric tables, at once or block by block; a crash leaves no partial file."""
 
 import contextlib
 import errno
@@ -13,8 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, BinaryIO, Protocol, runtime_checkable
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import polars as pl
@@ -29,35 +26,6 @@ CELLS_PER_PART = 1 << 22
 """Cells of a Parquet row group, 32 MiB of float64."""
 
 
-def open_writer(
-    target: str | Path, names: Sequence[str], integer: Sequence[bool] | None = None
-) -> TableWriter:
-    """Open a table to be written block by block; an existing file is replaced at the end.
-
-    Args:
-        target: a path with a known suffix, or ``-`` for CSV on standard output.
-        names: the d column names. NPY keeps none.
-        integer: the columns to write as integers; None writes all as floating point.
-
-    Raises:
-        InputError: the target cannot be written, or the names do not fit.
-
-    ```python
-    >>> import numpy as np
-    >>> import tempfile
-    >>> from pathlib import Path
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     with open_writer(f"{folder}/t.csv", ["a", "b"], integer=[True, False]) as writer:
-    ...         writer.write(np.array([[1.0, 0.1]]))
-    ...     print(Path(folder, "t.csv").read_text(), end="")
-    a,b
-    1,0.1
-
-    ```
-    """
-    return TableWriter(target, names, integer)
-
-
 def write_table(
     target: str | Path,
     names: Sequence[str],
@@ -66,37 +34,38 @@ def write_table(
 ) -> None:
     """Write a table; an existing file is replaced.
 
-    Numbers are written so that reading gives them back exactly, float32 with the digits it needs.
-
-    Args:
-        target: a path with a known suffix, or ``-`` for CSV on standard output.
-        names: the d column names.
-        values: ``(n, d)``.
-        integer: the columns to write as integers; None writes all as floating point.
-
-    Raises:
-        InputError: as ``open_writer`` and ``TableWriter.write``.
+    Numbers are written so that they are read back exactly, float32 with the digits it needs. `values` is `(n, d)`; the
+    other arguments and errors are those of `TableWriter`.
     """
     with open_writer(target, names, integer) as writer:
         writer.write(values)
 
 
-@runtime_checkable
-class _Sink(Protocol):
-    """A format: takes checked blocks, then ends its file."""
-
-    def write(self, block: np.ndarray) -> None: ...
-
-    def finish(self) -> None: ...
-
-
 class TableWriter:
-    """A table being written, best as a context manager.
+    """Writes a table block by block; use it as a context manager.
 
-    Leaving it normally puts the file in place, leaving it by an error removes what was written.
+    Leaving it normally puts the file in place and replaces one that exists; leaving it by an error removes what was
+    written. Memory does not grow with the number of rows. Parquet and NPZ first write parts beside the target, and need
+    the disk space twice for a while.
 
-    Memory does not grow with the number of rows. Parquet and NPZ first write parts beside the
-    target, so they need the disk space twice for a while.
+    Arguments:
+        target: a path with a known suffix, or `-` for CSV on standard output.
+        names: the d column names, which NPY does not keep.
+        integer: which columns to write as integers; default None, none of them.
+
+    Raises `InputError` if the target cannot be written, or names repeat.
+
+    ```python
+    >>> import numpy as np, tempfile
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with TableWriter(f"{folder}/t.csv", ["a", "b"], integer=[True, False]) as writer:
+    ...         writer.write(np.array([[1.0, 0.1]]))
+    ...     print(Path(folder, "t.csv").read_text(), end="")
+    a,b
+    1,0.1
+
+    ```
     """
 
     def __init__(
@@ -104,8 +73,8 @@ class TableWriter:
     ) -> None:
         check_output(target, force=True)
         self.names = tuple(str(name) for name in names)
-        flags = tuple(bool(flag) for flag in integer) if integer is not None else None
-        self.integer = (False,) * len(self.names) if flags is None else flags
+        flags = [False] * len(self.names) if integer is None else integer
+        self.integer = tuple(map(bool, flags))
         if not self.names or len(set(self.names)) != len(self.names):
             raise InputError(f"{target}: distinct column names are needed; given {list(names)}")
         if len(self.integer) != len(self.names):
@@ -114,7 +83,7 @@ class TableWriter:
             )
         self.rows = 0
         self._where = "standard output" if str(target) == "-" else str(target)
-        self._sink: _Sink
+        self._sink: _TextSink | _NpySink | _NpzSink | _ParquetSink
         self._open = True
         if str(target) == "-":
             self._target = self._workspace = None
@@ -124,8 +93,8 @@ class TableWriter:
             return
         self._target, self._workspace = real_path(Path(target)), None
         try:
-            with self._told():
-                # A directory beside the target: the same file system, so that the rename is atomic.
+            with self._named_errors():
+                # A directory beside the target is on the same file system, so that the rename is atomic.
                 folder = tempfile.mkdtemp(prefix=".pushforward-", dir=self._target.parent)
                 self._workspace = Path(folder)
                 self._file = self._workspace / self._target.name
@@ -135,13 +104,9 @@ class TableWriter:
             raise
 
     def write(self, block: np.ndarray) -> None:
-        """Append rows.
+        """Append rows `(m, d)`. The file has the type of the first block, float32 or float64.
 
-        Args:
-            block: ``(m, d)``; the type of the first one, float32 or float64, is the file's.
-
-        Raises:
-            InputError: the shape does not fit, or an integer column holds something else.
+        Raises `InputError` for another number of columns, or an integer column with other numbers.
         """
         if not self._open:
             raise ValueError("the table is closed")
@@ -163,16 +128,16 @@ class TableWriter:
                         f"{self._where}: column '{name}' is to be written as integers, but row "
                         f"{self.rows + row + 1} holds {column[row]}"
                     )
-        with self._told():
+        with self._named_errors():
             self._sink.write(block)
         self.rows += len(block)
 
     def close(self) -> None:
-        """End the file and put it in its place. Closing twice does nothing."""
+        """Complete the file and put it in place. Closing twice does nothing."""
         if not self._open:
             return
         try:
-            with self._told():
+            with self._named_errors():
                 self._sink.finish()
                 if self._target is not None:
                     put_in_place(self._file, self._target)
@@ -180,19 +145,19 @@ class TableWriter:
             self.discard()
 
     def discard(self) -> None:
-        """Give up: remove what was written so far and leave the target as it was."""
+        """Remove what was written so far and leave the target as it was."""
         self._open = False
         if self._workspace is not None:
             stream = getattr(getattr(self, "_sink", None), "stream", None)
             if stream is not None:
-                # What it still holds may not fit on a full disk, and is given up with the rest.
+                # Its buffer may not fit on a full disk, and is dropped with the rest.
                 with contextlib.suppress(OSError):
                     stream.close()
             shutil.rmtree(self._workspace, ignore_errors=True)
 
     @contextlib.contextmanager
-    def _told(self) -> Iterator[None]:
-        """Add the table's name to errors of the disk, wherever they arise, but not to those of standard output."""
+    def _named_errors(self) -> Iterator[None]:
+        """Name the table in errors of the operating system, except for standard output."""
         try:
             yield
         except OSError as error:
@@ -200,29 +165,27 @@ class TableWriter:
                 raise
             raise OSError(error.errno, error.strerror or str(error), self._where) from error
         except pl.exceptions.PolarsError as error:
-            # Polars writes by itself, and tells of the operating system's errors in words.
+            # Polars writes files itself, and reports errors of the operating system as text.
             found = re.search(r"\(os error (\d+)\)", str(error))
             if found is None:
                 raise
             number = int(found[1])
             raise OSError(number, os.strerror(number), self._where) from error
 
-    def __enter__(self) -> TableWriter:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *details: object) -> None:
         if kind is None:
             self.close()
         else:
             self.discard()
 
 
-def _sink_for(path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> _Sink:
+def _sink_for(
+    path: Path, names: tuple[str, ...], integer: tuple[bool, ...]
+) -> "_TextSink | _NpySink | _NpzSink | _ParquetSink":
+    """A format, which receives checked blocks, then completes its file."""
     suffix = path.suffix.lower()
     if suffix in (".csv", ".tsv"):
         return _TextSink(path.open("wb"), names, integer, "," if suffix == ".csv" else "\t")
@@ -239,6 +202,13 @@ def _frame(block: np.ndarray, names: tuple[str, ...], integer: tuple[bool, ...])
         for i, name in enumerate(names)
     )
     return pl.DataFrame(list(columns))
+
+
+def open_writer(
+    target: str | Path, names: Sequence[str], integer: Sequence[bool] | None = None
+) -> TableWriter:
+    """Open a table to be written block by block, as `TableWriter(target, names, integer)`."""
+    return TableWriter(target, names, integer)
 
 
 class _TextSink:
@@ -260,19 +230,18 @@ class _TextSink:
         self.stream.flush()
 
     def _put(self, text: bytes | memoryview) -> None:
-        # Standard output has no buffer under `python -u`, and then takes as much as it likes at a time.
+        # Standard output has no buffer under `python -u`, and may then write less than all of it.
         left = memoryview(text)
         while left:
             left = left[self.stream.write(left) :]
 
 
 class _NpySink:
-    """An NPY file whose header, of constant length, is written again when the rows are counted."""
+    """An NPY file whose header, of constant length, is rewritten once the number of rows is known."""
 
     def __init__(self, path: Path, width: int, integer: bool) -> None:
         self.stream = path.open("wb")
         self._width, self._rows = width, 0
-        self._integer = integer
         self.dtype: np.dtype[Any] | None = np.dtype(np.int64) if integer else None
 
     def write(self, block: np.ndarray) -> None:
@@ -293,7 +262,7 @@ class _NpySink:
 
 
 class _NpzSink:
-    """Rows are kept as a raw file; at the end each column becomes an array of the archive."""
+    """Rows go to a raw file, from which each column becomes an array of the archive at the end."""
 
     def __init__(self, path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> None:
         self._path, self._names, self._integer = path, names, integer
@@ -318,7 +287,7 @@ class _NpzSink:
 
 
 class _ParquetSink:
-    """Polars cannot append to a Parquet file: parts are written, and joined as a stream."""
+    """Polars cannot append to a Parquet file, so parts are written, and joined as a stream."""
 
     def __init__(self, path: Path, names: tuple[str, ...], integer: tuple[bool, ...]) -> None:
         self._path, self._names, self._integer = path, names, integer
@@ -329,23 +298,23 @@ class _ParquetSink:
 
     def write(self, block: np.ndarray) -> None:
         for start in range(0, len(block), self._rows_per_part):
-            # A copy: the caller may use its block again.
+            # A copy, as the caller may reuse the block.
             self._held.append(block[start : start + self._rows_per_part].copy())
             self._held_rows += len(self._held[-1])
             if self._held_rows >= self._rows_per_part:
-                part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
-                self._flush(part)
-                self._parts.append(part)
+                self._end_part()
 
     def finish(self) -> None:
         if not self._parts:
             self._flush(self._path)
             return
         if self._held:
-            part = self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp")
-            self._flush(part)
-            self._parts.append(part)
+            self._end_part()
         scan_parquet(*self._parts).sink_parquet(self._path)
+
+    def _end_part(self) -> None:
+        self._parts.append(self._path.with_name(f"part-{len(self._parts):06}.parquet.tmp"))
+        self._flush(self._parts[-1])
 
     def _flush(self, path: Path) -> None:
         dtype = self._held[0].dtype if self._held else np.dtype(np.float64)
@@ -355,9 +324,6 @@ class _ParquetSink:
 
 
 def _npy_header(stream: Any, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    header = {
-        "descr": np.lib.format.dtype_to_descr(dtype),
-        "fortran_order": False,
-        "shape": shape,
-    }
+    descr = np.lib.format.dtype_to_descr(dtype)
+    header = {"descr": descr, "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(stream, header)
