@@ -1,4 +1,4 @@
-"""The command line: stdout is data, stderr is talk, exit code 2 a user's mistake in one line."""
+"""The command line: data on stdout, messages on stderr, exit code 2 and one line for a user's mistake."""
 
 from pushforward.cli.app import main
 

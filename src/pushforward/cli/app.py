@@ -1,4 +1,4 @@
-"""The command `pushforward`: its subcommands, and what becomes of their errors."""
+"""The command `pushforward`: its subcommands, and how their errors are reported."""
 
 import io
 import logging
@@ -23,7 +23,7 @@ from pushforward.errors import InputError, InputWarning
 INTERRUPTED = 130
 """The exit code of a program ended by Ctrl-C: 128 + SIGINT."""
 
-# Typer 0.25 and later carry their own copy of click, so click itself may not be installed.
+# Typer 0.25 and later include a copy of click, which itself may not be installed.
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
@@ -40,7 +40,7 @@ def pushforward(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Learn the density of a table of numbers, then score and sample it: normalizing flows.
+    """Fit the density of a table of numbers by a normalizing flow, then score rows and draw samples.
 
     \b
       pushforward fit data.csv -o m.safetensors
@@ -53,17 +53,17 @@ def pushforward(
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.csv
 
-    Tables are CSV, TSV, Parquet, NPY or NPZ, told apart by the file's suffix, with one row per
-    observation and only numbers in the columns used; `-` is CSV on standard input or output, and
+    Tables are CSV, TSV, Parquet, NPY or NPZ, by the suffix of the file, with one row per observation
+    and numbers in all columns that are used; `-` is CSV on standard input or output, and
     `file.npz:train` is the array `train` of an archive. Columns are matched by name, in any order.
-    A file without column names has columns x0, x1, ...; score and sample take them by position.
+    A file without column names has columns x0, x1, ...; score and sample match them by position.
 
-    Densities are in nats per row, in the units of the table. Results go to standard output or
-    the file named by `-o`, everything else to standard error. Exit codes: 0 done, 2 a mistake in
+    Log densities are in nats per row, in the units of the table. Results go to standard output or
+    the file named by `-o`, everything else to standard error. Exit codes: 0 success, 2 a mistake in
     the input (one line says which), 1 any other failure, 130 stopped by Ctrl-C, 143 by SIGTERM.
 
-    Compiled programs are kept in the user's cache folder, at most 512 MiB, for the next command;
-    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 keeps none.
+    Compiled programs are cached in the user's cache folder, at most 512 MiB, for the next command;
+    JAX_COMPILATION_CACHE_DIR names another folder, JAX_ENABLE_COMPILATION_CACHE=0 turns this off.
     """
     if version:
         from pushforward import __version__
@@ -81,24 +81,22 @@ app.command("list")(list_)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+    """Run one command and return its exit code.
 
     Arguments:
         arguments: the words after `pushforward`; default those of the process.
-
-    Returns the exit code.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         keep_programs()
         failures.settle()
     if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
-        # A name may hold letters that the terminal's encoding has not.
+        # A name may have characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
-    if sys.stderr is None:  # closed: `print` would talk on standard output instead
+    if sys.stderr is None:  # closed: `print` would write to standard output instead
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
-    # Libraries warn about their own affairs; standard error is for what the user can act on.
-    # Whoever wants their warnings asks with `python -W` or PYTHONWARNINGS.
+    # Standard error is for what the user can act on. Warnings of libraries appear only if `python -W` or
+    # PYTHONWARNINGS asks for them.
     logging.getLogger("jax").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         if not sys.warnoptions:
@@ -126,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except UsageError as error:
             return _fail(_usage(error), 2)
         except OSError as error:
-            # A full disk or a lost mount: nothing that a traceback would explain better.
+            # Such as a full disk or a lost mount, which a traceback would not explain better.
             where = f"{error.filename}: " if error.filename else ""
             return _fail(f"{where}{error.strerror or error}", 1)
         except Exception as error:
@@ -137,7 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _usage(error: Exception) -> str:
-    """A mistake in the command line itself, as one line that ends in where help is."""
+    """A mistake in the command line itself, in one line that ends with the command for help."""
     context = getattr(error, "ctx", None)
     path = "pushforward" if context is None else context.command_path
     message = error.format_message() if hasattr(error, "format_message") else str(error)
@@ -154,8 +152,8 @@ def _fail(message: str, code: int) -> int:
 
 
 def _reader_left() -> int:
-    """The reader of standard output, such as `head`, has seen enough: no error."""
-    # Whatever is still buffered would fail again when the interpreter flushes it at exit.
+    """End without an error, as the reader of standard output, such as `head`, has seen enough."""
+    # What is still buffered would fail again when the interpreter flushes it at exit.
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, sys.stdout.fileno())
     os.close(null)

@@ -1,5 +1,5 @@
-"""Failures that are nobody's mistake in the input, and yet read better as one line than as a traceback: too little
-memory, and what the environment sets JAX to."""
+"""Failures other than mistakes in the input that one line explains better than a traceback: too little memory, and
+JAX settings in the environment."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import re
 _DEVICES = ("JAX_PLATFORMS", "JAX_PLATFORM_NAME", "JAX_DEFAULT_DEVICE")
 _STRICT = "JAX_NUMPY_RANK_PROMOTION"
 _UNITS = {"K": 10, "M": 20, "G": 30, "T": 40, "P": 50, "E": 60}
-# JAX and NumPy, each in its own words; the last two are sizes that no address can reach.
+# The words of JAX and NumPy; the last two are for sizes beyond any address.
 _MEMORY = re.compile(
     r"RESOURCE_EXHAUSTED|Out of memory|Unable to allocate|array is too big|Maximum allowed dimension"
 )
@@ -15,14 +15,14 @@ _SIZE = re.compile(r"allocat\w* (\d+(?:\.\d+)?) ?(?:bytes|([KMGTPE])?i?B)")
 
 
 def settle() -> None:
-    """Have JAX broadcast, whatever the environment says: that setting is for who writes JAX code, not for who runs a
-    command. To be called before JAX is imported."""
+    """Let JAX broadcast whatever the environment says, as that setting is for authors of JAX code, not for users of a
+    command. Call this before JAX is imported."""
     if _STRICT in os.environ:
         os.environ[_STRICT] = "allow"
 
 
 def line_of(error: Exception) -> str | None:
-    """The failure in one line: what it was and what to do; None for one that only a traceback explains."""
+    """The failure in one line, with what to do about it; None if it takes a traceback."""
     return _memory(error) or _environment(error)
 
 
@@ -42,7 +42,7 @@ def _memory(error: Exception) -> str | None:
 
 
 def _shown(size: float) -> str:
-    """Bytes for people."""
+    """A number of bytes, human-readable."""
     for unit in ("B", "kB", "MB", "GB"):
         if size < 1000:
             return f"{size:.3g} {unit}"
@@ -63,7 +63,7 @@ def _environment(error: Exception) -> str | None:
     chosen = [f"{name}={variables[name]}" for name in _DEVICES if variables.get(name)]
     if not chosen:
         return None
-    # Is it the device? What JAX says of one that is not there differs with it, and may be nothing at all.
+    # The message for a missing device depends on the device, and may be empty, so try one.
     try:
         import jax
 
@@ -75,5 +75,5 @@ def _environment(error: Exception) -> str | None:
 
 
 def _brief(error: Exception) -> str:
-    """The first line of an error, without what JAX suggests in brackets."""
+    """The first line of an error, without JAX's suggestions in brackets."""
     return (str(error).splitlines() or [type(error).__name__])[0].split(" (")[0][:160]

@@ -9,25 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pushforward.cli import options
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated
-from pushforward.cli.options import (
-    Data,
-    Quiet,
-    Seed,
-    check_model_output,
-    chosen_architecture,
-    chosen_training,
-    column_list,
-    declared_columns,
-    refuse_same_file,
-)
 from pushforward.cli.progress import Meter, clock, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
     from pushforward.data.tables import Table
-
 
 ENDINGS = {
     "finished": "done",
@@ -36,28 +25,27 @@ ENDINGS = {
     "interrupted": "stopped by Ctrl-C with the best model so far",
     "diverged": "stopped with the best model so far, as the loss kept being infinite,",
 }
-"""What the ways in which a fit ends mean."""
-
+"""The ways in which a fit ends, in words."""
 
 LARGE = 100_000
-"""Rows from which on a fit says at once what it has begun."""
+"""The number of rows from which a fit reports at once what it has begun."""
 
 
 class Precision(StrEnum):
-    """Bits of the arithmetic."""
+    """Bits of floating-point numbers."""
 
     SINGLE = "32"
     DOUBLE = "64"
 
 
 def fit(
-    data: Data,
+    data: options.Data,
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="MODEL", help="The model file to write.")
     ],
     columns: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="The columns to model; default all (other) columns."),
+        typer.Option(metavar="A,B,...", help="Columns to model; default all (other) columns."),
     ] = None,
     condition: Annotated[
         str | None,
@@ -67,13 +55,13 @@ def fit(
         list[str] | None,
         typer.Option(
             metavar="NAME=KIND",
-            help="The kind of a column, if not the guessed one: continuous, whole, angle[:PERIOD], bounded:LOW,HIGH "
-            "(either may be empty) or constant; repeatable.",
+            help="Declare the kind of a column instead of guessing it: continuous, whole, angle[:PERIOD], "
+            "bounded:LOW,HIGH (either may be empty) or constant; repeatable.",
         ),
     ] = None,
     flow: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A flow of `pushforward list`; auto suits the data."),
+        typer.Option(metavar="NAME", help="A flow of `pushforward list`; auto lets a race decide."),
     ] = "auto",
     setting: Annotated[
         list[str] | None,
@@ -83,31 +71,33 @@ def fit(
         list[str] | None,
         typer.Option(
             metavar="KEY=VALUE",
-            help="Set how it is trained, such as learning_rate=1e-3, batch=512; repeatable.",
+            help="Set an option of training, such as learning_rate=1e-3, batch=512; repeatable.",
         ),
     ] = None,
-    seed: Seed = 0,
+    seed: options.Seed = 0,
     max_epochs: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="End after so many passes over the data.")
+        int | None, typer.Option(min=1, metavar="N", help="Stop after N passes over the data.")
     ] = None,
     max_time: Annotated[
         float | None,
-        typer.Option(metavar="SECONDS", help="End after about so long; not reproducible."),
+        typer.Option(metavar="SECONDS", help="Stop after about this time; not reproducible."),
     ] = None,
     precision: Annotated[
         Precision, typer.Option(help="Bits of the arithmetic: 32 is fast, 64 is accurate.")
     ] = Precision.SINGLE,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from MODEL.checkpoint.")] = False,
-    quiet: Quiet = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue from MODEL.checkpoint.")
+    ] = False,
+    quiet: options.Quiet = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Replace MODEL, and start over any checkpoint.")
+        bool, typer.Option("--force", help="Replace MODEL and discard any checkpoint.")
     ] = False,
 ) -> None:
-    """Fit a density to a table and write it as one file.
+    """Fit a density to a table and write it to one file.
 
-    Nothing has to be prepared: columns are standardised, columns of whole numbers are recognised,
-    a tenth of the rows is held out to stop early and to choose the best weights. Columns with
-    bounds, and angles, have to be declared by --column; `inspect` shows every column's kind.
+    No preparation is needed: columns are standardised, columns of whole numbers are recognised, and
+    a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
+    bounds, and angles, have to be declared by --column; `inspect` shows the kind of every column.
 
     \b
       pushforward fit data.csv -o m.safetensors
@@ -115,14 +105,15 @@ def fit(
       pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
       pushforward fit data.csv --column wind=angle:360 --column share=bounded:0,1 -o m.safetensors
 
-    The state of training is kept in MODEL.checkpoint until the model is written. After a crash
-    the same command with --resume goes on from there and ends at the same model: to the bit with
-    as many cores and the same version of JAX (NPROC in the environment sets XLA's threads).
+    The state of training is kept in MODEL.checkpoint until the model is written. After a crash the
+    same command with --resume continues from there and arrives at the same model, bit for bit on
+    the same number of cores and version of JAX (NPROC in the environment sets XLA's threads).
 
-    Ctrl-C ends the fit after the current steps, writes the best model so far and exits with code
-    0; before the first steps are done, or pressed twice, it aborts and exits with code 130.
+    Ctrl-C ends the fit after the current steps, writes the best model so far and exits with code 0.
+    Before the first steps are done, or pressed twice, it aborts and exits with code 130.
     """
-    modelled, conditions = column_list("--columns", columns), column_list("--condition", condition)
+    modelled = options.column_list("--columns", columns)
+    conditions = options.column_list("--condition", condition)
     both = [name for name in modelled or () if name in (conditions or ())]
     if both:
         raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
@@ -130,24 +121,24 @@ def fit(
         raise InputError(f"--max-time {max_time}: a number of seconds is expected")
     if resume and not force:
         _refuse_complete(output)
-    check_model_output(output, force)
-    refuse_same_file(output, data)
+    options.check_model_output(output, force)
+    options.refuse_same_file(output, data)
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
     from pushforward.fitting.fit_table import fit_table
     from pushforward.models.notes import with_names_noted
     from pushforward.models.table_file import save_table_model
 
-    architecture = chosen_architecture(flow, setting or [])
-    kinds = declared_columns(column or [])
-    training = chosen_training(train or [], max_epochs, max_time)
+    architecture = options.chosen_architecture(flow, setting or [])
+    kinds = options.declared_columns(column or [])
+    training = options.chosen_training(train or [], max_epochs, max_time)
     with Meter("reading", quiet) as meter:
-        table, given = _read(data, modelled, conditions, meter.still)
+        table, given = _read(data, modelled, conditions, meter.update)
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
         size = f"{len(table.values):,} rows x {len(table.names)} columns"
         if len(table.values) < LARGE:
-            meter.update(None, f"{size}, compiling")
+            meter.update(f"{size}, compiling")
         else:
             meter.stage(size)
         watch = Watch(meter, interrupt, training.max_time)
@@ -169,7 +160,7 @@ def fit(
                 called=(data, data),
             )
             model = with_names_noted(model, table.named, None if given is None else given.named)
-            meter.update(1.0, "writing the model")
+            meter.update("writing the model", 1.0)
             save_table_model(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
             kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
@@ -186,12 +177,12 @@ def fit(
 
 
 def _checkpoint(output: Path) -> Path:
-    """The checkpoint beside the output."""
+    """The checkpoint next to the output."""
     return output.with_name(output.name + ".checkpoint")
 
 
 def _refuse_complete(output: Path) -> None:
-    """A model without a checkpoint beside it leaves nothing to resume."""
+    """Raise `InputError` for a model without a checkpoint, as nothing is left to resume."""
     if output.is_file() and not _checkpoint(output).exists():
         raise InputError(
             f"{output}: that fit is complete: there is no {_checkpoint(output).name} to go on from; "
@@ -200,7 +191,7 @@ def _refuse_complete(output: Path) -> None:
 
 
 def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
-    """See that a checkpoint which is there already is not lost by accident."""
+    """Make sure that an existing checkpoint is not lost by accident."""
     if resume and not checkpoint.exists():
         say(f"{checkpoint}: no checkpoint; the fit starts from the beginning", quiet)
     if checkpoint.exists() and not resume:
@@ -211,7 +202,7 @@ def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
             )
         from pushforward.training.checkpoint import Checkpoint, open_checkpoint
 
-        # Under its lock: the checkpoint of a fit that is still running must stay.
+        # Under its lock, as the checkpoint of a running fit must stay.
         with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
             checkpoint.unlink()
 
@@ -222,7 +213,7 @@ def _read(
     condition: tuple[str, ...] | None,
     progress: Callable[[str], None],
 ) -> "tuple[Table, Table | None]":
-    """The modelled columns, and those to condition on."""
+    """The columns to model, and those to condition on."""
     from pushforward.data.tables import read_table
 
     if columns is None and condition is None:
@@ -239,15 +230,11 @@ def _read(
 
 
 def _held_out(trust: dict[str, Any]) -> list[str]:
-    """The figure of the trust report that everybody wants, and its warnings; `inspect` has the rest."""
+    """The main figure of the trust report, and its warnings; `inspect` shows the rest."""
     from pushforward.trust.verdict import format_trust
 
     if not trust:
         return []
     error = "" if trust["nats_error"] is None else f" +- {trust['nats_error']:.3f}"
-    warnings = [line for line in format_trust(trust) if line.startswith("warning: ")]
-    return [
-        f"held out: {trust['nats']:.3f}{error} nats per row (a Gaussian: "
-        f"{trust['gaussian_nats']:.3f})",
-        *warnings,
-    ]
+    nats = f"held out: {trust['nats']:.3f}{error} nats per row (a Gaussian: {trust['gaussian_nats']:.3f})"
+    return [nats, *(line for line in format_trust(trust) if line.startswith("warning: "))]

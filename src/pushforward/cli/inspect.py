@@ -1,4 +1,4 @@
-"""`pushforward inspect`: what a model file holds."""
+"""`pushforward inspect`: the contents of a model file."""
 
 import json
 from dataclasses import fields
@@ -15,23 +15,22 @@ if TYPE_CHECKING:
 def inspect(
     model: Model,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the file's header as JSON instead.")
+        bool, typer.Option("--json", help="Print the file's header as JSON.")
     ] = False,
 ) -> None:
-    """Say what a model is and how far to trust it.
+    """Show what a model is and how far to trust it.
 
-    Prints the flow and its options, the columns with their kinds and the reasons for them, how it was trained, and the
-    trust report.
-    The trust report was measured on the validation rows when the model was fitted: the mean log density
-    beside that of a Gaussian, whether the map can be inverted and its log determinant is right,
-    and how many rows lie in the tails.
+    Prints the flow and its options, the columns with their kinds and the reasons for them, how the
+    model was trained, and the trust report. The report was measured on the validation rows of the
+    fit: the mean log density beside that of a Gaussian, whether the map can be inverted and its log
+    determinant is right, and how many rows lie in the tails.
     """
     from pushforward.architectures import Facts
     from pushforward.models.notes import NOTES
     from pushforward.models.table_file import load_table_model
     from pushforward.trust.verdict import format_trust
 
-    # The whole file is read for --json too: a damaged one should not pass for a model.
+    # The whole file is read for --json too, so that a damaged one does not pass for a model.
     fitted = load_table_model(model)
     if as_json:
         from pushforward.saving import read_header
@@ -45,24 +44,13 @@ def inspect(
         density = f"p({modelled} | {', '.join(fitted.condition.names)})"
     _section("model", [density, f"{fitted.precision}-bit arithmetic"])
     options = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
-    _section(
-        "flow",
-        [
-            f"{type(architecture).__name__}  {Facts.of(architecture).reference}".rstrip(),
-            " ".join(f"{name}={shown(value)}" for name, value in options.items()),
-        ],
-    )
+    flow = f"{type(architecture).__name__}  {Facts.of(architecture).reference}".rstrip()
+    _section("flow", [flow, " ".join(f"{name}={shown(value)}" for name, value in options.items())])
     _section("columns", _columns(fitted.columns))
     if fitted.condition is not None:
         _section("condition", _columns(fitted.condition))
-    _section(
-        "training",
-        [
-            f"{name}: {_brief(value)}"
-            for name, value in fitted.summary.items()
-            if value != [] and name != NOTES
-        ],
-    )
+    facts = {name: v for name, v in fitted.summary.items() if v != [] and name != NOTES}
+    _section("training", [f"{name}: {_brief(value)}" for name, value in facts.items()])
     _section("trust", format_trust(fitted.trust))
 
 

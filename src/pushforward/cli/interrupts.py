@@ -1,5 +1,5 @@
-"""Signals. Ctrl-C during a fit: the first asks it to end with the best model so far, the second aborts. Those that
-end a process, from `kill`, `timeout` and job systems: what is half-written is removed first."""
+"""Signals. The first Ctrl-C during a fit asks it to end with the best model so far, the second aborts it. Signals from
+`kill`, `timeout` and job systems end the process once partial files are removed."""
 
 import os
 import signal
@@ -7,18 +7,19 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Self
 
 MESSAGE = b"\nstopping with the best model so far; Ctrl-C again aborts\n"
 
 ENDING = ("SIGTERM", "SIGHUP", "SIGXCPU")
-"""The signals that ask a process to end: by `kill` and `timeout`, a closed terminal, a limit on its time."""
+"""The signals that ask a process to end: from `kill` and `timeout`, a closed terminal, a limit on its time."""
 DEAF = 5.0
-"""Seconds in which a second signal is not heard: `timeout` sends two at once, and cleaning up is to go through."""
+"""Seconds in which a second signal is ignored: `timeout` sends two at once, and nothing may interrupt the clean-up."""
 
 
 class Terminated(BaseException):
-    """The process was asked to end; like `KeyboardInterrupt` no `Exception`, so that nobody takes it for a failure.
+    """The process was asked to end. Not an `Exception`, like `KeyboardInterrupt`, so that handlers of failures miss it.
 
     Attributes:
         code: the exit code, 128 + the signal's number.
@@ -31,9 +32,9 @@ class Terminated(BaseException):
 
 @contextmanager
 def tidy_end() -> Iterator[None]:
-    """Turn the signals that end a process into `Terminated`, so that everybody cleans up on the way out.
+    """Turn the signals that end a process into `Terminated`, so that `finally` blocks and context managers clean up.
 
-    What the caller of the process has them do instead, such as nothing under `nohup`, is left as it is.
+    A signal whose handling the parent process has changed is left alone, such as one ignored under `nohup`.
     """
     heard = -DEAF
 
@@ -59,13 +60,12 @@ def tidy_end() -> Iterator[None]:
 
 
 class PoliteInterrupt:
-    """Turns the first SIGINT into a request, once there is something to save.
+    """A context manager that turns the first SIGINT into a request to stop.
 
-    Use it as a context manager. Before `ready` is set, and for every SIGINT after the first, it
-    raises `KeyboardInterrupt` as Python does.
+    Before `ready` is set, and from the second SIGINT on, it raises `KeyboardInterrupt` as Python does.
 
     Attributes:
-        ready: whether a request can be met; set it when the first epoch is done.
+        ready: whether there is something to save; set it when the first epoch is done.
         requested: whether the user asked to stop.
     """
 
@@ -74,18 +74,13 @@ class PoliteInterrupt:
         self._quiet = quiet
         self._before: signal.Handlers | object = None
 
-    def __enter__(self) -> "PoliteInterrupt":
+    def __enter__(self) -> Self:
         # Python lets only the main thread handle signals; elsewhere Ctrl-C stays as it is.
         if threading.current_thread() is threading.main_thread():
             self._before = signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self._before is not None:
             signal.signal(signal.SIGINT, self._before)  # type: ignore[arg-type]
 
@@ -94,5 +89,5 @@ class PoliteInterrupt:
             raise KeyboardInterrupt
         self.requested = True
         if not self._quiet:
-            # The signal may have come in the middle of a print, which must not be entered twice.
+            # The signal may have interrupted a print, which is not reentrant.
             os.write(2, MESSAGE)

@@ -1,4 +1,4 @@
-"""`pushforward list`: the flows that `fit --flow` knows."""
+"""`pushforward list`: the flows for `fit --flow`."""
 
 import shutil
 import sys
@@ -6,10 +6,10 @@ import textwrap
 
 
 def list_() -> None:
-    """List the flows and their options.
+    """List the flows that `fit --flow` knows, and their options.
 
-    Options stand with their defaults; set them with `fit --flow NAME --set key=value`. The last
-    line lists what `base` may be.
+    Options are shown with their defaults; `fit --flow NAME --set key=value` changes them. The last
+    line lists the base distributions, for the option `base`.
     """
     from pushforward.architectures import ARCHITECTURES, Facts
     from pushforward.cli.options import architecture_defaults
@@ -28,7 +28,7 @@ def list_() -> None:
         try:
             kind = ARCHITECTURES[name]
         except InputError as error:
-            # One package that is broken does not hide the rest.
+            # A broken package must not hide the rest.
             print(f"pushforward: warning: {error}", file=sys.stderr)
             continue
         options = architecture_defaults(kind)

@@ -1,4 +1,4 @@
-"""The words that commands share, and the checks that come before any work."""
+"""The arguments that commands share, and the checks before any work."""
 
 import re
 import tempfile
@@ -26,7 +26,7 @@ Data = Annotated[
 
 
 def _existing(model: Path) -> Path:
-    """Say that there is no such model before everything that reads one is imported, which takes seconds."""
+    """Refuse a missing model before seconds go into importing what reads it."""
     if not model.exists():
         raise InputError(f"{model}: no such file")
     return model
@@ -36,7 +36,8 @@ Model = Annotated[
     Path, typer.Argument(metavar="MODEL", help="A model written by fit.", callback=_existing)
 ]
 TableOutput = Annotated[
-    str, typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for CSV on stdout.")
+    str,
+    typer.Option("--output", "-o", metavar="FILE", help="Where to write; - for CSV on stdout."),
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
@@ -46,24 +47,24 @@ SolverOption = Annotated[
     typer.Option(
         "--solver",
         metavar="KEY=VALUE",
-        help=f"How a continuous flow is solved, in place of what it was fitted with: {', '.join(SOLVER)}. Repeatable.",
+        help=f"Change the solver of a continuous flow from that of the fit: {', '.join(SOLVER)}; repeatable.",
     ),
 ]
 Guidance = Annotated[
     float | None,
     typer.Option(
         metavar="W",
-        help="Press the condition by this weight, of a flow fitted with drop_condition; 0 is the fitted density.",
+        help="Strengthen the condition by this weight, for a flow fitted with drop_condition; 0 is the fitted density.",
     ),
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="The source of all randomness."),
+    typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Seed of all randomness."),
 ]
 
 
 def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
-    """Column names separated by commas; a name that holds a comma, or blanks at its ends, stands in double quotes.
+    """Column names separated by commas, with double quotes around names that contain commas or begin or end in blanks.
 
     ```python
     >>> column_list("--columns", 'a, "b,c"')
@@ -82,12 +83,12 @@ def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
 
 
 def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
-    """The kinds of columns that `--column` declares, by name."""
+    """From names to kinds of columns, as `--column` declares them."""
     from pushforward.columns import declared_column
 
     chosen: dict[str, AbstractColumn] = {}
     for setting in settings:
-        # A name may hold the sign, a kind does not.
+        # A name may contain the sign, a kind does not.
         name, equals, text = (part.strip() for part in setting.rpartition("="))
         if not (name and equals):
             raise InputError(f"--column {setting}: NAME=KIND is expected")
@@ -122,7 +123,7 @@ def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architectu
 def chosen_training(
     settings: Sequence[str], max_epochs: int | None, max_time: float | None
 ) -> "Training":
-    """What `--train`, `--max-epochs` and `--max-time` describe."""
+    """The settings that `--train`, `--max-epochs` and `--max-time` describe."""
     from pushforward.training import Training
 
     types = typing.get_type_hints(Training)
@@ -135,7 +136,7 @@ def chosen_training(
 def solved_anew(
     model: "TableModel", path: Path, solver: Sequence[str] | None, guidance: float | None
 ) -> "TableModel":
-    """The model as `--solver` and `--guidance` change it."""
+    """The model with the changes of `--solver` and `--guidance`."""
     from pushforward.fields import with_guidance
     from pushforward.ode import with_solver
 
@@ -155,7 +156,7 @@ def _chosen(
     known: str,
     given: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The values that a repeatable option of `key=value` sets, beside those that were given in another way."""
+    """The values that a repeatable option `key=value` sets, together with those given by other options."""
     chosen = dict(given or {})
     for setting in settings:
         key, equals, text = (part.strip() for part in setting.partition("="))
@@ -171,13 +172,13 @@ def _chosen(
 
 
 def architecture_defaults(kind: type[Any]) -> dict[str, str]:
-    """An architecture's options and their defaults, as `--set` writes them."""
+    """An architecture's options and their defaults, in the syntax of `--set`."""
     default = kind()
     return {field.name: shown(getattr(default, field.name)) for field in fields(kind)}
 
 
 def shown(value: object) -> str:
-    """A value as `--set` takes it."""
+    """A value in the syntax of `--set`."""
     if isinstance(value, tuple):
         return ",".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -193,9 +194,8 @@ def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple
         try:
             return tuple(int(part) for part in text.split(",") if text != "none")
         except ValueError:
-            raise InputError(
-                f"{where}: whole numbers with commas between are expected, such as 2,0,1"
-            ) from None
+            what = "whole numbers with commas between are expected, such as 2,0,1"
+            raise InputError(f"{where}: {what}") from None
     if kind is bool:
         words = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
         if text.lower() not in words:
@@ -207,14 +207,12 @@ def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple
         except ValueError:
             raise InputError(f"{where}: a whole number is expected") from None
     if kind is float:
-        number = finite_number(text)
-        if number is None:
+        if (number := finite_number(text)) is None:
             raise InputError(f"{where}: a number is expected")
         return number
     if typing.get_origin(kind) is typing.Literal:
         if text not in typing.get_args(kind):
-            known = ", ".join(typing.get_args(kind))
-            raise InputError(f"{where}: known are {known}")
+            raise InputError(f"{where}: known are {', '.join(typing.get_args(kind))}")
         return text
     if kind is str:
         return text
@@ -222,7 +220,7 @@ def _value(where: str, text: str, kind: Any) -> bool | int | float | str | tuple
 
 
 def check_model_output(target: Path, force: bool) -> None:
-    """Find out before training whether the model can be written."""
+    """Check before training that the model can be written."""
     if str(target) == "-":
         raise InputError("-o -: a model is written to a file, not to standard output")
     from pushforward.model_file import check_target
@@ -233,7 +231,7 @@ def check_model_output(target: Path, force: bool) -> None:
         )
     directory = check_target(target).parent
     try:
-        # Permissions do not tell of read-only file systems and full disks; trying does.
+        # Permissions do not show read-only file systems and full disks, so try.
         with tempfile.TemporaryFile(dir=directory) as file:
             file.write(b"x")
     except OSError as error:
@@ -242,7 +240,7 @@ def check_model_output(target: Path, force: bool) -> None:
 
 
 def refuse_same_file(target: str | Path, *sources: str | Path) -> None:
-    """Refuse to write over what is being read."""
+    """Raise `InputError` if the output is an input."""
     for source in map(str, sources):
         # An array of an archive is named `file.npz:array`.
         path = re.sub(r"(?i)(\.npz):.*", r"\1", source)

@@ -1,4 +1,4 @@
-"""Compiled programs, kept between commands: each command is a process of its own, and compiling is most of its time."""
+"""A cache of compiled programs: each command is a process, and spends most of its time compiling."""
 
 import os
 
@@ -7,16 +7,15 @@ from platformdirs import user_cache_path
 _OWN = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
 """If the user has set one of these, JAX's cache is left as configured."""
 _LARGEST = 512 * 2**20
-"""Bytes: some hundreds of fits. The programs that were not used for the longest time are deleted first."""
+"""Bytes, for some hundreds of fits. The least recently used programs are deleted first."""
 _SOONEST = 0.1
-"""Seconds: what compiles sooner is not worth a file."""
+"""Seconds of compiling below which a program is not worth a file."""
 
 
 def keep_programs() -> None:
-    """Have JAX keep what it compiles in the user's cache folder; a file there is safe to delete.
+    """Have JAX cache compiled programs in the user's cache folder, where every file is safe to delete.
 
-    A program is used again by the same version of JAX on the same kind of processor only. To be called before JAX is
-    imported; what the environment says of JAX's cache is left as it is.
+    Programs are reused by the same version of JAX on the same kind of processor only. Call this before JAX is imported.
     """
     if any(name in os.environ for name in _OWN):
         return
@@ -24,7 +23,7 @@ def keep_programs() -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
-        return  # a home that cannot be written to: programs are compiled anew, as without a cache
+        return  # a home that is not writable: no cache
     if not os.access(folder, os.W_OK):
         return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(folder)

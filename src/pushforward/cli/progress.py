@@ -1,8 +1,8 @@
-"""How far the work is, on standard error: a bar on a terminal, a few lines elsewhere."""
+"""Progress on standard error: a bar on a terminal, a few lines elsewhere."""
 
 import sys
 import time
-from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -10,26 +10,25 @@ from rich.table import Column
 
 
 def on_terminal() -> bool:
-    """Whether standard output is a terminal; where it is closed there is none."""
+    """Whether standard output is a terminal, and not closed."""
     return sys.stdout is not None and sys.stdout.isatty()
 
 
 SECONDS_BETWEEN_LINES = 30.0
-"""Where nobody knows how much is left, a line comes this often."""
+"""The time between lines while the remaining work is unknown."""
 SECONDS_TO_FIRST_LINE = 4.0
-"""And the first of a piece of work that takes longer comes after so long."""
+"""The time to the first such line."""
 
 
 class Meter:
-    """The progress of one piece of work.
+    """A context manager that shows the progress of one piece of work.
 
-    Use it as a context manager. On a terminal it is a bar that disappears at the end, elsewhere a
-    line at the start and for each tenth of the work, with `quiet` nothing.
+    On a terminal it is a bar that disappears at the end, elsewhere a line at the start and for each tenth of the work.
 
     Arguments:
         label: what is being done.
         quiet: print nothing.
-        bar: allow a bar; False where standard output is the same terminal.
+        bar: allow a bar; False if standard output is the same terminal.
     """
 
     def __init__(self, label: str, quiet: bool, bar: bool = True) -> None:
@@ -48,71 +47,50 @@ class Meter:
         self._tenth = -1
         self._printed = time.monotonic() + SECONDS_TO_FIRST_LINE - SECONDS_BETWEEN_LINES
 
-    def __enter__(self) -> "Meter":
+    def __enter__(self) -> Self:
         if self._bar is not None:
             self._bar.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *details: object) -> None:
         if self._bar is not None:
             self._bar.stop()
 
-    def update(self, share: float | None, text: str) -> None:
-        """Show how far the work is.
+    def update(self, text: str, fraction: float | None = None) -> None:
+        """Show how far the work is: beside a bar, or in a line for each tenth, or now and then if it is unknown.
 
         Arguments:
-            share: the part that is done, from 0 to 1; None where it is not known.
-            text: what to say beside it.
+            text: what to say about it.
+            fraction: how much is done, from 0 to 1; default None, unknown.
         """
-        if self._quiet:
-            return
         if self._bar is not None:
-            if share is None:
-                self._bar.update(self._task, text=text)
-            else:
-                self._bar.update(self._task, total=1.0, completed=share, text=text)
+            total = None if fraction is None else 1.0
+            self._bar.update(self._task, total=total, completed=fraction, text=text)
             return
         now = time.monotonic()
-        if share is None:
+        if fraction is None:
             if now - self._printed >= SECONDS_BETWEEN_LINES:
                 self._printed = now
-                say(f"{self._label}: {text}")
-        elif int(share * 10) > self._tenth and share < 1:
-            # The summary that follows says that all is done.
-            self._tenth, self._printed = int(share * 10), now
-            say(f"{self._label} {share:.0%}: {text}")
+                say(f"{self._label}: {text}", self._quiet)
+        elif int(fraction * 10) > self._tenth and fraction < 1:
+            # At the end a summary follows.
+            self._tenth, self._printed = int(fraction * 10), now
+            say(f"{self._label} {fraction:.0%}: {text}", self._quiet)
 
     def stage(self, text: str) -> None:
-        """A new stage of the work begins: a line where there is no bar, beside it where there is one."""
-        if self._quiet:
-            return
+        """Begin a new stage of the work: beside a bar, or in a line."""
         self._tenth, self._printed = -1, time.monotonic()
         if self._bar is not None:
             self._bar.update(self._task, total=None, completed=0, text=text)
         else:
-            say(f"{self._label}: {text}")
-
-    def still(self, text: str) -> None:
-        """The work goes on: shown beside a bar, and as a line where none has come for a while."""
-        if self._quiet:
-            return
-        if self._bar is not None:
-            self._bar.update(self._task, text=text)
-        elif time.monotonic() - self._printed >= SECONDS_BETWEEN_LINES:
-            self._printed = time.monotonic()
-            say(f"{self._label}: {text}")
+            say(f"{self._label}: {text}", self._quiet)
 
     def note(self, text: str) -> None:
         """Print a line that stays."""
         if self._bar is not None:
             self._bar.console.print(text, markup=False, highlight=False, soft_wrap=True)
-        elif not self._quiet:
-            say(text)
+        else:
+            say(text, self._quiet)
 
 
 def say(text: str, quiet: bool = False) -> None:
@@ -122,7 +100,7 @@ def say(text: str, quiet: bool = False) -> None:
 
 
 def clock(seconds: float) -> str:
-    """A duration for people.
+    """A duration, human-readable.
 
     ```python
     >>> clock(75), clock(3725)

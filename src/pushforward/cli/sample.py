@@ -5,54 +5,40 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from pushforward.cli.options import (
-    Force,
-    Guidance,
-    Model,
-    Quiet,
-    Seed,
-    SolverOption,
-    TableOutput,
-    refuse_same_file,
-    solved_anew,
-)
+from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.errors import InputError
 
 MOST_ROWS = 10**12
-"""More rows than any disk holds: a slip of the finger, better found at once."""
+"""More rows than any disk holds are a typing error."""
 
 
 def sample(
-    model: Model,
+    model: options.Model,
     n: Annotated[
         int,
         typer.Option(
-            "-n", metavar="N", help="How many draws; with --condition for each of its rows."
+            "-n", metavar="N", help="Number of draws; with --condition, for each of its rows."
         ),
     ],
-    output: TableOutput = "-",
-    seed: Seed = 0,
+    output: options.TableOutput = "-",
+    seed: options.Seed = 0,
     condition: Annotated[
         str | None,
-        typer.Option(
-            metavar="FILE", help="The rows to condition on, for a conditional model; - for stdin."
-        ),
+        typer.Option(metavar="FILE", help="Rows to condition on; - for CSV on standard input."),
     ] = None,
     given: Annotated[str | None, typer.Option(hidden=True)] = None,
-    solver: SolverOption = None,
-    guidance: Guidance = None,
-    force: Force = False,
-    quiet: Quiet = False,
+    solver: options.SolverOption = None,
+    guidance: options.Guidance = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
 ) -> None:
     """Draw rows from a model.
 
-    They have the units and the columns of the table that it was fitted to.
-
-    A model of some columns given others needs --condition, a table with the columns it is conditioned
-    on; each of its rows is followed by its N draws, the condition's columns first. Columns that
-    held whole numbers in the training data get whole numbers. Draws are written in blocks, so any
-    number takes the same memory. The same seed gives the same draws on one
+    They have the columns and the units of the training data, with whole numbers in columns that
+    held only these. A model of some columns given others needs --condition, a table with the
+    latter: for each of its rows N rows are written, the condition's columns first. Draws are written
+    in blocks, so any number takes the same memory. The same seed gives the same draws on the same
     machine.
 
     \b
@@ -75,8 +61,8 @@ def sample(
     from pushforward.trust.draws import draws_warnings
 
     check_output(output, force)
-    refuse_same_file(output, model, *([] if condition is None else [condition]))
-    fitted = solved_anew(load_table_model(model), model, solver, guidance)
+    options.refuse_same_file(output, model, *([] if condition is None else [condition]))
+    fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
     names, integer, rows, conditions = fitted.columns.names, fitted.columns.whole, n, None
     if fitted.condition is not None:
         wanted = fitted.condition.names
@@ -101,15 +87,14 @@ def sample(
     for text in draws_warnings(fitted.trust.get("draws", {})):
         say(f"warning: {text}", quiet)
     done = 0
-    # A bar would run through draws that go to the same terminal.
+    # A bar would disturb draws on the same terminal.
     bar = output != "-" or not on_terminal()
     with open_writer(output, names, integer) as writer, Meter("sampling", quiet, bar) as meter:
         for draws in fitted.sample_blocks(n, seed, conditions):
             if conditions is not None:
                 at = np.arange(done, done + len(draws)) // n
-                writer.write(np.concatenate([conditions[at], draws], axis=1))
-            else:
-                writer.write(draws)
+                draws = np.concatenate([conditions[at], draws], axis=1)
+            writer.write(draws)
             done += len(draws)
-            meter.update(done / rows, f"{done:,} rows")
+            meter.update(f"{done:,} rows", done / rows)
     say(f"{done:,} rows" + ("" if output == "-" else f" in {output}"), quiet)

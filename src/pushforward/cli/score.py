@@ -2,40 +2,30 @@
 
 import numpy as np
 
-from pushforward.cli.options import (
-    Data,
-    Force,
-    Guidance,
-    Model,
-    Quiet,
-    SolverOption,
-    TableOutput,
-    refuse_same_file,
-    solved_anew,
-)
+from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
 
 ROWS = 65536
-"""Rows read at once: a multiple of the rows that one call of the compiled program takes."""
+"""Rows read at once: a multiple of the rows in one call of the compiled program."""
 
 
 def score(
-    model: Model,
-    data: Data,
-    output: TableOutput = "-",
-    solver: SolverOption = None,
-    guidance: Guidance = None,
-    force: Force = False,
-    quiet: Quiet = False,
+    model: options.Model,
+    data: options.Data,
+    output: options.TableOutput = "-",
+    solver: options.SolverOption = None,
+    guidance: options.Guidance = None,
+    force: options.Force = False,
+    quiet: options.Quiet = False,
 ) -> None:
-    """Write the log density of every row.
+    """Write the log density of every row of a table.
 
-    The output is one column, `log_prob`, in nats; rows stay in their order. The model's columns
-    are found by name, those it is conditioned on too; other columns are ignored. A file without
-    names has to hold the model's columns, then those of the condition. The table is read in blocks,
-    so it may be larger than memory. The number of rows, the mean and the least density go to
-    standard error. A row with a value that its column cannot hold, beyond the bounds or other than
-    a constant, has the log density -inf; such rows are counted apart.
+    The output is one column, `log_prob`, in nats, with the rows in order. Columns of the model and
+    of its condition are found by name, and others are ignored. A file without names must have the
+    model's columns, then those of the condition. The table is read in blocks, so it may be larger
+    than memory. The number of rows, their mean and smallest log density go to standard error.
+    A row with a value that its column cannot hold, beyond the bounds or other than a constant, has
+    log density -inf and is not part of the mean.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
@@ -46,20 +36,15 @@ def score(
     from pushforward.models.table_file import load_table_model
 
     check_output(output, force)
-    refuse_same_file(output, model, data)
-    fitted = solved_anew(load_table_model(model), model, solver, guidance)
+    options.refuse_same_file(output, model, data)
+    fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
-    condition_names = () if fitted.condition is None else fitted.condition.names
-    reader = open_blocks(
-        data,
-        (*fitted.columns.names, *condition_names),
-        ROWS,
-        by_position=True,
-        stand_in=names_of(fitted) == (None, None),
-    )
+    names = (*fitted.columns.names, *(() if fitted.condition is None else fitted.condition.names))
+    stand_in = names_of(fitted) == (None, None)
+    reader = open_blocks(data, names, ROWS, by_position=True, stand_in=stand_in)
     rows, total, least, least_row = 0, 0.0, float("inf"), 0
     outside, first = 0, ""
-    # A bar would run through results that go to the same terminal.
+    # A bar would disturb results on the same terminal.
     bar = output != "-" or not on_terminal()
     with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
         for block in reader:
@@ -75,13 +60,10 @@ def score(
                 least, least_row = float(inside.min()), rows + int(inside.argmin()) + 1
             rows += len(values)
             total += float(values[~bad].sum())
-            meter.update(reader.fraction, f"{rows:,} rows")
+            meter.update(f"{rows:,} rows", reader.fraction)
     if outside:
         say(f"{outside:,} of {rows:,} rows are impossible (-inf), {first}", quiet)
     if rows > outside:
-        others = "other rows" if outside else "rows"
+        count = f"{rows - outside:,} {'other rows' if outside else 'rows'}"
         mean = total / (rows - outside)
-        say(
-            f"{rows - outside:,} {others}, mean {mean:.4f} nats, least {least:.4f} (row {least_row})",
-            quiet,
-        )
+        say(f"{count}, mean {mean:.4f} nats, least {least:.4f} (row {least_row})", quiet)

@@ -1,4 +1,4 @@
-"""What a fit tells while it runs, and whether it is to go on."""
+"""What a fit reports while it runs, and whether it should stop."""
 
 import time
 from typing import TYPE_CHECKING
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Watch:
-    """Shows each epoch, each stage and where an epoch stands, and answers whether the user asked to stop."""
+    """Shows stages, epochs and steps on a meter, and returns whether the user asked to stop."""
 
     def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
         self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
@@ -20,7 +20,7 @@ class Watch:
         self.epochs = "0 epochs"
 
     def step(self, step: "Step") -> bool:
-        """What `fit` calls within epochs, and where a new stage of the work begins."""
+        """Called by `fit` within epochs and when a new stage of the work begins."""
         if step.stage != self._stage:
             self._stage, self._first = step.stage, None
             self._meter.stage(step.stage)
@@ -28,7 +28,7 @@ class Watch:
             self._interrupt.ready = True
             unit, loss = ("nats", -step.loss) if step.likelihood else ("loss", step.loss)
             of = f"epoch {step.epoch}/{step.epochs}, step {step.step:,} of {step.steps:,}"
-            self._meter.still(f"{of}, {unit} {loss:.3f}, {clock(step.seconds)}")
+            self._meter.update(f"{of}, {unit} {loss:.3f}, {clock(step.seconds)}")
         return self._interrupt.requested
 
     def __call__(self, epoch: "Epoch") -> bool:
@@ -37,24 +37,23 @@ class Watch:
         self.epochs = "1 epoch" if epoch.epoch == 1 else f"{epoch.epoch} epochs"
         left = None
         if self._first is None:
-            # The first epoch holds the compilation: it says nothing about the pace.
+            # The first epoch includes compiling, and says nothing about the pace.
             self._first = epoch.epoch, now
         else:
             done, elapsed = epoch.epoch - self._first[0], now - self._first[1]
             left = elapsed / done * (epoch.epochs - epoch.epoch)
-        share = epoch.epoch / epoch.epochs
+        fraction = epoch.epoch / epoch.epochs
         if self._max_time is not None:
-            share = max(share, min(1.0, epoch.seconds / self._max_time))
+            fraction = max(fraction, min(1.0, epoch.seconds / self._max_time))
             until = max(0.0, self._max_time - epoch.seconds)
             left = until if left is None else min(left, until)
         if epoch.note:
             self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
-        # A likelihood is shown as such; any other loss as what is minimised.
+        # A likelihood is maximised, any other loss minimised.
         unit, sign = ("nats", -1.0) if epoch.likelihood else ("loss", 1.0)
-        self._meter.update(
-            share,
+        text = (
             f"epoch {epoch.epoch}/{epoch.epochs}  {unit}: train {sign * epoch.train_loss:.3f}, "
             f"valid {sign * epoch.validation_loss:.3f}, best {sign * epoch.best_loss:.3f}"
-            + ("" if left is None else f"  {clock(left)} left"),
         )
+        self._meter.update(text + ("" if left is None else f"  {clock(left)} left"), fraction)
         return self._interrupt.requested
