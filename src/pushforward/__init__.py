@@ -16,21 +16,11 @@ if TYPE_CHECKING:
         series,
         transformers,
     )
-    from pushforward import (
-        data as data,
-    )
-    from pushforward import (
-        estimators as estimators,
-    )
-    from pushforward import (
-        saving as saving,
-    )
-    from pushforward import (
-        testing as testing,
-    )
-    from pushforward import (
-        training as training,
-    )
+    from pushforward import data as data
+    from pushforward import estimators as estimators
+    from pushforward import saving as saving
+    from pushforward import testing as testing
+    from pushforward import training as training
     from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import (
         ConditionalFlowDensity,
@@ -65,7 +55,7 @@ __all__ = [
     "transformers",
 ]
 
-# Where a name lives. Each is imported when first used: the command line prints its help without JAX, and JAX users
+# The modules of names. Each is imported at first use: the command line prints its help without JAX, and users of JAX
 # never import scikit-learn.
 _HOMES = {
     "Checkpoint": "training",
@@ -79,7 +69,7 @@ _HOMES = {
     "load": "estimators",
     "save": "estimators",
 }
-# Modules that are reached by name, and are not at the front door.
+# Modules that can be reached by name, but are not in `__all__`.
 _MODULES = ("data", "estimators", "saving", "testing", "training")
 
 

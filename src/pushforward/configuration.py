@@ -1,4 +1,4 @@
-"""Configurations: frozen records whose fields are given by name."""
+"""Configurations: frozen records with keyword arguments only."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -12,9 +12,9 @@ T = TypeVar("T")
 
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def configuration(kind: type[T]) -> type[T]:
-    """A class decorator: `@dataclass(frozen=True, kw_only=True)`, with one line for who gives values by position.
+    """A class decorator: `@dataclass(frozen=True, kw_only=True)`, with a helpful error for values by position.
 
-    `NSF(3, 5)` would read as features and context to one, as layers and width to another.
+    `NSF(3, 5)` could be read as features and context, or as layers and width.
 
     ```python
     >>> @configuration
@@ -39,10 +39,8 @@ def _by_name(init: Callable[..., None]) -> Callable[..., None]:
     @wraps(init)
     def by_name(self: Any, /, *given: Any, **named: Any) -> None:
         if given:
-            names = [field.name for field in fields(self)]
-            meant = ", ".join(
-                f"{name}={value!r}" for name, value in zip(names, given, strict=False)
-            )
+            pairs = zip(fields(self), given, strict=False)
+            meant = ", ".join(f"{field.name}={value!r}" for field, value in pairs)
             kind = type(self).__name__
             raise InputError(f"{kind} takes keyword arguments only: {kind}({meant})")
         init(self, **named)

@@ -1,4 +1,4 @@
-"""Columns of tables of any library, before they become floats: names, dates, stored whole numbers."""
+"""Columns of tables from any library, before they become floats: names, dates, large whole numbers."""
 
 import sys
 from collections.abc import Iterator
@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 
 def frame_kind(table: Any) -> str | None:
-    """ "pandas" or "polars" for their frames, else None."""
-    # A frame's library is loaded already; an array must not make us load it.
+    """ "pandas" or "polars" for their data frames, else None."""
+    # The library of a frame is loaded already; do not load it for an array.
     for kind in ("pandas", "polars"):
         library = sys.modules.get(kind)
         if library is not None and isinstance(table, library.DataFrame):
@@ -21,7 +21,8 @@ def frame_kind(table: Any) -> str | None:
 
 
 def columns_of(table: Any, stem: str = "") -> Iterator[tuple[str, Any]]:
-    """A table's columns and their names, `stem` and a number where it has none; a series or a list is one."""
+    """The columns of a table and their names, which are `stem` and a number if it has none; a series or a list is one
+    column."""
     kind = frame_kind(table)
     if kind == "pandas":
         yield from ((str(name), column) for name, column in table.items())
@@ -40,7 +41,7 @@ def columns_of(table: Any, stem: str = "") -> Iterator[tuple[str, Any]]:
 
 
 def holds_dates(values: Any) -> bool:
-    """Whether values are dates or spans of time, of any library: as floats they would be counts of some unit.
+    """Whether values are dates or durations, from any library, which as floats would be numbers of some unit.
 
     Arguments:
         values: an array, a column, or a list.
@@ -68,7 +69,7 @@ def holds_dates(values: Any) -> bool:
 
 
 def dated(table: Any, stem: str = "") -> str | None:
-    """Which part of a table holds dates or spans of time, in words; None for none."""
+    """The part of a table that holds dates or durations, in words; None if there is none."""
     if isinstance(table, np.ndarray) and table.dtype.kind in "mM":
         return "the array"
     dates = (name for name, column in columns_of(table, stem) if holds_dates(column))
@@ -77,9 +78,9 @@ def dated(table: Any, stem: str = "") -> str | None:
 
 
 def huge_numbers(column: Any, least: float) -> Float[np.ndarray, " n"] | None:
-    """The cells of a column that is stored as whole numbers, as floats; None for others, or if none is beyond `least`.
+    """The cells of a column stored as whole numbers, as floats; None for other columns, or if none is beyond `least`.
 
-    A column of Python objects counts by those of its cells that are whole numbers.
+    Of a column of Python objects only the cells that are whole numbers count.
     """
     dtype = column.dtype
     stored = getattr(dtype, "is_integer", bool)()
@@ -90,9 +91,10 @@ def huge_numbers(column: Any, least: float) -> Float[np.ndarray, " n"] | None:
     cells = np.asarray(column.to_list() if wide else column, object if wide else None)
     if cells.dtype.kind == "O":
         whole = [v for v in cells.flat if isinstance(v, Integral) and not isinstance(v, bool)]
-        # Larger ones overflow.
+        # Larger ones would overflow.
         cells = np.array([min(max(int(v), -(2**1000)), 2**1000) for v in whole], dtype=np.float64)
     if not cells.size or not max(float(cells.max()), -float(cells.min())) > least:
         return None
     cells = cells.astype(np.float64)
-    return cells[~np.isnan(cells)]
+    kept: np.ndarray = cells[~np.isnan(cells)]
+    return kept

@@ -1,4 +1,4 @@
-"""Saving flows and architectures. Architectures come from the registry by name, their fields are checked."""
+"""Flows in files, and architectures as plain data: a name in the registry and checked fields."""
 
 import json
 import os
@@ -28,12 +28,12 @@ __all__ = [
 
 
 def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
-    """An architecture as plain data, `{"name": registry name, "fields": configuration}`.
+    """An architecture as plain data, `{"name": registry name, "fields": options}`.
 
-    Of a class that is not this package's own, `source` and `package` say where it is from. They are for the error of a
-    reader that does not know the name; nothing is ever imported because a file says so.
+    For a class of another package, `source` and `package` say where it is from. Readers that do not know the name
+    quote them in their error; they never import what a file names.
 
-    Raises `InputError` for a class that is not in the registry, or a field that JSON does not hold.
+    Raises `InputError` for a class that is not in the registry, or a field that JSON cannot represent.
     """
     kind = type(architecture)
     if (name := ARCHITECTURES.name_of(kind)) is None:
@@ -82,7 +82,7 @@ def architecture_from_json(data: Any) -> Architecture:
 
 
 def _unknown(name: Any, data: dict[str, Any]) -> str:
-    """The line for a name that the registry does not have; what the file says of its source is quoted, not trusted."""
+    """The message for an unknown name, which quotes, but does not trust, what the file says of its source."""
     source, package = (str(data.get(key, ""))[:100] for key in ("source", "package"))
     if not source:
         return f"architecture {name!r} is unknown; known: {', '.join(ARCHITECTURES)}"
@@ -92,47 +92,47 @@ def _unknown(name: Any, data: dict[str, Any]) -> str:
 
 
 def write_flow(path: str | os.PathLike[str], flow: Flow, *, force: bool = True) -> None:
-    """Write a flow that an architecture has built, and perhaps trained.
+    """Write a flow that an architecture has built.
 
     Arguments:
         path: the file.
         flow: the model.
         force: whether an existing file may be replaced; default True.
 
-    Raises `InputError` where the file cannot be written, where the flow does not know what built it, or where that
-    does not build such a flow.
+    Raises `InputError` if the file cannot be written, if the flow does not know its architecture, or if that does not
+    build such a flow.
     """
     if flow.architecture is None:
         raise InputError(
             f"{path}: this flow was put together from parts; a file holds one that a registered architecture has "
             "built, or Flow(base, bijection, architecture) for one changed since"
         )
-    condition = None if flow.condition_shape is None else list(flow.condition_shape)
     header = {
         "kind": "flow",
         "architecture": architecture_to_json(flow.architecture),
         "event": list(flow.event_shape),
-        "condition": condition,
+        "condition": None if flow.condition_shape is None else list(flow.condition_shape),
     }
     write_model(path, header, flow, skeleton=_flow_skeleton, force=force)
 
 
 def read_flow(path: str | os.PathLike[str]) -> Flow:
-    """The flow that `write_flow` wrote. A 64-bit flow stays so; evaluate it under `jax.enable_x64`.
+    """The flow that `write_flow` wrote, in its precision; evaluate a 64-bit one under `jax.enable_x64`.
 
     Raises `InputError` as `read_model`.
     """
-    return read_model(path, _flow_skeleton, kind="flow")[1]
+    flow: Flow = read_model(path, _flow_skeleton, kind="flow")[1]
+    return flow
 
 
 def save_flow(path: str | os.PathLike[str], flow: Flow, architecture: Architecture) -> None:
-    """Deprecated: `pushforward.save(path, flow)`, as a flow knows what built it."""
+    """Deprecated: use `pushforward.save(path, flow)`, as a flow knows its architecture."""
     outdated("saving.save_flow(path, flow, architecture)", "pushforward.save(path, flow)")
     write_flow(path, Flow(flow.base, flow.bijection, architecture))
 
 
 def load_flow(path: str | os.PathLike[str]) -> Flow:
-    """Deprecated: `pushforward.load(path)`."""
+    """Deprecated: use `pushforward.load(path)`."""
     outdated("saving.load_flow(path)", "pushforward.load(path)")
     return read_flow(path)
 
@@ -148,7 +148,7 @@ def _flow_skeleton(header: dict[str, Any]) -> Flow:
 
 
 def _is_of(value: Any, hint: Any) -> bool:
-    """Whether a value from JSON is of the annotated type."""
+    """Whether a value from JSON has the annotated type."""
     origin, inner = get_origin(hint), get_args(hint)
     if origin in (Union, UnionType):
         return any(_is_of(value, part) for part in inner)
