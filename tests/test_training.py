@@ -565,7 +565,8 @@ class TestDecay:
         optimiser = step.optimiser_of(pf.Training(weight_decay=1.0))
         params = eqx.filter(start, eqx.is_inexact_array)
         still = jax.tree.map(jnp.zeros_like, params)
-        updates, _ = optimiser.update(still, optimiser.init(params), params)
+        with jax.numpy_dtype_promotion("standard"):  # optax mixes types
+            updates, _ = optimiser.update(still, optimiser.init(params), params)
         return {
             jax.tree_util.keystr(path)
             for path, update in jax.tree_util.tree_leaves_with_path(updates)
