@@ -1,0 +1,280 @@
+"""The smoothed distribution of a column of numbers, and the scale on which a model sees it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+from scipy.interpolate import PchipInterpolator
+
+KNOTS = 40
+"""Quantiles that the smooth part goes through."""
+LEAST = 5
+"""Times that a value is seen from which on it may be an atom: rarer values are not kept."""
+ATOM_SHARE = 0.01
+"""Share of the rows from which on a repeated value of a column off the lattice is an atom."""
+_HALVINGS = 60
+
+
+class Place(NamedTuple):
+    """Where values lie on the scale z.
+
+    Attributes:
+        z: the point, or the lower edge of the value's cell.
+        width: of the cell; 0 for a point.
+        log_slope: log dz/dx of a point; 0 for a cell.
+    """
+
+    z: Float[np.ndarray, " n"]
+    width: Float[np.ndarray, " n"]
+    log_slope: Float[np.ndarray, " n"]
+
+
+@dataclass(frozen=True, eq=False)
+class Marginal:
+    """The distribution of one column: atoms at values that repeat, and a smooth part for all others.
+
+        F(x) = sum of masses of atoms up to x + rest S(x),    z = logit F(x)
+
+    log S / (1 - S) is a monotone cubic through quantiles of the values that are no atoms, straight beyond them. On z a
+    logistic distribution is the marginal itself, so a model starts from it. A value on a lattice is a cell, between the
+    edges half a step below and above it, and an atom is the jump of F: both have a probability. Every other value is a
+    point, with a density.
+
+    Only values seen at least `LEAST` times are kept, besides the quantiles.
+
+    Arguments:
+        step, offset: values are `offset + k step`; a step of 0 for real numbers.
+        atoms, masses: the values that repeat, increasing, and their probabilities.
+        knots, scores: the quantiles, increasing, and log S / (1 - S) there.
+        center, spread: the median, and half the distance between the 16th and the 84th percentile.
+
+    ```python
+    >>> import numpy as np
+    >>> from pushforward.columns.marginal import Marginal
+    >>> marginal = Marginal.fit(np.arange(100.0), step=1.0)
+    >>> place = marginal.encode(np.array([3.0]))
+    >>> marginal.decode(place.z + place.width / 2)
+    array([3.])
+
+    ```
+    """
+
+    step: float
+    offset: float
+    atoms: Float[np.ndarray, " k"]
+    masses: Float[np.ndarray, " k"]
+    knots: Float[np.ndarray, " m"]
+    scores: Float[np.ndarray, " m"]
+    center: float
+    spread: float
+
+    @classmethod
+    def fit(
+        cls, values: Float[np.ndarray, " n"], step: float = 0.0, least: int = LEAST
+    ) -> "Marginal":
+        """Measure a column.
+
+        Arguments:
+            values: finite, at least one; on a lattice of `step` where that is not 0.
+            step: distance of neighbouring values of the lattice; default 0, real numbers.
+            least: times that a value must be seen to be an atom. Off a lattice it is at least ten times, and in
+                `ATOM_SHARE` of the rows.
+        """
+        n = len(values)
+        distinct, counts = np.unique(values, return_counts=True)
+        enough = least if step else max(10, least, ATOM_SHARE * n)
+        often = counts >= enough
+        atoms = distinct[often]
+        rest = np.repeat(distinct[~often], counts[~often])
+        # Half a count for what was never seen, and no less where everything repeats.
+        total = n + 0.5 * (len(atoms) + 1)
+        masses = (counts[often] + 0.5) / total
+        if len(atoms) == 0:
+            masses = np.zeros(0)
+        knots, scores = _quantiles(rest if len(np.unique(rest)) > 1 else values, step)
+        low, high = np.quantile(values, [0.16, 0.84])
+        spread = float(high - low) / 2 or float(values.std()) or 1.0
+        return cls(
+            step=step,
+            offset=float(values[0]) % step if step else 0.0,
+            atoms=atoms,
+            masses=masses,
+            knots=knots,
+            scores=scores,
+            center=float(np.median(values)),
+            spread=spread,
+        )
+
+    @property
+    def rest(self) -> float:
+        """The probability of all values that are no atoms."""
+        return float(1.0 - self.masses.sum())
+
+    @property
+    def measure(self) -> str:
+        """What a value has: a probability, a density, or a probability at atoms and a density elsewhere."""
+        if self.step:
+            return "probability"
+        return "probability at repeated values, density elsewhere" if len(self.atoms) else "density"
+
+    def encode(self, values: Float[np.ndarray, " n"]) -> Place:
+        """Values to z. Cost: a search and a cubic per value."""
+        x = np.asarray(values, np.float64)
+        if self.step:
+            half = self.step / 2
+            z = self._score(x - half, "left")
+            return Place(z, np.maximum(self._score(x + half, "left") - z, 1e-30), np.zeros(len(x)))
+        at = self.is_atom(x)
+        z = self._score(x, "left")
+        width = np.where(at, self._score(x, "right") - z, 0.0)
+        return Place(z, width, np.where(at, 0.0, self._log_slope(x, z)))
+
+    def decode(self, z: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The values whose cells hold z, or that lie there. Cost: 60 times that of `encode`."""
+        z = np.asarray(z, np.float64)
+        if self.step:
+            return self._lattice_values(z)
+        x = self._root(z)
+        if len(self.atoms):
+            ends = self._score(self.atoms, "right")
+            k = np.minimum(np.searchsorted(ends, z), len(ends) - 1)
+            inside = (self._score(self.atoms, "left")[k] <= z) & (z <= ends[k])
+            x = np.where(inside, self.atoms[k], x)
+        return x
+
+    def log_prob(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The marginal's own log-probability, or log-density, of each value."""
+        z, width, log_slope = self.encode(values)
+        # A logistic variable on z: its density at a point, its mass on a cell without cancellation.
+        point = -np.logaddexp(0, z) - np.logaddexp(0, -z) + log_slope
+        with np.errstate(divide="ignore"):
+            cell = -np.logaddexp(0, -(z + width)) - np.logaddexp(0, z) + np.log(-np.expm1(-width))
+        return np.where(width > 0, cell, point)
+
+    def log_share(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Log-probability of values of the lattice that are no atoms, given that a value is none."""
+        half = self.step / 2
+
+        def mass(x: np.ndarray) -> np.ndarray:
+            low, high = self._smooth_score(x - half), self._smooth_score(x + half)
+            return -np.logaddexp(0, -high) - np.logaddexp(0, low) + _log(-np.expm1(low - high))
+
+        off_atoms = max(1.0 - float(np.exp(mass(self.atoms)).sum()), 1e-12)
+        return mass(np.asarray(values, np.float64)) - np.log(off_atoms)
+
+    def is_atom(self, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
+        """Which values are atoms."""
+        return np.isin(values, self.atoms)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data, which JSON keeps exactly."""
+        return {
+            name: value.tolist() if isinstance(value, np.ndarray) else value
+            for name, value in ((name, getattr(self, name)) for name in self.__dataclass_fields__)
+        }
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """The inverse of `to_json`."""
+        fields: dict[str, Any] = {name: data[name] for name in cls.__dataclass_fields__}
+        for name, value in fields.items():
+            of_list = isinstance(value, list)
+            fields[name] = np.asarray(value, np.float64) if of_list else float(value)
+        return cls(**fields)
+
+    @cached_property
+    def _smooth(self) -> tuple[PchipInterpolator, PchipInterpolator, float, float]:
+        """The cubic, its derivative, and the slopes beyond its ends."""
+        cubic = PchipInterpolator(self.knots, self.scores)
+        slope = cubic.derivative()
+        least = 0.05 * (self.scores[-1] - self.scores[0]) / (self.knots[-1] - self.knots[0])
+        ends = (max(float(slope(self.knots[i])), least) for i in (0, -1))
+        return cubic, slope, *ends
+
+    def _smooth_score(self, x: np.ndarray) -> np.ndarray:
+        """log S / (1 - S)."""
+        cubic, _, below, above = self._smooth
+        low, high = self.knots[0], self.knots[-1]
+        inside = cubic(np.clip(x, low, high))
+        return inside + below * np.minimum(x - low, 0) + above * np.maximum(x - high, 0)
+
+    def _parts(self, x: np.ndarray, side: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The masses of atoms below and above, and the smooth part's score."""
+        sums = np.concatenate([[0.0], np.cumsum(self.masses)])
+        # Summed from above, so that small masses at the upper end are not what is left of 1.
+        over = np.concatenate([np.cumsum(self.masses[::-1])[::-1], [0.0]])
+        k = np.searchsorted(self.atoms, x, side)
+        return sums[k], over[k], self._smooth_score(x)
+
+    def _score(self, x: np.ndarray, side: Any) -> np.ndarray:
+        """logit F, with the atom at x counted (`"right"`) or not (`"left"`); exact in both tails."""
+        below, above, s = self._parts(x, side)
+        low = np.logaddexp(_log(below), np.log(self.rest) - np.logaddexp(0, -s))
+        return low - np.logaddexp(_log(above), np.log(self.rest) - np.logaddexp(0, s))
+
+    def _log_slope(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """log dz/dx where x is no atom: dF/dx / (F (1 - F))."""
+        _, slope, below, above = self._smooth
+        low, high = self.knots[0], self.knots[-1]
+        inside = np.maximum(slope(np.clip(x, low, high)), 1e-12 / self.spread)
+        ds = np.where(x < low, below, np.where(x > high, above, inside))
+        s = self._smooth_score(x)
+        density = np.log(self.rest) + np.log(ds) - np.logaddexp(0, s) - np.logaddexp(0, -s)
+        return density + np.logaddexp(0, z) + np.logaddexp(0, -z)
+
+    def _brackets(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values below and above those of z."""
+        low = np.full(len(z), self.knots[0] - self.spread)
+        high = np.full(len(z), self.knots[-1] + self.spread)
+        reach = self.spread + self.step
+        for _ in range(_HALVINGS):
+            short, long = self._score(low, "left") > z, self._score(high, "left") < z
+            if not (short.any() or long.any()):
+                break
+            low, high, reach = (
+                np.where(short, low - reach, low),
+                np.where(long, high + reach, high),
+                2 * reach,
+            )
+        return low, high
+
+    def _root(self, z: np.ndarray) -> np.ndarray:
+        low, high = self._brackets(z)
+        for _ in range(_HALVINGS):
+            middle = (low + high) / 2
+            above = self._score(middle, "left") > z
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return (low + high) / 2
+
+    def _lattice_values(self, z: np.ndarray) -> np.ndarray:
+        """The first value of the lattice whose cell ends above z."""
+        low, high = (np.floor((end - self.offset) / self.step) for end in self._brackets(z))
+        low, high = low - 1, high + 2
+        while (high - low > 1).any():
+            middle = np.floor((low + high) / 2)
+            above = self._score(self.offset + (middle + 0.5) * self.step, "left") > z
+            low, high = np.where(above, low, middle), np.where(above, middle, high)
+        return self.offset + high * self.step
+
+
+def _quantiles(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:
+    """Knots and scores through quantiles at equal distances of their scores; of equal quantiles the middle."""
+    x, n = np.sort(values), len(values)
+    end = np.log(2 * n - 1) if n > 1 else 1.0
+    scores = np.linspace(-end, end, KNOTS)
+    knots = np.interp(n / (1 + np.exp(-scores)) - 0.5, np.arange(n), x)
+    near = 1e-12 * max(float(np.abs(knots).max()), 1e-300)
+    starts = np.flatnonzero(np.concatenate([[True], np.diff(knots) > near]))
+    counts = np.diff(np.append(starts, len(knots)))
+    knots, scores = knots[starts], np.add.reduceat(scores, starts) / counts
+    if len(knots) == 1:
+        half = step / 2 or abs(float(knots[0])) * 1e-6 or 0.5
+        return np.array([knots[0] - half, knots[0] + half]), np.array([-3.0, 3.0])
+    return knots, scores
+
+
+def _log(masses: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore"):
+        return np.log(masses)

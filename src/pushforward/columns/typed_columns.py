@@ -1,0 +1,292 @@
+"""All columns of a table as it comes: from a frame to cells, and back."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from pushforward.columns.marginal import LEAST, Place
+from pushforward.columns.names import unknown_columns
+from pushforward.columns.typed import TypedColumn, harmonics_of
+from pushforward.distributions.typed_row import Cells, Columns
+from pushforward.errors import InputError
+from pushforward.heads import AbstractHead, Logistics, Softmax
+from pushforward.words import quoted
+
+GAP_SHARE = 0.005
+"""Share of missing cells from which on "is missing" is a column of its own."""
+_FAR = 5.0
+
+
+@dataclass(frozen=True)
+class TypedColumns:
+    """The columns of a table of any kind.
+
+    The model's columns are those that it has a head for, in the table's order; before each that lacks cells stands a
+    column "is missing" of its own, so that gaps are modelled too.
+
+    Arguments:
+        every: all columns of the table.
+        gaps: names of the columns whose gaps are modelled.
+    """
+
+    every: tuple[TypedColumn, ...]
+    gaps: tuple[str, ...] = ()
+
+    @classmethod
+    def fit(
+        cls,
+        frame: pl.DataFrame,
+        *,
+        declared: Mapping[str, str] | None = None,
+        ignore: Sequence[str] = (),
+        gaps: bool = True,
+        least: int = LEAST,
+    ) -> "TypedColumns":
+        """Find the kinds of all columns and measure them.
+
+        Arguments:
+            frame: the table.
+            declared: kinds by name; default none, all are guessed.
+            ignore: names of columns to leave out; default none.
+            gaps: whether gaps are modelled; default True.
+            least: times that a value is to be seen to be kept.
+
+        Raises `InputError` for a name that is no column, a table without a column to model, and what
+        `TypedColumn.fit` raises.
+        """
+        names = [name.strip() for name in frame.columns]
+        declared = {str(name): kind for name, kind in (declared or {}).items()}
+        if unknown := [name for name in (*declared, *ignore) if name not in names]:
+            raise InputError(unknown_columns(unknown, names, "the table"))
+        every = tuple(
+            TypedColumn.fit(series, declared.get(name), least)
+            for name, series in zip(names, frame.get_columns(), strict=True)
+            if name not in ignore
+        )
+        if not any(column.modelled for column in every):
+            raise InputError(
+                "no column is left to model: "
+                + "; ".join(f"'{column.name}': {column.kind}, {column.reason}" for column in every)
+            )
+        lacking = tuple(
+            column.name for column in every if column.modelled and column.missing >= GAP_SHARE
+        )
+        return cls(every, lacking if gaps else ())
+
+    @cached_property
+    def modelled(self) -> tuple[TypedColumn, ...]:
+        """The columns that have a head, in the table's order."""
+        return tuple(column for column in self.every if column.modelled)
+
+    @cached_property
+    def places(self) -> tuple[tuple[TypedColumn, bool], ...]:
+        """The model's columns: a column of the table, and whether its gaps are meant instead of its values."""
+        found: list[tuple[TypedColumn, bool]] = []
+        for column in self.modelled:
+            if column.name in self.gaps:
+                found.append((column, True))
+            found.append((column, False))
+        return tuple(found)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the modelled columns."""
+        return tuple(column.name for column in self.modelled)
+
+    @cached_property
+    def values(self) -> Bool[np.ndarray, " d"]:
+        """Which of the model's columns are values, not gaps."""
+        return np.array([not gap for _, gap in self.places])
+
+    def read(self, frame: pl.DataFrame, *, absent: bool = False) -> dict[str, np.ndarray]:
+        """The values of the modelled columns of another table.
+
+        Arguments:
+            frame: the table; other columns of it are not looked at.
+            absent: whether columns may be absent, all of their cells missing; default False.
+
+        Raises `InputError` for a column that is absent, or a cell that its column cannot hold.
+        """
+        found = {series.name.strip(): series for series in frame.get_columns()}
+        lacking = [name for name in self.names if name not in found]
+        if lacking and not absent:
+            raise InputError(
+                f"the table lacks column {quoted(lacking)}; it has {quoted(list(found))}"
+            )
+        values = {}
+        for column in self.modelled:
+            series = found.get(column.name)
+            if series is None:
+                text = column.spelling.form == "text"
+                blank: Any = None if text else np.nan
+                values[column.name] = np.full(len(frame), blank, object if text else float)
+            else:
+                values[column.name] = column.read(series)
+        return values
+
+    def encode(self, values: Mapping[str, np.ndarray]) -> Cells:
+        """Values, as `read` returns them, to cells: in single precision, `(n, d)` and a few further features."""
+        parts = [_cells(column, values[column.name], gap) for column, gap in self.places]
+        whole = [np.stack(arrays, axis=1) for arrays in list(zip(*parts, strict=True))[:-1]]
+        return Cells(*whole, np.concatenate([part.extra for part in parts], axis=1))
+
+    def encode_one(self, i: int, values: np.ndarray) -> Cells:
+        """The cells of the model's column i alone: arrays `(n,)`. Of a column of gaps, NaN is a missing cell."""
+        return _cells(self.places[i][0], values, self.places[i][1])
+
+    def put(self, cells: Cells, i: int, part: Cells) -> Cells:
+        """Cells with those of one column in their place."""
+        whole = [array.copy() for array in cells]
+        for array, own in zip(whole[:7], part[:7], strict=True):
+            array[:, i] = own
+        whole[7][:, np.array(self.extras, int) == i] = part.extra
+        return Cells(*whole)
+
+    @cached_property
+    def extras(self) -> tuple[int, ...]:
+        """The model's column of each further feature."""
+        return tuple(
+            i
+            for i, (column, gap) in enumerate(self.places)
+            if not gap
+            for _ in range(2 * len(column.harmonics))
+        )
+
+    def layout(self, components: int) -> Columns:
+        """A head for each of the model's columns, and how each is read; the order is left open.
+
+        Arguments:
+            components: logistics of a column of numbers.
+        """
+        heads: list[AbstractHead] = []
+        for column, gap in self.places:
+            if gap:
+                heads.append(Softmax(2))
+            elif column.labels is not None:
+                heads.append(Softmax(column.labels.size, column.labels.open))
+            else:
+                heads.append(Logistics(components))
+        numbers = tuple(column.numbers is not None and not gap for column, gap in self.places)
+        return Columns(tuple(heads), numbers, self.extras, ())
+
+    def start(self) -> dict[int, np.ndarray]:
+        """What heads of labels say before training, by the model's column: the logarithms of frequencies."""
+        found = {}
+        for i, (column, gap) in enumerate(self.places):
+            if gap:
+                share = np.clip(column.missing, 1e-6, 1 - 1e-6)
+                found[i] = np.log([1 - share, share])
+            elif column.labels is not None:
+                found[i] = column.labels.log_prob
+        return found
+
+    def decode(self, i: int, code: np.ndarray, z: np.ndarray) -> np.ndarray:
+        """Values of the model's column i from drawn codes, or points on the scale z."""
+        column, gap = self.places[i]
+        if gap:
+            return code.astype(float)
+        if column.labels is None:
+            assert column.numbers is not None
+            return column.numbers.decode(z)
+        kind = object if column.spelling.form == "text" else float
+        levels = np.array(column.labels.levels, kind)
+        return levels[np.minimum(code, len(levels) - 1)]
+
+    def write(
+        self, values: Mapping[str, np.ndarray], rows: int, text: bool = False
+    ) -> pl.DataFrame:
+        """Values as a frame with all columns of the table: constants come back, identifiers are numbered anew, long
+        text is left out.
+
+        Arguments:
+            values: of the modelled columns.
+            rows: their number.
+            text: whether cells are to be written as a delimited file had them.
+        """
+        found = []
+        for column in self.every:
+            if column.modelled:
+                cells = values[column.name]
+            elif column.kind == "constant":
+                of_text = column.spelling.form == "text"
+                blank: Any = None if of_text else np.nan
+                constant = blank if column.constant is None else column.constant
+                cells = np.full(rows, constant, object if of_text else float)
+            elif column.kind == "identifier":
+                cells = np.arange(1.0, rows + 1)
+                spelling = column.spelling
+                if spelling.form == "text":
+                    cells = np.array([str(i) for i in range(1, rows + 1)], object)
+            else:
+                continue
+            found.append(column.spelling.write(cells, column.name, text))
+        return pl.DataFrame(found)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"every": [column.to_json() for column in self.every], "gaps": list(self.gaps)}
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> "TypedColumns":
+        """The inverse of `to_json`."""
+        every = tuple(TypedColumn.from_json(column) for column in data["every"])
+        return cls(every, tuple(data["gaps"]))
+
+
+def without_empty_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
+    """The rows in which some cell holds something, and how many others there were."""
+
+    def empty(series: pl.Series) -> pl.Series:
+        if series.dtype == pl.String:
+            return series.is_null() | (series.str.strip_chars() == "")
+        return series.is_null()
+
+    gone = np.logical_and.reduce([empty(series).to_numpy() for series in frame.get_columns()])
+    return frame.filter(pl.Series(~gone)), int(gone.sum())
+
+
+def _cells(column: TypedColumn, values: np.ndarray, gap: bool) -> Cells:
+    """One of the model's columns: arrays `(n,)`, further features `(n, k)`."""
+    n = len(values)
+    gone = (
+        np.array([v is None for v in values], bool) if values.dtype == object else np.isnan(values)
+    )
+    zero, none = np.zeros(n, np.float32), np.zeros((n, 0), np.float32)
+    if gap:
+        share = np.clip(column.missing, 1e-6, 1 - 1e-6)
+        marginal = np.where(gone, np.log(share), np.log1p(-share)).astype(np.float32)
+        return Cells(
+            gone.astype(np.int32), zero, zero, zero, marginal, zero, np.ones(n, bool), none
+        )
+    code, place, scaled, extra = np.zeros(n, np.int32), Place(zero, zero, zero), zero, none
+    log_prob = np.zeros(n)
+    slope = np.zeros(n)
+    labels, numbers = column.labels, column.numbers
+    if numbers is not None:
+        x = np.where(gone, numbers.center, values)
+        place = numbers.encode(x)
+        away = (x - numbers.center) / numbers.spread
+        size = np.abs(away)
+        scaled = np.sign(away) * np.where(
+            size < _FAR, size, _FAR + np.log1p(np.maximum(size - _FAR, 0))
+        )
+        log_prob, slope = numbers.log_prob(x), place.log_slope
+        if column.harmonics:
+            extra = harmonics_of(column, x).astype(np.float32)
+    if labels is not None:
+        code = labels.codes(np.where(gone, labels.levels[0], values).tolist())
+        other = code == len(labels)
+        # "Other" is all labels without a level of their own. Of numbers each has its share of the smooth part.
+        share = -np.log(labels.unseen) if numbers is None else numbers.log_share(x)
+        slope = np.where(other, share, 0.0)
+        log_prob = labels.log_prob[np.minimum(code, labels.size - 1)] + slope
+    f32 = np.float32
+    return Cells(
+        code.astype(np.int32), place.z.astype(f32), place.width.astype(f32), slope.astype(f32),
+        log_prob.astype(f32), scaled.astype(f32), ~gone, extra,
+    )  # fmt: skip

@@ -1,0 +1,100 @@
+"""From a table of any kind of columns to a fitted density."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from pushforward.architectures.typed import Typed, random_contexts
+from pushforward.columns.marginal import LEAST
+from pushforward.columns.spelling import as_polars
+from pushforward.columns.typed_columns import TypedColumns, without_empty_rows
+from pushforward.draws import key_of, spawn
+from pushforward.errors import InputError
+from pushforward.models.typed_table import TypedTable
+from pushforward.training import Epoch, Step, Training, fit
+from pushforward.training.batches import holdout, taken
+
+LEARNING_RATE = 5e-3
+
+
+def fit_typed(
+    table: Any,
+    *,
+    declared: Mapping[str, str] | None = None,
+    ignore: Sequence[str] = (),
+    gaps: bool = True,
+    least: int = LEAST,
+    architecture: Typed | None = None,
+    training: Training | None = None,
+    seed: int = 0,
+    report: Callable[[Epoch], bool | None] | None = None,
+    progress: Callable[[Step], bool | None] | None = None,
+) -> TypedTable:
+    """Fit the joint density of a table's cells.
+
+    Arguments:
+        table: rows, a frame or a mapping of columns.
+        declared: kinds of columns by name; default none, all are guessed.
+        ignore: names of columns to leave out.
+        gaps: whether missing cells are modelled; default True.
+        least: times that a value must be seen for it to be kept in the model.
+        architecture: default `Typed()`.
+        training: how; default by the number of rows.
+        seed: of all that is random.
+        report, progress: as of `fit`.
+
+    Raises `InputError` for a table that cannot be modelled.
+    """
+    began = time.perf_counter()
+    frame, _ = without_empty_rows(as_polars(table))
+    if len(frame) < 3:
+        raise InputError(
+            f"{len(frame)} rows given; at least 3 are needed: two to fit, one to judge by"
+        )
+    training = training or Training()
+    split, build_key, fit_key = spawn(key_of(seed), 3)
+    train, held = holdout(len(frame), training.validation, split)
+    # Kinds, units and frequencies are those of the training rows.
+    columns = TypedColumns.fit(
+        frame[np.sort(train)], declared=declared, ignore=ignore, gaps=gaps, least=least
+    )
+    cells = columns.encode(columns.read(frame))
+    architecture = architecture or _for_rows(len(train))
+    layout = columns.layout(architecture.components)
+    built = architecture.build(layout, columns.start(), key=build_key)
+    chosen = training if training.learning_rate else replace(training, learning_rate=LEARNING_RATE)
+    if chosen.weight_decay is None:
+        chosen = replace(chosen, weight_decay=_decay(len(train)))
+    fitted = fit(
+        built,
+        taken(cells, train),
+        key=fit_key,
+        loss=random_contexts,
+        training=chosen,
+        validation=taken(cells, held),
+        report=report,
+        progress=progress,
+    )
+    summary = {
+        "rows": len(train),
+        "epochs": len(fitted.history),
+        "stopped": fitted.stopped,
+        "validation_loss": fitted.best_loss,
+        "seconds": time.perf_counter() - began,
+    }
+    return TypedTable(fitted.model, architecture, columns, summary)
+
+
+def _for_rows(rows: int) -> Typed:
+    """The architecture for a number of training rows: fewer rows, more dropout."""
+    dropout = 0.3 if rows < 30_000 else 0.05
+    if rows < 1000:
+        return Typed(width=64, blocks=2, context=64, dropout=dropout)
+    return Typed(dropout=dropout)
+
+
+def _decay(rows: int) -> float:
+    return 0.1 if rows < 1000 else 0.3 if rows < 30_000 else 0.01

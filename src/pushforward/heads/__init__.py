@@ -1,0 +1,10 @@
+"""Heads: the distribution of one cell of a table, given the outputs of a network."""
+
+from pushforward.heads.base import AbstractHead, Cell
+from pushforward.heads.logistics import Logistics
+from pushforward.heads.softmax import Softmax
+
+HEADS: dict[str, type[AbstractHead]] = {"logistics": Logistics, "softmax": Softmax}
+"""The heads by name; the contract reads it."""
+
+__all__ = ["HEADS", "AbstractHead", "Cell", "Logistics", "Softmax"]
