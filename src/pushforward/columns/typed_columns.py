@@ -133,7 +133,8 @@ class TypedColumns:
         """Values, as `read` returns them, to cells: in single precision, `(n, d)` and a few further features."""
         parts = [_cells(column, values[column.name], gap) for column, gap in self.places]
         whole = [np.stack(arrays, axis=1) for arrays in list(zip(*parts, strict=True))[:-1]]
-        return Cells(*whole, np.concatenate([part.extra for part in parts], axis=1))
+        whole.append(np.concatenate([part.extra for part in parts], axis=1))
+        return Cells(*whole)
 
     def encode_one(self, i: int, values: np.ndarray) -> Cells:
         """The cells of the model's column i alone: arrays `(n,)`. Of a column of gaps, NaN is a missing cell."""
