@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ConditionalFlowDensity,
         FlowDensity,
         NeuralODERegressor,
+        TableDensity,
         load,
         save,
     )
@@ -39,6 +40,7 @@ __all__ = [
     "InputError",
     "InputWarning",
     "NeuralODERegressor",
+    "TableDensity",
     "Training",
     "architectures",
     "bijections",
@@ -64,6 +66,7 @@ _HOMES = {
     "InputError": "errors",
     "InputWarning": "errors",
     "NeuralODERegressor": "estimators",
+    "TableDensity": "estimators",
     "Training": "training",
     "fit": "training",
     "load": "estimators",

@@ -20,6 +20,10 @@ class InputError(ValueError):
     """
 
 
+class CellError(InputError):
+    """A table of numbers was wanted, and some cell is missing, or is text or a date: a typed table can hold it."""
+
+
 class InputWarning(UserWarning):
     """Input that can be used, but with a result that may not be what was meant; says what to do. The command line
     prints it in one line, once.

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,7 +13,7 @@ from pushforward.cli import options
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated
 from pushforward.cli.progress import Meter, clock, say
 from pushforward.cli.watch import Watch
-from pushforward.errors import InputError
+from pushforward.errors import CellError, InputError
 
 if TYPE_CHECKING:
     from pushforward.data.tables import Table
@@ -61,7 +61,11 @@ def fit(
     ] = None,
     flow: Annotated[
         str,
-        typer.Option(metavar="NAME", help="A flow of `pushforward list`; auto lets a race decide."),
+        typer.Option(
+            metavar="NAME",
+            help="A flow of `pushforward list`; auto lets a race decide, and takes typed for tables with "
+            "text, dates or gaps.",
+        ),
     ] = "auto",
     setting: Annotated[
         list[str] | None,
@@ -125,6 +129,21 @@ def fit(
     options.refuse_same_file(output, data)
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
+    if flow.lower() == "typed":
+        _fit_typed(
+            data,
+            output,
+            modelled,
+            conditions,
+            column,
+            setting,
+            train,
+            max_epochs,
+            max_time,
+            seed,
+            quiet,
+        )
+        return
     from pushforward.fitting.fit_table import fit_table
     from pushforward.models.notes import with_names_noted
     from pushforward.models.table_file import save_table_model
@@ -132,8 +151,17 @@ def fit(
     architecture = options.chosen_architecture(flow, setting or [])
     kinds = options.declared_columns(column or [])
     training = options.chosen_training(train or [], max_epochs, max_time)
-    with Meter("reading", quiet) as meter:
-        table, given = _read(data, modelled, conditions, meter.update)
+    try:
+        with Meter("reading", quiet) as meter:
+            table, given = _read(data, modelled, conditions, meter.update)
+    except CellError as error:
+        if flow.lower() != "auto" or conditions is not None or data == "-":
+            raise
+        say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
+        _fit_typed(
+            data, output, modelled, None, column, setting, train, max_epochs, max_time, seed, quiet
+        )
+        return
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
         size = f"{len(table.values):,} rows x {len(table.names)} columns"
@@ -174,6 +202,30 @@ def fit(
         say(line, quiet)
     ending = ENDINGS.get(model.summary["stopped"], model.summary["stopped"])
     say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
+
+
+def _fit_typed(
+    data: str, output: Path, columns: Sequence[str] | None, condition: Sequence[str] | None,
+    column: list[str] | None, setting: list[str] | None, train: list[str] | None, max_epochs: int | None,
+    max_time: float | None, seed: int, quiet: bool,
+) -> None:  # fmt: skip
+    """Fit a table of any kind of cells."""
+    if condition is not None:
+        raise InputError(
+            "--condition is for flows: a typed model takes any cells as given, by score --given and sample --given"
+        )
+    from pushforward.cli.typed import fit_typed_file
+
+    fit_typed_file(
+        data,
+        output,
+        columns=columns,
+        declared=options.declared_words(column or []),
+        architecture=options.typed_architecture(setting or []),
+        training=options.chosen_training(train or [], max_epochs, max_time),
+        seed=seed,
+        quiet=quiet,
+    )
 
 
 def _checkpoint(output: Path) -> Path:

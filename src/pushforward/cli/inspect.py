@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli.options import Model, shown
+from pushforward.cli.typed import inspect_typed, is_typed
 
 if TYPE_CHECKING:
     from pushforward.columns import Columns
@@ -25,6 +26,9 @@ def inspect(
     fit: the mean log density beside that of a Gaussian, whether the map can be inverted and its log
     determinant is right, and how many rows lie in the tails.
     """
+    if is_typed(model):
+        inspect_typed(model, as_json)
+        return
     from pushforward.architectures import Facts
     from pushforward.models.notes import NOTES
     from pushforward.models.table_file import load_table_model

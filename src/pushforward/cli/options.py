@@ -16,6 +16,7 @@ from pushforward.words import finite_number
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
+    from pushforward.architectures.typed import Typed
     from pushforward.columns import AbstractColumn
     from pushforward.models.table_model import TableModel
     from pushforward.training import Training
@@ -99,6 +100,33 @@ def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
         except InputError as error:
             raise InputError(f"--column {setting}: {error}") from None
     return chosen
+
+
+def declared_words(settings: Sequence[str]) -> dict[str, str]:
+    """From names to the words of kinds, as `--column` declares them for a typed table."""
+    chosen: dict[str, str] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.rpartition("="))
+        if not (name and equals and text):
+            raise InputError(f"--column {setting}: NAME=KIND is expected")
+        if name in chosen:
+            raise InputError(f"--column {setting}: {name} is declared twice")
+        chosen[name] = text
+    return chosen
+
+
+def typed_architecture(settings: Sequence[str]) -> "Typed | None":
+    """The options of a typed table that `--set` describes; None where all are left to the fit."""
+    if not settings:
+        return None
+    from pushforward.architectures.typed import Typed
+
+    types = typing.get_type_hints(Typed)
+    defaults = architecture_defaults(Typed)
+    shown = ", ".join(f"{option}={value}" for option, value in defaults.items())
+    return Typed(
+        **_chosen("--set", settings, {key: types[key] for key in defaults}, "typed", shown)
+    )
 
 
 def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architecture":

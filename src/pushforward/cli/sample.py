@@ -7,6 +7,7 @@ import typer
 
 from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
+from pushforward.cli.typed import is_typed, sample_typed
 from pushforward.errors import InputError
 
 MOST_ROWS = 10**12
@@ -27,7 +28,12 @@ def sample(
         str | None,
         typer.Option(metavar="FILE", help="Rows to condition on; - for CSV on standard input."),
     ] = None,
-    given: Annotated[str | None, typer.Option(hidden=True)] = None,
+    given: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Of a typed model: rows with some cells; the others are drawn."
+        ),
+    ] = None,
     solver: options.SolverOption = None,
     guidance: options.Guidance = None,
     force: options.Force = False,
@@ -50,6 +56,15 @@ def sample(
         raise InputError(f"-n {n}: at least 1 draw is needed")
     if n > MOST_ROWS:
         raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
+    if is_typed(model):
+        from pushforward.data.tables import check_output
+
+        check_output(output, force)
+        options.refuse_same_file(output, model, *([] if given is None else [given]))
+        if condition is not None:
+            raise InputError(f"--condition {condition}: a typed model takes --given")
+        sample_typed(model, n, output, given=given, seed=seed, quiet=quiet)
+        return
     if given is not None:
         if condition is not None:
             raise InputError(f"--given {given}: is the old name of --condition; leave it out")

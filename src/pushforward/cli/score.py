@@ -1,9 +1,14 @@
 """`pushforward score`: the log density of every row of a table, as a stream."""
 
+from typing import Annotated
+
 import numpy as np
+import typer
 
 from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
+from pushforward.cli.typed import is_typed, score_typed
+from pushforward.errors import InputError
 
 ROWS = 65536
 """Rows read at once: a multiple of the rows in one call of the compiled program."""
@@ -15,6 +20,13 @@ def score(
     output: options.TableOutput = "-",
     solver: options.SolverOption = None,
     guidance: options.Guidance = None,
+    given: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Of a typed model: columns whose cells are given."),
+    ] = None,
+    per_column: Annotated[
+        bool, typer.Option("--per-column", help="Of a typed model: write each column's part too.")
+    ] = False,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -37,6 +49,12 @@ def score(
 
     check_output(output, force)
     options.refuse_same_file(output, model, data)
+    if is_typed(model):
+        names = options.column_list("--given", given) or ()
+        score_typed(model, data, output, given=names, per_column=per_column, quiet=quiet)
+        return
+    if given is not None or per_column:
+        raise InputError(f"{model}: holds a flow; --given and --per-column are for typed models")
     fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
     names = (*fitted.columns.names, *(() if fitted.condition is None else fitted.condition.names))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pushforward.errors import InputError
+from pushforward.errors import CellError, InputError
 from pushforward.words import plural
 
 LARGEST_EXACT_INTEGER = 2.0**53
@@ -37,7 +37,8 @@ def check_finite(
     cell = values[row, column]
     what = "missing" if np.isnan(cell) else f"{cell}"
     cells = plural(count, "cell")
-    raise InputError(
+    kind = CellError if np.isnan(cell) else InputError
+    raise kind(
         f"{where}: {cells if whole else 'at least ' + cells} missing, NaN or infinite, the first "
         f"in row {first_row + row}, column '{names[column]}' ({what}); fill or drop such rows first"
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pushforward.columns.names import unknown_columns
-from pushforward.errors import InputError
+from pushforward.errors import CellError, InputError
 from pushforward.words import LINE_BREAK, plural, quoted
 
 _ROW_INDEX = re.compile(r"__index_level_\d+__")
@@ -182,7 +182,7 @@ def _trimmed(name: str) -> str:
 
 def not_numeric(
     where: str, text: dict[str, str], numeric: Sequence[str], suggest: bool
-) -> InputError:
+) -> CellError:
     """The error for columns that are not numeric.
 
     Arguments:
@@ -196,10 +196,10 @@ def not_numeric(
     if len(text) > 1:
         which += f", nor {'is' if len(text) == 2 else 'are'} {quoted(list(text)[1:], 5)}"
     if not numeric:
-        return InputError(f"{where}: {which}; no column is numeric")
+        return CellError(f"{where}: {which}; no column is numeric")
     if not suggest:
-        return InputError(f"{where}: {which}; numeric: {quoted(numeric)}")
-    return InputError(f"{where}: {which}; choose numeric columns: {columns_option(numeric)}")
+        return CellError(f"{where}: {which}; numeric: {quoted(numeric)}")
+    return CellError(f"{where}: {which}; choose numeric columns: {columns_option(numeric)}")
 
 
 def _repeated(names: Sequence[str]) -> str | None:

@@ -15,17 +15,20 @@ if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.neural_ode import NeuralODERegressor
+    from pushforward.estimators.table_density import TableDensity
 
 _ESTIMATORS = {
     "ConditionalFlowDensity": "conditional",
     "FlowDensity": "density",
     "NeuralODERegressor": "neural_ode",
+    "TableDensity": "table_density",
 }
 
 __all__ = [
     "ConditionalFlowDensity",
     "FlowDensity",
     "NeuralODERegressor",
+    "TableDensity",
     "TableModel",
     "fit_table",
     "load",

@@ -9,12 +9,16 @@ from pushforward.model_file import read_header
 from pushforward.models.series_file import KIND as SERIES
 from pushforward.models.table_file import load_table_model, save_table_model
 from pushforward.models.table_model import TableModel
+from pushforward.models.typed_file import KIND as TYPED
+from pushforward.models.typed_file import save_typed_table
+from pushforward.models.typed_table import TypedTable
 from pushforward.saving import read_flow, write_flow
 
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.neural_ode import NeuralODERegressor
+    from pushforward.estimators.table_density import TableDensity
 
 
 def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
@@ -23,7 +27,7 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
     Arguments:
         path: the file.
-        model: a fitted estimator, a `TableModel`, or a `Flow` that an architecture has built.
+        model: a fitted estimator, a `TableModel`, a `TypedTable`, or a `Flow` that an architecture has built.
         force: whether an existing file may be replaced; default True.
 
     Raises `InputError` where the file cannot be written, for a flow that was put together from parts, and for anything
@@ -44,6 +48,8 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
         write_flow(path, model, force=force)
     elif isinstance(model, TableModel):
         save_table_model(model, path, force)
+    elif isinstance(model, TypedTable):
+        save_typed_table(model, path, force)
     elif any(base.__module__.startswith(f"{__package__}.") for base in type(model).__mro__):
         model.save(path, force=force)
     else:
@@ -55,7 +61,7 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
-) -> "FlowDensity | ConditionalFlowDensity | NeuralODERegressor | Flow":
+) -> "FlowDensity | ConditionalFlowDensity | TableDensity | NeuralODERegressor | Flow":
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -64,8 +70,8 @@ def load(
     Arguments:
         path: the file.
 
-    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `NeuralODERegressor`, or a
-    `Flow` where one was saved by itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than
+    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
+    table, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than
     this version, for an architecture that is not registered, and for an equation by a function, which
     `NeuralODERegressor.load` takes.
 
@@ -91,6 +97,10 @@ def load(
         from pushforward.estimators.neural_ode import NeuralODERegressor
 
         return NeuralODERegressor.load(path)
+    if kind == TYPED:
+        from pushforward.estimators.table_density import TableDensity
+
+        return TableDensity.load(path)
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
 

@@ -11,6 +11,7 @@ from pushforward.architectures.typed import Typed, random_contexts
 from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns, without_empty_rows
+from pushforward.distributions.typed_row import Cells
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.models.typed_table import TypedTable
@@ -85,7 +86,29 @@ def fit_typed(
         "validation_loss": fitted.best_loss,
         "seconds": time.perf_counter() - began,
     }
-    return TypedTable(fitted.model, architecture, columns, summary)
+    model = TypedTable(fitted.model, architecture, columns, summary)
+    return replace(model, trust=_held_out(model, taken(cells, held)))
+
+
+def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:
+    """Log-probabilities of held-out rows, beside those of each column by itself."""
+    present = np.asarray(cells.present) & model.columns.values
+    nats = model.log_prob_of(cells, present, np.zeros_like(present)).sum(1)
+    alone = np.where(present, np.asarray(cells.log_marginal, np.float64), 0.0).sum(1)
+    gain = nats - alone
+    return {
+        "rows": len(nats),
+        **{
+            name: figure
+            for what, values in (("nats", nats), ("marginal_nats", alone), ("gain", gain))
+            for name, figure in ((what, float(values.mean())), (f"{what}_error", _error(values)))
+        },
+    }
+
+
+def _error(values: np.ndarray) -> float:
+    """The standard error of a mean."""
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
 
 
 def _for_rows(rows: int) -> Typed:

@@ -1,0 +1,157 @@
+"""What the commands do with tables of any kind of cells, and with models of them."""
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated
+from pushforward.cli.progress import Meter, clock, say
+from pushforward.cli.watch import Watch
+from pushforward.errors import InputError
+
+
+def is_typed(model: Path) -> bool:
+    """Whether a model file holds a typed table."""
+    from pushforward.model_file import read_header
+
+    return read_header(model).get("kind") == "typed"
+
+
+def fit_typed_file(
+    data: str,
+    output: Path,
+    *,
+    columns: Sequence[str] | None,
+    declared: dict[str, str],
+    architecture: Any,
+    training: Any,
+    seed: int,
+    quiet: bool,
+) -> None:
+    """Fit a typed table to a file of any kind of cells and write it."""
+    from pushforward.data.frames import read_frame
+    from pushforward.fitting.fit_typed import fit_typed
+    from pushforward.models.typed_file import save_typed_table
+
+    with Meter("reading", quiet):
+        frame = read_frame(data)
+        if columns is not None:
+            if unknown := [name for name in columns if name not in frame.columns]:
+                raise InputError(f"{data}: has no column '{unknown[0]}'")
+            frame = frame.select(columns)
+    began = time.perf_counter()
+    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
+        meter.update(f"{len(frame):,} rows x {len(frame.columns)} columns, compiling")
+        watch = Watch(meter, interrupt, None if training is None else training.max_time)
+        try:
+            model = fit_typed(
+                frame,
+                declared=declared,
+                architecture=architecture,
+                training=training,
+                seed=seed,
+                report=watch,
+                progress=watch.step,
+            )
+        except (KeyboardInterrupt, Terminated) as stop:
+            ended = f"{str(stop) or 'interrupted'} before the first epoch was done: no model was written"
+            if isinstance(stop, Terminated):
+                raise Terminated(ended, stop.code) from None
+            raise KeyboardInterrupt(ended) from None
+        save_typed_table(model, output)
+    for column in model.columns.every:
+        if not column.modelled and column.kind != "constant":
+            say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
+    say(trust_line(model.trust), quiet)
+    say(f"done after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
+
+
+def trust_line(trust: dict[str, Any]) -> str:
+    """The held-out figure of a typed table."""
+    return (
+        f"held out: {trust['nats']:.3f} +- {trust['nats_error']:.3f} nats per row of {trust['rows']:,} "
+        f"(each column by itself: {trust['marginal_nats']:.3f})"
+    )
+
+
+def score_typed(
+    model: Path, data: str, output: str, *, given: Sequence[str], per_column: bool, quiet: bool
+) -> None:
+    """Write the log-probability of every row."""
+    from pushforward.data.frames import read_frame
+    from pushforward.data.tables import open_writer
+    from pushforward.models.typed_file import load_typed_table
+
+    fitted = load_typed_table(model)
+    frame = read_frame(data)
+    cells = fitted.log_prob_cells(frame, given)
+    total = cells.sum(1)
+    names = ["log_prob"]
+    if per_column:
+        values = fitted.columns.values
+        names += [of.name for of, gap in fitted.columns.places if not gap]
+        total = np.concatenate([total[:, None], cells[:, values]], axis=1)
+    else:
+        total = total[:, None]
+    with open_writer(output, names) as writer:
+        writer.write(total)
+    row = int(total[:, 0].argmin())
+    say(
+        f"{len(total):,} rows, mean {total[:, 0].mean():.4f} nats, least {total[row, 0]:.4f} (row {row + 1})",
+        quiet,
+    )
+
+
+def sample_typed(
+    model: Path, n: int, output: str, *, given: str | None, seed: int, quiet: bool
+) -> None:
+    """Write draws as the table had them."""
+    from pushforward.data.frames import PARQUET, read_frame
+    from pushforward.models.typed_file import load_typed_table
+
+    fitted = load_typed_table(model)
+    rows = None if given is None else read_frame(given)
+    stored = output != "-" and Path(output).suffix.lower() in PARQUET
+    drawn = fitted.sample(n, seed, rows, text=not stored)
+    if stored:
+        drawn.write_parquet(output)
+    elif output == "-":
+        print(drawn.write_csv(), end="")
+    else:
+        drawn.write_csv(output, separator="\t" if output.lower().endswith(".tsv") else ",")
+    say(f"{len(drawn):,} rows" + ("" if output == "-" else f" in {output}"), quiet)
+
+
+def inspect_typed(model: Path, as_json: bool) -> None:
+    """Print what a typed table is."""
+    from pushforward.model_file import read_header
+    from pushforward.models.typed_file import load_typed_table
+
+    fitted = load_typed_table(model)
+    if as_json:
+        print(json.dumps(read_header(model), indent=2))
+        return
+    print(f"model      joint distribution of the cells of {len(fitted.columns.names)} columns")
+    options = fitted.architecture.__dict__
+    print("           " + " ".join(f"{name}={value}" for name, value in options.items()))
+    width = max(4, *(len(column.name) for column in fitted.columns.every))
+    print(
+        f"columns    {'name':<{width}} {'kind':<11} {'missing':>8} {'levels':>7}  measure and reason"
+    )
+    for column in fitted.columns.every:
+        levels = "" if column.labels is None else f"{len(column.labels):,}"
+        what = f"{column.measure or 'not modelled'}: {column.reason}"
+        print(
+            f"           {column.name:<{width}} {column.kind:<11} {column.missing:>8.2%} {levels:>7}  {what}"
+        )
+    if fitted.columns.gaps:
+        print(f"gaps       modelled: {', '.join(fitted.columns.gaps)}")
+    facts = {name: value for name, value in fitted.summary.items() if value != []}
+    for i, (name, value) in enumerate(facts.items()):
+        shown = f"{value:.6g}" if isinstance(value, float) else value
+        print(f"{'training' if i == 0 else '':<11}{name}: {shown}")
+    print(f"trust      {trust_line(fitted.trust)}")
