@@ -47,8 +47,10 @@ class Typed:
             start: initial outputs by column, such as the logarithms of labels' frequencies.
             key: what the parameters are drawn from.
         """
-        d = len(columns.heads)
-        ranks = np.arange(d) if self.order == "table" else np.arange(d)[::-1]
+        sources = np.array(columns.sources)
+        # Whether a cell is missing comes before its value, whatever the order of the table's columns.
+        order = np.argsort(sources if self.order == "table" else -sources, kind="stable")
+        ranks = np.argsort(order)
         layout = Layout(columns._replace(ranks=tuple(ranks.tolist())))
         bias = np.zeros(len(layout.output_columns))
         for column, values in start.items():

@@ -173,7 +173,9 @@ class TypedColumns:
             else:
                 heads.append(Logistics(components))
         numbers = tuple(column.numbers is not None and not gap for column, gap in self.places)
-        return Columns(tuple(heads), numbers, self.extras, ())
+        names = list(self.names)
+        sources = tuple(names.index(column.name) for column, _ in self.places)
+        return Columns(tuple(heads), numbers, self.extras, sources)
 
     def start(self) -> dict[int, np.ndarray]:
         """What heads of labels say before training, by the model's column: the logarithms of frequencies."""

@@ -48,13 +48,15 @@ class Columns(NamedTuple):
         heads: of each column.
         numbers: which columns are read as numbers too.
         extras: the column of each further feature.
+        sources: the table's column that each belongs to: what says that a cell is missing has that of the cell.
         ranks: the place of each column in the order of the model.
     """
 
     heads: tuple[AbstractHead, ...]
     numbers: tuple[bool, ...]
     extras: tuple[int, ...]
-    ranks: tuple[int, ...]
+    sources: tuple[int, ...]
+    ranks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -71,9 +71,9 @@ def load(
         path: the file.
 
     Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
-    table, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than
-    this version, for an architecture that is not registered, and for an equation by a function, which
-    `NeuralODERegressor.load` takes.
+    table, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises `InputError` for a file that is
+    missing, damaged, foreign or newer than this version, for an architecture that is not registered, and for an
+    equation by a function, which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile

@@ -165,25 +165,23 @@ class TypedTable:
         layout = self.model.layout
         missing = np.zeros_like(given)
         for column in np.argsort(layout.columns.ranks).tolist():
-            rows = wanted[:, column] & ~missing[:, column]
-            if not rows.any():
-                continue
-            head = layout.columns.heads[column]
-            first = jnp.asarray(layout.first_outputs[column])
-            drawn = _sample(self.model, known, head, first, jax.random.fold_in(key, column))
-            code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
-            of, gap = self.columns.places[column]
-            found = self.columns.decode(column, code, z)
-            if gap:
-                value_column = column + 1
-                missing[:, value_column] = rows & (found == 1.0)
-                part = self.columns.encode_one(column, np.where(found == 1.0, np.nan, 0.0))
-            else:
-                values[of.name] = np.where(rows, found, values[of.name])
-                part = self.columns.encode_one(column, values[of.name])
             seen = np.zeros_like(given)
-            seen[:, column] = rows
-            cells = self.columns.put(cells, column, part)
+            seen[:, column] = rows = wanted[:, column] & ~missing[:, column]
+            if rows.any():
+                head = layout.columns.heads[column]
+                first = jnp.asarray(layout.first_outputs[column])
+                drawn = _sample(self.model, known, head, first, jax.random.fold_in(key, column))
+                code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
+                of, gap = self.columns.places[column]
+                found = self.columns.decode(column, code, z)
+                if gap:
+                    # The column of the values is the next one.
+                    missing[:, column + 1] = rows & (found == 1.0)
+                    found = np.where(found == 1.0, np.nan, 0.0)
+                else:
+                    found = values[of.name] = np.where(rows, found, values[of.name])
+                cells = self.columns.put(cells, column, self.columns.encode_one(column, found))
+            # Also where nothing is drawn: the units of the next column have to be known.
             rank = jnp.asarray(layout.columns.ranks[column])
             known = _reveal(self.model, known, rank, *_blocked((cells, seen), size))
         return values
