@@ -85,7 +85,8 @@ class Labels:
     def log_prob(self) -> Float[np.ndarray, " size"]:
         """Log-probabilities of the codes by frequency, with half a count added to each."""
         counts = np.array([*self.counts, self.others][: self.size], float) + 0.5
-        return np.log(counts / counts.sum())
+        found: np.ndarray = np.log(counts / counts.sum())
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""

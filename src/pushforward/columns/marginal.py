@@ -151,7 +151,8 @@ class Marginal:
         point = -np.logaddexp(0, z) - np.logaddexp(0, -z) + log_slope
         with np.errstate(divide="ignore"):
             cell = -np.logaddexp(0, -(z + width)) - np.logaddexp(0, z) + np.log(-np.expm1(-width))
-        return np.where(width > 0, cell, point)
+        found: np.ndarray = np.where(width > 0, cell, point)
+        return found
 
     def log_share(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Log-probability of values of the lattice that are no atoms, given that a value is none."""
@@ -159,10 +160,12 @@ class Marginal:
 
         def mass(x: np.ndarray) -> np.ndarray:
             low, high = self._smooth_score(x - half), self._smooth_score(x + half)
-            return -np.logaddexp(0, -high) - np.logaddexp(0, low) + _log(-np.expm1(low - high))
+            found: np.ndarray = -np.logaddexp(0, -high) - np.logaddexp(0, low)
+            return found + _log(-np.expm1(low - high))
 
         off_atoms = max(1.0 - float(np.exp(mass(self.atoms)).sum()), 1e-12)
-        return mass(np.asarray(values, np.float64)) - np.log(off_atoms)
+        share: np.ndarray = mass(np.asarray(values, np.float64)) - np.log(off_atoms)
+        return share
 
     def is_atom(self, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         """Which values are atoms."""
@@ -197,8 +200,9 @@ class Marginal:
         """log S / (1 - S)."""
         cubic, _, below, above = self._smooth
         low, high = self.knots[0], self.knots[-1]
-        inside = cubic(np.clip(x, low, high))
-        return inside + below * np.minimum(x - low, 0) + above * np.maximum(x - high, 0)
+        score: np.ndarray = cubic(np.clip(x, low, high))
+        score += below * np.minimum(x - low, 0) + above * np.maximum(x - high, 0)
+        return score
 
     def _parts(self, x: np.ndarray, side: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The masses of atoms below and above, and the smooth part's score."""
@@ -211,8 +215,9 @@ class Marginal:
     def _score(self, x: np.ndarray, side: Any) -> np.ndarray:
         """logit F, with the atom at x counted (`"right"`) or not (`"left"`); exact in both tails."""
         below, above, s = self._parts(x, side)
-        low = np.logaddexp(_log(below), np.log(self.rest) - np.logaddexp(0, -s))
-        return low - np.logaddexp(_log(above), np.log(self.rest) - np.logaddexp(0, s))
+        score: np.ndarray = np.logaddexp(_log(below), np.log(self.rest) - np.logaddexp(0, -s))
+        score -= np.logaddexp(_log(above), np.log(self.rest) - np.logaddexp(0, s))
+        return score
 
     def _log_slope(self, x: np.ndarray, z: np.ndarray) -> np.ndarray:
         """log dz/dx where x is no atom: dF/dx / (F (1 - F))."""
@@ -221,8 +226,9 @@ class Marginal:
         inside = np.maximum(slope(np.clip(x, low, high)), 1e-12 / self.spread)
         ds = np.where(x < low, below, np.where(x > high, above, inside))
         s = self._smooth_score(x)
-        density = np.log(self.rest) + np.log(ds) - np.logaddexp(0, s) - np.logaddexp(0, -s)
-        return density + np.logaddexp(0, z) + np.logaddexp(0, -z)
+        log_slope: np.ndarray = np.log(self.rest) + np.log(ds) - np.logaddexp(0, s)
+        log_slope += np.logaddexp(0, z) + np.logaddexp(0, -z) - np.logaddexp(0, -s)
+        return log_slope
 
     def _brackets(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values below and above those of z."""
@@ -246,7 +252,8 @@ class Marginal:
             middle = (low + high) / 2
             above = self._score(middle, "left") > z
             low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return (low + high) / 2
+        root: np.ndarray = (low + high) / 2
+        return root
 
     def _lattice_values(self, z: np.ndarray) -> np.ndarray:
         """The first value of the lattice whose cell ends above z."""
@@ -277,4 +284,5 @@ def _quantiles(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]
 
 def _log(masses: np.ndarray) -> np.ndarray:
     with np.errstate(divide="ignore"):
-        return np.log(masses)
+        logs: np.ndarray = np.log(masses)
+    return logs

@@ -182,7 +182,8 @@ class TypedColumn:
 def _missing(values: np.ndarray) -> Bool[np.ndarray, " n"]:
     if values.dtype == object:
         return np.array([cell is None for cell in values], bool)
-    return np.isnan(values)
+    gone: np.ndarray = np.isnan(values)
+    return gone
 
 
 def _filled(values: np.ndarray, filling: Any) -> np.ndarray:

@@ -198,7 +198,8 @@ class TypedColumns:
             return column.numbers.decode(z)
         kind = object if column.spelling.form == "text" else float
         levels = np.array(column.labels.levels, kind)
-        return levels[np.minimum(code, len(levels) - 1)]
+        drawn: np.ndarray = levels[np.minimum(code, len(levels) - 1)]
+        return drawn
 
     def write(
         self, values: Mapping[str, np.ndarray], rows: int, text: bool = False
