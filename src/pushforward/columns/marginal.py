@@ -161,7 +161,8 @@ class Marginal:
         def mass(x: np.ndarray) -> np.ndarray:
             low, high = self._smooth_score(x - half), self._smooth_score(x + half)
             found: np.ndarray = -np.logaddexp(0, -high) - np.logaddexp(0, low)
-            return found + _log(-np.expm1(low - high))
+            found += _log(-np.expm1(low - high))
+            return found
 
         off_atoms = max(1.0 - float(np.exp(mass(self.atoms)).sum()), 1e-12)
         share: np.ndarray = mass(np.asarray(values, np.float64)) - np.log(off_atoms)
