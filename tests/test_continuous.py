@@ -291,7 +291,7 @@ def test_a_log_det_that_is_an_estimate_says_so():
     half = np.random.default_rng(4).normal(size=(130, 130)) / 130
     matrix = half + half.T
     moving = FlowMap(lambda t, x: x @ matrix, event_shape=130, solver=solver)
-    with pytest.warns(pf.InputWarning, match="130 coordinates are estimates, by 16 probes"):
+    with pytest.warns(pf.InputWarning, match="130 coordinates are estimates, by 16 fixed probes"):
         log_det = moving.forward(x)[1]
     spread = np.sqrt(2 * (np.square(matrix).sum() - np.square(np.diag(matrix)).sum()))
     # Of 16 probes, within 2.5 standard errors; the first probe alone is off by 5.7 of them.
