@@ -56,7 +56,8 @@ def fit(
         typer.Option(
             metavar="NAME=KIND",
             help="Declare the kind of a column instead of guessing it: continuous, whole, angle[:PERIOD], "
-            "bounded:LOW,HIGH (either may be empty) or constant; repeatable.",
+            "bounded:LOW,HIGH (either may be empty) or constant; of a typed table also category, ordinal:A,B,..., "
+            "decimals or identifier; repeatable.",
         ),
     ] = None,
     flow: Annotated[
@@ -129,7 +130,7 @@ def fit(
     options.refuse_same_file(output, data)
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
-    if flow.lower() == "typed":
+    if flow.lower() == "typed" or (flow.lower() == "auto" and options.declares_typed(column or [])):
         _fit_typed(
             data,
             output,

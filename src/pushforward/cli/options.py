@@ -115,6 +115,33 @@ def declared_words(settings: Sequence[str]) -> dict[str, str]:
     return chosen
 
 
+TYPED_ONLY = (
+    "boolean",
+    "category",
+    "circular",
+    "date",
+    "decimals",
+    "identifier",
+    "ordinal",
+    "text",
+    "time",
+)
+"""Kinds of columns that typed tables alone have."""
+
+
+def declares_typed(settings: Sequence[str]) -> bool:
+    """Whether some `--column` declares a kind that no flow takes.
+
+    ```python
+    >>> declares_typed(["age=whole", "code=category"]), declares_typed(["wind=angle:360"])
+    (True, False)
+
+    ```
+    """
+    kinds = (setting.rpartition("=")[2].partition(":")[0].strip() for setting in settings)
+    return any(kind in TYPED_ONLY for kind in kinds)
+
+
 def typed_architecture(settings: Sequence[str]) -> "Typed | None":
     """The options of a typed table that `--set` describes; None where all are left to the fit."""
     if not settings:
