@@ -219,3 +219,10 @@ def each_row(run: Callable[..., Any], *rows: Any) -> Any:
 def block_size(rows: int, most: int) -> int:
     """The rows of a compiled call for `rows` rows: a power of two from 64 to `most`."""
     return min(most, max(64, 1 << (max(rows, 1) - 1).bit_length()))
+
+
+def padded(rows: np.ndarray, size: int) -> Array:
+    """Rows of any kind on the device, filled up with zeros to `size` rows, so that tables of any length share a few
+    compiled programs."""
+    extra = np.zeros((size - len(rows), *rows.shape[1:]), rows.dtype)
+    return jnp.asarray(np.concatenate([rows, extra]))

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.configuration import configuration
-from pushforward.distributions.typed_row import Cells, Columns, Layout, TypedRow
+from pushforward.distributions.typed_row import Cells, Layout, Roles, TypedRow
 from pushforward.errors import InputError
 from pushforward.networks.context_made import ContextMADE
 
@@ -37,9 +37,7 @@ class Typed:
         if self.order not in ORDERS:
             raise InputError(f"order={self.order!r}: one of {', '.join(ORDERS)} is expected")
 
-    def build(
-        self, columns: Columns, start: dict[int, np.ndarray], *, key: PRNGKeyArray
-    ) -> TypedRow:
+    def build(self, columns: Roles, start: dict[int, np.ndarray], *, key: PRNGKeyArray) -> TypedRow:
         """The model with fresh parameters.
 
         Arguments:

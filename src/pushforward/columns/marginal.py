@@ -146,7 +146,12 @@ class Marginal:
 
     def log_prob(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The marginal's own log-probability, or log-density, of each value."""
-        z, width, log_slope = self.encode(values)
+        return self.log_prob_at(self.encode(values))
+
+    @staticmethod
+    def log_prob_at(place: Place) -> Float[np.ndarray, " n"]:
+        """`log_prob` of values that are encoded already."""
+        z, width, log_slope = place
         # A logistic variable on z: its density at a point, its mass on a cell without cancellation.
         point = -np.logaddexp(0, z) - np.logaddexp(0, -z) + log_slope
         with np.errstate(divide="ignore"):

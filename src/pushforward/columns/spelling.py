@@ -100,6 +100,12 @@ class Spelling:
             )
         return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
+    def filled(self, value: Any, rows: int) -> np.ndarray:
+        """The same value in every row, as `read` returns it; None for missing cells."""
+        if self.form == "text":
+            return np.full(rows, value, object)
+        return np.full(rows, np.nan if value is None else value, float)
+
     def write(self, values: np.ndarray, name: str, text: bool = False) -> pl.Series:
         """Values as the column had them.
 

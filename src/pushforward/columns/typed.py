@@ -78,7 +78,7 @@ class TypedColumn:
             values, spelling = _as_text(series)
         else:
             values, spelling = spelled(series.alias(name))
-        gone = _missing(values)
+        gone = missing_cells(values)
         share = float(gone.mean()) if len(gone) else 1.0
         kind, reason = _kind_of(name, values, gone, spelling)
         order: tuple[str, ...] | None = None
@@ -117,6 +117,13 @@ class TypedColumn:
         return self.labels is not None or self.numbers is not None
 
     @property
+    def log_gaps(self) -> Float[np.ndarray, " 2"]:
+        """Log-probabilities of a cell that is there and of one that is missing, by their shares."""
+        share = np.clip(self.missing, 1e-6, 1 - 1e-6)
+        found: np.ndarray = np.log([1 - share, share])
+        return found
+
+    @property
     def measure(self) -> str:
         """What the model gives for a cell: a probability, a density, or either."""
         if self.labels is not None:
@@ -133,7 +140,7 @@ class TypedColumn:
             series = series.cast(pl.String)
         values = self.spelling.read(series)
         if self.labels is not None and not self.labels.open and self.spelling.form == "text":
-            unknown = ~_missing(values) & (
+            unknown = ~missing_cells(values) & (
                 self.labels.codes(_filled(values, self.labels.levels[0])) == len(self.labels)
             )
             if unknown.any():
@@ -179,7 +186,8 @@ class TypedColumn:
         )
 
 
-def _missing(values: np.ndarray) -> Bool[np.ndarray, " n"]:
+def missing_cells(values: np.ndarray) -> Bool[np.ndarray, " n"]:
+    """Which values, as `Spelling.read` gives them, stand for missing cells."""
     if values.dtype == object:
         return np.array([cell is None for cell in values], bool)
     gone: np.ndarray = np.isnan(values)
@@ -188,7 +196,7 @@ def _missing(values: np.ndarray) -> Bool[np.ndarray, " n"]:
 
 def _filled(values: np.ndarray, filling: Any) -> np.ndarray:
     """Values with missing cells filled."""
-    return np.where(_missing(values), filling, values)
+    return np.where(missing_cells(values), filling, values)
 
 
 def _as_text(series: pl.Series) -> tuple[np.ndarray, Spelling]:

@@ -11,8 +11,8 @@ from jaxtyping import Bool
 
 from pushforward.columns.marginal import LEAST, Place
 from pushforward.columns.names import unknown_columns
-from pushforward.columns.typed import TypedColumn, harmonics_of
-from pushforward.distributions.typed_row import Cells, Columns
+from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
+from pushforward.distributions.typed_row import Cells, Roles
 from pushforward.errors import InputError
 from pushforward.heads import AbstractHead, Logistics, Softmax
 from pushforward.words import quoted
@@ -122,9 +122,7 @@ class TypedColumns:
         for column in self.modelled:
             series = found.get(column.name)
             if series is None:
-                text = column.spelling.form == "text"
-                blank: Any = None if text else np.nan
-                values[column.name] = np.full(len(frame), blank, object if text else float)
+                values[column.name] = column.spelling.filled(None, len(frame))
             else:
                 values[column.name] = column.read(series)
         return values
@@ -136,17 +134,13 @@ class TypedColumns:
         whole.append(np.concatenate([part.extra for part in parts], axis=1))
         return Cells(*whole)
 
-    def encode_one(self, i: int, values: np.ndarray) -> Cells:
-        """The cells of the model's column i alone: arrays `(n,)`. Of a column of gaps, NaN is a missing cell."""
-        return _cells(self.places[i][0], values, self.places[i][1])
-
-    def put(self, cells: Cells, i: int, part: Cells) -> Cells:
-        """Cells with those of one column in their place."""
-        whole = [array.copy() for array in cells]
-        for array, own in zip(whole[:7], part[:7], strict=True):
-            array[:, i] = own
-        whole[7][:, np.array(self.extras, int) == i] = part.extra
-        return Cells(*whole)
+    def put(self, cells: Cells, i: int, values: np.ndarray) -> None:
+        """Encode the values of the model's column i into their place among cells, which are changed. Of a column of
+        gaps, NaN is a missing cell."""
+        part = _cells(self.places[i][0], values, self.places[i][1])
+        for array, own in zip(cells[:7], part[:7], strict=True):
+            np.asarray(array)[:, i] = own
+        np.asarray(cells.extra)[:, np.array(self.extras, int) == i] = part.extra
 
     @cached_property
     def extras(self) -> tuple[int, ...]:
@@ -158,7 +152,7 @@ class TypedColumns:
             for _ in range(2 * len(column.harmonics))
         )
 
-    def layout(self, components: int) -> Columns:
+    def layout(self, components: int) -> Roles:
         """A head for each of the model's columns, and how each is read; the order is left open.
 
         Arguments:
@@ -175,15 +169,14 @@ class TypedColumns:
         numbers = tuple(column.numbers is not None and not gap for column, gap in self.places)
         names = list(self.names)
         sources = tuple(names.index(column.name) for column, _ in self.places)
-        return Columns(tuple(heads), numbers, self.extras, sources)
+        return Roles(tuple(heads), numbers, self.extras, sources)
 
     def start(self) -> dict[int, np.ndarray]:
         """What heads of labels say before training, by the model's column: the logarithms of frequencies."""
         found = {}
         for i, (column, gap) in enumerate(self.places):
             if gap:
-                share = np.clip(column.missing, 1e-6, 1 - 1e-6)
-                found[i] = np.log([1 - share, share])
+                found[i] = column.log_gaps
             elif column.labels is not None:
                 found[i] = column.labels.log_prob
         return found
@@ -217,14 +210,10 @@ class TypedColumns:
             if column.modelled:
                 cells = values[column.name]
             elif column.kind == "constant":
-                of_text = column.spelling.form == "text"
-                blank: Any = None if of_text else np.nan
-                constant = blank if column.constant is None else column.constant
-                cells = np.full(rows, constant, object if of_text else float)
+                cells = column.spelling.filled(column.constant, rows)
             elif column.kind == "identifier":
                 cells = np.arange(1.0, rows + 1)
-                spelling = column.spelling
-                if spelling.form == "text":
+                if column.spelling.form == "text":
                     cells = np.array([str(i) for i in range(1, rows + 1)], object)
             else:
                 continue
@@ -257,13 +246,10 @@ def without_empty_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 def _cells(column: TypedColumn, values: np.ndarray, gap: bool) -> Cells:
     """One of the model's columns: arrays `(n,)`, further features `(n, k)`."""
     n = len(values)
-    gone = (
-        np.array([v is None for v in values], bool) if values.dtype == object else np.isnan(values)
-    )
+    gone = missing_cells(values)
     zero, none = np.zeros(n, np.float32), np.zeros((n, 0), np.float32)
     if gap:
-        share = np.clip(column.missing, 1e-6, 1 - 1e-6)
-        marginal = np.where(gone, np.log(share), np.log1p(-share)).astype(np.float32)
+        marginal = column.log_gaps[gone.astype(int)].astype(np.float32)
         return Cells(
             gone.astype(np.int32), zero, zero, zero, marginal, zero, np.ones(n, bool), none
         )
@@ -279,15 +265,18 @@ def _cells(column: TypedColumn, values: np.ndarray, gap: bool) -> Cells:
         scaled = np.sign(away) * np.where(
             size < _FAR, size, _FAR + np.log1p(np.maximum(size - _FAR, 0))
         )
-        log_prob, slope = numbers.log_prob(x), place.log_slope
+        slope = place.log_slope
+        if labels is None:
+            log_prob = numbers.log_prob_at(place)
         if column.harmonics:
             extra = harmonics_of(column, x).astype(np.float32)
     if labels is not None:
         code = labels.codes(np.where(gone, labels.levels[0], values).tolist())
         other = code == len(labels)
         # "Other" is all labels without a level of their own. Of numbers each has its share of the smooth part.
-        share = -np.log(labels.unseen) if numbers is None else numbers.log_share(x)
-        slope = np.where(other, share, 0.0)
+        slope = np.where(other, -np.log(labels.unseen), 0.0)
+        if numbers is not None and other.any():
+            slope[other] = numbers.log_share(x[other])
         log_prob = labels.log_prob[np.minimum(code, labels.size - 1)] + slope
     f32 = np.float32
     return Cells(

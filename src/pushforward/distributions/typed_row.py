@@ -41,7 +41,7 @@ class Cells(NamedTuple):
     extra: Float[Array | np.ndarray, "n e"]
 
 
-class Columns(NamedTuple):
+class Roles(NamedTuple):
     """What each of d columns is to the model; static.
 
     Attributes:
@@ -68,7 +68,7 @@ class Layout:
     batched program serves them.
     """
 
-    columns: Columns
+    columns: Roles
 
     @cached_property
     def labels(self) -> tuple[np.ndarray, np.ndarray]:

@@ -131,8 +131,8 @@ class TableDensity(DensityMixin, NestedParameters):
         Raises as `score_samples` does, and for a name that is no column.
         """
         check_is_fitted(self)
-        wanted = (*given, *targets) if targets is not None else None
-        return self.model_.log_prob(X, given, targets=targets, absent=wanted is not None)
+        # A table of the columns in question alone will do.
+        return self.model_.log_prob(X, given, targets=targets, absent=targets is not None)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, nats per row; arguments and errors as there."""

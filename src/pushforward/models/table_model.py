@@ -6,7 +6,6 @@ from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -20,7 +19,7 @@ from pushforward.errors import InputError
 from pushforward.models.cells import Cells, cell_log_prob
 from pushforward.models.encoder import Encoder
 from pushforward.models.labels import warn_of_new_labels
-from pushforward.rows import block_size, spelled_out
+from pushforward.rows import block_size, padded, spelled_out
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
@@ -204,9 +203,7 @@ def log_prob_rows(
 
 def _padded(rows: np.ndarray, size: int, precision: int) -> Array:
     """Rows as a device array of the precision, padded to `size` rows."""
-    rows = rows.astype(np.float64 if precision == 64 else np.float32)
-    extra = np.zeros((size - len(rows), rows.shape[1]), rows.dtype)
-    return jnp.asarray(np.concatenate([rows, extra]))
+    return padded(rows.astype(np.float64 if precision == 64 else np.float32), size)
 
 
 @eqx.filter_jit

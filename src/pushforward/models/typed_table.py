@@ -20,7 +20,7 @@ from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.heads import AbstractHead, Cell
 from pushforward.networks.context_made import KnownColumns
-from pushforward.rows import block_size
+from pushforward.rows import block_size, padded
 from pushforward.training.batches import taken
 
 BLOCK = 4096
@@ -84,12 +84,13 @@ class TypedTable:
     ) -> Float[np.ndarray, "n d"]:
         """The parts of `log_prob`: of each of the model's columns given what is given and the columns before it; 0 for
         cells that are not scored. Arguments and errors as there."""
-        of_values, of_gaps = self._places(given), self._gaps(given)
-        wanted = self.columns.values if targets is None else self._places(targets)
+        of_values, of_gaps = self._which(given), self._which(given, gap=True)
+        wanted = self.columns.values if targets is None else self._which(targets)
         if gaps:
-            wanted = wanted | (~self.columns.values if targets is None else self._gaps(targets))
+            wanted = wanted | (
+                ~self.columns.values if targets is None else self._which(targets, True)
+            )
         frame, parts = as_polars(table), []
-        # Columns that are not looked at may hold anything.
         values = self.columns.read(frame, absent=absent)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
@@ -180,20 +181,14 @@ class TypedTable:
                     found = np.where(found == 1.0, np.nan, 0.0)
                 else:
                     found = values[of.name] = np.where(rows, found, values[of.name])
-                cells = self.columns.put(cells, column, self.columns.encode_one(column, found))
+                self.columns.put(cells, column, found)
             # Also where nothing is drawn: the units of the next column have to be known.
             rank = jnp.asarray(layout.columns.ranks[column])
             known = _reveal(self.model, known, rank, *_blocked((cells, seen), size))
         return values
 
-    def _places(self, names: Sequence[str]) -> Bool[np.ndarray, " d"]:
-        """Which of the model's columns hold the values of these columns."""
-        return self._which(names, gap=False)
-
-    def _gaps(self, names: Sequence[str]) -> Bool[np.ndarray, " d"]:
-        return self._which(names, gap=True)
-
-    def _which(self, names: Sequence[str], gap: bool) -> Bool[np.ndarray, " d"]:
+    def _which(self, names: Sequence[str], gap: bool = False) -> Bool[np.ndarray, " d"]:
+        """Which of the model's columns hold the values, or the gaps, of these columns of the table."""
         names = [names] if isinstance(names, str) else list(names)
         if unknown := [name for name in names if name not in self.columns.names]:
             raise InputError(unknown_columns(unknown, self.columns.names, "the model"))
@@ -202,12 +197,7 @@ class TypedTable:
 
 def _blocked(rows: Any, size: int) -> Any:
     """Rows of any arrays on the device, padded to `size`."""
-
-    def padded(array: np.ndarray) -> Array:
-        extra = np.zeros((size - len(array), *array.shape[1:]), array.dtype)
-        return jnp.asarray(np.concatenate([array, extra]))
-
-    return jax.tree.map(padded, rows)
+    return jax.tree.map(lambda array: padded(array, size), rows)
 
 
 @eqx.filter_jit

@@ -17,6 +17,7 @@ from jaxtyping import Array, Float
 from pushforward.distributions import Flow
 from pushforward.ode import with_solver
 from pushforward.ode.solver import holds_solver
+from pushforward.rows import padded
 
 # Rows of one call of the compiled density.
 _BLOCK = 1024
@@ -74,12 +75,6 @@ def _known(options: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
     return dict(options)
 
 
-def _padded(rows: np.ndarray, size: int, dtype: Any) -> Array:
-    """Rows as a device array of `size` rows, so that tables of any length share one compiled program."""
-    rows = np.asarray(rows, dtype)
-    return jnp.asarray(np.concatenate([rows, np.zeros((size - len(rows), rows.shape[1]), dtype)]))
-
-
 def pull(
     flow: Flow, u: np.ndarray, c: np.ndarray | None, precision: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -89,8 +84,8 @@ def pull(
     parts = []
     for start in range(0, len(u), _BLOCK):
         rows = slice(start, start + _BLOCK)
-        block = _padded(u[rows], _BLOCK, dtype)
-        condition = None if c is None else _padded(c[rows], _BLOCK, dtype)
+        block = padded(u[rows].astype(dtype), _BLOCK)
+        condition = None if c is None else padded(c[rows].astype(dtype), _BLOCK)
         found = _quickly(_pull_rows, 1)(static, arrays, block, condition)
         parts.append([np.asarray(a, np.float64)[: len(u[rows])] for a in found])
     z, log_det, log_prob = (np.concatenate(part) for part in zip(*parts, strict=True))
@@ -101,8 +96,8 @@ def round_trip_error(flow: Flow, u: np.ndarray, c: np.ndarray | None, z: np.ndar
     """The worst error of going to the latent and back, relative to the value where that is above 1."""
     arrays, static = eqx.partition(flow, eqx.is_array)
     dtype = jnp.zeros(()).dtype
-    latent = _padded(z, ROUND_TRIP_ROWS, dtype)
-    condition = None if c is None else _padded(c, ROUND_TRIP_ROWS, dtype)
+    latent = padded(z.astype(dtype), ROUND_TRIP_ROWS)
+    condition = None if c is None else padded(c.astype(dtype), ROUND_TRIP_ROWS)
     back = np.asarray(_quickly(_push_rows, 0)(static, arrays, latent, condition), np.float64)[
         : len(u)
     ]
@@ -128,14 +123,14 @@ def jacobian_log_dets(flow: Flow, u: np.ndarray, c: np.ndarray | None) -> Float[
         rows = np.repeat(u[:k], d, axis=0)
         condition = None
         if c is not None:
-            condition = _padded(np.repeat(c[:k], d, axis=0), slots * d, np.float64)
+            condition = padded(np.repeat(c[:k], d, axis=0), slots * d)
         units = np.tile(np.eye(d), (k, 1))
         slopes = _quickly(_slope_rows, 0)(
             static,
             arrays,
-            _padded(rows, slots * d, np.float64),
+            padded(rows, slots * d),
             condition,
-            _padded(units, slots * d, np.float64),
+            padded(units, slots * d),
         )
         # Row i d + j holds a column of row i's Jacobian, or a row of it: the determinant is the same.
         jacobians = np.asarray(slopes)[: k * d].reshape(k, d, d)
