@@ -40,7 +40,7 @@ def pushforward(
     context: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Fit the density of a table of numbers by a normalizing flow, then score rows and draw samples.
+    """Fit the density of a table, by a normalizing flow where it holds numbers, then score rows and draw samples.
 
     \b
       pushforward fit data.csv -o m.safetensors
@@ -54,9 +54,10 @@ def pushforward(
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.csv
 
     Tables are CSV, TSV, Parquet, NPY or NPZ, by the suffix of the file, with one row per observation
-    and numbers in all columns that are used; `-` is CSV on standard input or output, and
-    `file.npz:train` is the array `train` of an archive. Columns are matched by name, in any order.
-    A file without column names has columns x0, x1, ...; score and sample match them by position.
+    and cells of any kind: numbers for a flow, for a typed model also text, dates and gaps. `-` is CSV
+    on standard input or output, and `file.npz:train` is the array `train` of an archive. Columns are
+    matched by name, in any order. A file without column names has columns x0, x1, ...; score and
+    sample match them by position.
 
     Log densities are in nats per row, in the units of the table. Results go to standard output or
     the file named by `-o`, everything else to standard error. Exit codes: 0 success, 2 a mistake in

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,22 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli import options
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated
-from pushforward.cli.progress import Meter, clock, say
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
+from pushforward.cli.progress import Meter, say
+from pushforward.cli.typed import fit_typed_file
 from pushforward.cli.watch import Watch
 from pushforward.errors import CellError, InputError
 
 if TYPE_CHECKING:
     from pushforward.data.tables import Table
-
-ENDINGS = {
-    "finished": "done",
-    "early": "stopped early, as validation no longer improved,",
-    "time": "stopped by --max-time",
-    "interrupted": "stopped by Ctrl-C with the best model so far",
-    "diverged": "stopped with the best model so far, as the loss kept being infinite,",
-}
-"""The ways in which a fit ends, in words."""
 
 LARGE = 100_000
 """The number of rows from which a fit reports at once what it has begun."""
@@ -103,6 +95,8 @@ def fit(
     No preparation is needed: columns are standardised, columns of whole numbers are recognised, and
     a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
     bounds, and angles, have to be declared by --column; `inspect` shows the kind of every column.
+    A table with text, dates or gaps is fitted as typed: one density of all its cells, any of which
+    may be given later (--flow typed asks for it). Such a fit leaves no checkpoint.
 
     \b
       pushforward fit data.csv -o m.safetensors
@@ -130,37 +124,41 @@ def fit(
     options.refuse_same_file(output, data)
     checkpoint = _checkpoint(output)
     _keep(checkpoint, resume, force, quiet)
-    if flow.lower() == "typed" or (flow.lower() == "auto" and options.declares_typed(column or [])):
-        _fit_typed(
+    training = options.chosen_training(train or [], max_epochs, max_time)
+    named = flow.lower()
+    typed = named == "typed" or (named == "auto" and options.declares_typed(column or []))
+    if not typed:
+        from pushforward.fitting.fit_table import fit_table
+        from pushforward.models.notes import with_names_noted
+        from pushforward.models.table_file import save_table_model
+
+        architecture = options.chosen_architecture(flow, setting or [])
+        kinds = options.declared_columns(column or [])
+        try:
+            with Meter("reading", quiet) as meter:
+                table, given = _read(data, modelled, conditions, meter.update)
+        except CellError as error:
+            # Standard input cannot be read again.
+            if named != "auto" or conditions is not None or data == "-":
+                raise
+            say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
+            typed = True
+    if typed:
+        if resume or precision is Precision.DOUBLE:
+            raise InputError("--resume and --precision 64 are for flows: a typed model has neither")
+        if conditions is not None:
+            raise InputError(
+                "--condition is for flows: a typed model takes any cells as given, by score --given and sample --given"
+            )
+        fit_typed_file(
             data,
             output,
-            modelled,
-            conditions,
-            column,
-            setting,
-            train,
-            max_epochs,
-            max_time,
-            seed,
-            quiet,
-        )
-        return
-    from pushforward.fitting.fit_table import fit_table
-    from pushforward.models.notes import with_names_noted
-    from pushforward.models.table_file import save_table_model
-
-    architecture = options.chosen_architecture(flow, setting or [])
-    kinds = options.declared_columns(column or [])
-    training = options.chosen_training(train or [], max_epochs, max_time)
-    try:
-        with Meter("reading", quiet) as meter:
-            table, given = _read(data, modelled, conditions, meter.update)
-    except CellError as error:
-        if flow.lower() != "auto" or conditions is not None or data == "-":
-            raise
-        say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
-        _fit_typed(
-            data, output, modelled, None, column, setting, train, max_epochs, max_time, seed, quiet
+            columns=modelled,
+            declared=options.declared_words(column or []),
+            architecture=options.typed_architecture(setting or []),
+            training=training,
+            seed=seed,
+            quiet=quiet,
         )
         return
     began = time.perf_counter()
@@ -193,40 +191,11 @@ def fit(
             save_table_model(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
             kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
-            when = "" if interrupt.ready else " before the first epoch was done"
-            ended = f"{str(stop) or 'interrupted'}{when}: no model was written{kept}"
-            if isinstance(stop, Terminated):
-                raise Terminated(ended, stop.code) from None
-            raise KeyboardInterrupt(ended) from None
+            raise without_model(stop, interrupt, kept) from None
     checkpoint.unlink(missing_ok=True)
     for line in _held_out(model.trust):
         say(line, quiet)
-    ending = ENDINGS.get(model.summary["stopped"], model.summary["stopped"])
-    say(f"{ending} after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
-
-
-def _fit_typed(
-    data: str, output: Path, columns: Sequence[str] | None, condition: Sequence[str] | None,
-    column: list[str] | None, setting: list[str] | None, train: list[str] | None, max_epochs: int | None,
-    max_time: float | None, seed: int, quiet: bool,
-) -> None:  # fmt: skip
-    """Fit a table of any kind of cells."""
-    if condition is not None:
-        raise InputError(
-            "--condition is for flows: a typed model takes any cells as given, by score --given and sample --given"
-        )
-    from pushforward.cli.typed import fit_typed_file
-
-    fit_typed_file(
-        data,
-        output,
-        columns=columns,
-        declared=options.declared_words(column or []),
-        architecture=options.typed_architecture(setting or []),
-        training=options.chosen_training(train or [], max_epochs, max_time),
-        seed=seed,
-        quiet=quiet,
-    )
+    say(watch.ending(model.summary["stopped"], began, output), quiet)
 
 
 def _checkpoint(output: Path) -> Path:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli.options import Model, shown
-from pushforward.cli.typed import inspect_typed, is_typed
+from pushforward.cli.typed import is_typed, trust_line, typed_sections
 
 if TYPE_CHECKING:
     from pushforward.columns import Columns
@@ -26,21 +26,26 @@ def inspect(
     fit: the mean log density beside that of a Gaussian, whether the map can be inverted and its log
     determinant is right, and how many rows lie in the tails.
     """
-    if is_typed(model):
-        inspect_typed(model, as_json)
-        return
     from pushforward.architectures import Facts
+    from pushforward.model_file import read_header
     from pushforward.models.notes import NOTES
     from pushforward.models.table_file import load_table_model
+    from pushforward.models.typed_file import load_typed_table
     from pushforward.trust.verdict import format_trust
 
     # The whole file is read for --json too, so that a damaged one does not pass for a model.
-    fitted = load_table_model(model)
+    typed = load_typed_table(model) if is_typed(model) else None
+    fitted = load_table_model(model) if typed is None else None
     if as_json:
-        from pushforward.saving import read_header
-
         print(json.dumps(read_header(model), indent=2))
         return
+    if typed is not None:
+        for title, lines in typed_sections(typed).items():
+            _section(title, lines)
+        _section("training", _training(typed.summary))
+        _section("trust", [trust_line(typed.trust)])
+        return
+    assert fitted is not None
     architecture = fitted.architecture
     modelled = ", ".join(fitted.columns.names)
     density = f"p({modelled})"
@@ -53,8 +58,7 @@ def inspect(
     _section("columns", _columns(fitted.columns))
     if fitted.condition is not None:
         _section("condition", _columns(fitted.condition))
-    facts = {name: v for name, v in fitted.summary.items() if v != [] and name != NOTES}
-    _section("training", [f"{name}: {_brief(value)}" for name, value in facts.items()])
+    _section("training", _training({k: v for k, v in fitted.summary.items() if k != NOTES}))
     _section("trust", format_trust(fitted.trust))
 
 
@@ -73,6 +77,10 @@ def _columns(columns: "Columns") -> list[str]:
         why = f" ({reason})" if reason else ""
         lines.append(f"{name:<{width}} {kind.kind:<{kinds}} {numbers}  {kind.described}{why}")
     return lines
+
+
+def _training(summary: dict[str, Any]) -> list[str]:
+    return [f"{name}: {_brief(value)}" for name, value in summary.items() if value != []]
 
 
 def _brief(value: Any) -> str:

@@ -91,3 +91,20 @@ class PoliteInterrupt:
         if not self._quiet:
             # The signal may have interrupted a print, which is not reentrant.
             os.write(2, MESSAGE)
+
+
+def without_model(
+    stop: KeyboardInterrupt | Terminated, interrupt: PoliteInterrupt, kept: str = ""
+) -> KeyboardInterrupt | Terminated:
+    """What ended a fit, with a message that says that no model was written.
+
+    Arguments:
+        stop: what ended it.
+        interrupt: of the fit, which knows whether an epoch was done.
+        kept: what was written instead, to be added to the message.
+    """
+    when = "" if interrupt.ready else " before the first epoch was done"
+    ended = f"{str(stop) or 'interrupted'}{when}: no model was written{kept}"
+    return (
+        Terminated(ended, stop.code) if isinstance(stop, Terminated) else KeyboardInterrupt(ended)
+    )

@@ -83,11 +83,9 @@ def column_list(option: str, text: str | None) -> tuple[str, ...] | None:
     return names
 
 
-def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
-    """From names to kinds of columns, as `--column` declares them."""
-    from pushforward.columns import declared_column
-
-    chosen: dict[str, AbstractColumn] = {}
+def declared_words(settings: Sequence[str]) -> dict[str, str]:
+    """From names to the words of kinds, as `--column` declares them."""
+    chosen: dict[str, str] = {}
     for setting in settings:
         # A name may contain the sign, a kind does not.
         name, equals, text = (part.strip() for part in setting.rpartition("="))
@@ -95,38 +93,21 @@ def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
             raise InputError(f"--column {setting}: NAME=KIND is expected")
         if name in chosen:
             raise InputError(f"--column {setting}: {name} is declared twice")
-        try:
-            chosen[name] = declared_column(text)
-        except InputError as error:
-            raise InputError(f"--column {setting}: {error}") from None
-    return chosen
-
-
-def declared_words(settings: Sequence[str]) -> dict[str, str]:
-    """From names to the words of kinds, as `--column` declares them for a typed table."""
-    chosen: dict[str, str] = {}
-    for setting in settings:
-        name, equals, text = (part.strip() for part in setting.rpartition("="))
-        if not (name and equals and text):
-            raise InputError(f"--column {setting}: NAME=KIND is expected")
-        if name in chosen:
-            raise InputError(f"--column {setting}: {name} is declared twice")
         chosen[name] = text
     return chosen
 
 
-TYPED_ONLY = (
-    "boolean",
-    "category",
-    "circular",
-    "date",
-    "decimals",
-    "identifier",
-    "ordinal",
-    "text",
-    "time",
-)
-"""Kinds of columns that typed tables alone have."""
+def declared_columns(settings: Sequence[str]) -> "dict[str, AbstractColumn]":
+    """From names to kinds of columns, as `--column` declares them for a flow."""
+    from pushforward.columns import declared_column
+
+    chosen: dict[str, AbstractColumn] = {}
+    for name, text in declared_words(settings).items():
+        try:
+            chosen[name] = declared_column(text)
+        except InputError as error:
+            raise InputError(f"--column {name}={text}: {error}") from None
+    return chosen
 
 
 def declares_typed(settings: Sequence[str]) -> bool:
@@ -138,8 +119,12 @@ def declares_typed(settings: Sequence[str]) -> bool:
 
     ```
     """
-    kinds = (setting.rpartition("=")[2].partition(":")[0].strip() for setting in settings)
-    return any(kind in TYPED_ONLY for kind in kinds)
+    if not settings:
+        return False
+    from pushforward.columns import KINDS, typed
+
+    kinds = (text.partition(":")[0] for text in declared_words(settings).values())
+    return any(kind in (*typed.KINDS, *typed.ANGLES) and kind not in KINDS for kind in kinds)
 
 
 def typed_architecture(settings: Sequence[str]) -> "Typed | None":
@@ -148,12 +133,8 @@ def typed_architecture(settings: Sequence[str]) -> "Typed | None":
         return None
     from pushforward.architectures.typed import Typed
 
-    types = typing.get_type_hints(Typed)
-    defaults = architecture_defaults(Typed)
-    shown = ", ".join(f"{option}={value}" for option, value in defaults.items())
-    return Typed(
-        **_chosen("--set", settings, {key: types[key] for key in defaults}, "typed", shown)
-    )
+    chosen: Typed = _configured(Typed, "typed", settings)
+    return chosen
 
 
 def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architecture":
@@ -168,7 +149,12 @@ def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architectu
         return "auto"
     if name not in ARCHITECTURES:
         raise InputError(f"--flow {flow}: unknown; known are auto, {known}")
-    kind = ARCHITECTURES[name]
+    chosen: Architecture = _configured(ARCHITECTURES[name], name, settings)
+    return chosen
+
+
+def _configured(kind: Any, name: str, settings: Sequence[str]) -> Any:
+    """A configuration with the options that `--set` describes."""
     defaults = architecture_defaults(kind)
     types = typing.get_type_hints(kind)
     options = ", ".join(f"{option}={value}" for option, value in defaults.items())
@@ -186,6 +172,12 @@ def chosen_training(
     limits = {"max_epochs": max_epochs, "max_time": max_time}
     given = {key: value for key, value in limits.items() if value is not None}
     return Training(**_chosen("--train", settings, known, "training", ", ".join(known), given))
+
+
+def refuse_for_typed(model: Path, solver: Sequence[str] | None, guidance: float | None) -> None:
+    """Raise `InputError` for options that a typed model has no use for."""
+    if solver or guidance is not None:
+        raise InputError(f"{model}: holds a typed model; --solver and --guidance are for flows")
 
 
 def solved_anew(

@@ -61,6 +61,7 @@ def sample(
 
         check_output(output, force)
         options.refuse_same_file(output, model, *([] if given is None else [given]))
+        options.refuse_for_typed(model, solver, guidance)
         if condition is not None:
             raise InputError(f"--condition {condition}: a typed model takes --given")
         sample_typed(model, n, output, given=given, seed=seed, quiet=quiet)

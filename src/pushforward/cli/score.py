@@ -50,6 +50,7 @@ def score(
     check_output(output, force)
     options.refuse_same_file(output, model, data)
     if is_typed(model):
+        options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()
         score_typed(model, data, output, given=names, per_column=per_column, quiet=quiet)
         return

@@ -1,17 +1,21 @@
 """What the commands do with tables of any kind of cells, and with models of them."""
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated
-from pushforward.cli.progress import Meter, clock, say
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
+from pushforward.cli.progress import Meter, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
+
+if TYPE_CHECKING:
+    from pushforward.architectures.typed import Typed
+    from pushforward.models.typed_table import TypedTable
+    from pushforward.training import Training
 
 
 def is_typed(model: Path) -> bool:
@@ -27,12 +31,13 @@ def fit_typed_file(
     *,
     columns: Sequence[str] | None,
     declared: dict[str, str],
-    architecture: Any,
-    training: Any,
+    architecture: "Typed | None",
+    training: "Training",
     seed: int,
     quiet: bool,
 ) -> None:
     """Fit a typed table to a file of any kind of cells and write it."""
+    from pushforward.columns.names import unknown_columns
     from pushforward.data.frames import read_frame
     from pushforward.fitting.fit_typed import fit_typed
     from pushforward.models.typed_file import save_typed_table
@@ -41,12 +46,12 @@ def fit_typed_file(
         frame = read_frame(data)
         if columns is not None:
             if unknown := [name for name in columns if name not in frame.columns]:
-                raise InputError(f"{data}: has no column '{unknown[0]}'")
+                raise InputError(unknown_columns(unknown, frame.columns, data))
             frame = frame.select(columns)
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
         meter.update(f"{len(frame):,} rows x {len(frame.columns)} columns, compiling")
-        watch = Watch(meter, interrupt, None if training is None else training.max_time)
+        watch = Watch(meter, interrupt, training.max_time)
         try:
             model = fit_typed(
                 frame,
@@ -58,16 +63,13 @@ def fit_typed_file(
                 progress=watch.step,
             )
         except (KeyboardInterrupt, Terminated) as stop:
-            ended = f"{str(stop) or 'interrupted'} before the first epoch was done: no model was written"
-            if isinstance(stop, Terminated):
-                raise Terminated(ended, stop.code) from None
-            raise KeyboardInterrupt(ended) from None
+            raise without_model(stop, interrupt) from None
         save_typed_table(model, output)
     for column in model.columns.every:
         if not column.modelled and column.kind != "constant":
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
-    say(f"done after {watch.epochs}, {clock(time.perf_counter() - began)}: {output}", quiet)
+    say(watch.ending(model.summary["stopped"], began, output), quiet)
 
 
 def trust_line(trust: dict[str, Any]) -> str:
@@ -126,32 +128,23 @@ def sample_typed(
     say(f"{len(drawn):,} rows" + ("" if output == "-" else f" in {output}"), quiet)
 
 
-def inspect_typed(model: Path, as_json: bool) -> None:
-    """Print what a typed table is."""
-    from pushforward.model_file import read_header
-    from pushforward.models.typed_file import load_typed_table
-
-    fitted = load_typed_table(model)
-    if as_json:
-        print(json.dumps(read_header(model), indent=2))
-        return
-    print(f"model      joint distribution of the cells of {len(fitted.columns.names)} columns")
+def typed_sections(fitted: "TypedTable") -> dict[str, list[str]]:
+    """What `inspect` shows of a typed table itself: titles and lines."""
     options = fitted.architecture.__dict__
-    print("           " + " ".join(f"{name}={value}" for name, value in options.items()))
     width = max(4, *(len(column.name) for column in fitted.columns.every))
-    print(
-        f"columns    {'name':<{width}} {'kind':<11} {'missing':>8} {'levels':>7}  measure and reason"
-    )
+    head = f"{'name':<{width}} {'kind':<11} {'missing':>8} {'levels':>7}  measure and reason"
+    columns = [head]
     for column in fitted.columns.every:
         levels = "" if column.labels is None else f"{len(column.labels):,}"
         what = f"{column.measure or 'not modelled'}: {column.reason}"
-        print(
-            f"           {column.name:<{width}} {column.kind:<11} {column.missing:>8.2%} {levels:>7}  {what}"
+        columns.append(
+            f"{column.name:<{width}} {column.kind:<11} {column.missing:>8.2%} {levels:>7}  {what}"
         )
-    if fitted.columns.gaps:
-        print(f"gaps       modelled: {', '.join(fitted.columns.gaps)}")
-    facts = {name: value for name, value in fitted.summary.items() if value != []}
-    for i, (name, value) in enumerate(facts.items()):
-        shown = f"{value:.6g}" if isinstance(value, float) else value
-        print(f"{'training' if i == 0 else '':<11}{name}: {shown}")
-    print(f"trust      {trust_line(fitted.trust)}")
+    return {
+        "model": [
+            f"joint distribution of the cells of {len(fitted.columns.names)} columns",
+            " ".join(f"{name}={value}" for name, value in options.items()),
+        ],
+        "columns": columns,
+        "gaps": [f"modelled: {', '.join(fitted.columns.gaps)}"] if fitted.columns.gaps else [],
+    }

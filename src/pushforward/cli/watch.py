@@ -1,6 +1,7 @@
 """What a fit reports while it runs, and whether it should stop."""
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pushforward.cli.interrupts import PoliteInterrupt
@@ -8,6 +9,16 @@ from pushforward.cli.progress import Meter, clock
 
 if TYPE_CHECKING:
     from pushforward.training import Epoch, Step
+
+
+ENDINGS = {
+    "finished": "done",
+    "early": "stopped early, as validation no longer improved,",
+    "time": "stopped by --max-time",
+    "interrupted": "stopped by Ctrl-C with the best model so far",
+    "diverged": "stopped with the best model so far, as the loss kept being infinite,",
+}
+"""The ways in which a fit ends, in words."""
 
 
 class Watch:
@@ -57,3 +68,14 @@ class Watch:
         )
         self._meter.update(text + ("" if left is None else f"  {clock(left)} left"), fraction)
         return self._interrupt.requested
+
+    def ending(self, stopped: str, began: float, output: Path) -> str:
+        """How the fit ended, in words.
+
+        Arguments:
+            stopped: as `Fitted` says it.
+            began: when it began, by `time.perf_counter`.
+            output: where the model is.
+        """
+        how = ENDINGS.get(stopped, stopped)
+        return f"{how} after {self.epochs}, {clock(time.perf_counter() - began)}: {output}"

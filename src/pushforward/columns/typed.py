@@ -24,6 +24,8 @@ DECIMALS = 4
 """Digits after the point up to which rounded decimals are looked for."""
 EXACT = 2.0**53
 NUMBER_KINDS = ("whole", "decimals", "continuous", "date", "time")
+ANGLES = ("angle", "circular")
+"""Words that declare continuous numbers on a circle."""
 KINDS = (*NUMBER_KINDS, "boolean", "category", "ordinal", "constant", "identifier", "text")
 _IDENTIFIER = re.compile(
     r"(^|[_\W])(id|uuid|guid|key|index)$|^(unnamed.*|_duplicated.*)$", re.IGNORECASE
@@ -82,7 +84,7 @@ class TypedColumn:
         share = float(gone.mean()) if len(gone) else 1.0
         kind, reason = _kind_of(name, values, gone, spelling)
         order: tuple[str, ...] | None = None
-        if declared:
+        if declared is not None:
             kind, reason = _declared(word, name, values, gone, spelling), "declared"
             order = tuple(part.strip() for part in rest.split(",")) if word == "ordinal" else None
         column = cls(name, kind, reason, spelling, missing=share)
@@ -281,10 +283,10 @@ def _declared(
     word: str, name: str, values: np.ndarray, gone: np.ndarray, spelling: Spelling
 ) -> str:
     """The declared kind, if the values allow it."""
-    kind = {"angle": "continuous", "circular": "continuous"}.get(word, word)
+    kind = "continuous" if word in ANGLES else word
     if kind not in KINDS:
         raise InputError(
-            f"column '{name}': kind {word!r} is unknown; known are {', '.join((*KINDS, 'angle'))}"
+            f"column '{name}': kind {word!r} is unknown; known are {', '.join((*KINDS, *ANGLES))}"
         )
     if kind in NUMBER_KINDS and spelling.form == "text" and not gone.all():
         row = int(np.argmin(gone))
@@ -318,7 +320,7 @@ def _harmonics(
     word: str, rest: str, spelling: Spelling, seen: np.ndarray, name: str
 ) -> tuple[float, ...]:
     """Periods by which a model sees a column besides."""
-    if word in ("angle", "circular"):
+    if word in ANGLES:
         try:
             period = float(rest) if rest else 2 * np.pi
         except ValueError:

@@ -29,7 +29,7 @@ from pushforward.series.observations import (
     pack,
 )
 from pushforward.series.pieces import filled
-from pushforward.series.prediction import along, followed
+from pushforward.series.prediction import along, explained, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
 
@@ -292,14 +292,7 @@ class NeuralODERegressor(NestedParameters):
             followed(member.model.field, starts, with_gaps, self._solver(), self.units_)
             for member in self.members_
         ]
-        count = later.sum((0, 1))
-        mean = np.where(later, observed.values, 0.0).sum((0, 1)) / count
-        left = np.where(later, np.mean(every, 0) - observed.values, 0.0)
-        whole = np.where(later, observed.values - mean, 0.0)
-        rest, spread = np.square(left).sum((0, 1)), np.square(whole).sum((0, 1))
-        # A column without spread is scored as scikit-learn does: 1 where it is met exactly, else 0.
-        flat = spread == 0
-        return float(np.where(flat, rest == 0, 1 - rest / np.where(flat, 1.0, spread)).mean())
+        return explained(np.mean(every, 0), observed.values, later)
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted equation to a safetensors file: the model, not how it was trained.

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from pushforward.errors import SolveError
 from pushforward.ode import Solver
@@ -73,6 +73,23 @@ def along(
     for (i, places, _, times), path in zip(runs, found, strict=True):
         out[i][places] = path[1 : len(times)]
     return out
+
+
+def explained(
+    predicted: Float[np.ndarray, "n k d"],
+    values: Float[np.ndarray, "n k d"],
+    counted: Bool[np.ndarray, "n k d"],
+) -> float:
+    """R^2 of predictions over the cells that are counted, the mean over columns.
+
+    A column without spread is scored as scikit-learn does: 1 where it is met exactly, else 0.
+    """
+    mean = np.where(counted, values, 0.0).sum((0, 1)) / counted.sum((0, 1))
+    left = np.where(counted, predicted - values, 0.0)
+    whole = np.where(counted, values - mean, 0.0)
+    rest, spread = np.square(left).sum((0, 1)), np.square(whole).sum((0, 1))
+    flat = spread == 0
+    return float(np.where(flat, rest == 0, 1 - rest / np.where(flat, 1.0, spread)).mean())
 
 
 def _round(size: int) -> int:
