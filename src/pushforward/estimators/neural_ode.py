@@ -33,9 +33,8 @@ from pushforward.series.prediction import along, explained, followed
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
 
-# Settings that a file keeps; how the model was trained is not in it.
+# What a file keeps: settings, and attributes, which end in an underscore. How the model was trained is not in it.
 SETTINGS = ("width", "depth", "autonomous", "segments", "continuity", "starts", "ensemble")
-# Attributes that it keeps, each with an underscore at its end.
 KEPT = ("units", "several", "range", "longest", "noise", "begins", "members")
 
 
@@ -260,12 +259,7 @@ class NeuralODERegressor(NestedParameters):
                 stacklevel=2,
             )
         grid = np.broadcast_to(t, (len(starts), len(t)))
-        every = np.stack(
-            [
-                followed(member.model.field, starts, grid, self._solver(), self.units_)
-                for member in self.members_
-            ]
-        )
+        every = self._followed(starts, grid)
         every = every if members else every.mean(0)
         return every if state.ndim == 2 else every[..., 0, :, :]
 
@@ -288,11 +282,8 @@ class NeuralODERegressor(NestedParameters):
             )
         starts = filled(observed)[:, 0]
         with_gaps = np.maximum.accumulate(observed.times, axis=1)
-        every = [
-            followed(member.model.field, starts, with_gaps, self._solver(), self.units_)
-            for member in self.members_
-        ]
-        return explained(np.mean(every, 0), observed.values, later)
+        predicted = self._followed(starts, with_gaps).mean(0)
+        return explained(predicted, observed.values, later)
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted equation to a safetensors file: the model, not how it was trained.
@@ -344,9 +335,9 @@ class NeuralODERegressor(NestedParameters):
     def _keep(self, members: list[Member]) -> None:
         """Take the fitted members, and from them the parameters of a function."""
         self.members_ = members
-        fields = [member.model.field for member in members]
-        if isinstance(fields[0], KnownField):
-            self.member_params_ = [f.params for f in fields if isinstance(f, KnownField)]
+        known = [m.model.field for m in members if isinstance(m.model.field, KnownField)]
+        if known:
+            self.member_params_ = [field.params for field in known]
             self.params_ = jax.tree.map(lambda *p: jnp.stack(p).mean(0), *self.member_params_)
 
     def _tell(self, member: int, stage: int, epoch: Epoch) -> None:
@@ -383,6 +374,12 @@ class NeuralODERegressor(NestedParameters):
         """Each member's trajectories through the training series."""
         solver = self._solver()
         return [along(member, asked, solver, self.units_) for member in self.members_]
+
+    def _followed(self, starts: np.ndarray, times: np.ndarray) -> np.ndarray:
+        """Each member's trajectories from other states, `(members, n, k, d)`."""
+        solver, units = self._solver(), self.units_
+        fields = (member.model.field for member in self.members_)
+        return np.stack([followed(field, starts, times, solver, units) for field in fields])
 
     def _flag(self, first: float, last: float) -> None:
         """Warn of times that training did not see."""
