@@ -282,8 +282,7 @@ class NeuralODERegressor(NestedParameters):
             )
         starts = filled(observed)[:, 0]
         with_gaps = np.maximum.accumulate(observed.times, axis=1)
-        predicted = self._followed(starts, with_gaps).mean(0)
-        return explained(predicted, observed.values, later)
+        return explained(self._followed(starts, with_gaps).mean(0), observed.values, later)
 
     def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the fitted equation to a safetensors file: the model, not how it was trained.
