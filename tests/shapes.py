@@ -14,12 +14,16 @@ UNCHECKABLE = (BeartypeDecorHintPep604Exception, BeartypeDecorHintPep673Exceptio
 class is decorated; jaxtyping decorates functions."""
 
 
+HAND_CLASSES_AROUND = ("pushforward.testing", "pushforward.architectures.registry")
+
+
 def checked(function: F) -> F:
     """The function with its annotations enforced, or as it is where they are of a kind that beartype does not take.
 
-    What the contract is made of hands the classes of architectures around, which no protocol can recognise.
+    What the contract is made of and the registry hand the classes of architectures around, which no protocol can
+    recognise.
     """
-    if function.__module__.startswith("pushforward.testing"):
+    if function.__module__.startswith(HAND_CLASSES_AROUND):
         return function
     try:
         return _check(function)
