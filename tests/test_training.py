@@ -260,6 +260,21 @@ def test_early_stopping_keeps_the_best_weights():
     assert -float(fitted.model.log_prob(judge).mean()) == pytest.approx(fitted.best_loss, abs=1e-5)
 
 
+def test_a_fit_that_stalls_is_annealed():
+    """The rate falls to zero over a quarter of the steps so far: the last epochs change the weights less and less."""
+    wide = pf.architectures.NSF(layers=1, width=64, bins=4).build(2, key=KEY)
+    training = pf.Training(max_epochs=200, batch=32, stall=0.05, average=0.0, weight_decay=0.0)
+    fitted = pf.fit(wide, X[:100], key=KEY, training=training)
+    ends = [epoch.epochs for epoch in fitted.history]
+    assert fitted.stopped == "finished"
+    began = ends.index(ends[-1])
+    assert ends[0] == 200
+    assert len(fitted.history) == ends[-1] == began + max(1, -(-began // 4))
+    losses = np.array([epoch.validation_loss for epoch in fitted.history])
+    assert began - 1 - losses[:began].argmin() == 10
+    assert abs(losses[-1] - losses[-2]) < np.abs(np.diff(losses[:began])).mean() / 4
+
+
 def test_time_limit():
     training = pf.Training(max_epochs=10**6, batch=32, max_time=1.0)
     fitted = pf.fit(model(), X, key=KEY, training=training)

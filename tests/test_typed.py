@@ -11,9 +11,11 @@ import pytest
 
 import pushforward as pf
 from pushforward.architectures.typed import Typed, random_contexts
+from pushforward.columns.pairs import best_parent
 from pushforward.columns.spelling import as_polars, spelled
 from pushforward.columns.typed import TypedColumn
 from pushforward.columns.typed_columns import TypedColumns, without_empty_rows
+from pushforward.distributions import typed_row
 from pushforward.errors import InputError
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.typed_file import load_typed_table, save_typed_table
@@ -217,6 +219,71 @@ class TestNetwork:
             found = network.outputs(known, jnp.asarray(own[0]), len(own))
             np.testing.assert_allclose(found, whole[own], rtol=1e-5, atol=1e-5)
             known = network.reveal(known, jnp.asarray(rank), x)
+
+    def test_rows_without_a_context_come_first(self, network):
+        x, context = jax.random.normal(jax.random.key(2), (2, 6, 5))
+        blank = context.at[:, :2].set(0.0)
+        np.testing.assert_allclose(network(x, context[:, 2:]), network(x, blank), rtol=1e-5)
+        np.testing.assert_allclose(network(x, context[:, :0]), network(x, 0 * context), rtol=1e-5)
+
+
+class TestManyLabels:
+    """Columns of many labels, with few that count as many."""
+
+    @pytest.fixture
+    def model(self, monkeypatch):
+        monkeypatch.setattr(typed_row, "MANY", 5)
+        rng = np.random.default_rng(0)
+        carrier = rng.integers(0, 3, 600)
+        frame = pl.DataFrame(
+            {
+                "plane": [f"N{3 * rng.integers(0, 3) + c}" for c in carrier],
+                "carrier": [f"c{c}" for c in carrier],
+                "late": rng.uniform(size=600) < 0.3,
+            }
+        )
+        return fit_typed(
+            frame,
+            architecture=Typed(width=12, blocks=1, context=8, context_blocks=1, dropout=0.0),
+            training=pf.Training(max_epochs=2),
+        )
+
+    def test_are_counted_beside_the_best_column(self, model):
+        (parent,) = model.columns.parents
+        assert model.columns.places[parent][0].name == "carrier"
+        assert model.model.layout.columns.ranks == (2, 1, 0)
+        # 9 planes of 3 carriers: log 3 instead of log 9 nats.
+        rows = pl.DataFrame({"plane": ["N4"], "carrier": ["c1"], "late": [False]})
+        assert model.log_prob(rows, ["carrier"], targets=["plane"])[0] > -1.6
+        assert model.log_prob(rows, targets=["plane"])[0] < -1.9
+
+    def test_sum_to_one_and_draws_follow(self, model):
+        planes = [f"N{i}" for i in range(9)] + ["never seen"]
+        rows = pl.DataFrame(
+            list(itertools.product(planes, ["c0", "c1", "c2", "never seen"], [False, True])),
+            schema=["plane", "carrier", "late"], orient="row",
+        )  # fmt: skip
+        p = np.exp(model.log_prob(rows))
+        assert p.sum() == pytest.approx(1, abs=1e-4)
+        drawn = model.sample(8000, 0)
+        of_carrier = drawn["plane"].str.slice(1).cast(pl.Int64) % 3
+        agree = (pl.Series(rows["plane"].str.slice(1).cast(pl.Int64, strict=False) % 3)) == rows[
+            "carrier"
+        ].str.slice(1).cast(pl.Int64, strict=False)
+        share = (of_carrier == drawn["carrier"].str.slice(1).cast(pl.Int64)).mean()
+        assert share == pytest.approx(p[agree.fill_null(False).to_numpy()].sum(), abs=0.03)
+        assert share > 0.8
+
+    def test_pairs_that_are_rare_are_not_counted(self):
+        codes, labels = np.array([0] * 40 + [1] * 40 + [-1]), np.array([0] * 43 + [1] * 38)
+        parent, table = best_parent(codes, np.array([0.5, 0.5]), {7: (labels, 2)}, least=5)
+        assert parent == 7
+        np.testing.assert_allclose(np.exp(table).sum(1), 1)
+        # Three of 43 are not kept: 40 and none are.
+        np.testing.assert_allclose(np.exp(table[0]), [(40 + 10) / 60, 10 / 60])
+        np.testing.assert_allclose(np.exp(table[2]), 0.5)
+        noise = np.arange(80) % 2
+        assert best_parent(codes[:80], np.array([0.5, 0.5]), {0: (noise, 2)}, 5)[0] is None
 
 
 class TestExact:

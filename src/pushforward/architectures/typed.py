@@ -6,9 +6,11 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.configuration import configuration
-from pushforward.distributions.typed_row import Cells, Layout, Roles, TypedRow
+from pushforward.distributions.typed_row import MANY_RANK, Cells, Layout, Roles, TypedRow
+from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks.context_made import ContextMADE
+from pushforward.networks.many_levels import ManyLevels
 
 ORDERS = ("table", "reversed")
 
@@ -42,18 +44,30 @@ class Typed:
 
         Arguments:
             columns: the heads of the columns, and how they are read; `ranks` is set here.
-            start: initial outputs by column, such as the logarithms of labels' frequencies.
+            start: initial outputs by column, such as the logarithms of labels' frequencies; for a column of many labels
+                one row for each label of its parent, see `ManyLevels`.
             key: what the parameters are drawn from.
         """
         sources = np.array(columns.sources)
-        # Whether a cell is missing comes before its value, whatever the order of the table's columns.
-        order = np.argsort(sources if self.order == "table" else -sources, kind="stable")
+        last = np.isin(sources, sources[list(columns.many)])
+        # Whether a cell is missing comes before its value, whatever the order of the table's columns; columns of many
+        # labels come last.
+        order = np.lexsort((sources if self.order == "table" else -sources, last))
         ranks = np.argsort(order)
-        layout = Layout(columns._replace(ranks=tuple(ranks.tolist())))
+        layout = Layout(columns)
         bias = np.zeros(len(layout.output_columns))
-        for column, values in start.items():
+        for column in start.keys() - set(columns.many):
             at = layout.first_outputs[column]
-            bias[at : at + len(values)] = values
+            bias[at : at + len(start[column])] = start[column]
+        network_key, *keys = spawn(key, 1 + len(columns.many))
+        parents = columns.parents or (None,) * len(columns.many)
+        layout = Layout(columns._replace(parents=parents, ranks=tuple(ranks.tolist())))
+        many = []
+        for column, parent, own in zip(columns.many, parents, keys, strict=True):
+            levels = columns.heads[column].size
+            rows = 1 if parent is None else columns.heads[parent].size + 1
+            blank = np.full((rows, levels), -np.log(levels))
+            many.append(ManyLevels(start.get(column, blank), MANY_RANK, own))
         network = ContextMADE(
             tuple(ranks[layout.feature_columns].tolist()),
             tuple(ranks[layout.output_columns].tolist()),
@@ -63,9 +77,9 @@ class Typed:
             context_blocks=self.context_blocks,
             dropout=self.dropout,
             start=bias,
-            key=key,
+            key=network_key,
         )
-        return TypedRow(network, layout)
+        return TypedRow(network, tuple(many), layout)
 
 
 def random_contexts(model: TypedRow, batch: Cells, key: PRNGKeyArray | None) -> Float[Array, " n"]:
@@ -78,23 +92,24 @@ def random_contexts(model: TypedRow, batch: Cells, key: PRNGKeyArray | None) -> 
     Uria, Murray and Larochelle 2014, arXiv 1310.1757, for random subsets.
     """
     present = batch.present
+    n = len(present)
     if key is None:
         half = present & jax.random.bernoulli(jax.random.key(0), 0.5, present.shape)
-        joint = model.log_prob(batch, present, jnp.zeros_like(present))
-        return -(joint + model.log_prob(batch, present & ~half, half)).sum(1) / 2
-    keys = jax.random.split(key, 6)
-    n = len(present)
+        twice = jax.tree.map(lambda array: jnp.concatenate([array, array]), batch)
+        both = model.log_prob(twice, jnp.concatenate([present, present & ~half]), half).sum(1)
+        return -(both[:n] + both[n:]) / 2
+    keys = jax.random.split(key, 5)
     draws = jnp.where(present, jax.random.uniform(keys[0], present.shape), 2.0)
     place = jnp.argsort(jnp.argsort(draws, axis=1), axis=1)
     many = present.sum(1)
 
-    def some(at: int, most: Array, share: float) -> Array:
-        """A whole number from 0 to below `most`, in that share of the rows; else 0."""
-        number = jnp.floor(jax.random.uniform(keys[at], (n,)) * most).astype(many.dtype)
-        return jnp.where(jax.random.uniform(keys[at + 1], (n,)) < share, number, 0)
+    def some(at: int, most: Array) -> Array:
+        """A whole number from 0 to below `most`."""
+        return jnp.floor(jax.random.uniform(keys[at], (n,)) * most).astype(many.dtype)
 
-    given = some(1, many, 0.5)
-    absent = some(3, many - given, 0.4)
-    first = present & (place < given[:, None])
+    # The rows of a batch are in random order: the first half of them have nothing given.
+    given = jnp.where(jnp.arange(n) < n // 2, 0, some(1, many))
+    absent = jnp.where(jax.random.uniform(keys[2], (n,)) < 0.4, some(3, many - given), 0)
+    known = present & (place < given[:, None])
     targets = present & (place >= (given + absent)[:, None])
-    return -model.log_prob(batch, targets, first, keys[5]).sum(1)
+    return -model.log_prob(batch, targets, known[n // 2 :], keys[4]).sum(1)

@@ -1,7 +1,7 @@
 """All columns of a table as it comes: from a frame to cells, and back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from pushforward.columns.marginal import LEAST, Place
 from pushforward.columns.names import unknown_columns
+from pushforward.columns.pairs import best_parent
 from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
 from pushforward.distributions.typed_row import Cells, Roles
 from pushforward.errors import InputError
@@ -32,10 +33,13 @@ class TypedColumns:
     Arguments:
         every: all columns of the table.
         gaps: names of the columns whose gaps are modelled.
+        parents: for each of the model's columns of many labels the column beside whose labels its own are counted, or
+            None; set by `counted`.
     """
 
     every: tuple[TypedColumn, ...]
     gaps: tuple[str, ...] = ()
+    parents: tuple[int | None, ...] = ()
 
     @classmethod
     def fit(
@@ -169,10 +173,42 @@ class TypedColumns:
         numbers = tuple(column.numbers is not None and not gap for column, gap in self.places)
         names = list(self.names)
         sources = tuple(names.index(column.name) for column, _ in self.places)
-        return Roles(tuple(heads), numbers, self.extras, sources)
+        return Roles(tuple(heads), numbers, self.extras, sources, self.parents)
 
-    def start(self) -> dict[int, np.ndarray]:
-        """What heads of labels say before training, by the model's column: the logarithms of frequencies."""
+    def counted(
+        self, cells: Cells, least: int = LEAST
+    ) -> tuple["TypedColumns", dict[int, np.ndarray]]:
+        """What heads of labels say before training, by the model's column: the logarithms of frequencies; for a column
+        of many labels those beside each label of the column that predicts it best.
+
+        Arguments:
+            cells: the training rows.
+            least: times that two labels must be seen together to be counted.
+
+        Returns the columns, which know these parents, and the logarithms.
+        """
+        roles, start, parents = self.layout(1), self._frequencies(), []
+        sizes = [head.size if isinstance(head, Softmax) else 0 for head in roles.heads]
+        others = {
+            i: size
+            for i, size in enumerate(sizes)
+            if size and i not in roles.many and self.values[i]
+        }
+        for column in roles.many:
+            labels = self.places[column][0].labels
+            assert labels is not None
+            codes, present = np.asarray(cells.code), np.asarray(cells.present)
+            own = np.where(present[:, column], codes[:, column], -1)
+            parent, start[column] = best_parent(
+                own,
+                np.exp(labels.log_prob),
+                {i: (np.where(present[:, i], codes[:, i], -1), size) for i, size in others.items()},
+                least,
+            )
+            parents.append(parent)
+        return replace(self, parents=tuple(parents)), start
+
+    def _frequencies(self) -> dict[int, np.ndarray]:
         found = {}
         for i, (column, gap) in enumerate(self.places):
             if gap:
@@ -222,13 +258,17 @@ class TypedColumns:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
-        return {"every": [column.to_json() for column in self.every], "gaps": list(self.gaps)}
+        return {
+            "every": [column.to_json() for column in self.every],
+            "gaps": list(self.gaps),
+            "parents": list(self.parents),
+        }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "TypedColumns":
         """The inverse of `to_json`."""
         every = tuple(TypedColumn.from_json(column) for column in data["every"])
-        return cls(every, tuple(data["gaps"]))
+        return cls(every, tuple(data["gaps"]), tuple(data["parents"]))
 
 
 def without_empty_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:

@@ -170,8 +170,15 @@ class TypedTable:
             seen[:, column] = rows = wanted[:, column] & ~missing[:, column]
             if rows.any():
                 head = layout.columns.heads[column]
-                first = jnp.asarray(layout.first_outputs[column])
-                drawn = _sample(self.model, known, head, first, jax.random.fold_in(key, column))
+                own = jax.random.fold_in(key, column)
+                if column in layout.columns.many:
+                    there = np.asarray(cells.present)
+                    drawn = _sample_many(
+                        self.model, known, column, *_blocked((cells, there), size), own
+                    )
+                else:
+                    first = jnp.asarray(layout.first_outputs[column])
+                    drawn = _sample(self.model, known, head, first, own)
                 code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
                 of, gap = self.columns.places[column]
                 found = self.columns.decode(column, code, z)
@@ -215,6 +222,13 @@ def _sample(
     model: TypedRow, known: KnownColumns, head: AbstractHead, first: Array, key: PRNGKeyArray
 ) -> Cell:
     return model.sample(known, head, first, key)
+
+
+@eqx.filter_jit
+def _sample_many(
+    model: TypedRow, known: KnownColumns, column: int, cells: Cells, seen: Array, key: PRNGKeyArray
+) -> Cell:
+    return model.sample_many(known, column, cells, seen, key)
 
 
 @eqx.filter_jit

@@ -144,24 +144,32 @@ class ContextMADE(eqx.Module):
     def __call__(
         self,
         x: Float[Array, "f n"],
-        context: Float[Array, "f n"],
+        context: Float[Array, "f known"],
         key: PRNGKeyArray | None = None,
     ) -> Float[Array, "outputs n"]:
         """All outputs in one pass.
 
         Arguments:
             x: features of the columns that later columns read; zeros where there is nothing to read.
-            context: features of the columns that all columns read; zeros likewise.
+            context: features of the columns that all columns read; zeros likewise. Of the last rows: the encoder is
+                not run for the rows before them, which have no context.
             key: of the dropout; default None, without.
         """
         act = jax.nn.silu
         first, inner, outer, last = self._masked()
         encoder_key, key = split(key, 2)
-        e = self._encoded(context, encoder_key)
+        without = x.shape[1] - context.shape[1]
+        found = [self._encoded(context, encoder_key)] if context.shape[1] else []
+        blank = [self._encoded(jnp.zeros((x.shape[0], 1), x.dtype), None)] if without else []
+
+        def read(matrix: Array) -> Array:
+            alike = [jnp.broadcast_to(matrix @ e, (len(matrix), without)) for e in blank]
+            return jnp.concatenate([*alike, *(matrix @ e for e in found)], axis=1)
+
         keys = split(key, len(inner))
-        h = first @ x + self.read_first @ e + self.first_bias[:, None]
+        h = first @ x + read(self.read_first) + self.first_bias[:, None]
         for i in range(len(inner)):
-            u = act(inner[i] @ act(h) + self.read[i] @ e + self.inner_bias[i][:, None])
+            u = act(inner[i] @ act(h) + read(self.read[i]) + self.inner_bias[i][:, None])
             h = h + outer[i] @ dropout(u, self.dropout, keys[i]) + self.outer_bias[i][:, None]
         return last @ act(h) + self.last_bias[:, None]
 

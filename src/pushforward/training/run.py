@@ -28,7 +28,8 @@ MEASURED = 4096
 
 @dataclass
 class Progress:
-    """Where a fit stands between two segments, all of which goes into a checkpoint."""
+    """Where a fit stands between two segments, all of which goes into a checkpoint. `annealed` is the number of steps
+    after which the last annealing began."""
 
     epoch: int = 0
     step: int = 0
@@ -39,6 +40,7 @@ class Progress:
     scale: float = 1.0
     retries: int = 0
     seconds: float = 0.0
+    annealed: int | None = None
     stopped: Ending | Literal[""] = ""
     history: list[Epoch] = field(default_factory=list)
 
@@ -85,9 +87,12 @@ class Run:
         self._jitter = eqx.combine(jax.tree.map(jnp.asarray, on_device), jitter)
         self._batch, self._epochs, self._progress = training.batch, training.max_epochs, progress
         # What the host decides is not part of the program: fits that differ in their length share one.
-        of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average"))
+        of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average", "stall"))
         self._compiled = replace(training, **of_host)
         self._patience = max(1, math.ceil(training.patience * self._epochs))
+        self._stall = math.inf
+        if training.stall is not None:
+            self._stall = max(1, math.ceil(training.stall * self._epochs))
         one = source.take(np.arange(1))
         self._segment = segment_steps(self.steps, self._batch, one, self.params)
         self._scalar = is_scalar(loss)
@@ -152,7 +157,7 @@ class Run:
         """What the epoch did."""
         return Epoch(
             epoch=at.epoch + 1,
-            epochs=self._epochs,
+            epochs=self._last_epoch(at),
             train_loss=at.total / at.step,
             validation_loss=value,
             best_loss=at.best_loss,
@@ -166,7 +171,10 @@ class Run:
         limit = self.training.max_time
         if asked:
             return "interrupted"
-        if at.epoch == self._epochs:
+        done = at.epoch * self.steps
+        if at.annealed is None and at.since_best >= self._stall:
+            at.annealed = done
+        if at.epoch == self._epochs or (at.annealed is not None and done >= self._end(at.annealed)):
             return "finished"
         if limit is not None and record.seconds > limit:
             return "time"
@@ -181,7 +189,7 @@ class Run:
     def _step(self, at: Progress) -> Step:
         return Step(
             epoch=at.epoch + 1,
-            epochs=self._epochs,
+            epochs=self._last_epoch(at),
             step=at.step,
             steps=self.steps,
             loss=at.total / at.step,
@@ -189,11 +197,24 @@ class Run:
             likelihood=self._loss is negative_log_prob,
         )
 
+    def _last_epoch(self, at: Progress) -> int:
+        return self._epochs if at.annealed is None else self._end(at.annealed) // self.steps
+
+    def _end(self, annealed: int) -> int:
+        """The number of steps at the end of an annealing that began after so many, in whole epochs."""
+        epochs = max(1, math.ceil(annealed / self.steps / 4))
+        return min(annealed + epochs * self.steps, self._epochs * self.steps)
+
     def _pace(self, at: Progress) -> Pace:
         """By steps, or by the clock where that ends first."""
         limit, done = self.training.max_time, at.epoch * self.steps + at.step
         per_step = 1 / (self._epochs * self.steps)
         progress = done * per_step
+        if at.annealed is not None:
+            # From where the schedule stood when the fit stalled to its end.
+            began = at.annealed * per_step
+            per_step = (1 - began) / (self._end(at.annealed) - at.annealed)
+            progress = began + (done - at.annealed) * per_step
         if limit is not None and (elapsed := self.seconds() / limit) > progress:
             progress, per_step = elapsed, elapsed / max(done, 1)
         found = progress, per_step, at.scale, self.training.average or 0.0

@@ -35,6 +35,9 @@ class Training:
         validation: share of rows held out for early stopping and the choice of the best weights, at most 50,000;
             default 0.1.
         patience: epochs without improvement after which the fit ends, as a share of all epochs; default 0.25.
+        stall: epochs without improvement, as a share of all epochs, after which the learning rate is annealed over
+            another quarter of the steps taken so far and the fit ends: for fits whose best length is not known; default
+            None, never.
         remat: where gradients get the activations of stacked layers from: `"none"` (default) keeps them; `"invertible"`
             recomputes them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
         retries: how often a non-finite loss is rolled back with half the step before the fit gives up; default 5.
@@ -61,6 +64,7 @@ class Training:
     average: float | None = None
     validation: float = 0.1
     patience: float = 0.25
+    stall: float | None = None
     remat: str = "none"
     retries: int = 5
 
@@ -74,7 +78,7 @@ class Training:
             value = getattr(self, name)
             if value is not None:
                 check_count(name, value, 0 if name == "retries" else 1)
-        for name in ("max_time", "learning_rate", "clip", "patience"):
+        for name in ("max_time", "learning_rate", "clip", "patience", "stall"):
             value = _number(self, name)
             if value is not None and not value > 0:
                 raise InputError(f"{name}={value}: must be positive")
