@@ -156,7 +156,7 @@ class Layout:
             pieces.reshape(-1, z.shape[1]),
             cells.extra.T,
             jnp.ones(cells.code.T.shape, z.dtype),
-            *(of.features(cells.code[:, i]) for i, of in zip(self.columns.many, many, strict=True)),
+            *(of.features(jnp.asarray(cells.code)[:, i]) for i, of in zip(self.columns.many, many, strict=True)),
         ]
         return jnp.where(seen.T[self.feature_columns], jnp.concatenate(parts), 0.0)
 

@@ -172,10 +172,8 @@ class TypedTable:
                 head = layout.columns.heads[column]
                 own = jax.random.fold_in(key, column)
                 if column in layout.columns.many:
-                    there = np.asarray(cells.present)
-                    drawn = _sample_many(
-                        self.model, known, column, *_blocked((cells, there), size), own
-                    )
+                    some, there = _blocked((cells, cells.present), size)
+                    drawn = _sample_many(self.model, known, column, some, there, own)
                 else:
                     first = jnp.asarray(layout.first_outputs[column])
                     drawn = _sample(self.model, known, head, first, own)
