@@ -172,6 +172,7 @@ class TestTrain:
             "average": ("0.9", 0.9),
             "validation": ("0.2", 0.2),
             "patience": ("0.5", 0.5),
+            "stall": ("0.1", 0.1),
             "remat": ("invertible", "invertible"),
             "retries": ("2", 2),
         }
@@ -185,6 +186,47 @@ class TestTrain:
         run("fit", "data.csv", "-o", "a.st", *TINY[:6], *words)
         assert read_header("a.st")["summary"]["epochs"] == 2
         assert read_header("a.st")["summary"]["rows"] == pytest.approx(0.7 * 400, abs=1)
+
+
+class TestFlowOrTyped:
+    def test_values_that_repeat_make_a_table_typed(self, run, here):
+        few = ["--train", "max_epochs=1", "--set", "width=8", "--set", "blocks=1"]
+        result = run("fit", "data.csv", "-o", "a.st", "--train", "max_epochs=1")
+        assert "column 'count' holds values that repeat" in result.err
+        assert read_header("a.st")["kind"] == "typed"
+        assert not (here / "a.st.checkpoint").exists()
+        assert run("score", "a.st", "data.csv", "-o", "s.csv").code == 0
+        run("fit", "data.csv", "-o", "b.st", "--flow", "typed", *few)
+        assert read_header("b.st")["architecture"]["width"] == 8
+
+    def test_real_numbers_race(self, run, here, fit_module, monkeypatch):
+        """A typed table runs as long as the entrants of a race, and wins where it leads at the end too."""
+        from pushforward.fitting import rival
+        from pushforward.models.table_file import load_table_model
+
+        rows = np.random.default_rng(0).normal(size=(600, 2))
+        np.save("real.npy", rows)
+        monkeypatch.setattr(rival, "RACE_STEPS", 2)
+        asked = []
+
+        def judged(nats):
+            def fit(frame, *, training, **_):
+                asked.append(training.max_steps)
+                return SimpleNamespace(trust={"nats": nats}, short=training.max_steps)
+
+            monkeypatch.setattr(rival, "fit_typed", fit)
+
+        frame = pl.DataFrame(rows, schema=["a", "b"])
+        flow = load_table_model(here / "m.st")
+        for nats, wins, steps in ((-9.0, False, [2]), (5.0, True, [2, None])):
+            asked.clear()
+            judged(nats)
+            flow.summary["race"] = {"validation_nats": {"splines": -3.0}, "at_the_end": {}}
+            found = rival.typed_rival(frame, flow, training=Training(), seed=0)
+            assert (found is not None, asked) == (wins, steps)
+            assert flow.summary["race"]["validation_nats"]["typed"] == nats
+        assert rival.counted_column(frame) is None
+        assert rival.counted_column(frame.with_columns(pl.col("a").round(1))) == "a"
 
 
 class TestFit:
@@ -340,7 +382,7 @@ class TestInterrupt:
     def test_abort(self, run, here, monkeypatch, fit_module, acts, expected):
         self.fit_that(monkeypatch, fit_module, *acts)
         before = signal.getsignal(signal.SIGINT)
-        result = run("fit", "data.csv", "-o", "a.st")
+        result = run("fit", "data.csv", "-o", "a.st", "--flow", "nsf")
         assert result.code == 130
         assert expected in result.err
         assert "Traceback" not in result.err
@@ -427,7 +469,7 @@ class TestTerminated:
             signal.raise_signal(signal.SIGTERM)
 
         monkeypatch.setattr(fit_module, "fit_table", fit)
-        result = run("fit", "data.csv", "-o", "a.st", "--quiet")
+        result = run("fit", "data.csv", "-o", "a.st", "--flow", "nsf", "--quiet")
         assert result.code == 143
         assert result.err == (
             "pushforward: terminated before the first epoch was done: no model was written; "
@@ -970,7 +1012,8 @@ class TestFailures:
         ],
     )
     @pytest.mark.parametrize(
-        "words", [("fit", "data.csv", "-o", "a.st"), ("score", "m.st", "data.csv")]
+        "words",
+        [("fit", "data.csv", "-o", "a.st", "--flow", "nsf"), ("score", "m.st", "data.csv")],
     )
     def test_too_little_memory(self, run, here, monkeypatch, fit_module, words, error, asked):
         def fail(*_, **__):

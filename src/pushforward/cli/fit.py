@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +12,18 @@ import typer
 from pushforward.cli import options
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, say
-from pushforward.cli.typed import fit_typed_file
+from pushforward.cli.typed import fit_typed_file, trust_line
 from pushforward.cli.watch import Watch
 from pushforward.errors import CellError, InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
+    from pushforward.columns import AbstractColumn
     from pushforward.data.tables import Table
+    from pushforward.models.table_model import TableModel
+    from pushforward.models.typed_table import TypedTable
+    from pushforward.training import Training
 
 LARGE = 100_000
 """The number of rows from which a fit reports at once what it has begun."""
@@ -96,7 +102,7 @@ def fit(
     a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
     bounds, and angles, have to be declared by --column; `inspect` shows the kind of every column.
     A table with text, dates or gaps is fitted as typed: one density of all its cells, any of which
-    may be given later (--flow typed asks for it). Such a fit leaves no checkpoint.
+    may be given later (--flow typed asks for it).
 
     \b
       pushforward fit data.csv -o m.safetensors
@@ -126,11 +132,13 @@ def fit(
     _keep(checkpoint, resume, force, quiet)
     training = options.chosen_training(train or [], max_epochs, max_time)
     named = flow.lower()
+    frame = None
     typed = named == "typed" or (named == "auto" and options.declares_typed(column or []))
     if not typed:
         from pushforward.fitting.fit_table import fit_table
         from pushforward.models.notes import with_names_noted
         from pushforward.models.table_file import save_table_model
+        from pushforward.models.typed_file import save_typed_table
 
         architecture = options.chosen_architecture(flow, setting or [])
         kinds = options.declared_columns(column or [])
@@ -143,9 +151,18 @@ def fit(
                 raise
             say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
             typed = True
+        # What only flows have asks for one.
+        free = named == "auto" and conditions is None and precision is Precision.SINGLE
+        if not typed and free and (counted := _counted(table, kinds)) is not None:
+            say(
+                f"column '{counted}' holds values that repeat, so the table is fitted as typed: probabilities "
+                "where values repeat, densities elsewhere (--flow nsf fits densities to all)",
+                quiet,
+            )
+            typed, frame = True, _framed(table)
     if typed:
-        if resume or precision is Precision.DOUBLE:
-            raise InputError("--resume and --precision 64 are for flows: a typed model has neither")
+        if precision is Precision.DOUBLE:
+            raise InputError("--precision 64 is for flows: typed models are of 32 bits")
         if conditions is not None:
             raise InputError(
                 "--condition is for flows: a typed model takes any cells as given, by score --given and sample --given"
@@ -153,11 +170,14 @@ def fit(
         fit_typed_file(
             data,
             output,
+            frame=frame,
             columns=modelled,
             declared=options.declared_words(column or []),
             architecture=options.typed_architecture(setting or []),
             training=training,
             seed=seed,
+            checkpoint=checkpoint,
+            resume=resume,
             quiet=quiet,
         )
         return
@@ -187,15 +207,56 @@ def fit(
                 called=(data, data),
             )
             model = with_names_noted(model, table.named, None if given is None else given.named)
+            rival = None
+            if free and max_epochs is None and max_time is None and not kinds:
+                rival = _rival(table, model, training, seed, watch)
             meter.update("writing the model", 1.0)
-            save_table_model(model, output)
+            if rival is None:
+                save_table_model(model, output)
+            else:
+                save_typed_table(rival, output)
         except (KeyboardInterrupt, Terminated) as stop:
             kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
             raise without_model(stop, interrupt, kept) from None
     checkpoint.unlink(missing_ok=True)
-    for line in _held_out(model.trust):
+    for line in _held_out(model.trust) if rival is None else [trust_line(rival.trust)]:
         say(line, quiet)
-    say(watch.ending(model.summary["stopped"], began, output), quiet)
+    say(watch.ending((rival or model).summary["stopped"], began, output), quiet)
+
+
+def _framed(table: "Table") -> "pl.DataFrame":
+    import polars as pl
+
+    return pl.DataFrame(dict(zip(table.names, table.values.T.astype(float), strict=True)))
+
+
+def _counted(table: "Table", kinds: "Mapping[str, AbstractColumn]") -> str | None:
+    """A column of values that repeat, unless it is declared otherwise or some column is of a kind for flows."""
+    from pushforward.columns import Whole
+    from pushforward.errors import InputError
+    from pushforward.fitting.rival import counted_column
+
+    if any(not isinstance(kind, Whole) for kind in kinds.values()):
+        return None
+    try:
+        return counted_column(_framed(table))
+    except InputError:
+        # Said by the fit, which knows where the table is from.
+        return None
+
+
+def _rival(
+    table: "Table", flow: "TableModel", training: "Training", seed: int, watch: Watch
+) -> "TypedTable | None":
+    """A typed table that is better than the flow, or None. Both are tried where there was a race."""
+    from pushforward.fitting.rival import FEWEST_ROWS, typed_rival
+
+    race = flow.summary.get("race", {}).get("validation_nats")
+    if not race or flow.summary["stopped"] == "interrupted" or len(table.values) < FEWEST_ROWS:
+        return None
+    return typed_rival(
+        _framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
+    )
 
 
 def _checkpoint(output: Path) -> Path:

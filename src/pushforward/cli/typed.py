@@ -13,6 +13,8 @@ from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from pushforward.architectures.typed import Typed
     from pushforward.models.typed_table import TypedTable
     from pushforward.training import Training
@@ -29,21 +31,26 @@ def fit_typed_file(
     data: str,
     output: Path,
     *,
+    frame: "pl.DataFrame | None" = None,
     columns: Sequence[str] | None,
     declared: dict[str, str],
     architecture: "Typed | None",
     training: "Training",
     seed: int,
+    checkpoint: Path,
+    resume: bool,
     quiet: bool,
 ) -> None:
-    """Fit a typed table to a file of any kind of cells and write it."""
+    """Fit a typed table to a file of any kind of cells, or to a frame of it, and write it."""
     from pushforward.columns.names import unknown_columns
     from pushforward.data.frames import read_frame
     from pushforward.fitting.fit_typed import fit_typed
     from pushforward.models.typed_file import save_typed_table
 
     with Meter("reading", quiet):
-        frame = read_frame(data)
+        if frame is None or _as_text(data):
+            # As the cells are spelled.
+            frame = read_frame(data)
         if columns is not None:
             if unknown := [name for name in columns if name not in frame.columns]:
                 raise InputError(unknown_columns(unknown, frame.columns, data))
@@ -61,15 +68,27 @@ def fit_typed_file(
                 seed=seed,
                 report=watch,
                 progress=watch.step,
+                checkpoint=checkpoint,
+                resume=resume,
             )
+            save_typed_table(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
-            raise without_model(stop, interrupt) from None
-        save_typed_table(model, output)
+            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
+            raise without_model(stop, interrupt, kept) from None
+    checkpoint.unlink(missing_ok=True)
     for column in model.columns.every:
         if not column.modelled and column.kind != "constant":
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
     say(watch.ending(model.summary["stopped"], began, output), quiet)
+
+
+def _as_text(data: str) -> bool:
+    """Whether a table is a file of text, which can be read again."""
+    from pushforward.data.frames import DELIMITERS, PACKED
+
+    suffixes = [s for s in map(str.lower, Path(data).suffixes) if s not in PACKED]
+    return data != "-" and bool(suffixes) and suffixes[-1] in DELIMITERS
 
 
 def trust_line(trust: dict[str, Any]) -> str:

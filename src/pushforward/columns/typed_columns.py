@@ -13,7 +13,7 @@ from pushforward.columns.marginal import LEAST, Place
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.pairs import best_parent
 from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
-from pushforward.distributions.typed_row import Cells, Roles
+from pushforward.distributions.typed_row import Cells, Roles, Seen
 from pushforward.errors import InputError
 from pushforward.heads import AbstractHead, Logistics, Softmax
 from pushforward.words import quoted
@@ -138,13 +138,34 @@ class TypedColumns:
         whole.append(np.concatenate([part.extra for part in parts], axis=1))
         return Cells(*whole)
 
-    def put(self, cells: Cells, i: int, values: np.ndarray) -> None:
-        """Encode the values of the model's column i into their place among cells, which are changed. Of a column of
-        gaps, NaN is a missing cell."""
-        part = _cells(self.places[i][0], values, self.places[i][1])
-        for array, own in zip(cells[:7], part[:7], strict=True):
-            np.asarray(array)[:, i] = own
-        np.asarray(cells.extra)[:, np.array(self.extras, int) == i] = part.extra
+    def seen(self, i: int, code: np.ndarray, values: np.ndarray) -> Seen:
+        """Cells of the model's column i as later columns read them.
+
+        Arguments:
+            i: the column.
+            code: of labels.
+            values: of numbers; of columns of labels they are not looked at.
+        """
+        levels = self._levels[i]
+        if levels is None:
+            return _seen(_cells(self.places[i][0], values, False))
+        of = [part[np.minimum(code, len(part) - 1)] for part in levels]
+        return Seen(code.astype(np.int32), *of[1:])
+
+    @cached_property
+    def _levels(self) -> list[Seen | None]:
+        """Every level of the columns of labels as later columns read it."""
+        found: list[Seen | None] = []
+        for column, gap in self.places:
+            if gap:
+                found.append(_seen(_cells(column, np.array([0.0, np.nan]), gap)))
+            elif column.labels is not None:
+                kind = object if column.spelling.form == "text" else float
+                levels = np.array(column.labels.levels, kind)
+                found.append(_seen(_cells(column, levels, gap)))
+            else:
+                found.append(None)
+        return found
 
     @cached_property
     def extras(self) -> tuple[int, ...]:
@@ -281,6 +302,11 @@ def without_empty_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
 
     gone = np.logical_and.reduce([empty(series).to_numpy() for series in frame.get_columns()])
     return frame.filter(pl.Series(~gone)), int(gone.sum())
+
+
+def _seen(cells: Cells) -> Seen:
+    """One column's cells as later columns read them."""
+    return Seen(cells.code, cells.z + cells.width / 2, cells.scaled, cells.extra)
 
 
 def _cells(column: TypedColumn, values: np.ndarray, gap: bool) -> Cells:

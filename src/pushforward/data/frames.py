@@ -1,21 +1,25 @@
 """Tables of any kind of cells, read whole into a frame."""
 
 import io
+import re
 import sys
 from pathlib import Path
 
 import polars as pl
 
+from pushforward.data.tables import read_table
 from pushforward.errors import InputError
 from pushforward.words import plural
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ","}
 PACKED = (".gz", ".zst")
 PARQUET = (".parquet", ".pq")
+ARRAYS = re.compile(r"\.(npy|npz(:[^/\\]*)?)$", re.IGNORECASE)
 
 
 def read_frame(source: str | Path) -> pl.DataFrame:
-    """Read CSV, TSV (packed or not) or Parquet with every cell as it stands; `-` is CSV on standard input.
+    """Read CSV, TSV (packed or not) or Parquet with every cell as it stands; `-` is CSV on standard input. Of arrays
+    (NPY, NPZ, see `read_table`) every column is of numbers.
 
     Cells of delimited text stay text: what they are is found column by column (`columns.spelling`). Blanks around names
     of columns are dropped.
@@ -25,6 +29,9 @@ def read_frame(source: str | Path) -> pl.DataFrame:
     where = str(source)
     if where == "-":
         frame = _delimited(io.BytesIO(sys.stdin.buffer.read()), ",", "standard input")
+    elif ARRAYS.search(where):
+        table = read_table(source)
+        return pl.DataFrame(dict(zip(table.names, table.values.T.astype(float), strict=True)))
     else:
         path = Path(source)
         suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
@@ -39,7 +46,7 @@ def read_frame(source: str | Path) -> pl.DataFrame:
         elif suffix in DELIMITERS:
             frame = _delimited(path, DELIMITERS[suffix], where)
         else:
-            raise InputError(f"{where}: a table of text is CSV, TSV or Parquet, by its suffix")
+            raise InputError(f"{where}: a table is CSV, TSV, Parquet, NPY or NPZ, by its suffix")
     names = [name.strip() for name in frame.columns]
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)

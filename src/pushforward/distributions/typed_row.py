@@ -21,6 +21,7 @@ MANY, MANY_RANK = 257, 16
 counts and rank 16 in 8 s, -6.22 by a softmax of all in 36 s)."""
 # Pieces of the scale z that a number is also seen by, and where they end.
 _PIECES, _END, _FAR = 8, 5.0, 12.0
+_NUMBERS = 2 + _PIECES
 
 
 class Cells(NamedTuple):
@@ -43,6 +44,41 @@ class Cells(NamedTuple):
     scaled: Float[Array | np.ndarray, "n d"]
     present: Bool[Array | np.ndarray, "n d"]
     extra: Float[Array | np.ndarray, "n e"]
+
+
+class Seen(NamedTuple):
+    """The cells of one column as later ones read them.
+
+    Attributes:
+        code: numbers of labels.
+        z: the middles of numbers on their marginal's scale.
+        scaled, extra: as of `Cells`.
+    """
+
+    code: Int[Array | np.ndarray, " n"]
+    z: Float[Array | np.ndarray, " n"]
+    scaled: Float[Array | np.ndarray, " n"]
+    extra: Float[Array | np.ndarray, "n e"]
+
+
+class Spot(NamedTuple):
+    """Where one column stands in the order of the model and among its features; None for what it has not.
+
+    Attributes:
+        rank: its place in the order.
+        flag: the feature that says that it is there.
+        label: the feature of its first label.
+        numbers: the features of a number.
+        extras: its further features.
+        many: its number among the columns of many labels.
+    """
+
+    rank: Array
+    flag: Array
+    label: Array | None
+    numbers: Array | None
+    extras: Array | None
+    many: int | None
 
 
 class Roles(NamedTuple):
@@ -103,7 +139,7 @@ class Layout:
     def feature_columns(self) -> np.ndarray:
         """The column of each feature."""
         d = len(self.columns.heads)
-        pieces = np.tile(self.numbers, 2 + _PIECES)
+        pieces = np.tile(self.numbers, _NUMBERS)
         many = np.repeat(np.asarray(self.columns.many, int), MANY_RANK)
         parts = [self.labels[0], pieces, np.asarray(self.columns.extras, int), np.arange(d), many]
         return np.concatenate(parts)
@@ -146,19 +182,46 @@ class Layout:
         """The features of the cells that are seen, zeros for the others; `many` looks up those of many labels."""
         column, code = self.labels
         z = (cells.z + cells.width / 2)[:, self.numbers].T
-        scaled = cells.scaled[:, self.numbers].T
-        starts = np.linspace(-_END, _END, _PIECES + 1)[:-1].astype(z.dtype)
-        pieces = jnp.clip((z - starts[:, None, None]) * (_PIECES / (2 * _END)), 0.0, 1.0)
         parts = [
             (cells.code.T[column] == code[:, None]).astype(z.dtype),
-            jnp.clip(z, -_FAR, _FAR) / 3,
-            scaled / 2,
-            pieces.reshape(-1, z.shape[1]),
+            _of_numbers(z, cells.scaled[:, self.numbers].T).reshape(
+                _NUMBERS * z.shape[0], z.shape[1]
+            ),
             cells.extra.T,
             jnp.ones(cells.code.T.shape, z.dtype),
-            *(of.features(jnp.asarray(cells.code)[:, i]) for i, of in zip(self.columns.many, many, strict=True)),
+            *(
+                of.features(jnp.asarray(cells.code)[:, i])
+                for i, of in zip(self.columns.many, many, strict=True)
+            ),
         ]
         return jnp.where(seen.T[self.feature_columns], jnp.concatenate(parts), 0.0)
+
+    def spot(self, column: int) -> Spot:
+        """Where a column stands."""
+        own = np.flatnonzero(self.feature_columns == column)
+        labels = len(self.labels[0])
+        numbers = labels + _NUMBERS * len(self.numbers)
+        extras = numbers + len(self.columns.extras)
+        label = own[own < labels]
+        number = own[(labels <= own) & (own < numbers)]
+        extra = own[(numbers <= own) & (own < extras)]
+        many = self.columns.many
+        return Spot(
+            jnp.asarray(self.columns.ranks[column]),
+            jnp.asarray(extras + column),
+            jnp.asarray(label[0]) if len(label) else None,
+            jnp.asarray(number) if len(number) else None,
+            jnp.asarray(extra) if len(extra) else None,
+            many.index(column) if column in many else None,
+        )
+
+
+def _of_numbers(z: Array, scaled: Array) -> Float[Array, "f ..."]:
+    """The features of numbers at z."""
+    starts = np.linspace(-_END, _END, _PIECES + 1)[:-1].astype(z.dtype)
+    starts = starts.reshape(-1, *(1,) * z.ndim)
+    pieces = jnp.clip((z - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)
+    return jnp.concatenate([jnp.clip(z, -_FAR, _FAR)[None] / 3, scaled[None] / 2, pieces])
 
 
 class TypedRow(eqx.Module):
@@ -219,9 +282,17 @@ class TypedRow(eqx.Module):
         )
         return jnp.where(targets, mixed, 0.0)
 
-    def start(self, cells: Cells, given: Bool[Array | np.ndarray, "n d"]) -> KnownColumns:
-        """What is known before the first draw."""
-        return self.network.start(self.layout.features(cells, given, self.many))
+    def start(
+        self, cells: Cells, given: Bool[Array | np.ndarray, "n d"], rows: int
+    ) -> KnownColumns:
+        """What is known before the first draw.
+
+        Arguments:
+            cells: the rows, or one row that stands for all where nothing is given.
+            given: the cells that are known.
+            rows: their number.
+        """
+        return self.network.start(self.layout.features(cells, given, self.many), rows)
 
     def sample(
         self, known: KnownColumns, head: AbstractHead, first: Array, key: PRNGKeyArray
@@ -260,11 +331,29 @@ class TypedRow(eqx.Module):
         return self.layout.columns.heads[column].sample(logits, key)
 
     def reveal(
-        self, known: KnownColumns, rank: Array, cells: Cells, seen: Bool[Array | np.ndarray, "n d"]
+        self, known: KnownColumns, spot: Spot, own: Seen, seen: Bool[Array | np.ndarray, " n"]
     ) -> KnownColumns:
-        """What is known with the column of that rank too, in the rows where it is seen."""
-        features = self.layout.features(cells, seen, self.many)
-        return self.network.reveal(known, rank, features)
+        """What is known with one more column.
+
+        Arguments:
+            known: what is known, with all columns before it.
+            spot: where the column stands, see `Layout.spot`.
+            own: its cells.
+            seen: the rows in which they are seen.
+        """
+        first = self.network.first
+        read = jnp.broadcast_to(first[:, spot.flag][:, None], known.first.shape)
+        if spot.label is not None:
+            read = read + first.T[spot.label + own.code].T
+        if spot.numbers is not None:
+            read = read + first[:, spot.numbers] @ _of_numbers(own.z, own.scaled)
+        if spot.extras is not None:
+            read = read + first[:, spot.extras] @ own.extra.T
+        if spot.many is not None:
+            features = self.many[spot.many].features(jnp.asarray(own.code))
+            at = len(self.layout.feature_columns) - MANY_RANK * (len(self.many) - spot.many)
+            read = read + first[:, at : at + MANY_RANK] @ features
+        return self.network.reveal(known, spot.rank, jnp.where(seen, read, 0.0))
 
     def _logits(self, column: int, outputs: Array, cells: Cells, seen: Any) -> Array:
         """The logits of a column of many labels."""

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from pushforward.distributions.typed_row import Cells
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
 from pushforward.models.typed_table import TypedTable
-from pushforward.training import Epoch, Step, Training, fit
+from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import holdout, taken
 
 LEARNING_RATE, BATCH = 5e-3, 256
@@ -35,6 +36,8 @@ def fit_typed(
     seed: int = 0,
     report: Callable[[Epoch], bool | None] | None = None,
     progress: Callable[[Step], bool | None] | None = None,
+    checkpoint: Path | None = None,
+    resume: bool = False,
 ) -> TypedTable:
     """Fit the joint density of a table's cells.
 
@@ -48,6 +51,9 @@ def fit_typed(
         training: how; default by the number of rows.
         seed: of all that is random.
         report, progress: as of `fit`.
+        checkpoint: file to keep the state of training in, for the caller to delete once the model is saved; None for
+            none.
+        resume: continue from the checkpoint, if it exists.
 
     Raises `InputError` for a table that cannot be modelled.
     """
@@ -77,6 +83,7 @@ def fit_typed(
         validation=taken(cells, held),
         report=report,
         progress=progress,
+        checkpoint=None if checkpoint is None else Checkpoint(checkpoint, resume=resume),
     )
     summary = {
         "rows": len(train),

@@ -15,7 +15,7 @@ from pushforward.architectures.typed import Typed
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
-from pushforward.distributions.typed_row import Cells, TypedRow
+from pushforward.distributions.typed_row import Cells, Seen, Spot, TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.heads import AbstractHead, Cell
@@ -107,8 +107,11 @@ class TypedTable:
         n, found = len(targets), []
         size = block_size(n, BLOCK)
         for start in range(0, n, BLOCK):
-            some = taken((cells, targets, given), slice(start, start + BLOCK))
-            found.append(np.asarray(_log_prob(self.model, *_blocked(some, size)), np.float64))
+            rows = slice(start, start + BLOCK)
+            some, wanted, known = _blocked(taken((cells, targets, given), rows), size)
+            # Where nothing is given the encoder has nothing to do.
+            known = known if given[rows].any() else known[:0]
+            found.append(np.asarray(_log_prob(self.model, some, wanted, known), np.float64))
         found = [part[: n - i * BLOCK] for i, part in enumerate(found)]
         return np.concatenate([np.zeros((0, targets.shape[1])), *found])
 
@@ -155,42 +158,45 @@ class TypedTable:
     def _drawn(
         self, values: dict[str, np.ndarray], key: PRNGKeyArray, gaps: bool
     ) -> dict[str, np.ndarray]:
-        """One block of `drawn`: column by column in the model's order, what is drawn encoded anew for the next."""
+        """One block of `drawn`: column by column in the model's order, each read by the next."""
         n = len(next(iter(values.values())))
         size = block_size(n, BLOCK)
         values = {name: column.copy() for name, column in values.items()}
         cells = self.columns.encode(values)
         given = cells.present & self.columns.values
         wanted = ~given & (self.columns.values | gaps)
-        known = _start(self.model, *_blocked((cells, given), size))
-        layout = self.model.layout
-        missing = np.zeros_like(given)
+        # Where nothing is given all rows have one context.
+        some = (cells, given) if given.any() else taken((cells, given), slice(1))
+        known = _start(self.model, *_blocked(some, size if given.any() else 1), size)
+        layout, missing = self.model.layout, np.zeros_like(given)
         for column in np.argsort(layout.columns.ranks).tolist():
-            seen = np.zeros_like(given)
-            seen[:, column] = rows = wanted[:, column] & ~missing[:, column]
+            of, gap = self.columns.places[column]
+            rows = wanted[:, column] & ~missing[:, column]
+            code, found = np.zeros(n, np.int32), values[of.name]
             if rows.any():
-                head = layout.columns.heads[column]
-                own = jax.random.fold_in(key, column)
-                if column in layout.columns.many:
-                    some, there = _blocked((cells, cells.present), size)
-                    drawn = _sample_many(self.model, known, column, some, there, own)
-                else:
-                    first = jnp.asarray(layout.first_outputs[column])
-                    drawn = _sample(self.model, known, head, first, own)
+                drawn = self._draw(known, column, cells, jax.random.fold_in(key, column))
                 code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
-                of, gap = self.columns.places[column]
                 found = self.columns.decode(column, code, z)
                 if gap:
                     # The column of the values is the next one.
-                    missing[:, column + 1] = rows & (found == 1.0)
-                    found = np.where(found == 1.0, np.nan, 0.0)
+                    missing[:, column + 1] = rows & (code == 1)
                 else:
-                    found = values[of.name] = np.where(rows, found, values[of.name])
-                self.columns.put(cells, column, found)
+                    values[of.name] = found = np.where(rows, found, values[of.name])
+                    cells.code[rows, column] = code[rows]
+                    cells.present[rows, column] = True
             # Also where nothing is drawn: the units of the next column have to be known.
-            rank = jnp.asarray(layout.columns.ranks[column])
-            known = _reveal(self.model, known, rank, *_blocked((cells, seen), size))
+            own = self.columns.seen(column, code, found)
+            known = _reveal(self.model, known, layout.spot(column), *_blocked((own, rows), size))
         return values
+
+    def _draw(self, known: KnownColumns, column: int, cells: Cells, key: PRNGKeyArray) -> Cell:
+        """A draw of one column."""
+        layout = self.model.layout
+        if column in layout.columns.many:
+            some, seen = _blocked((cells, cells.present), known.first.shape[1])
+            return _sample_many(self.model, known, column, some, seen, key)
+        first = jnp.asarray(layout.first_outputs[column])
+        return _sample(self.model, known, layout.columns.heads[column], first, key)
 
     def _which(self, names: Sequence[str], gap: bool = False) -> Bool[np.ndarray, " d"]:
         """Which of the model's columns hold the values, or the gaps, of these columns of the table."""
@@ -211,8 +217,8 @@ def _log_prob(model: TypedRow, cells: Cells, targets: Array, given: Array) -> Ar
 
 
 @eqx.filter_jit
-def _start(model: TypedRow, cells: Cells, given: Array) -> KnownColumns:
-    return model.start(cells, given)
+def _start(model: TypedRow, cells: Cells, given: Array, rows: int) -> KnownColumns:
+    return model.start(cells, given, rows)
 
 
 @eqx.filter_jit
@@ -229,8 +235,9 @@ def _sample_many(
     return model.sample_many(known, column, cells, seen, key)
 
 
-@eqx.filter_jit
+# What was known is given up: its arrays are changed in place.
+@eqx.filter_jit(donate="all-except-first")
 def _reveal(
-    model: TypedRow, known: KnownColumns, rank: Array, cells: Cells, seen: Array
+    model: TypedRow, known: KnownColumns, spot: Spot, own: Seen, seen: Array
 ) -> KnownColumns:
-    return model.reveal(known, rank, cells, seen)
+    return model.reveal(known, spot, own, seen)

@@ -14,7 +14,7 @@ class KnownColumns(eqx.Module):
     """What the network knows once some columns are revealed.
 
     Attributes:
-        context: the encoder's output, `(context, n)`.
+        context: the encoder's output, `(context, n)`, or `(context, 1)` where it is that of all rows.
         first: the first layer before its activation, `(width, n)`, with the features of all revealed columns.
         inner: activations within each block, `(width, n)` each.
         outer: activations between blocks, one more; entries of later columns are never read.
@@ -182,25 +182,34 @@ class ContextMADE(eqx.Module):
             e = e + self.encoder_outer[i] @ u + self.encoder_outer_bias[i][:, None]
         return act(e)
 
-    def start(self, context: Float[Array, "f n"]) -> KnownColumns:
-        """What is known before any column is revealed."""
+    def start(self, context: Float[Array, "f n"], rows: int) -> KnownColumns:
+        """What is known before any column is revealed.
+
+        Arguments:
+            context: features of the columns that all columns read; one row stands for all where all are alike.
+            rows: their number, n.
+        """
         e = self._encoded(context, None)
-        blank = jnp.zeros((self.first.shape[0], context.shape[1]), e.dtype)
-        blocks = len(self.inner)
+        width, blocks = self.first.shape[0], len(self.inner)
         first = self.read_first @ e + self.first_bias[:, None]
-        known = KnownColumns(e, first, (blank,) * blocks, (blank,) * (blocks + 1))
+        blank = jnp.zeros((width, rows), e.dtype)
+        known = KnownColumns(
+            e, jnp.broadcast_to(first, blank.shape), (blank,) * blocks, (blank,) * (blocks + 1)
+        )
         return self._units(known, jnp.asarray(0))
 
-    def reveal(self, known: KnownColumns, rank: Array, x: Float[Array, "f n"]) -> KnownColumns:
+    def reveal(
+        self, known: KnownColumns, rank: Array, read: Float[Array, "width n"]
+    ) -> KnownColumns:
         """What is known with the column of that rank too.
 
         Arguments:
             known: what was known.
             rank: of the column, the next one.
-            x: features, of which those of this column are read.
+            read: its features through the first layer, as all units read them.
         """
-        own = jnp.asarray(self.feature_ranks)[:, None] == rank
-        first = known.first + self._masked()[0] @ jnp.where(own, x, 0.0)
+        later = jnp.asarray(self._degree)[:, None] > rank
+        first = known.first + jnp.where(later, read, 0.0)
         return self._units(eqx.tree_at(lambda k: k.first, known, first), rank + 1)
 
     def outputs(self, known: KnownColumns, first: Array, size: int) -> Float[Array, "size n"]:
@@ -237,8 +246,10 @@ class ContextMADE(eqx.Module):
         h = part(known.first)
         inners, outers = [], [put(known.outer[0], act(h))]
         for i in range(len(inner)):
-            u = part(inner[i]) @ outers[i] + part(self.read[i]) @ known.context
-            inners.append(put(known.inner[i], act(u + part(self.inner_bias[i])[:, None])))
+            # The context may have one column, for all rows.
+            of_context = part(self.read[i]) @ known.context + part(self.inner_bias[i])[:, None]
+            u = part(inner[i]) @ outers[i] + of_context
+            inners.append(put(known.inner[i], act(u)))
             h = h + part(outer[i]) @ inners[i] + part(self.outer_bias[i])[:, None]
             outers.append(put(known.outer[i + 1], act(h)))
         return KnownColumns(known.context, known.first, tuple(inners), tuple(outers))
