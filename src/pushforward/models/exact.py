@@ -219,9 +219,9 @@ def _filled(
     """The cells with those that are wanted drawn given those that are seen, each factor of the draw as it is scored."""
     layout, columns = model.model.layout, model.columns
     key = key_of(int(rng.integers(2**63)))
-    filled = jax.tree.map(np.copy, cells)
-    fresh = jax.tree.map(np.empty_like, cells)
-    known = _start(model.model, cells, seen)
+    filled = Cells(*map(np.array, cells))
+    fresh = Cells(*map(np.empty_like, cells))
+    known = _start(model.model, cells, jnp.asarray(seen))
     last = max(layout.columns.ranks[i] for i in np.flatnonzero(wanted.any(0)))
     for column in np.argsort(layout.columns.ranks)[: last + 1].tolist():
         rows, own = wanted[:, column], np.zeros_like(wanted)
@@ -242,7 +242,9 @@ def _filled(
                 at = own if array.shape == own.shape else of_extra
                 array[at] = new[at]
         # Also where nothing is drawn: the units of the next column have to be known.
-        known = _reveal(model.model, known, jnp.asarray(layout.columns.ranks[column]), filled, own)
+        known = _reveal(
+            model.model, known, jnp.asarray(layout.columns.ranks[column]), filled, jnp.asarray(own)
+        )
     return filled
 
 
