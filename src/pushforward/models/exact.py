@@ -238,8 +238,8 @@ def _filled(
             columns.put(fresh, column, _values(columns, column, drawn, rng))
             own[:, column] = rows
             of_extra = rows[:, None] & (np.array(columns.extras, int) == column)
-            for array, new in zip(filled, fresh, strict=True):
-                at = own if array.shape == own.shape else of_extra
+            masks = (*(own,) * (len(filled) - 1), of_extra)
+            for array, new, at in zip(filled, fresh, masks, strict=True):
                 array[at] = new[at]
         # Also where nothing is drawn: the units of the next column have to be known.
         known = _reveal(
