@@ -241,6 +241,7 @@ class TypedRow(eqx.Module):
     def sample_many(
         self,
         known: KnownColumns,
+        head: AbstractHead,
         column: int,
         cells: Cells,
         seen: Bool[Array | np.ndarray, "n d"],
@@ -250,6 +251,7 @@ class TypedRow(eqx.Module):
 
         Arguments:
             known: what is known.
+            head: the column's.
             column: its number.
             cells, seen: the cells that are known, of which one may be the label that its own are counted beside.
             key: of the draw.
@@ -257,7 +259,7 @@ class TypedRow(eqx.Module):
         first = jnp.asarray(self.layout.first_outputs[column])
         outputs = self.network.outputs(known, first, MANY_RANK)
         logits = self._logits(column, outputs, cells, seen)
-        return self.layout.columns.heads[column].sample(logits, key)
+        return head.sample(logits, key)
 
     def reveal(
         self, known: KnownColumns, rank: Array, cells: Cells, seen: Bool[Array | np.ndarray, "n d"]

@@ -15,7 +15,14 @@ from pushforward.distributions.typed_row import FLOOR, Cells
 from pushforward.draws import key_of
 from pushforward.errors import InputWarning, check_count
 from pushforward.heads import Cell, Softmax
-from pushforward.models.typed_table import BLOCK, TypedTable, _reveal, _sample, _start
+from pushforward.models.typed_table import (
+    BLOCK,
+    TypedTable,
+    _reveal,
+    _sample,
+    _sample_many,
+    _start,
+)
 from pushforward.rows import block_size
 from pushforward.training.batches import taken
 
@@ -227,14 +234,16 @@ def _filled(
         rows, own = wanted[:, column], np.zeros_like(wanted)
         if rows.any():
             head = layout.columns.heads[column]
-            drawn = _sample(
-                model.model,
-                known,
+            if isinstance(head, Softmax):
                 # "Other" is drawn too.
-                replace(head, open=False) if isinstance(head, Softmax) else head,
-                jnp.asarray(layout.first_outputs[column]),
-                jax.random.fold_in(key, column),
-            )
+                head = replace(head, open=False)
+            own_key = jax.random.fold_in(key, column)
+            if column in layout.columns.many:
+                there = jnp.asarray(seen | wanted)
+                drawn = _sample_many(model.model, known, head, column, filled, there, own_key)
+            else:
+                first = jnp.asarray(layout.first_outputs[column])
+                drawn = _sample(model.model, known, head, first, own_key)
             columns.put(fresh, column, _values(columns, column, drawn, rng))
             own[:, column] = rows
             of_extra = rows[:, None] & (np.array(columns.extras, int) == column)

@@ -190,7 +190,7 @@ class TypedTable:
                 if column in layout.columns.many:
                     there = np.asarray(cells.present)
                     drawn = _sample_many(
-                        self.model, known, column, *_blocked((cells, there), size), own
+                        self.model, known, head, column, *_blocked((cells, there), size), own
                     )
                 else:
                     first = jnp.asarray(layout.first_outputs[column])
@@ -242,9 +242,15 @@ def _sample(
 
 @eqx.filter_jit
 def _sample_many(
-    model: TypedRow, known: KnownColumns, column: int, cells: Cells, seen: Array, key: PRNGKeyArray
+    model: TypedRow,
+    known: KnownColumns,
+    head: AbstractHead,
+    column: int,
+    cells: Cells,
+    seen: Array,
+    key: PRNGKeyArray,
 ) -> Cell:
-    return model.sample_many(known, column, cells, seen, key)
+    return model.sample_many(known, head, column, cells, seen, key)
 
 
 @eqx.filter_jit
