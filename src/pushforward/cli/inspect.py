@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli.options import Model, shown
-from pushforward.cli.typed import is_typed, trust_line, typed_sections
+from pushforward.cli.typed import is_typed, trust_sections, typed_sections
 
 if TYPE_CHECKING:
     from pushforward.columns import Columns
@@ -43,7 +43,8 @@ def inspect(
         for title, lines in typed_sections(typed).items():
             _section(title, lines)
         _section("training", _training(typed.summary))
-        _section("trust", [trust_line(typed.trust)])
+        for title, lines in trust_sections(typed).items():
+            _section(title, lines)
         return
     assert fitted is not None
     architecture = fitted.architecture

@@ -7,7 +7,7 @@ import typer
 
 from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
-from pushforward.cli.typed import is_typed, score_typed
+from pushforward.cli.typed import is_typed, score_exactly, score_typed
 from pushforward.errors import InputError
 
 ROWS = 65536
@@ -27,6 +27,14 @@ def score(
     per_column: Annotated[
         bool, typer.Option("--per-column", help="Of a typed model: write each column's part too.")
     ] = False,
+    exact: Annotated[
+        int | None,
+        typer.Option(
+            min=2,
+            metavar="K",
+            help="Of a typed model: make conditionals agree with the joint, by K draws for each row.",
+        ),
+    ] = None,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -38,6 +46,11 @@ def score(
     than memory. The number of rows, their mean and smallest log density go to standard error.
     A row with a value that its column cannot hold, beyond the bounds or other than a constant, has
     log density -inf and is not part of the mean.
+
+    A typed model scores any cells given any others in one pass, but what it says of different cells
+    agrees roughly (inspect shows how far). --exact estimates the same from the joint distribution of
+    all cells, and adds the columns error, the standard error, and effective_draws: how many of the K
+    draws count. It takes about K times as long.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
@@ -52,10 +65,17 @@ def score(
     if is_typed(model):
         options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()
+        if exact is not None and per_column:
+            raise InputError("--exact: has no parts per column; leave out --per-column")
+        if exact is not None:
+            score_exactly(model, data, output, given=names, draws=exact, quiet=quiet)
+            return
         score_typed(model, data, output, given=names, per_column=per_column, quiet=quiet)
         return
-    if given is not None or per_column:
-        raise InputError(f"{model}: holds a flow; --given and --per-column are for typed models")
+    if given is not None or per_column or exact is not None:
+        raise InputError(
+            f"{model}: holds a flow; --given, --per-column and --exact are for typed models"
+        )
     fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
     names = (*fitted.columns.names, *(() if fitted.condition is None else fitted.condition.names))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
-from pushforward.cli.progress import Meter, say
+from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
 
@@ -80,6 +80,8 @@ def fit_typed_file(
         if not column.modelled and column.kind != "constant":
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
+    for line in _trust_warnings(model.trust):
+        say(f"warning: {line}", quiet)
     say(watch.ending(model.summary["stopped"], began, output), quiet)
 
 
@@ -96,6 +98,52 @@ def trust_line(trust: dict[str, Any]) -> str:
     return (
         f"held out: {trust['nats']:.3f} +- {trust['nats_error']:.3f} nats per row of {trust['rows']:,} "
         f"(each column by itself: {trust['marginal_nats']:.3f})"
+    )
+
+
+def trust_sections(fitted: "TypedTable") -> dict[str, list[str]]:
+    """What `inspect` shows of the measures of a typed table: titles and lines."""
+    from pushforward.trust.agreement import format_agreement
+    from pushforward.trust.privacy import format_privacy
+
+    trust = fitted.trust
+    return {
+        "trust": [trust_line(trust)],
+        "agreement": format_agreement(trust.get("agreement", {})),
+        "privacy": format_privacy(trust.get("privacy", {}), fitted.columns),
+    }
+
+
+def _trust_warnings(trust: dict[str, Any]) -> list[str]:
+    from pushforward.trust.agreement import agreement_warnings
+    from pushforward.trust.privacy import privacy_warnings
+
+    agreement, privacy = (trust.get(name, {}) for name in ("agreement", "privacy"))
+    return [*agreement_warnings(agreement), *privacy_warnings(privacy)]
+
+
+def score_exactly(
+    model: Path, data: str, output: str, *, given: Sequence[str], draws: int, quiet: bool
+) -> None:
+    """Write the log-probability of every row as it follows from the joint distribution, with its error."""
+    from pushforward.data.frames import read_frame
+    from pushforward.data.tables import open_writer
+    from pushforward.models.exact import exact_log_prob
+    from pushforward.models.typed_file import load_typed_table
+
+    fitted, frame = load_typed_table(model), read_frame(data)
+    with Meter("scoring", quiet, output != "-" or not on_terminal()) as meter:
+
+        def show(rows: int) -> None:
+            meter.update(f"{rows:,} rows", rows / len(frame))
+
+        found = exact_log_prob(fitted, frame, given, draws=draws, progress=show)
+    with open_writer(output, list(found._fields)) as writer:
+        writer.write(np.stack(found, axis=1))
+    say(
+        f"{len(frame):,} rows, mean {found.log_prob.mean():.4f} nats, mean error of a row {found.error.mean():.4f}, "
+        f"{found.effective_draws.mean():.1f} effective draws of {draws}",
+        quiet,
     )
 
 

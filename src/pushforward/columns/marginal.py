@@ -1,12 +1,13 @@
 """The smoothed distribution of a column of numbers, and the scale on which a model sees it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.interpolate import PchipInterpolator
+from scipy.special import expit, logit
 
 KNOTS = 40
 """Quantiles that the smooth part goes through."""
@@ -15,6 +16,8 @@ LEAST = 5
 ATOM_SHARE = 0.01
 """Share of the rows from which on a repeated value of a column off the lattice is an atom."""
 _HALVINGS = 60
+# Beyond this score a float64 of F is 0 or 1.
+_FAR = 36.0
 
 
 class Place(NamedTuple):
@@ -144,6 +147,10 @@ class Marginal:
             x = np.where(inside, self.atoms[k], x)
         return x
 
+    def quantile(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The values up to which the marginal has these probabilities, by the inverse of F."""
+        return self.decode(np.clip(logit(u), -_FAR, _FAR))
+
     def log_prob(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """The marginal's own log-probability, or log-density, of each value."""
         return self.log_prob_at(self.encode(values))
@@ -172,6 +179,17 @@ class Marginal:
         off_atoms = max(1.0 - float(np.exp(mass(self.atoms)).sum()), 1e-12)
         share: np.ndarray = mass(np.asarray(values, np.float64)) - np.log(off_atoms)
         return share
+
+    def unseen(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Values of the lattice that are no atoms, with the probabilities of `log_share`, from uniform numbers."""
+        half = self.step / 2
+        below, above = (expit(self._smooth_score(self.atoms + end)) for end in (-half, half))
+        skipped = np.concatenate([[0.0], np.cumsum(above - below)])
+        # What lies off the atoms up to each of them, then the atoms passed are put back.
+        left = u * (1.0 - skipped[-1])
+        passed = skipped[np.searchsorted(below - skipped[:-1], left, "right")]
+        smooth = replace(self, atoms=self.atoms[:0], masses=self.masses[:0])
+        return smooth.decode(np.clip(logit(left + passed), -_FAR, _FAR))
 
     def is_atom(self, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         """Which values are atoms."""

@@ -138,6 +138,14 @@ class TypedColumns:
         whole.append(np.concatenate([part.extra for part in parts], axis=1))
         return Cells(*whole)
 
+    def put(self, cells: Cells, i: int, values: np.ndarray) -> None:
+        """Encode the values of the model's column i into their place among cells, which are changed. Of a column of
+        gaps, NaN is a missing cell."""
+        part = _cells(self.places[i][0], values, self.places[i][1])
+        for array, own in zip(cells[:7], part[:7], strict=True):
+            np.asarray(array)[:, i] = own
+        np.asarray(cells.extra)[:, np.array(self.extras, int) == i] = part.extra
+
     def seen(self, i: int, code: np.ndarray, values: np.ndarray) -> Seen:
         """Cells of the model's column i as later columns read them.
 

@@ -196,6 +196,12 @@ class Layout:
         ]
         return jnp.where(seen.T[self.feature_columns], jnp.concatenate(parts), 0.0)
 
+    def seen(self, cells: Cells, column: int) -> Seen:
+        """One column of the cells as later columns read it."""
+        own = np.array(self.columns.extras, int) == column
+        middle = cells.z[:, column] + cells.width[:, column] / 2
+        return Seen(cells.code[:, column], middle, cells.scaled[:, column], cells.extra[:, own])
+
     def spot(self, column: int) -> Spot:
         """Where a column stands."""
         own = np.flatnonzero(self.feature_columns == column)
@@ -312,6 +318,7 @@ class TypedRow(eqx.Module):
     def sample_many(
         self,
         known: KnownColumns,
+        head: AbstractHead,
         column: int,
         cells: Cells,
         seen: Bool[Array | np.ndarray, "n d"],
@@ -321,6 +328,7 @@ class TypedRow(eqx.Module):
 
         Arguments:
             known: what is known.
+            head: the column's.
             column: its number.
             cells, seen: the cells that are known, of which one may be the label that its own are counted beside.
             key: of the draw.
@@ -328,7 +336,7 @@ class TypedRow(eqx.Module):
         first = jnp.asarray(self.layout.first_outputs[column])
         outputs = self.network.outputs(known, first, MANY_RANK)
         logits = self._logits(column, outputs, cells, seen)
-        return self.layout.columns.heads[column].sample(logits, key)
+        return head.sample(logits, key)
 
     def reveal(
         self, known: KnownColumns, spot: Spot, own: Seen, seen: Bool[Array | np.ndarray, " n"]

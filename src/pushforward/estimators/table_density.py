@@ -21,6 +21,7 @@ from pushforward.estimators.shared import (
     seed_from,
 )
 from pushforward.fitting.fit_typed import fit_typed
+from pushforward.models.exact import exact_log_prob
 from pushforward.models.typed_file import load_typed_table, save_typed_table
 from pushforward.training import Training
 
@@ -119,7 +120,12 @@ class TableDensity(DensityMixin, NestedParameters):
         return self.log_prob(X)
 
     def log_prob(
-        self, X: Any, given: Sequence[str] = (), *, targets: Sequence[str] | None = None
+        self,
+        X: Any,
+        given: Sequence[str] = (),
+        *,
+        targets: Sequence[str] | None = None,
+        exact: int | None = None,
     ) -> np.ndarray:
         """Log-probability of some columns given others, in nats; `(n,)` float64.
 
@@ -127,11 +133,19 @@ class TableDensity(DensityMixin, NestedParameters):
             X: a table.
             given: names of columns whose cells are given; default none.
             targets: names of the columns to score; default all others. The rest is left out of the row.
+            exact: draws for each row by which the result is estimated from the joint distribution, so that marginals
+                and conditionals of any columns agree; default None, in one pass. `models.exact.exact_log_prob` also
+                returns standard errors.
 
         Raises as `score_samples` does, and for a name that is no column.
         """
         check_is_fitted(self)
         # A table of the columns in question alone will do.
+        if exact is not None:
+            estimates = exact_log_prob(
+                self.model_, X, given, targets=targets, draws=exact, absent=targets is not None
+            )
+            return estimates.log_prob
         return self.model_.log_prob(X, given, targets=targets, absent=targets is not None)
 
     def score(self, X: Any, y: Any = None) -> float:

@@ -18,6 +18,8 @@ from pushforward.errors import InputError
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import holdout, taken
+from pushforward.trust.agreement import ROWS, agreement_report
+from pushforward.trust.privacy import privacy_report
 
 LEARNING_RATE, BATCH = 5e-3, 256
 # Passes over the rows, between the fewest and the most steps, and the share of epochs that are a stall.
@@ -70,7 +72,8 @@ def fit_typed(
     columns = TypedColumns.fit(
         frame[np.sort(train)], declared=declared, ignore=ignore, gaps=gaps, least=least
     )
-    cells = columns.encode(columns.read(frame))
+    values = columns.read(frame)
+    cells = columns.encode(values)
     columns, start = columns.counted(taken(cells, train), least)
     architecture = architecture or _for_rows(len(train))
     built = architecture.build(columns.layout(architecture.components), start, key=build_key)
@@ -93,7 +96,12 @@ def fit_typed(
         "seconds": time.perf_counter() - began,
     }
     model = TypedTable(fitted.model, architecture, columns, summary)
-    return replace(model, trust=_held_out(model, taken(cells, held)))
+    trust = _held_out(model, taken(cells, held))
+    trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
+    if training.validation > 0:
+        rows = (taken(values, some) for some in (train, held))
+        trust["privacy"] = privacy_report(model, *rows, least=least)
+    return replace(model, trust=trust)
 
 
 def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A fitted joint density of a table of any kind of columns."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,21 +84,37 @@ class TypedTable:
     ) -> Float[np.ndarray, "n d"]:
         """The parts of `log_prob`: of each of the model's columns given what is given and the columns before it; 0 for
         cells that are not scored. Arguments and errors as there."""
+        parts = [
+            self.log_prob_of(*block)
+            for block in self.asked(table, given, targets=targets, gaps=gaps, absent=absent)
+        ]
+        return np.concatenate(parts)
+
+    def asked(
+        self,
+        table: Any,
+        given: Sequence[str] = (),
+        *,
+        targets: Sequence[str] | None = None,
+        gaps: bool = False,
+        absent: bool = False,
+    ) -> Iterator[tuple[Cells, Bool[np.ndarray, "n d"], Bool[np.ndarray, "n d"]]]:
+        """The rows of a table as cells, which of them are to be scored and which are given, some rows at a time.
+        Arguments and errors as of `log_prob`."""
         of_values, of_gaps = self._which(given), self._which(given, gap=True)
         wanted = self.columns.values if targets is None else self._which(targets)
         if gaps:
             wanted = wanted | (
                 ~self.columns.values if targets is None else self._which(targets, True)
             )
-        frame, parts = as_polars(table), []
+        frame = as_polars(table)
         values = self.columns.read(frame, absent=absent)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
             cells = self.columns.encode(rows)
             present = np.asarray(cells.present)
             known = present & (of_values | (of_gaps & gaps))
-            parts.append(self.log_prob_of(cells, present & wanted & ~known, known))
-        return np.concatenate(parts)
+            yield cells, present & wanted & ~known, known
 
     def log_prob_of(
         self, cells: Cells, targets: Bool[np.ndarray, "n d"], given: Bool[np.ndarray, "n d"]
@@ -192,11 +208,12 @@ class TypedTable:
     def _draw(self, known: KnownColumns, column: int, cells: Cells, key: PRNGKeyArray) -> Cell:
         """A draw of one column."""
         layout = self.model.layout
+        head = layout.columns.heads[column]
         if column in layout.columns.many:
             some, seen = _blocked((cells, cells.present), known.first.shape[1])
-            return _sample_many(self.model, known, column, some, seen, key)
+            return _sample_many(self.model, known, head, column, some, seen, key)
         first = jnp.asarray(layout.first_outputs[column])
-        return _sample(self.model, known, layout.columns.heads[column], first, key)
+        return _sample(self.model, known, head, first, key)
 
     def _which(self, names: Sequence[str], gap: bool = False) -> Bool[np.ndarray, " d"]:
         """Which of the model's columns hold the values, or the gaps, of these columns of the table."""
@@ -230,9 +247,15 @@ def _sample(
 
 @eqx.filter_jit
 def _sample_many(
-    model: TypedRow, known: KnownColumns, column: int, cells: Cells, seen: Array, key: PRNGKeyArray
+    model: TypedRow,
+    known: KnownColumns,
+    head: AbstractHead,
+    column: int,
+    cells: Cells,
+    seen: Array,
+    key: PRNGKeyArray,
 ) -> Cell:
-    return model.sample_many(known, column, cells, seen, key)
+    return model.sample_many(known, head, column, cells, seen, key)
 
 
 # What was known is given up: its arrays are changed in place.
