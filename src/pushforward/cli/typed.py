@@ -66,7 +66,7 @@ def fit_typed_file(
             raise without_model(stop, interrupt) from None
         save_typed_table(model, output)
     for column in model.columns.every:
-        if not column.modelled and column.kind != "constant":
+        if not column.modelled and (column.kind != "constant" or column.missing == 1):
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
     say(watch.ending(model.summary["stopped"], began, output), quiet)
