@@ -55,7 +55,7 @@ def fit(
             metavar="NAME=KIND",
             help="Declare the kind of a column instead of guessing it: continuous, whole, angle[:PERIOD], "
             "bounded:LOW,HIGH (either may be empty) or constant; of a typed table also category, ordinal:A,B,..., "
-            "decimals or identifier; repeatable.",
+            "boolean, decimals, date[:PATTERN] (as of strftime), time[:PATTERN] or identifier; repeatable.",
         ),
     ] = None,
     flow: Annotated[

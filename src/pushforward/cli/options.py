@@ -121,10 +121,12 @@ def declares_typed(settings: Sequence[str]) -> bool:
     """
     if not settings:
         return False
-    from pushforward.columns import KINDS, typed
+    from pushforward.columns import KINDS, typed_kinds
 
     kinds = (text.partition(":")[0] for text in declared_words(settings).values())
-    return any(kind in (*typed.KINDS, *typed.ANGLES) and kind not in KINDS for kind in kinds)
+    return any(
+        kind in (*typed_kinds.KINDS, *typed_kinds.ANGLES) and kind not in KINDS for kind in kinds
+    )
 
 
 def typed_architecture(settings: Sequence[str]) -> "Typed | None":

@@ -77,7 +77,7 @@ def fit_typed_file(
             raise without_model(stop, interrupt, kept) from None
     checkpoint.unlink(missing_ok=True)
     for column in model.columns.every:
-        if not column.modelled and column.kind != "constant":
+        if not column.modelled and (column.kind != "constant" or column.missing == 1):
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
     for line in _trust_warnings(model.trust):

@@ -57,9 +57,13 @@ class Labels:
         found, counts = np.unique(np.asarray(values), return_counts=True)
         seen = dict(zip(found.tolist(), counts.tolist(), strict=True))
         kept = [v for v in (order if order is not None else seen) if seen.get(v, 0) >= least]
-        others = len(values) - sum(seen[v] for v in kept)
+        others = len(values) - sum(seen.get(v, 0) for v in kept)
         return cls(
-            tuple(kept), tuple(seen[v] for v in kept), others, max(len(seen) - len(kept), 1), open
+            tuple(kept),
+            tuple(seen.get(v, 0) for v in kept),
+            others,
+            max(len(seen) - len(kept), 1),
+            open,
         )
 
     def __len__(self) -> int:

@@ -1,5 +1,6 @@
 """The smoothed distribution of a column of numbers, and the scale on which a model sees it."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
@@ -15,18 +16,19 @@ LEAST = 5
 """Times that a value is seen from which on it may be an atom: rarer values are not kept."""
 ATOM_SHARE = 0.01
 """Share of the rows from which on a repeated value of a column off the lattice is an atom."""
-_HALVINGS = 60
 # Beyond this score a float64 of F is 0 or 1.
 _FAR = 36.0
+HALVINGS = 60
+"""Halvings of an interval in which a value is searched."""
 
 
 class Place(NamedTuple):
     """Where values lie on the scale z.
 
     Attributes:
-        z: the point, or the lower edge of the value's cell.
-        width: of the cell; 0 for a point.
-        log_slope: log dz/dx of a point; 0 for a cell.
+        z: the point, or the lower edge of the value's cell; the upper edge where the width is negative.
+        width: of the cell, negative for a cell that lies below z; 0 for a point.
+        log_slope: log dz/dx of a point, -inf where a value is impossible; 0 for a cell.
     """
 
     z: Float[np.ndarray, " n"]
@@ -74,9 +76,7 @@ class Marginal:
     spread: float
 
     @classmethod
-    def fit(
-        cls, values: Float[np.ndarray, " n"], step: float = 0.0, least: int = LEAST
-    ) -> "Marginal":
+    def fit(cls, values: Float[np.ndarray, " n"], step: float = 0.0, least: int = LEAST) -> Self:
         """Measure a column.
 
         Arguments:
@@ -85,30 +85,7 @@ class Marginal:
             least: times that a value must be seen to be an atom. Off a lattice it is at least ten times, and in
                 `ATOM_SHARE` of the rows.
         """
-        n = len(values)
-        distinct, counts = np.unique(values, return_counts=True)
-        enough = least if step else max(10, least, ATOM_SHARE * n)
-        often = counts >= enough
-        atoms = distinct[often]
-        rest = np.repeat(distinct[~often], counts[~often])
-        # Half a count for what was never seen, and no less where everything repeats.
-        total = n + 0.5 * (len(atoms) + 1)
-        masses = (counts[often] + 0.5) / total
-        if len(atoms) == 0:
-            masses = np.zeros(0)
-        knots, scores = _quantiles(rest if len(np.unique(rest)) > 1 else values, step)
-        low, high = np.quantile(values, [0.16, 0.84])
-        spread = float(high - low) / 2 or float(values.std()) or 1.0
-        return cls(
-            step=step,
-            offset=float(values[0]) % step if step else 0.0,
-            atoms=atoms,
-            masses=masses,
-            knots=knots,
-            scores=scores,
-            center=float(np.median(values)),
-            spread=spread,
-        )
+        return cls(**measured(values, step, least))
 
     @property
     def rest(self) -> float:
@@ -159,11 +136,12 @@ class Marginal:
     def log_prob_at(place: Place) -> Float[np.ndarray, " n"]:
         """`log_prob` of values that are encoded already."""
         z, width, log_slope = place
-        # A logistic variable on z: its density at a point, its mass on a cell without cancellation.
+        # A logistic variable on z: its density at a point, its mass on a cell without cancellation. A cell below z has
+        # the mass of its mirror image.
         point = -np.logaddexp(0, z) - np.logaddexp(0, -z) + log_slope
-        with np.errstate(divide="ignore"):
-            cell = -np.logaddexp(0, -(z + width)) - np.logaddexp(0, z) + np.log(-np.expm1(-width))
-        found: np.ndarray = np.where(width > 0, cell, point)
+        low, size = np.where(width < 0, -z, z), np.abs(width)
+        cell = -np.logaddexp(0, -(low + size)) - np.logaddexp(0, low) + _log(-np.expm1(-size))
+        found: np.ndarray = np.where(size > 0, cell, point)
         return found
 
     def log_share(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
@@ -171,7 +149,7 @@ class Marginal:
         half = self.step / 2
 
         def mass(x: np.ndarray) -> np.ndarray:
-            low, high = self._smooth_score(x - half), self._smooth_score(x + half)
+            low, high = (self._smooth_score(self._line(x + side)) for side in (-half, half))
             found: np.ndarray = -np.logaddexp(0, -high) - np.logaddexp(0, low)
             found += _log(-np.expm1(low - high))
             return found
@@ -220,25 +198,46 @@ class Marginal:
         ends = (max(float(slope(self.knots[i])), least) for i in (0, -1))
         return cubic, slope, *ends
 
-    def _smooth_score(self, x: np.ndarray) -> np.ndarray:
+    def _line(self, x: np.ndarray) -> np.ndarray:
+        """Values on the line on which the smooth part lives."""
+        return x
+
+    def _from_line(self, u: np.ndarray) -> np.ndarray:
+        """The inverse of `_line`."""
+        return u
+
+    def _log_line_slope(self, x: np.ndarray) -> np.ndarray | float:
+        """The log-derivative of `_line`."""
+        return 0.0
+
+    @property
+    def _lattice(self) -> tuple[float, float]:
+        """Bounds of the k of values `offset + k step`."""
+        return -np.inf, np.inf
+
+    @cached_property
+    def _line_atoms(self) -> np.ndarray:
+        return self._line(self.atoms)
+
+    def _smooth_score(self, u: np.ndarray) -> np.ndarray:
         """log S / (1 - S)."""
         cubic, _, below, above = self._smooth
         low, high = self.knots[0], self.knots[-1]
-        score: np.ndarray = cubic(np.clip(x, low, high))
-        score += below * np.minimum(x - low, 0) + above * np.maximum(x - high, 0)
+        score: np.ndarray = cubic(np.clip(u, low, high))
+        score += below * np.minimum(u - low, 0) + above * np.maximum(u - high, 0)
         return score
-
-    def _parts(self, x: np.ndarray, side: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The masses of atoms below and above, and the smooth part's score."""
-        sums = np.concatenate([[0.0], np.cumsum(self.masses)])
-        # Summed from above, so that small masses at the upper end are not what is left of 1.
-        over = np.concatenate([np.cumsum(self.masses[::-1])[::-1], [0.0]])
-        k = np.searchsorted(self.atoms, x, side)
-        return sums[k], over[k], self._smooth_score(x)
 
     def _score(self, x: np.ndarray, side: Any) -> np.ndarray:
         """logit F, with the atom at x counted (`"right"`) or not (`"left"`); exact in both tails."""
-        below, above, s = self._parts(x, side)
+        return self._line_score(self._line(x), side)
+
+    def _line_score(self, u: np.ndarray, side: Any) -> np.ndarray:
+        """`_score` by the place on the line."""
+        sums = np.concatenate([[0.0], np.cumsum(self.masses)])
+        # Summed from above, so that small masses at the upper end are not what is left of 1.
+        over = np.concatenate([np.cumsum(self.masses[::-1])[::-1], [0.0]])
+        k = np.searchsorted(self._line_atoms, u, side)
+        below, above, s = sums[k], over[k], self._smooth_score(u)
         score: np.ndarray = np.logaddexp(_log(below), np.log(self.rest) - np.logaddexp(0, -s))
         score -= np.logaddexp(_log(above), np.log(self.rest) - np.logaddexp(0, s))
         return score
@@ -247,20 +246,22 @@ class Marginal:
         """log dz/dx where x is no atom: dF/dx / (F (1 - F))."""
         _, slope, below, above = self._smooth
         low, high = self.knots[0], self.knots[-1]
-        inside = np.maximum(slope(np.clip(x, low, high)), 1e-12 / self.spread)
-        ds = np.where(x < low, below, np.where(x > high, above, inside))
-        s = self._smooth_score(x)
+        u = self._line(x)
+        inside = np.maximum(slope(np.clip(u, low, high)), 1e-12 / self.spread)
+        ds = np.where(u < low, below, np.where(u > high, above, inside))
+        s = self._smooth_score(u)
         log_slope: np.ndarray = np.log(self.rest) + np.log(ds) - np.logaddexp(0, s)
+        log_slope += self._log_line_slope(x)
         log_slope += np.logaddexp(0, z) + np.logaddexp(0, -z) - np.logaddexp(0, -s)
         return log_slope
 
     def _brackets(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values below and above those of z."""
-        low = np.full(len(z), self.knots[0] - self.spread)
-        high = np.full(len(z), self.knots[-1] + self.spread)
-        reach = self.spread + self.step
-        for _ in range(_HALVINGS):
-            short, long = self._score(low, "left") > z, self._score(high, "left") < z
+        """Places on the line below and above those of z."""
+        reach = self._line_reach
+        low = np.full(len(z), self.knots[0] - reach)
+        high = np.full(len(z), self.knots[-1] + reach)
+        for _ in range(HALVINGS):
+            short, long = self._line_score(low, "left") > z, self._line_score(high, "left") < z
             if not (short.any() or long.any()):
                 break
             low, high, reach = (
@@ -270,24 +271,70 @@ class Marginal:
             )
         return low, high
 
+    @property
+    def _line_reach(self) -> float:
+        """How far beyond the knots a search begins."""
+        return self.spread + self.step
+
     def _root(self, z: np.ndarray) -> np.ndarray:
         low, high = self._brackets(z)
-        for _ in range(_HALVINGS):
+        for _ in range(HALVINGS):
             middle = (low + high) / 2
-            above = self._score(middle, "left") > z
+            above = self._line_score(middle, "left") > z
             low, high = np.where(above, low, middle), np.where(above, middle, high)
-        root: np.ndarray = (low + high) / 2
-        return root
+        return self._from_line((low + high) / 2)
 
     def _lattice_values(self, z: np.ndarray) -> np.ndarray:
         """The first value of the lattice whose cell ends above z."""
-        low, high = (np.floor((end - self.offset) / self.step) for end in self._brackets(z))
-        low, high = low - 1, high + 2
+        ends = (self._from_line(end) for end in self._brackets(z))
+        low, high = (np.floor((end - self.offset) / self.step) for end in ends)
+        first, last = self._lattice
+        low, high = np.maximum(low - 1, first - 1), np.minimum(high + 2, last)
         while (high - low > 1).any():
             middle = np.floor((low + high) / 2)
             above = self._score(self.offset + (middle + 0.5) * self.step, "left") > z
             low, high = np.where(above, low, middle), np.where(above, middle, high)
-        return self.offset + high * self.step
+        values: np.ndarray = self.offset + high * self.step
+        return values
+
+
+def measured(
+    values: Float[np.ndarray, " n"],
+    step: float,
+    least: int,
+    *,
+    kept: Sequence[float] = (),
+    line: Callable[[np.ndarray], np.ndarray] = np.asarray,
+) -> dict[str, Any]:
+    """The fields of a `Marginal`.
+
+    Arguments:
+        values, step, least: as of `Marginal.fit`.
+        kept: values that are atoms if they are seen at all.
+        line: from values to the line on which the smooth part lives; infinite values there are left out of it.
+    """
+    n = len(values)
+    distinct, counts = np.unique(values, return_counts=True)
+    enough = least if step else max(10, least, ATOM_SHARE * n)
+    often = (counts >= enough) | np.isin(distinct, kept)
+    atoms = distinct[often]
+    rest = np.repeat(distinct[~often], counts[~often])
+    # Half a count for what was never seen, and no less where everything repeats.
+    total = n + 0.5 * (len(atoms) + 1)
+    free = line(rest if len(np.unique(rest)) > 1 else values)
+    free = free[np.isfinite(free)]
+    knots, scores = _quantiles(free if len(free) else np.zeros(1), step)
+    low, high = np.quantile(values, [0.16, 0.84])
+    return {
+        "step": step,
+        "offset": float(values[0]) % step if step else 0.0,
+        "atoms": atoms,
+        "masses": (counts[often] + 0.5) / total,
+        "knots": knots,
+        "scores": scores,
+        "center": float(np.median(values)),
+        "spread": float(high - low) / 2 or float(values.std()) or 1.0,
+    }
 
 
 def _quantiles(values: np.ndarray, step: float) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
 """How the values of a column are written: from a table to numbers or labels, and back as they came."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -29,14 +30,19 @@ NULLS = (
 """What stands for a missing cell in text, besides an empty one."""
 TRUTHS = (("false", "true"), ("no", "yes"), ("f", "t"), ("n", "y"))
 """Words for no and yes, whatever their case."""
-DATES = ("%Y-%m-%d", "%d.%m.%Y", "%m/%d/%Y", "%d/%m/%Y", "%Y/%m/%d")
-TIMES = (
-    "%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.fZ", "%Y-%m-%dT%H:%M:%S%.f",
-    "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%d %H:%M", "%d.%m.%Y %H:%M:%S", "%d.%m.%Y %H:%M", "%m/%d/%Y %H:%M:%S",
-    "%m/%d/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y %H:%M",
-)  # fmt: skip
-"""Patterns of dates and of times, the first that all cells follow is taken."""
-_MICROSECONDS = 1_000_000
+PLAIN = {
+    "date": ("%Y-%m-%d",),
+    "time": ("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"),
+    "clock": ("%H:%M:%S%.f",),
+}
+"""Patterns of dates and times that are written without one."""
+_STORED: dict[str, tuple[Any, Any, float]] = {
+    "date": (pl.Date, pl.Int32, 1.0),
+    "time": (pl.Datetime("us"), pl.Int64, 1.0),
+    "clock": (pl.Time, pl.Int64, 1e-3),
+    "duration": (pl.Duration("us"), pl.Int64, 1.0),
+}
+"""By form: Polars' type, the type of its numbers, and how many of a column's units one of them is."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,14 @@ class Spelling:
     """How a column is written.
 
     Arguments:
-        form: "number", "text", "truth", "date" or "time" (a date with a time of day).
+        form: "number", "text", "truth", "date", "time" (a date with a time of day), "clock" (a time of day) or
+            "duration". Their units are days, else microseconds, as Polars counts them.
         dtype: Polars' name of the column's type; "String" for text of any form.
         null: what stands for a missing cell in text.
         decimals: the most digits after the point in text; None for numbers that are stored as such.
         words: no and yes, of text.
         pattern: of dates and times in text.
+        categories: of an Enum, which are part of its type, whatever the cells hold.
     """
 
     form: str
@@ -58,6 +66,7 @@ class Spelling:
     decimals: int | None = None
     words: tuple[str, str] | None = None
     pattern: str | None = None
+    categories: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -66,11 +75,23 @@ class Spelling:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "Spelling":
         """The inverse of `to_json`."""
-        words = data["words"]
-        return cls(**{**data, "words": None if words is None else tuple(words)})
+        lists = {name: data.get(name) for name in ("words", "categories")}
+        return cls(**{**data, **{k: None if v is None else tuple(v) for k, v in lists.items()}})
 
-    def read(self, series: pl.Series) -> np.ndarray:
+    def shown(self, value: Any) -> str:
+        """A value in a message, as it is written in text."""
+        if self.form == "text":
+            return repr(value)
+        if self.form == "number":
+            return f"{value:.15g}"
+        return str(self.write(np.array([value]), "", text=True)[0])
+
+    def read(self, series: pl.Series, rows: Sequence[int] | np.ndarray | None = None) -> np.ndarray:
         """The values of another column that is written the same way.
+
+        Arguments:
+            series: the column.
+            rows: the numbers of the rows in messages; default from 1.
 
         Returns float64 with NaN for missing cells, or for text an object array with None. Raises `InputError`, naming
         column and row, for a cell of another form.
@@ -78,25 +99,31 @@ class Spelling:
         if series.dtype != pl.String:
             if self.form == "text":
                 return np.array(series.cast(pl.String).to_list(), object)
-            return _stored(series, self.form)
-        text = _cleaned(series)
+            return stored(series, self.form)
+        text = cleaned(series)
         if self.form == "text":
             return np.array(text.to_list(), object)
-        if self.form == "truth" and self.words is not None:
-            words = [word.lower() for word in self.words]
+        if self.form == "truth":
+            words = [word.lower() for word in self.words or TRUTHS[0]]
             lower = text.str.to_lowercase()
             values = pl.select(
                 pl.when(lower == words[1]).then(1.0).when(lower == words[0]).then(0.0)
             ).to_series()
-        elif self.form in ("date", "time") and self.pattern is not None:
-            values = _moments(text, self.pattern, self.form)
+        elif self.form in _STORED and (self.pattern is not None or self.form in PLAIN):
+            # Text beside a column that was stored as dates: as Polars writes them.
+            ways = PLAIN[self.form] if self.pattern is None else (self.pattern,)
+            read = [moments(text, way, self.form) for way in ways]
+            values = min(read, key=lambda found: found.null_count())
         else:
             values = text.cast(pl.Float64, strict=False)
         bad = (values.is_null() & text.is_not_null()).arg_true()
         if len(bad):
-            what = {"truth": "yes or no", "number": "a number"}.get(self.form, f"a {self.form}")
+            forms = {"truth": "yes or no", "number": "a number", "clock": "a time of day"}
+            what = forms.get(self.form, f"a {self.form}")
+            where = f" like {self.pattern}" if self.pattern else ""
+            row = int(bad[0]) + 1 if rows is None else int(rows[int(bad[0])])
             raise InputError(
-                f"column '{series.name}' holds {text[bad[0]]!r} in row {bad[0] + 1}, which is not {what}"
+                f"column '{series.name}' holds {text[int(bad[0])]!r} in row {row}, which is not {what}{where}"
             )
         return values.cast(pl.Float64).fill_null(np.nan).to_numpy()
 
@@ -119,7 +146,8 @@ class Spelling:
             cells = (
                 [self.null if cell is None else cell for cell in values] if text else list(values)
             )
-            return pl.Series(name, cells, pl.String)
+            found = pl.Series(name, cells, pl.String)
+            return found if text or self.dtype == "String" else self._restored(found)
         series = pl.Series(name, values, pl.Float64).fill_nan(None)
         if self.form == "truth":
             found = series == 1.0
@@ -130,12 +158,12 @@ class Spelling:
                 ).to_series()
             elif self.dtype != "Boolean":
                 found = series.cast(_dtype(self.dtype))
-        elif self.form in ("date", "time"):
-            unit = pl.Date if self.form == "date" else pl.Datetime("us")
-            found = series.cast(pl.Int64).cast(unit)
+        elif self.form in _STORED:
+            kind, _, unit = _STORED[self.form]
+            found = (series / unit).round().cast(pl.Int64).cast(kind)
             if self.pattern is not None:
                 found = found.dt.to_string(self.pattern)
-            elif self.form == "time":
+            elif self.form != "date":
                 found = found.cast(_dtype(self.dtype))
         elif self.decimals == 0 or (
             self.decimals is None and self.dtype.startswith(("Int", "UInt"))
@@ -145,133 +173,77 @@ class Spelling:
                 found = found.cast(_dtype(self.dtype), strict=False)
         else:
             found = series if self.decimals is None else series.round(self.decimals)
-            if self.decimals is None and self.dtype == "Float32":
-                found = found.cast(pl.Float32)
+            if self.decimals is None and self.dtype.startswith(("Float32", "Decimal")):
+                found = found.cast(_dtype(self.dtype))
         if text:
             found = found.cast(pl.String).fill_null(self.null)
         return found.alias(name)
 
-
-def spelled(series: pl.Series) -> tuple[np.ndarray, Spelling]:
-    """The values of a column and how it is written.
-
-    Of text, numbers are looked for first, then yes and no, then dates and times; what is none of these stays text.
-
-    Arguments:
-        series: the column.
-
-    Raises `InputError`, naming column and row, for text of which most cells are numbers but not all, and for dates that
-    can be read both ways, day or month first.
-    """
-    if series.dtype != pl.String:
-        if series.dtype in (pl.Categorical, pl.Enum):
-            return np.array(series.cast(pl.String).to_list(), object), Spelling("text", "String")
-        if series.dtype == pl.Boolean:
-            spelling = Spelling("truth", "Boolean")
-        elif series.dtype == pl.Date:
-            spelling = Spelling("date", "Date")
-        elif isinstance(series.dtype, pl.Datetime):
-            spelling = Spelling("time", str(series.dtype))
-        elif series.dtype.is_numeric():
-            spelling = Spelling("number", str(series.dtype))
-        elif series.dtype == pl.Null:
-            return np.full(len(series), None, object), Spelling("text", "String")
-        else:
-            raise InputError(
-                f"column '{series.name}' is of type {series.dtype}, which is not a type of cells; leave it out"
-            )
-        return _stored(series, spelling.form), spelling
-    text = _cleaned(series)
-    spelling = _of_text(text, series)
-    return spelling.read(series), spelling
+    def _restored(self, found: pl.Series) -> pl.Series:
+        """Labels in the type that they came in; text where that does not hold them, as made-up numbers of an Enum."""
+        if self.dtype == "Boolean":
+            return found == "true"
+        kind = pl.Enum(self.categories) if self.categories is not None else _dtype(self.dtype)
+        typed = found.cast(kind, strict=False)
+        return typed if typed.null_count() == found.null_count() else found
 
 
-def _of_text(text: pl.Series, series: pl.Series) -> Spelling:
-    null = _null_of(series, text)
-    cells = text.drop_nulls()
-    if len(cells) == 0:
-        return Spelling("text", "String", null)
-    numbers = cells.cast(pl.Float64, strict=False)
-    if numbers.null_count() == 0:
-        digits = cells.str.extract(r"\.(\d*)$", 1).str.len_chars().fill_null(0).to_numpy()
-        exponent = cells.str.contains("[eE]|inf|nan").any()
-        return Spelling("number", "String", null, None if exponent else int(digits.max()))
-    lower = set(cells.str.to_lowercase().unique().to_list())
-    for no, yes in TRUTHS:
-        if lower <= {no, yes} and len(lower) == 2:
-            shown = {cell.lower(): cell for cell in cells.unique().to_list()}
-            return Spelling("truth", "String", null, words=(shown[no], shown[yes]))
-    for form, patterns in (("date", DATES), ("time", TIMES)):
-        fit = [p for p in patterns if _follows(cells, p, form)]
-        if len(fit) > 1 and {"%m/%d/%Y", "%d/%m/%Y"} <= {p[:8] for p in fit}:
-            raise InputError(
-                f"column '{series.name}' holds dates such as {cells[0]!r} that read both ways, day or month first: "
-                "write them as 2024-03-01"
-            )
-        if fit:
-            return Spelling(form, "String", null, pattern=fit[0])
-    if numbers.null_count() < 0.5 * len(cells):
-        row = int(
-            (text.cast(pl.Float64, strict=False).is_null() & text.is_not_null()).arg_true()[0]
-        )
-        hint = ""
-        if cells.str.contains(r"^-?\d{1,3}(\.\d{3})*,\d+$|^-?\d+,\d+$").any():
-            hint = "; decimal commas are not read: write points"
-        raise InputError(
-            f"column '{series.name}' holds numbers, but {text[row]!r} in row {row + 1}: mend it, or declare the column "
-            f"{series.name}=category{hint}"
-        )
-    return Spelling("text", "String", null)
-
-
-def _cleaned(series: pl.Series) -> pl.Series:
+def cleaned(series: pl.Series) -> pl.Series:
     """Text without spaces at its ends, missing cells as nulls."""
     text = series.str.strip_chars()
     return text.set(text.is_in(list(NULLS)), None)
 
 
-def _null_of(series: pl.Series, text: pl.Series) -> str:
+def null_of(series: pl.Series, text: pl.Series) -> str:
     """What most missing cells are written as."""
     gone = series.filter(text.is_null()).drop_nulls().str.strip_chars()
     return "" if len(gone) == 0 else str(gone.mode().sort()[0])
 
 
-def _stored(series: pl.Series, form: str) -> np.ndarray:
+def stored(series: pl.Series, form: str) -> np.ndarray:
     """Values of a column that is stored in a type of its own."""
-    if form == "date":
-        series = series.cast(pl.Date).cast(pl.Int32)
-    elif form == "time":
-        series = series.cast(pl.Datetime("us")).cast(pl.Int64)
+    unit = 1.0
+    if form in _STORED:
+        kind, number, unit = _STORED[form]
+        series = series.cast(kind).cast(number)
     try:
-        return series.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
+        values = series.cast(pl.Float64).fill_null(np.nan).to_numpy().copy()
     except pl.exceptions.PolarsError as error:
         raise InputError(
             f"column '{series.name}' of type {series.dtype} holds no numbers: {error}"
         ) from None
+    return values if unit == 1.0 else values * unit
 
 
-def _moments(text: pl.Series, pattern: str, form: str) -> pl.Series:
-    kind = pl.Date if form == "date" else pl.Datetime("us")
-    return text.str.strptime(kind, pattern, strict=False).cast(
-        pl.Int32 if form == "date" else pl.Int64
-    )
-
-
-def _follows(cells: pl.Series, pattern: str, form: str) -> bool:
-    # A few first: most columns of text are found to be no dates by these.
-    return all(_moments(some, pattern, form).null_count() == 0 for some in (cells[:20], cells))
+def moments(text: pl.Series, pattern: str, form: str) -> pl.Series:
+    """Dates and times in text as numbers, null where they do not follow the pattern."""
+    kind, number, unit = _STORED[form]
+    try:
+        found = text.str.strptime(kind, pattern, strict=False).cast(number)
+    except pl.exceptions.PolarsError as error:
+        raise InputError(
+            f"column '{text.name}': {pattern!r} is not a pattern of a {form}: {str(error).splitlines()[0]}"
+        ) from None
+    return found if unit == 1.0 else found * unit
 
 
 def _dtype(name: str) -> Any:
-    if name.startswith("Datetime"):
-        unit = "ns" if "'ns'" in name else "ms" if "'ms'" in name else "us"
-        zone = name.split("time_zone='")[1].split("'")[0] if "time_zone='" in name else None
-        return pl.Datetime(unit, zone)  # type: ignore[arg-type]
-    return getattr(pl, name)
+    word, _, rest = name.partition("(")
+    fields = dict(re.findall(r"(\w+)='?([^',)]+)'?", rest))
+    if word == "Datetime":
+        zone = fields.get("time_zone", "None")
+        unit: Any = fields["time_unit"]
+        return pl.Datetime(unit, None if zone == "None" else zone)
+    if word == "Duration":
+        span: Any = fields["time_unit"]
+        return pl.Duration(span)
+    if word == "Decimal":
+        return pl.Decimal(int(fields["precision"]), int(fields["scale"]))
+    return getattr(pl, word)
 
 
 def as_polars(table: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
-    """A table of any kind as a Polars frame: Polars, pandas, an array, or a mapping of columns.
+    """A table of any kind as a Polars frame: Polars, pandas, Arrow, an array, or a mapping of columns.
 
     Raises `InputError` for a lazy frame, and for columns of one name.
     """
@@ -285,6 +257,8 @@ def as_polars(table: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
             twice = next(name for name in columns if columns.count(name) > 1)
             raise InputError(f"column '{twice}' stands twice")
         return pl.DataFrame([_of_pandas(table.iloc[:, i], name) for i, name in enumerate(columns)])
+    if hasattr(table, "__arrow_c_stream__"):
+        return pl.DataFrame(table)
     if isinstance(table, dict):
         return pl.DataFrame(
             {str(name): pl.Series(str(name), column) for name, column in table.items()}
@@ -294,7 +268,10 @@ def as_polars(table: Any, names: Sequence[str] | None = None) -> pl.DataFrame:
         raise InputError(f"a table has rows and columns; given shape {array.shape}")
     names = names or [f"x{i}" for i in range(array.shape[1])]
     return pl.DataFrame(
-        [pl.Series(name, column.tolist()) for name, column in zip(names, array.T, strict=True)]
+        [
+            pl.Series(name, column.tolist() if array.dtype.kind in "OSUV" else column.copy())
+            for name, column in zip(names, array.T, strict=True)
+        ]
     )
 
 
@@ -302,8 +279,9 @@ def _of_pandas(column: Any, name: str) -> pl.Series:
     kind = getattr(column.dtype, "kind", "O")
     if kind in "fiub" and hasattr(column.dtype, "itemsize") and isinstance(column.dtype, np.dtype):
         return pl.Series(name, column.to_numpy())
-    if kind == "M" and isinstance(column.dtype, np.dtype):
-        return pl.Series(name, column.to_numpy().astype("datetime64[us]"))
+    if kind in "mM" and isinstance(column.dtype, np.dtype):
+        unit = "datetime64[us]" if kind == "M" else "timedelta64[us]"
+        return pl.Series(name, column.to_numpy().astype(unit))
     gone = column.isna().to_numpy()
     cells = [None if missing else cell for cell, missing in zip(column.tolist(), gone, strict=True)]
     if all(isinstance(cell, str) for cell in cells if cell is not None):

@@ -1,35 +1,30 @@
 """Columns of a table as it comes: each with a kind, its spelling, and how its cells become a model's."""
 
-import re
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
+from pushforward.columns.base import AbstractColumn
+from pushforward.columns.declared import Declared
+from pushforward.columns.guess_spelling import first_inexact, spelled
 from pushforward.columns.labels import Labels
 from pushforward.columns.marginal import LEAST, Marginal
-from pushforward.columns.spelling import Spelling, spelled
+from pushforward.columns.marginal_bounded import BoundedMarginal
+from pushforward.columns.marginal_circular import CircularMarginal, turned
+from pushforward.columns.spelling import Spelling
+from pushforward.columns.typed_kinds import DAY, guessed_kind, lattice_step
 from pushforward.errors import InputError
 
 FEW_LEVELS, ROWS_PER_LEVEL = 256, 20
 """Different whole numbers up to which a column is read as labels too, and rows that each of them must have on average:
 a softmax of too many levels ruins small tables (penguins: -30 nats with 256 levels, -18 with 16)."""
-MOST_LEVELS = 4096
-"""Levels of text beyond which a column is not modelled."""
-LONG_TEXT, WORDS = 40, 5
-DECIMALS = 4
-"""Digits after the point up to which rounded decimals are looked for."""
-EXACT = 2.0**53
-NUMBER_KINDS = ("whole", "decimals", "continuous", "date", "time")
-ANGLES = ("angle", "circular")
-"""Words that declare continuous numbers on a circle."""
-KINDS = (*NUMBER_KINDS, "boolean", "category", "ordinal", "constant", "identifier", "text")
-_IDENTIFIER = re.compile(
-    r"(^|[_\W])(id|uuid|guid|key|index)$|^(unnamed.*|_duplicated.*)$", re.IGNORECASE
-)
+HARMONICS = 4
+"""Sines and cosines of an angle that a model sees, of the angle itself and its multiples."""
+LEVELS_AT_ALL = 100_000
+"""Levels beyond which not even a declared category is taken."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +33,11 @@ class TypedColumn:
 
     Arguments:
         name: of the column.
-        kind: one of `KINDS`.
+        kind: one of `typed_kinds.KINDS`.
         reason: why it is of that kind.
         spelling: how its values are written.
         labels: of a column of labels, and of one of few whole numbers.
-        numbers: of a column of numbers, dates and times.
+        numbers: of a column of numbers, angles, dates and times.
         constant: the value of a constant column, as `Spelling.read` gives it.
         missing: the share of missing cells.
         harmonics: periods, in the column's unit, by whose sines and cosines a model sees it besides.
@@ -53,65 +48,115 @@ class TypedColumn:
     reason: str
     spelling: Spelling
     labels: Labels | None = None
-    numbers: Marginal | None = None
+    numbers: Marginal | CircularMarginal | None = None
     constant: Any = None
     missing: float = 0.0
     harmonics: tuple[float, ...] = ()
 
     @classmethod
     def fit(
-        cls, series: pl.Series, declared: str | None = None, least: int = LEAST
+        cls,
+        series: pl.Series,
+        declared: str | AbstractColumn | None = None,
+        least: int = LEAST,
+        *,
+        rows: Int[np.ndarray, " n"] | None = None,
+        measured: Bool[np.ndarray, " n"] | None = None,
     ) -> "TypedColumn":
         """Find the kind of a column and measure it.
 
         Arguments:
             series: the column.
             declared: a kind, as on the command line: `category`, `ordinal:low,mid,high`, `whole`, `decimals`,
-                `continuous`, `identifier`, `angle:360`; None to guess.
+                `continuous`, `bounded:0,1`, `circular:360`, `date:%d/%m/%Y`, `boolean`, `constant`, `identifier`; or a
+                column of `pushforward.columns`. None to guess.
             least: times that a value is to be seen to be kept: rarer ones are not in a file.
+            rows: the numbers of the rows in messages; default from 1.
+            measured: which rows levels, frequencies and quantiles are of; default all. The kind is by all rows.
 
-        Raises `InputError` for an unknown kind, and for a kind that the data contradict, naming column and row.
+        Raises `InputError`, naming column and row, for an unknown kind, a kind that the data contradict, and cells that
+        cannot be read.
         """
         name = series.name.strip()
-        word, _, rest = (declared or "").partition(":")
-        if word in ("category", "ordinal", "identifier", "text") and series.dtype != pl.String:
-            series = series.cast(pl.String)
-        if word in ("category", "ordinal"):
-            values, spelling = _as_text(series)
-        else:
-            values, spelling = spelled(series.alias(name))
+        series = series.alias(name)
+        rows = np.arange(1, len(series) + 1) if rows is None else rows
+        wanted = None if declared is None else Declared.of(declared, name)
+        pattern = None if wanted is None or not wanted.pattern else (wanted.kind, wanted.pattern)
+        as_text = wanted is not None and wanted.is_text
+        values, spelling = spelled(series, rows, pattern=pattern, as_text=as_text)
         gone = missing_cells(values)
+        _refuse_infinite(name, values, spelling, rows)
+        if wanted is None:
+            kind, reason = guessed_kind(name, values, gone, spelling)
+            if (at := first_inexact(series, values, spelling)) is not None:
+                kind, reason = _beyond_floats(name, series, at, rows)
+        else:
+            wanted.check(name, values, gone, spelling, rows)
+            kind, reason = wanted.kind, "declared"
         share = float(gone.mean()) if len(gone) else 1.0
-        kind, reason = _kind_of(name, values, gone, spelling)
-        order: tuple[str, ...] | None = None
-        if declared is not None:
-            kind, reason = _declared(word, name, values, gone, spelling), "declared"
-            order = tuple(part.strip() for part in rest.split(",")) if word == "ordinal" else None
         column = cls(name, kind, reason, spelling, missing=share)
-        seen = values[~gone]
+        every = values[~gone]
         if kind in ("identifier", "text"):
             return column
         if kind == "constant":
-            return replace(column, constant=seen[0] if len(seen) else None)
+            return replace(column, constant=every[0] if len(every) else None)
+        seen = every if measured is None else values[~gone & measured]
+        if len(seen) == 0:
+            return replace(column, kind="constant", reason="no row to measure it has a cell")
         if kind in ("boolean", "category", "ordinal"):
-            if order is not None:
-                _check_order(name, seen, gone, order)
-            few = least if kind == "category" else 1
-            labels = Labels.fit(seen.tolist(), few, order, open=kind == "category")
+            return column._with_labels(seen, every, wanted, least)
+        return column._with_numbers(seen, every, wanted, least)
+
+    def _with_labels(
+        self, seen: np.ndarray, every: np.ndarray, wanted: Declared | None, least: int
+    ) -> "TypedColumn":
+        """The column with the labels of the cells that are seen, of all of them."""
+        if self.kind == "category":
+            labels = Labels.fit(seen.tolist(), least)
             if len(labels) == 0:
                 none = f"no label is seen {least} times"
-                return replace(column, kind="identifier", reason=none)
-            return replace(column, labels=labels)
-        step = _step(seen) if kind != "continuous" else 0.0
-        numbers = Marginal.fit(seen, step, least)
+                return replace(self, kind="identifier", reason=none)
+            if len(labels) > LEVELS_AT_ALL:
+                raise InputError(
+                    f"column '{self.name}' has {len(labels):,} levels that are seen {least} times, more than "
+                    f"{LEVELS_AT_ALL:,}: leave it out, or keep only levels that are seen more often"
+                )
+            return replace(self, labels=labels)
+        order = wanted.order if wanted is not None and wanted.order else sorted(set(every.tolist()))
+        return replace(self, labels=Labels.fit(seen.tolist(), 0, order, open=False))
+
+    def _with_numbers(
+        self, seen: np.ndarray, every: np.ndarray, wanted: Declared | None, least: int
+    ) -> "TypedColumn":
+        """The column with the distribution of the numbers that are seen, of all of them."""
+        harmonics: tuple[float, ...] = ()
+        if self.kind == "circular":
+            period = wanted.period if wanted is not None else DAY
+            step = lattice_step(turned(every, 0.0, period))
+            circle = CircularMarginal.fit(seen, period, step, least)
+            seen = circle.canonical(seen)
+            numbers: Marginal | CircularMarginal = circle
+            harmonics = tuple(period / k for k in range(1, HARMONICS + 1))
+        else:
+            step = (
+                lattice_step(every, self.kind == "decimals") if self.kind != "continuous" else 0.0
+            )
+            if self.kind == "bounded":
+                assert wanted is not None
+                numbers = BoundedMarginal.fit(seen, step, least, low=wanted.low, high=wanted.high)
+            else:
+                numbers = Marginal.fit(seen, step, least)
+            if self.spelling.form == "date":
+                harmonics = (7.0, 365.2425)
+            elif self.spelling.form == "time":
+                harmonics = (DAY, 7 * DAY, 365.2425 * DAY)
         levels = None
-        if step and kind in ("whole", "decimals"):
+        if step and self.kind in ("whole", "decimals", "bounded", "circular"):
             found = Labels.fit(seen.tolist(), least)
             distinct = len(found) + (found.unseen if found.others else 0)
             if distinct <= FEW_LEVELS and len(seen) >= ROWS_PER_LEVEL * distinct:
                 levels = found
-        harmonics = _harmonics(word, rest, spelling, seen, name)
-        return replace(column, labels=levels, numbers=numbers, harmonics=harmonics)
+        return replace(self, labels=levels, numbers=numbers, harmonics=harmonics)
 
     @property
     def modelled(self) -> bool:
@@ -138,8 +183,6 @@ class TypedColumn:
         Raises `InputError`, naming column and row, for a cell that cannot be one of this column.
         """
         series = series.alias(self.name)
-        if self.spelling.form == "text" and series.dtype != pl.String:
-            series = series.cast(pl.String)
         values = self.spelling.read(series)
         if self.labels is not None and not self.labels.open and self.spelling.form == "text":
             unknown = ~missing_cells(values) & (
@@ -151,13 +194,16 @@ class TypedColumn:
                     f"column '{self.name}' holds {values[row]!r} in row {row + 1}, not one of "
                     f"{', '.join(map(str, self.labels.levels))}"
                 )
-        if self.numbers is not None:
-            bad = np.isinf(values)
-            if bad.any():
-                raise InputError(
-                    f"column '{self.name}' holds {values[bad.argmax()]:g} in row {bad.argmax() + 1}"
-                )
+        _refuse_infinite(self.name, values, self.spelling, np.arange(1, len(values) + 1))
+        if isinstance(self.numbers, CircularMarginal):
+            values = self.numbers.canonical(values)
         return values
+
+    def outside(self, values: np.ndarray) -> Bool[np.ndarray, " n"]:
+        """Which values are impossible for the column, such as those beyond its bounds."""
+        if not isinstance(self.numbers, BoundedMarginal):
+            return np.zeros(len(values), bool)
+        return self.numbers.outside(values)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which JSON keeps exactly."""
@@ -176,13 +222,13 @@ class TypedColumn:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "TypedColumn":
         """The inverse of `to_json`."""
-        labels, numbers = data["labels"], data["numbers"]
+        labels = data["labels"]
         return cls(
             **{
                 **data,
                 "spelling": Spelling.from_json(data["spelling"]),
                 "labels": None if labels is None else Labels.from_json(labels),
-                "numbers": None if numbers is None else Marginal.from_json(numbers),
+                "numbers": _numbers_from_json(data["numbers"]),
                 "harmonics": tuple(data["harmonics"]),
             }
         )
@@ -201,136 +247,36 @@ def _filled(values: np.ndarray, filling: Any) -> np.ndarray:
     return np.where(missing_cells(values), filling, values)
 
 
-def _as_text(series: pl.Series) -> tuple[np.ndarray, Spelling]:
-    spelling = Spelling("text", "String")
-    return spelling.read(series), spelling
+def _refuse_infinite(
+    name: str, values: np.ndarray, spelling: Spelling, rows: Int[np.ndarray, " n"]
+) -> None:
+    if spelling.form == "text" or not (bad := np.isinf(values)).any():
+        return
+    at = int(bad.argmax())
+    raise InputError(
+        f"column '{name}' holds {values[at]:g} in row {rows[at]}: a number or an empty cell is expected"
+    )
 
 
-def _kind_of(
-    name: str, values: np.ndarray, gone: np.ndarray, spelling: Spelling
+def _beyond_floats(
+    name: str, series: pl.Series, at: int, rows: Int[np.ndarray, " n"]
 ) -> tuple[str, str]:
-    """The kind of a column by its values, and the reason."""
-    seen = values[~gone]
-    if len(seen) == 0:
-        return "constant", "every cell is missing"
-    distinct = len(set(seen.tolist())) if values.dtype == object else len(np.unique(seen))
-    if distinct == 1:
-        return "constant", f"every cell holds {spelling.write(seen[:1], name, text=True)[0]}"
-    if spelling.form == "truth":
-        return "boolean", "holds yes and no only"
-    if spelling.form in ("date", "time"):
-        return (
-            spelling.form,
-            "holds dates" if spelling.form == "date" else "holds dates with a time of day",
-        )
-    if spelling.form == "text":
-        return _kind_of_text(name, seen, distinct)
-    whole = (np.rint(seen) == seen).all() and np.abs(seen).max() < EXACT
-    if (
-        whole
-        and distinct == len(seen)
-        and len(seen) > 20
-        and (_IDENTIFIER.search(name) or _counts(seen))
-    ):
-        return "identifier", "every cell differs" + (
-            "" if _IDENTIFIER.search(name) else " and they increase one by one"
-        )
-    if whole:
-        return "whole", "holds whole numbers only"
-    if _step(seen):
-        return "decimals", f"holds multiples of {_step(seen):g} only"
-    return "continuous", f"holds {seen[np.rint(seen) != seen][0]:.6g}"
+    """The kind of a column of whole numbers that floats do not tell apart, and the reason."""
+    cells = series.drop_nulls()
+    if cells.n_unique() == len(cells) > 20:
+        return "identifier", "every cell differs, in whole numbers beyond 2^53"
+    raise InputError(
+        f"column '{name}' holds {series[at]} in row {rows[at]}, beyond 2^53, where floats do not tell whole numbers "
+        f"apart: declare {name}=category or {name}=identifier, or {name}=continuous to have it rounded"
+    )
 
 
-def _kind_of_text(name: str, seen: np.ndarray, distinct: int) -> tuple[str, str]:
-    lengths = np.array([len(cell) for cell in seen.tolist()])
-    if distinct == len(seen) and len(seen) > 20:
-        return "identifier", "every cell differs"
-    if (
-        np.mean(lengths) > LONG_TEXT
-        or np.mean([cell.count(" ") for cell in seen.tolist()]) >= WORDS
-    ):
-        return "text", f"holds long text ({np.mean(lengths):.0f} characters on average)"
-    if distinct > len(seen) / 2 and len(seen) > 20:
-        return "identifier", f"{distinct:,} different texts in {len(seen):,} cells"
-    if distinct > MOST_LEVELS:
-        return "text", f"holds {distinct:,} different texts, more than {MOST_LEVELS:,}"
-    return "category", f"holds {distinct:,} different texts"
-
-
-def _counts(seen: np.ndarray) -> bool:
-    """Whether numbers are 0, 1, 2, ... in the order of the rows."""
-    return bool((np.diff(seen) == 1).all())
-
-
-def _step(seen: np.ndarray) -> float:
-    """The distance of a lattice on which all values lie, whole or of few decimals; 0 without one."""
-    distinct = np.unique(seen)
-    if np.abs(distinct).max() >= EXACT or len(distinct) < 2:
-        return 0.0
-    for digits in range(DECIMALS + 1):
-        scaled = distinct * 10.0**digits
-        whole = np.rint(scaled)
-        if np.abs(whole).max() < EXACT and np.allclose(scaled, whole, rtol=1e-12, atol=1e-6):
-            # Decimals that hardly repeat are real numbers that were printed with few digits.
-            if digits and len(distinct) > 0.5 * len(seen):
-                return 0.0
-            return float(np.gcd.reduce(np.diff(whole).astype(np.int64))) / 10.0**digits
-    return 0.0
-
-
-def _declared(
-    word: str, name: str, values: np.ndarray, gone: np.ndarray, spelling: Spelling
-) -> str:
-    """The declared kind, if the values allow it."""
-    kind = "continuous" if word in ANGLES else word
-    if kind not in KINDS:
-        raise InputError(
-            f"column '{name}': kind {word!r} is unknown; known are {', '.join((*KINDS, *ANGLES))}"
-        )
-    if kind in NUMBER_KINDS and spelling.form == "text" and not gone.all():
-        row = int(np.argmin(gone))
-        raise InputError(
-            f"column '{name}' is declared {word}, but row {row + 1} holds {values[row]!r}"
-        )
-    if kind == "whole":
-        bad = ~gone & (np.rint(np.where(gone, 0, values)) != np.where(gone, 0, values))
-        if bad.any():
-            row = int(bad.argmax())
-            raise InputError(
-                f"column '{name}' is declared whole, but row {row + 1} holds {values[row]:g}"
-            )
-    return kind
-
-
-def _check_order(name: str, seen: np.ndarray, gone: np.ndarray, order: Sequence[str]) -> None:
-    unknown = [cell not in order for cell in seen.tolist()]
-    if any(unknown):
-        at = int(np.argmax(unknown))
-        row = int(np.flatnonzero(~gone)[at]) + 1
-        raise InputError(
-            f"column '{name}' is declared ordinal:{','.join(order)}, but row {row} holds {seen[at]!r}"
-        )
-
-
-_DAY = 86_400 * 1_000_000.0
-
-
-def _harmonics(
-    word: str, rest: str, spelling: Spelling, seen: np.ndarray, name: str
-) -> tuple[float, ...]:
-    """Periods by which a model sees a column besides."""
-    if word in ANGLES:
-        try:
-            period = float(rest) if rest else 2 * np.pi
-        except ValueError:
-            raise InputError(f"column '{name}': {rest!r} is not a period") from None
-        return (period, period / 2)
-    if spelling.form == "date":
-        return (7.0, 365.2425)
-    if spelling.form == "time":
-        return (_DAY, 7 * _DAY, 365.2425 * _DAY)
-    return ()
+def _numbers_from_json(data: dict[str, Any] | None) -> Marginal | CircularMarginal | None:
+    if data is None:
+        return None
+    if "period" in data:
+        return CircularMarginal.from_json(data)
+    return (BoundedMarginal if "low" in data else Marginal).from_json(data)
 
 
 def harmonics_of(column: TypedColumn, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, "n k"]:

@@ -7,15 +7,17 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool
+from jaxtyping import Bool, Int
 
+from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST, Place
+from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.pairs import best_parent
 from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
 from pushforward.distributions.typed_row import Cells, Roles, Seen
 from pushforward.errors import InputError
-from pushforward.heads import AbstractHead, Logistics, Softmax
+from pushforward.heads import AbstractHead, Logistics, Softmax, WrappedCauchy
 from pushforward.words import quoted
 
 GAP_SHARE = 0.005
@@ -46,10 +48,12 @@ class TypedColumns:
         cls,
         frame: pl.DataFrame,
         *,
-        declared: Mapping[str, str] | None = None,
+        declared: Mapping[str, str | AbstractColumn] | None = None,
         ignore: Sequence[str] = (),
         gaps: bool = True,
         least: int = LEAST,
+        rows: Int[np.ndarray, " n"] | None = None,
+        measured: Bool[np.ndarray, " n"] | None = None,
     ) -> "TypedColumns":
         """Find the kinds of all columns and measure them.
 
@@ -59,6 +63,7 @@ class TypedColumns:
             ignore: names of columns to leave out; default none.
             gaps: whether gaps are modelled; default True.
             least: times that a value is to be seen to be kept.
+            rows, measured: as of `TypedColumn.fit`.
 
         Raises `InputError` for a name that is no column, a table without a column to model, and what
         `TypedColumn.fit` raises.
@@ -68,7 +73,7 @@ class TypedColumns:
         if unknown := [name for name in (*declared, *ignore) if name not in names]:
             raise InputError(unknown_columns(unknown, names, "the table"))
         every = tuple(
-            TypedColumn.fit(series, declared.get(name), least)
+            TypedColumn.fit(series, declared.get(name), least, rows=rows, measured=measured)
             for name, series in zip(names, frame.get_columns(), strict=True)
             if name not in ignore
         )
@@ -130,6 +135,32 @@ class TypedColumns:
             else:
                 values[column.name] = column.read(series)
         return values
+
+    def outside(
+        self, values: Mapping[str, np.ndarray], which: Bool[np.ndarray, " d"]
+    ) -> str | None:
+        """What to say of rows that are impossible because a value lies beyond the bounds of its column; None without
+        such rows.
+
+        Arguments:
+            values: as `read` returns them.
+            which: the model's columns to look at.
+        """
+        bad = {
+            column.name: column.outside(values[column.name])
+            for (column, gap), chosen in zip(self.places, which, strict=True)
+            if chosen and not gap
+        }
+        every = np.logical_or.reduce(list(bad.values())) if bad else np.zeros(0, bool)
+        if not every.any():
+            return None
+        row = int(every.argmax())
+        name = next(name for name, which in bad.items() if which[row])
+        return (
+            f"{int(every.sum()):,} of {len(every):,} rows are impossible (log-probability -inf), the first in row "
+            f"{row + 1}: column '{name}' holds {values[name][row]:.6g}, beyond its bounds or at one that no training "
+            "row touches"
+        )
 
     def encode(self, values: Mapping[str, np.ndarray]) -> Cells:
         """Values, as `read` returns them, to cells: in single precision, `(n, d)` and a few further features."""
@@ -197,9 +228,15 @@ class TypedColumns:
                 heads.append(Softmax(2))
             elif column.labels is not None:
                 heads.append(Softmax(column.labels.size, column.labels.open))
+            elif isinstance(column.numbers, CircularMarginal):
+                heads.append(WrappedCauchy(components))
             else:
                 heads.append(Logistics(components))
-        numbers = tuple(column.numbers is not None and not gap for column, gap in self.places)
+        # Angles are read by their harmonics alone, which do not jump at the seam.
+        numbers = tuple(
+            not (gap or column.numbers is None or isinstance(column.numbers, CircularMarginal))
+            for column, gap in self.places
+        )
         names = list(self.names)
         sources = tuple(names.index(column.name) for column, _ in self.places)
         return Roles(tuple(heads), numbers, self.extras, sources, self.parents)
@@ -253,7 +290,14 @@ class TypedColumns:
             return code.astype(float)
         if column.labels is None:
             assert column.numbers is not None
-            return column.numbers.decode(z)
+            x = column.numbers.decode(z)
+            if (
+                isinstance(column.numbers, CircularMarginal)
+                and column.spelling.decimals is not None
+            ):
+                # Rounded here, as rounding may reach the end of the turn.
+                x = column.numbers.canonical(np.round(x, column.spelling.decimals))
+            return x
         kind = object if column.spelling.form == "text" else float
         levels = np.array(column.labels.levels, kind)
         drawn: np.ndarray = levels[np.minimum(code, len(levels) - 1)]
@@ -300,16 +344,20 @@ class TypedColumns:
         return cls(every, tuple(data["gaps"]), tuple(data["parents"]))
 
 
-def without_empty_rows(frame: pl.DataFrame) -> tuple[pl.DataFrame, int]:
-    """The rows in which some cell holds something, and how many others there were."""
+def empty_rows(frame: pl.DataFrame) -> Bool[np.ndarray, " n"]:
+    """The rows in which no cell holds anything."""
 
     def empty(series: pl.Series) -> pl.Series:
         if series.dtype == pl.String:
             return series.is_null() | (series.str.strip_chars() == "")
+        if series.dtype.is_float():
+            return series.is_null() | series.is_nan().fill_null(True)
         return series.is_null()
 
-    gone = np.logical_and.reduce([empty(series).to_numpy() for series in frame.get_columns()])
-    return frame.filter(pl.Series(~gone)), int(gone.sum())
+    gone: np.ndarray = np.ones(len(frame), bool)
+    for series in frame.get_columns():
+        gone &= empty(series).to_numpy()
+    return gone
 
 
 def _seen(cells: Cells) -> Seen:

@@ -55,8 +55,8 @@ def open_delimited(path: Path | None, delimiter: str, wanted: Wanted, where: str
     finally:
         if again is not None:
             stream.close()
-    names, header_bytes, header_lines = _header(start, delimiter, where)
-    _check_header(names, delimiter, wanted.columns, where)
+    names, header_bytes, header_lines = header(start, delimiter, where)
+    check_header(names, delimiter, wanted.columns, where)
     indices, chosen = choose(names, wanted, where)
     if wanted.columns is None and "" in names:
         given = [name for name in names if name]
@@ -64,7 +64,7 @@ def open_delimited(path: Path | None, delimiter: str, wanted: Wanted, where: str
             f"{where}: column {names.index('') + 1} has no name in the header (a row index?); "
             f"name it{f' or choose columns: {columns_option(given)}' if given else ''}"
         )
-    rows = itertools.islice(_rows(start[header_bytes:], delimiter, where), SNIFFED_ROWS)
+    rows = itertools.islice(records(start[header_bytes:], delimiter, where), SNIFFED_ROWS)
     sample = [cells for _, cells in rows if len(cells) == len(names)]
     kinds = [_kind([cells[i] for cells in sample]) for i in range(len(names))]
     boolean = tuple(kind == "boolean" for kind in kinds)
@@ -183,7 +183,7 @@ class _Parser:
     def _careful(self, piece: bytes, row: int, line: int) -> np.ndarray:
         """Parse cell by cell; errors name the row or the cell."""
         width, out, text = len(self.names), list[list[float]](), dict[str, str]()
-        for at, cells in _rows(piece, self.delimiter, self.where, keep_blank=width == 1):
+        for at, cells in records(piece, self.delimiter, self.where, keep_blank=width == 1):
             if len(cells) != width:
                 raise InputError(
                     f"{self.where}: line {line + at} has {plural(len(cells), 'cell')}, "
@@ -240,8 +240,11 @@ def _header_place(start: bytes) -> tuple[int, int]:
     return begin, end
 
 
-def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], int, int]:
-    """The column names, and how many bytes and lines end with the header."""
+def header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], int, int]:
+    """The column names at the start of a text, and how many bytes and lines end with the header.
+
+    Raises `InputError` for text that is empty or not UTF-8.
+    """
     if b"\0" in start[:4096] or start.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8")
     begin, end = _header_place(start)
@@ -257,9 +260,17 @@ def _header(start: bytes, delimiter: str, where: str) -> tuple[tuple[str, ...], 
     return names, end, start[:end].count(b"\n")
 
 
-def _check_header(
+def check_header(
     names: tuple[str, ...], delimiter: str, columns: Sequence[str] | None, where: str
 ) -> None:
+    """Raise `InputError` for a header that seems to be of another separator, or that holds numbers.
+
+    Arguments:
+        names: in the header.
+        delimiter: what separates them.
+        columns: names that are asked for.
+        where: the file, for messages.
+    """
     if len(names) == 1:
         found = [other for other in SEPARATORS if other != delimiter and other in names[0]]
         if found:
@@ -284,10 +295,10 @@ def _check_header(
         )
 
 
-def _rows(
+def records(
     piece: bytes, delimiter: str, where: str, keep_blank: bool = False
 ) -> Iterator[tuple[int, list[str]]]:
-    """The records of `piece`, each with the offset of its first line."""
+    """The records of a piece of text, each with the offset of its first line."""
     text = io.StringIO(piece.decode("utf-8", errors="replace"), newline="")
     # Python's limit is 131,072 characters. It is global, so only raise it.
     csv.field_size_limit(max(csv.field_size_limit(), LONGEST_RECORD))

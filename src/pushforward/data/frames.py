@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pushforward.data.tables import read_table
+from pushforward.data.delimited import check_header, header, records
 from pushforward.errors import InputError
 from pushforward.words import plural
 
@@ -15,6 +16,8 @@ DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ","}
 PACKED = (".gz", ".zst")
 PARQUET = (".parquet", ".pq")
 ARRAYS = re.compile(r"\.(npy|npz(:[^/\\]*)?)$", re.IGNORECASE)
+START = 1 << 20
+"""Bytes at the beginning of a text in which its header ends."""
 
 
 def read_frame(source: str | Path) -> pl.DataFrame:
@@ -58,12 +61,45 @@ def read_frame(source: str | Path) -> pl.DataFrame:
 
 
 def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.DataFrame:
+    plain = not isinstance(source, Path) or source.suffix.lower() not in PACKED
     try:
+        if plain:
+            _check_start(_bytes(source, START), delimiter, where)
         return pl.read_csv(source, separator=delimiter, infer_schema=False, encoding="utf8")
     except pl.exceptions.NoDataError:
         raise InputError(f"{where}: is empty") from None
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{where}: cannot be read as a table ({_first(error)})") from None
+        reason = _first(error)
+        if "invalid utf-8" in reason:
+            raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8") from None
+        if plain and "more fields" in reason:
+            reason = _longest(_bytes(source), delimiter, where) or reason
+        raise InputError(f"{where}: cannot be read as a table ({reason})") from None
+
+
+def _check_start(start: bytes, delimiter: str, where: str) -> None:
+    """Raise `InputError` for text that is not UTF-8, another separator, numbers for names, names that stand twice."""
+    names, _, _ = header(start, delimiter, where)
+    check_header(names, delimiter, None, where)
+    if twice := [name for name in names if name and names.count(name) > 1]:
+        raise InputError(f"{where}: the column name '{twice[0]}' occurs more than once; rename one")
+
+
+def _longest(text: bytes, delimiter: str, where: str) -> str | None:
+    """What is wrong with the first line that has more cells than the header."""
+    width = None
+    for line, cells in records(text, delimiter, where):
+        width = width or len(cells)
+        if len(cells) > width:
+            return f"line {line + 1} has {plural(len(cells), 'cell')}, the header has {width}"
+    return None
+
+
+def _bytes(source: Path | io.BytesIO, size: int = -1) -> bytes:
+    if isinstance(source, io.BytesIO):
+        return source.getvalue()[: size if size >= 0 else None]
+    with source.open("rb") as file:
+        return file.read(size)
 
 
 def _first(error: Exception) -> str:

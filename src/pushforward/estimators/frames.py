@@ -52,6 +52,33 @@ def as_frame(
     )
 
 
+def as_pandas(frame: Any, types: Any) -> Any:
+    """A Polars frame as one of pandas, with the column types of another.
+
+    Arguments:
+        frame: the rows.
+        types: the other's `dtypes`; a column that its type cannot hold, such as made-up numbers for categories, gets
+            the type that pandas finds.
+    """
+    import pandas
+
+    labels = {str(label): label for label in types.index}
+    columns = {}
+    for series in frame.get_columns():
+        label = labels.get(series.name, series.name)
+        cells = pandas.Series(series.to_list(), dtype=object)
+        found = pandas.Series(series.to_list())
+        if label in types.index:
+            try:
+                typed = cells.astype(types[label])
+            except (TypeError, ValueError):
+                typed = found
+            if (typed.isna() == cells.isna()).all():
+                found = typed
+        columns[label] = found
+    return pandas.DataFrame(columns)
+
+
 def typed(values: np.ndarray, name: str | None) -> np.ndarray:
     """Numbers as NumPy's type of that name, to the nearest that it can hold; float64 for None."""
     base = None if name is None else _base(name)

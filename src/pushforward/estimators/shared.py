@@ -85,7 +85,7 @@ def checked_table(estimator: BaseEstimator, X: Any, *, reset: bool) -> np.ndarra
         # Cells are checked later, where the message can name row and column.
         values: np.ndarray = validate_data(
             estimator,
-            _with_names(X),
+            with_names(X),
             reset=reset,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
@@ -140,7 +140,8 @@ class _Interchange:
         return np.array(self.frame.to_numpy(), dtype=dtype)
 
 
-def _with_names(table: Any) -> Any:
+def with_names(table: Any) -> Any:
+    """The table as scikit-learn of any version sees its names."""
     unseen = frame_kind(table) == "polars" and not hasattr(table, "__dataframe__")
     return _Interchange(table) if unseen and parse_version(sklearn_version) < _NARWHALS else table
 

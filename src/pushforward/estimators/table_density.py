@@ -6,12 +6,16 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+from scipy.sparse import issparse
 from sklearn.base import DensityMixin
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted, validate_data
 
 from pushforward.architectures.typed import Typed
+from pushforward.columns.base import AbstractColumn
 from pushforward.columns.spelling import as_polars
 from pushforward.dataframes import frame_kind
+from pushforward.estimators.frames import as_pandas
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import (
     RandomSource,
@@ -19,6 +23,7 @@ from pushforward.estimators.shared import (
     checked_count,
     print_epoch,
     seed_from,
+    with_names,
 )
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.exact import exact_log_prob
@@ -37,7 +42,8 @@ class TableDensity(DensityMixin, NestedParameters):
     Arguments:
         architecture: a `Typed`; default None, by the number of rows.
         columns: kinds of columns by name where they are not to be guessed, such as `{"code": "category"}`; default
-            None. Kinds: category, ordinal:low,mid,high, whole, decimals, continuous, angle:360, identifier.
+            None. Kinds: category, ordinal:low,mid,high, boolean, whole, decimals, continuous, bounded:0,1 (either may
+            be empty), circular:360, date:%d/%m/%Y, time, constant, identifier; or a column of `pushforward.columns`.
         ignore: names of columns to leave out; default none.
         training: how to train; default None, by the number of rows.
         random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default) for
@@ -47,6 +53,7 @@ class TableDensity(DensityMixin, NestedParameters):
     Attributes:
         model_: the fitted `models.typed_table.TypedTable`.
         n_features_in_: the number of columns of the table.
+        feature_names_in_: their names, where the table is a frame and all names are text.
 
     Raises `InputError`, a `ValueError`, for a table that cannot be modelled, with one line that names the column.
 
@@ -71,7 +78,7 @@ class TableDensity(DensityMixin, NestedParameters):
         self,
         architecture: Typed | None = None,
         *,
-        columns: Mapping[str, str] | None = None,
+        columns: Mapping[str, str | AbstractColumn] | None = None,
         ignore: Sequence[str] = (),
         training: Training | None = None,
         random_state: RandomSource = None,
@@ -93,7 +100,7 @@ class TableDensity(DensityMixin, NestedParameters):
 
         Returns the estimator. Raises `InputError` (see the class).
         """
-        frame = as_polars(X)
+        frame = self._table(X, reset=True)
         self.model_ = fit_typed(
             frame,
             declared=self.columns,
@@ -104,8 +111,10 @@ class TableDensity(DensityMixin, NestedParameters):
             report=print_epoch if self.verbose else None,
             progress=StagePrinter() if self.verbose else None,
         )
-        self.n_features_in_ = len(frame.columns)
         self.frame_ = frame_kind(X)
+        self.types_ = X.dtypes if self.frame_ == "pandas" else None
+        if self.frame_ is None and isinstance(X, np.ndarray):
+            self.types_ = X.dtype
         return self
 
     def score_samples(self, X: Any) -> np.ndarray:
@@ -140,13 +149,14 @@ class TableDensity(DensityMixin, NestedParameters):
         Raises as `score_samples` does, and for a name that is no column.
         """
         check_is_fitted(self)
+        frame = self._table(X, reset=False)
         # A table of the columns in question alone will do.
         if exact is not None:
             estimates = exact_log_prob(
-                self.model_, X, given, targets=targets, draws=exact, absent=targets is not None
+                self.model_, frame, given, targets=targets, draws=exact, absent=targets is not None
             )
             return estimates.log_prob
-        return self.model_.log_prob(X, given, targets=targets, absent=targets is not None)
+        return self.model_.log_prob(frame, given, targets=targets, absent=targets is not None)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The mean of `score_samples`, nats per row; arguments and errors as there."""
@@ -162,7 +172,8 @@ class TableDensity(DensityMixin, NestedParameters):
             random_state: as of the class.
             given: rows with some cells, each with its own; the others are drawn. Default None.
 
-        Returns a frame of the library that `fit` saw, Polars for others. Raises `InputError` for cells that their
+        Returns a frame of the library that `fit` saw with the types of its columns, an array where it saw one, a Polars
+        frame otherwise. Raises `InputError` for cells that their
         columns cannot hold, `NotFittedError` before `fit`.
         """
         check_is_fitted(self)
@@ -200,12 +211,36 @@ class TableDensity(DensityMixin, NestedParameters):
         estimator = cls(model.architecture)
         estimator.model_ = model
         estimator.n_features_in_ = len(model.columns.every)
-        estimator.frame_ = None
+        estimator.frame_ = estimator.types_ = None
         return estimator
 
-    def _as_it_came(self, frame: pl.DataFrame) -> Any:
-        if self.frame_ != "pandas":
-            return frame
-        import pandas as pd
+    def _table(self, X: Any, *, reset: bool) -> pl.DataFrame:
+        """X as a Polars frame. With `reset` its columns are recorded; otherwise an array must have as many, and a frame
+        is read by its names, in any order."""
+        # Some sparse matrices are mappings too.
+        if frame_kind(X) is None and (not isinstance(X, Mapping) or issparse(X)):
+            least = 3 if reset else 1
+            X = validate_data(
+                self, X, reset=reset, dtype=None, ensure_all_finite=False, ensure_min_samples=least
+            )
+            return as_polars(X)
+        frame = as_polars(X)
+        if reset:
+            named = frame if isinstance(X, Mapping) else X
+            validate_data(self, with_names(named), reset=True, skip_check_array=True)
+        return frame
 
-        return pd.DataFrame({series.name: series.to_list() for series in frame.get_columns()})
+    def _as_it_came(self, frame: pl.DataFrame) -> Any:
+        if self.frame_ == "pandas":
+            return as_pandas(frame, self.types_)
+        if self.types_ is None:
+            return frame
+        found: np.ndarray = frame.to_numpy()
+        return found.astype(self.types_, copy=False)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.categorical = True
+        tags.input_tags.string = True
+        return tags

@@ -1,25 +1,30 @@
 """From a table of any kind of columns to a fitted density."""
 
 import time
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
+from jaxtyping import Int
 
 from pushforward.architectures.typed import Typed, random_contexts
+from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
-from pushforward.columns.typed_columns import TypedColumns, without_empty_rows
+from pushforward.columns.typed_columns import TypedColumns, empty_rows
 from pushforward.distributions.typed_row import Cells
 from pushforward.draws import key_of, spawn
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import holdout, taken
 from pushforward.trust.agreement import ROWS, agreement_report
 from pushforward.trust.privacy import privacy_report
+from pushforward.words import plural
 
 LEARNING_RATE, BATCH = 5e-3, 256
 # Passes over the rows, between the fewest and the most steps, and the share of epochs that are a stall.
@@ -29,7 +34,7 @@ PASSES, FEWEST, MOST, STALL = 100, 1500, 6000, 0.05
 def fit_typed(
     table: Any,
     *,
-    declared: Mapping[str, str] | None = None,
+    declared: Mapping[str, str | AbstractColumn] | None = None,
     ignore: Sequence[str] = (),
     gaps: bool = True,
     least: int = LEAST,
@@ -45,7 +50,7 @@ def fit_typed(
 
     Arguments:
         table: rows, a frame or a mapping of columns.
-        declared: kinds of columns by name; default none, all are guessed.
+        declared: kinds of columns by name, as of `TypedColumn.fit`; default none, all are guessed.
         ignore: names of columns to leave out.
         gaps: whether missing cells are modelled; default True.
         least: times that a value must be seen for it to be kept in the model.
@@ -57,20 +62,25 @@ def fit_typed(
             none.
         resume: continue from the checkpoint, if it exists.
 
-    Raises `InputError` for a table that cannot be modelled.
+    Warns of rows without any cell, which are left out. Raises `InputError`, naming column and row, for a table that
+    cannot be modelled.
     """
     began = time.perf_counter()
-    frame, _ = without_empty_rows(as_polars(table))
-    if len(frame) < 3:
-        raise InputError(
-            f"{len(frame)} rows given; at least 3 are needed: two to fit, one to judge by"
-        )
+    frame, rows = _rows_with_cells(as_polars(table))
     training = training or Training()
     split, build_key, fit_key = spawn(key_of(seed), 3)
     train, held = holdout(len(frame), training.validation, split)
-    # Kinds, units and frequencies are those of the training rows.
+    # Kinds are those of all rows; units and frequencies those of the training rows.
+    measured = np.zeros(len(frame), bool)
+    measured[train] = True
     columns = TypedColumns.fit(
-        frame[np.sort(train)], declared=declared, ignore=ignore, gaps=gaps, least=least
+        frame,
+        declared=declared,
+        ignore=ignore,
+        gaps=gaps,
+        least=least,
+        rows=rows,
+        measured=measured,
     )
     values = columns.read(frame)
     cells = columns.encode(values)
@@ -99,9 +109,26 @@ def fit_typed(
     trust = _held_out(model, taken(cells, held))
     trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
     if training.validation > 0:
-        rows = (taken(values, some) for some in (train, held))
-        trust["privacy"] = privacy_report(model, *rows, least=least)
+        both = (taken(values, some) for some in (train, held))
+        trust["privacy"] = privacy_report(model, *both, least=least)
     return replace(model, trust=trust)
+
+
+def _rows_with_cells(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray, " n"]]:
+    """The rows that hold anything, with their numbers; warns of others. Raises `InputError` where too few are left."""
+    empty = empty_rows(frame)
+    if empty.any():
+        count = plural(int(empty.sum()), "row")
+        warnings.warn(
+            f"{count} without any cell left out, the first is row {int(empty.argmax()) + 1}",
+            InputWarning,
+            stacklevel=3,
+        )
+    rows = np.flatnonzero(~empty)
+    if len(rows) < 3:
+        given = plural(len(rows), "row")
+        raise InputError(f"{given} given; at least 3 are needed: two to fit, one to judge by")
+    return (frame[rows] if empty.any() else frame), rows + 1
 
 
 def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:

@@ -3,8 +3,13 @@
 from pushforward.heads.base import AbstractHead, Cell
 from pushforward.heads.logistics import Logistics
 from pushforward.heads.softmax import Softmax
+from pushforward.heads.wrapped import WrappedCauchy
 
-HEADS: dict[str, type[AbstractHead]] = {"logistics": Logistics, "softmax": Softmax}
+HEADS: dict[str, type[AbstractHead]] = {
+    "logistics": Logistics,
+    "softmax": Softmax,
+    "wrapped": WrappedCauchy,
+}
 """The heads by name; the contract reads it."""
 
-__all__ = ["HEADS", "AbstractHead", "Cell", "Logistics", "Softmax"]
+__all__ = ["HEADS", "AbstractHead", "Cell", "Logistics", "Softmax", "WrappedCauchy"]

@@ -11,9 +11,10 @@ class Cell(NamedTuple):
 
     Attributes:
         code: the number of the label, for columns of labels.
-        z: the point on the marginal's scale, or the lower edge of the value's cell (`columns.Marginal`).
-        width: of the cell on that scale; 0 for a point.
-        log_slope: log dz/dx of a point, 0 for a cell.
+        z: the point on the marginal's scale, or the lower edge of the value's cell (`columns.Marginal`), the upper one
+            where the width is negative.
+        width: of the cell on that scale, negative for a cell that lies below z; 0 for a point.
+        log_slope: log dz/dx of a point, -inf where a value is impossible; 0 for a cell.
     """
 
     code: Int[Array, " n"]

@@ -22,8 +22,9 @@ class Logistics(AbstractHead):
         p(z) = sum_m w_m logistic((z - mean_m) / s_m) / s_m
 
     A value that stands for a cell has the probability of the cell, `sum_m w_m (F_m(z + width) - F_m(z))`, computed
-    without cancellation; a point has the density times dz/dx. With all parameters 0 the components lie evenly over the
-    middle of the scale. Two of the parameters shift and stretch the whole mixture.
+    without cancellation, or below z where the width is negative; a point has the density times dz/dx. With all
+    parameters 0 the components lie evenly over the middle of the scale. Two of the parameters shift and stretch the
+    whole mixture.
 
     Cost: some 30 operations per component and row. Salimans et al. 2017, arXiv 1701.05517, for cells.
 
@@ -66,8 +67,10 @@ class Logistics(AbstractHead):
     def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
         log_weights, means, log_scales = self.mixture(params)
         inverse = jnp.exp(-log_scales)
-        low, height = (cell.z - means) * inverse, cell.width * inverse
-        is_cell = cell.width > 0
+        # A cell below z has the mass of its mirror image, so that half-lines keep the edge they have.
+        above = jnp.where(cell.width < 0, -1.0, 1.0).astype(inverse.dtype)
+        low, height = above * (cell.z - means) * inverse, jnp.abs(cell.width) * inverse
+        is_cell = cell.width != 0
         # log(F(high) - F(low)) = log F(high) + log(1 - F(low)) + log(1 - exp(low - high)).
         safe = jnp.where(is_cell, jnp.maximum(height, 1e-30), 1.0)
         narrow = safe < _NARROW

@@ -1,5 +1,6 @@
 """A fitted joint density of a table of any kind of columns."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,7 @@ from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.typed_row import Cells, Seen, Spot, TypedRow
 from pushforward.draws import key_of
-from pushforward.errors import InputError, check_count
+from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.heads import AbstractHead, Cell
 from pushforward.networks.context_made import KnownColumns
 from pushforward.rows import block_size, padded
@@ -109,6 +110,8 @@ class TypedTable:
             )
         frame = as_polars(table)
         values = self.columns.read(frame, absent=absent)
+        if (impossible := self.columns.outside(values, wanted & ~of_values)) is not None:
+            warnings.warn(impossible, InputWarning, stacklevel=3)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
             cells = self.columns.encode(rows)
