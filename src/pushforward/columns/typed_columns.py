@@ -187,7 +187,7 @@ class TypedColumns:
 
         Returns the columns, which know these parents, and the logarithms.
         """
-        roles, start, parents = self.layout(1), self._frequencies(), []
+        roles, start, parents = self.layout(1), self.log_frequencies(), []
         sizes = [head.size if isinstance(head, Softmax) else 0 for head in roles.heads]
         others = {
             i: size
@@ -208,7 +208,8 @@ class TypedColumns:
             parents.append(parent)
         return replace(self, parents=tuple(parents)), start
 
-    def _frequencies(self) -> dict[int, np.ndarray]:
+    def log_frequencies(self) -> dict[int, np.ndarray]:
+        """The logarithms of the frequencies of labels and of gaps, by the model's column."""
         found = {}
         for i, (column, gap) in enumerate(self.places):
             if gap:

@@ -14,6 +14,7 @@ from pushforward.columns.typed_columns import TypedColumns, without_empty_rows
 from pushforward.distributions.typed_row import Cells
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError
+from pushforward.fitting.contest import contested, refitted
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Epoch, Step, Training, fit
 from pushforward.training.batches import holdout, taken
@@ -44,7 +45,7 @@ def fit_typed(
         ignore: names of columns to leave out.
         gaps: whether missing cells are modelled; default True.
         least: times that a value must be seen for it to be kept in the model.
-        architecture: default `Typed()`.
+        architecture: default None, by the number of rows; then a mixture of products takes part too (`contest.py`).
         training: how; default by the number of rows.
         seed: of all that is random.
         report, progress: as of `fit`.
@@ -66,7 +67,7 @@ def fit_typed(
     )
     cells = columns.encode(columns.read(frame))
     columns, start = columns.counted(taken(cells, train), least)
-    architecture = architecture or _for_rows(len(train))
+    asked, architecture = architecture, architecture or _for_rows(len(train))
     built = architecture.build(columns.layout(architecture.components), start, key=build_key)
     fitted = fit(
         built,
@@ -86,7 +87,10 @@ def fit_typed(
         "seconds": time.perf_counter() - began,
     }
     model = TypedTable(fitted.model, architecture, columns, summary)
-    return replace(model, trust=_held_out(model, taken(cells, held)))
+    if asked is None:
+        model = contested(model, taken(cells, train), taken(cells, held), seed)
+    model = replace(model, trust=_held_out(model, taken(cells, held)))
+    return refitted(model, cells, seed)
 
 
 def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:

@@ -11,17 +11,19 @@ import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from pushforward.architectures.products import Products
 from pushforward.architectures.typed import Typed
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
+from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_row import Cells, TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.heads import AbstractHead, Cell
-from pushforward.networks.context_made import KnownColumns
 from pushforward.rows import block_size, padded
 from pushforward.training.batches import taken
+from pushforward.words import plural
 
 BLOCK = 4096
 """Rows of one call of a compiled program; fewer are padded to a power of two."""
@@ -43,11 +45,18 @@ class TypedTable:
         trust: what was measured of it, JSON-able.
     """
 
-    model: TypedRow
-    architecture: Typed
+    model: TypedRow | ProductMixture
+    architecture: Typed | Products
     columns: TypedColumns
     summary: dict[str, Any] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def described(self) -> str:
+        """What the model is, in words."""
+        if isinstance(self.architecture, Typed):
+            return "typed network"
+        return f"mixture of {plural(self.architecture.components, 'product')}"
 
     def log_prob(
         self,
@@ -208,31 +217,42 @@ def _blocked(rows: Any, size: int) -> Any:
 
 
 @eqx.filter_jit
-def _log_prob(model: TypedRow, cells: Cells, targets: Array, given: Array) -> Array:
+def _log_prob(
+    model: TypedRow | ProductMixture, cells: Cells, targets: Array, given: Array
+) -> Array:
     return model.log_prob(cells, targets, given)
 
 
 @eqx.filter_jit
-def _start(model: TypedRow, cells: Cells, given: Array) -> KnownColumns:
+def _start(model: TypedRow | ProductMixture, cells: Cells, given: Array) -> Any:
     return model.start(cells, given)
 
 
 @eqx.filter_jit
 def _sample(
-    model: TypedRow, known: KnownColumns, head: AbstractHead, first: Array, key: PRNGKeyArray
+    model: TypedRow | ProductMixture,
+    known: Any,
+    head: AbstractHead,
+    first: Array,
+    key: PRNGKeyArray,
 ) -> Cell:
     return model.sample(known, head, first, key)
 
 
 @eqx.filter_jit
 def _sample_many(
-    model: TypedRow, known: KnownColumns, column: int, cells: Cells, seen: Array, key: PRNGKeyArray
+    model: TypedRow | ProductMixture,
+    known: Any,
+    column: int,
+    cells: Cells,
+    seen: Array,
+    key: PRNGKeyArray,
 ) -> Cell:
     return model.sample_many(known, column, cells, seen, key)
 
 
 @eqx.filter_jit
 def _reveal(
-    model: TypedRow, known: KnownColumns, rank: Array, cells: Cells, seen: Array
-) -> KnownColumns:
+    model: TypedRow | ProductMixture, known: Any, rank: Array, cells: Cells, seen: Array
+) -> Any:
     return model.reveal(known, rank, cells, seen)
