@@ -22,9 +22,9 @@ def contested(network: TypedTable, cells: Cells, held: Cells, seed: int) -> Type
     """The network, or the mixture of products if held-out rows are more probable by it.
 
     Up to `FEW` rows the mixture also wins what is too close to call, within two standard errors: its conditionals agree
-    exactly, and the network has chosen its moment to stop by these very rows. Both figures, and that of each column by itself, are added to the summary as "raced". Tables of more than
-    `ROWS` rows are left to the network. On more than `SEARCHED` rows a mixture of that many is only refined where it
-    comes within a nat of the network.
+    exactly, and the network has chosen its moment to stop by these very rows. Both figures, and that of each column by
+    itself, are added to the summary as "raced". Tables of more than `ROWS` rows are left to the network. Of more than
+    `SEARCHED` rows the mixture gets a part, and all of them only if it comes within a nat of the network.
 
     Arguments:
         network: the fitted network.
