@@ -108,7 +108,7 @@ class TestExact:
         atom = given.with_columns(rain=0.0)
         mass = np.exp(table.log_prob(atom, ["size"], targets=["rain"], absent=True))[0]
         assert mass > 0.1
-        assert mass + np.trapezoid(density, x) == pytest.approx(1.0, abs=2e-3)
+        assert mass + np.trapezoid(density, x) == pytest.approx(1.0, abs=5e-3)
 
     def test_routes_agree(self, table):
         """log p(x_U | x_B) is the joint less log p(x_B), whatever stands between; the chain runs in any order."""
@@ -224,7 +224,7 @@ class TestFile:
 
 class TestContest:
     def test_a_mixture_of_products_wins_on_its_own_rows(self):
-        frame = clusters(200)
+        frame = clusters(120)
         won = fit_typed(frame, training=pf.Training(max_steps=40), seed=1)
         assert isinstance(won.architecture, Products)
         figures = won.summary["raced"]
@@ -233,7 +233,7 @@ class TestContest:
         assert json.loads(json.dumps(won.summary)) == won.summary
         # Judged before it was fitted to all rows.
         assert won.trust["nats"] == pytest.approx(figures[won.described], abs=1e-4)
-        assert won.summary["refitted_to"] == 200
+        assert won.summary["refitted_to"] == 120
         assert won.log_prob(frame).mean() > won.trust["marginal_nats"] + 1
 
     def test_the_network_wins_where_columns_follow_from_each_other(self):

@@ -74,7 +74,7 @@ class Rows:
     """
 
     labels: csr_matrix
-    places: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+    places: tuple[np.ndarray, ...]
     constant: np.ndarray
     frequencies: np.ndarray
     starts: np.ndarray
@@ -98,11 +98,9 @@ class Rows:
         where = at.label[column] + code[row, column].astype(int)
         labels = csr_matrix((np.ones(len(row)), (row, where)), (n, at.labels))
         alone = alone - slope
-        frequencies = np.exp(
-            np.concatenate(
-                [np.zeros(0), *map(columns.log_frequencies().get, np.flatnonzero(~is_number))]
-            )
-        )
+        logs = columns.log_frequencies()
+        own = [logs[int(column)] for column in np.flatnonzero(~is_number)]
+        frequencies = np.exp(np.concatenate([np.zeros(0), *own]))
         places = (z[:, is_number], width[:, is_number], seen[:, is_number], alone[:, is_number])
         return cls(
             labels, places, np.where(seen, slope, 0.0).sum(1), frequencies, at.label[~is_number]
@@ -388,5 +386,11 @@ def fit_products(
     built = Products(components=len(p.log_weights)).build(
         columns.layout(len(p.log_weights)), columns.log_frequencies()
     )
-    parts = (p.log_weights, np.log(p.labels), p.means.T, -np.log(p.rates).T)
-    return ProductMixture(*(jnp.asarray(a, built.means.dtype) for a in parts), built.layout)
+    dtype = built.means.dtype
+    return ProductMixture(
+        log_weights=jnp.asarray(p.log_weights, dtype),
+        log_labels=jnp.asarray(np.log(p.labels), dtype),
+        means=jnp.asarray(p.means.T, dtype),
+        log_scales=jnp.asarray(-np.log(p.rates).T, dtype),
+        layout=built.layout,
+    )
