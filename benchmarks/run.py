@@ -15,6 +15,7 @@ import harness
 
 BENCHMARKS = (
     "nats",
+    "small_tables",
     "training_step",
     "peer_steps",
     "maf_sampling",

@@ -209,7 +209,7 @@ def typed_sections(fitted: "TypedTable") -> dict[str, list[str]]:
         )
     return {
         "model": [
-            f"joint distribution of the cells of {len(fitted.columns.names)} columns",
+            f"joint distribution of the cells of {len(fitted.columns.names)} columns: {fitted.described}",
             " ".join(f"{name}={value}" for name, value in options.items()),
         ],
         "columns": columns,

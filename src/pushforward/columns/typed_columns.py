@@ -10,11 +10,12 @@ import polars as pl
 from jaxtyping import Bool, Int
 
 from pushforward.columns.base import AbstractColumn
-from pushforward.columns.marginal import LEAST, Place
+from pushforward.columns.marginal import LEAST
 from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.pairs import best_parent
-from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
+from pushforward.columns.typed import TypedColumn
+from pushforward.columns.typed_cells import cells_of, seen_of
 from pushforward.distributions.typed_row import Cells, Roles, Seen
 from pushforward.errors import InputError
 from pushforward.heads import AbstractHead, Logistics, Softmax, WrappedCauchy
@@ -22,7 +23,6 @@ from pushforward.words import quoted
 
 GAP_SHARE = 0.005
 """Share of missing cells from which on "is missing" is a column of its own."""
-_FAR = 5.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class TypedColumns:
 
     def encode(self, values: Mapping[str, np.ndarray]) -> Cells:
         """Values, as `read` returns them, to cells: in single precision, `(n, d)` and a few further features."""
-        parts = [_cells(column, values[column.name], gap) for column, gap in self.places]
+        parts = [cells_of(column, values[column.name], gap) for column, gap in self.places]
         whole = [np.stack(arrays, axis=1) for arrays in list(zip(*parts, strict=True))[:-1]]
         whole.append(np.concatenate([part.extra for part in parts], axis=1))
         return Cells(*whole)
@@ -172,7 +172,7 @@ class TypedColumns:
     def put(self, cells: Cells, i: int, values: np.ndarray) -> None:
         """Encode the values of the model's column i into their place among cells, which are changed. Of a column of
         gaps, NaN is a missing cell."""
-        part = _cells(self.places[i][0], values, self.places[i][1])
+        part = cells_of(self.places[i][0], values, self.places[i][1])
         for array, own in zip(cells[:7], part[:7], strict=True):
             np.asarray(array)[:, i] = own
         np.asarray(cells.extra)[:, np.array(self.extras, int) == i] = part.extra
@@ -187,7 +187,7 @@ class TypedColumns:
         """
         levels = self._levels[i]
         if levels is None:
-            return _seen(_cells(self.places[i][0], values, False))
+            return seen_of(cells_of(self.places[i][0], values, False))
         of = [part[np.minimum(code, len(part) - 1)] for part in levels]
         return Seen(code.astype(np.int32), *of[1:])
 
@@ -197,11 +197,11 @@ class TypedColumns:
         found: list[Seen | None] = []
         for column, gap in self.places:
             if gap:
-                found.append(_seen(_cells(column, np.array([0.0, np.nan]), gap)))
+                found.append(seen_of(cells_of(column, np.array([0.0, np.nan]), gap)))
             elif column.labels is not None:
                 kind = object if column.spelling.form == "text" else float
                 levels = np.array(column.labels.levels, kind)
-                found.append(_seen(_cells(column, levels, gap)))
+                found.append(seen_of(cells_of(column, levels, gap)))
             else:
                 found.append(None)
         return found
@@ -253,7 +253,7 @@ class TypedColumns:
 
         Returns the columns, which know these parents, and the logarithms.
         """
-        roles, start, parents = self.layout(1), self._frequencies(), []
+        roles, start, parents = self.layout(1), self.log_frequencies(), []
         sizes = [head.size if isinstance(head, Softmax) else 0 for head in roles.heads]
         others = {
             i: size
@@ -274,7 +274,8 @@ class TypedColumns:
             parents.append(parent)
         return replace(self, parents=tuple(parents)), start
 
-    def _frequencies(self) -> dict[int, np.ndarray]:
+    def log_frequencies(self) -> dict[int, np.ndarray]:
+        """The logarithms of the frequencies of labels and of gaps, by the model's column."""
         found = {}
         for i, (column, gap) in enumerate(self.places):
             if gap:
@@ -358,50 +359,3 @@ def empty_rows(frame: pl.DataFrame) -> Bool[np.ndarray, " n"]:
     for series in frame.get_columns():
         gone &= empty(series).to_numpy()
     return gone
-
-
-def _seen(cells: Cells) -> Seen:
-    """One column's cells as later columns read them."""
-    return Seen(cells.code, cells.z + cells.width / 2, cells.scaled, cells.extra)
-
-
-def _cells(column: TypedColumn, values: np.ndarray, gap: bool) -> Cells:
-    """One of the model's columns: arrays `(n,)`, further features `(n, k)`."""
-    n = len(values)
-    gone = missing_cells(values)
-    zero, none = np.zeros(n, np.float32), np.zeros((n, 0), np.float32)
-    if gap:
-        marginal = column.log_gaps[gone.astype(int)].astype(np.float32)
-        return Cells(
-            gone.astype(np.int32), zero, zero, zero, marginal, zero, np.ones(n, bool), none
-        )
-    code, place, scaled, extra = np.zeros(n, np.int32), Place(zero, zero, zero), zero, none
-    log_prob = np.zeros(n)
-    slope = np.zeros(n)
-    labels, numbers = column.labels, column.numbers
-    if numbers is not None:
-        x = np.where(gone, numbers.center, values)
-        place = numbers.encode(x)
-        away = (x - numbers.center) / numbers.spread
-        size = np.abs(away)
-        scaled = np.sign(away) * np.where(
-            size < _FAR, size, _FAR + np.log1p(np.maximum(size - _FAR, 0))
-        )
-        slope = place.log_slope
-        if labels is None:
-            log_prob = numbers.log_prob_at(place)
-        if column.harmonics:
-            extra = harmonics_of(column, x).astype(np.float32)
-    if labels is not None:
-        code = labels.codes(np.where(gone, labels.levels[0], values).tolist())
-        other = code == len(labels)
-        # "Other" is all labels without a level of their own. Of numbers each has its share of the smooth part.
-        slope = np.where(other, -np.log(labels.unseen), 0.0)
-        if numbers is not None and other.any():
-            slope[other] = numbers.log_share(x[other])
-        log_prob = labels.log_prob[np.minimum(code, labels.size - 1)] + slope
-    f32 = np.float32
-    return Cells(
-        code.astype(np.int32), place.z.astype(f32), place.width.astype(f32), slope.astype(f32),
-        log_prob.astype(f32), scaled.astype(f32), ~gone, extra,
-    )  # fmt: skip

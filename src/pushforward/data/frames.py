@@ -7,8 +7,8 @@ from pathlib import Path
 
 import polars as pl
 
-from pushforward.data.tables import read_table
 from pushforward.data.delimited import check_header, header, records
+from pushforward.data.tables import read_table
 from pushforward.errors import InputError
 from pushforward.words import plural
 

@@ -50,13 +50,14 @@ class Seen(NamedTuple):
     """The cells of one column as later ones read them.
 
     Attributes:
-        code: numbers of labels.
-        z: the middles of numbers on their marginal's scale.
-        scaled, extra: as of `Cells`.
+        code, z, width, log_slope, log_marginal, scaled, extra: as of `Cells`.
     """
 
     code: Int[Array | np.ndarray, " n"]
     z: Float[Array | np.ndarray, " n"]
+    width: Float[Array | np.ndarray, " n"]
+    log_slope: Float[Array | np.ndarray, " n"]
+    log_marginal: Float[Array | np.ndarray, " n"]
     scaled: Float[Array | np.ndarray, " n"]
     extra: Float[Array | np.ndarray, "n e"]
 
@@ -65,6 +66,7 @@ class Spot(NamedTuple):
     """Where one column stands in the order of the model and among its features; None for what it has not.
 
     Attributes:
+        column: its number.
         rank: its place in the order.
         flag: the feature that says that it is there.
         label: the feature of its first label.
@@ -73,6 +75,7 @@ class Spot(NamedTuple):
         many: its number among the columns of many labels.
     """
 
+    column: Array
     rank: Array
     flag: Array
     label: Array | None
@@ -199,8 +202,7 @@ class Layout:
     def seen(self, cells: Cells, column: int) -> Seen:
         """One column of the cells as later columns read it."""
         own = np.array(self.columns.extras, int) == column
-        middle = cells.z[:, column] + cells.width[:, column] / 2
-        return Seen(cells.code[:, column], middle, cells.scaled[:, column], cells.extra[:, own])
+        return Seen(*(array[:, column] for array in cells[:6]), cells.extra[:, own])
 
     def spot(self, column: int) -> Spot:
         """Where a column stands."""
@@ -213,6 +215,7 @@ class Layout:
         extra = own[(numbers <= own) & (own < extras)]
         many = self.columns.many
         return Spot(
+            jnp.asarray(column),
             jnp.asarray(self.columns.ranks[column]),
             jnp.asarray(extras + column),
             jnp.asarray(label[0]) if len(label) else None,
@@ -354,7 +357,7 @@ class TypedRow(eqx.Module):
         if spot.label is not None:
             read = read + first.T[spot.label + own.code].T
         if spot.numbers is not None:
-            read = read + first[:, spot.numbers] @ _of_numbers(own.z, own.scaled)
+            read = read + first[:, spot.numbers] @ _of_numbers(own.z + own.width / 2, own.scaled)
         if spot.extras is not None:
             read = read + first[:, spot.extras] @ own.extra.T
         if spot.many is not None:

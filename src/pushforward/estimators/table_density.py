@@ -40,7 +40,8 @@ class TableDensity(DensityMixin, NestedParameters):
     probabilities, real numbers densities, in the table's own units. Of a row with gaps, what is there is scored.
 
     Arguments:
-        architecture: a `Typed`; default None, by the number of rows.
+        architecture: a `Typed`; default None, by the number of rows. Then, up to 20,000 rows, a mixture of products
+            takes part too, and the better of the two on held-out rows is kept: `model_.summary["raced"]`.
         columns: kinds of columns by name where they are not to be guessed, such as `{"code": "category"}`; default
             None. Kinds: category, ordinal:low,mid,high, boolean, whole, decimals, continuous, bounded:0,1 (either may
             be empty), circular:360, date:%d/%m/%Y, time, constant, identifier; or a column of `pushforward.columns`.
@@ -208,7 +209,7 @@ class TableDensity(DensityMixin, NestedParameters):
     def load(cls, path: str | PathLike[str]) -> Self:
         """Read a density from a file; so does `pushforward.load`. Raises `InputError` as that does."""
         model = load_typed_table(path)
-        estimator = cls(model.architecture)
+        estimator = cls(model.architecture if isinstance(model.architecture, Typed) else None)
         estimator.model_ = model
         estimator.n_features_in_ = len(model.columns.every)
         estimator.frame_ = estimator.types_ = None

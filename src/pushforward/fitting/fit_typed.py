@@ -19,6 +19,7 @@ from pushforward.columns.typed_columns import TypedColumns, empty_rows
 from pushforward.distributions.typed_row import Cells
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError, InputWarning
+from pushforward.fitting.contest import contested, refitted
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import holdout, taken
@@ -54,7 +55,7 @@ def fit_typed(
         ignore: names of columns to leave out.
         gaps: whether missing cells are modelled; default True.
         least: times that a value must be seen for it to be kept in the model.
-        architecture: default `Typed()`.
+        architecture: default None, by the number of rows; then a mixture of products takes part too (`contest.py`).
         training: how; default by the number of rows.
         seed: of all that is random.
         report, progress: as of `fit`.
@@ -85,7 +86,7 @@ def fit_typed(
     values = columns.read(frame)
     cells = columns.encode(values)
     columns, start = columns.counted(taken(cells, train), least)
-    architecture = architecture or _for_rows(len(train))
+    asked, architecture = architecture, architecture or _for_rows(len(train))
     built = architecture.build(columns.layout(architecture.components), start, key=build_key)
     fitted = fit(
         built,
@@ -106,12 +107,14 @@ def fit_typed(
         "seconds": time.perf_counter() - began,
     }
     model = TypedTable(fitted.model, architecture, columns, summary)
+    if asked is None:
+        model = contested(model, taken(cells, train), taken(cells, held), seed)
     trust = _held_out(model, taken(cells, held))
     trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
     if training.validation > 0:
         both = (taken(values, some) for some in (train, held))
         trust["privacy"] = privacy_report(model, *both, least=least)
-    return replace(model, trust=trust)
+    return refitted(replace(model, trust=trust), cells, seed)
 
 
 def _rows_with_cells(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray, " n"]]:

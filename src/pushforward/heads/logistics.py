@@ -1,6 +1,7 @@
 """Mixtures of logistics, at points and over cells."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -49,20 +50,41 @@ class Logistics(AbstractHead):
     def size(self) -> int:
         return 3 * self.components + 2
 
+    @property
+    def _narrower(self) -> float:
+        """How much narrower components are than the marginal, with all parameters 0."""
+        return 0.5 if self.components > 1 else 0.0
+
+    def _grid(self, dtype: Any) -> Float[Array, "m 1"]:
+        """The means with all parameters 0."""
+        m = self.components
+        return jnp.asarray(np.linspace(-3, 3, m) if m > 1 else np.zeros(1), dtype)[:, None]
+
     def mixture(
         self, params: Float[Array, "size n"]
     ) -> tuple[Float[Array, "m n"], Float[Array, "m n"], Float[Array, "m n"]]:
         """Log-weights, means and log-scales."""
         m = self.components
         weights, means, scales, (shift, stretch) = jnp.split(params, (m, 2 * m, 3 * m))
-        grid = jnp.asarray(np.linspace(-3, 3, m) if m > 1 else np.zeros(1), params.dtype)[:, None]
         stretch = jnp.clip(stretch, -9.0, 4.0)
-        log_scales = stretch + jnp.clip(scales, -5.0, 5.0) - (0.5 if m > 1 else 0.0)
+        log_scales = stretch + jnp.clip(scales, -5.0, 5.0) - self._narrower
         return (
             jax.nn.log_softmax(weights, axis=0),
-            4.0 * shift + jnp.exp(stretch) * (grid + means),
+            4.0 * shift + jnp.exp(stretch) * (self._grid(params.dtype) + means),
             jnp.maximum(log_scales, LEAST_LOG_SCALE),
         )
+
+    def params(
+        self,
+        log_weights: Float[Array, "m n"],
+        means: Float[Array, "*m"],
+        log_scales: Float[Array, "*m"],
+    ) -> Float[Array, "size n"]:
+        """The parameters whose `mixture` this is: means and scales are those of each component, or also of each row."""
+        means, log_scales = (a.reshape(self.components, -1) for a in (means, log_scales))
+        parts = (log_weights, means - self._grid(means.dtype), log_scales + self._narrower)
+        spread = [jnp.broadcast_to(part, log_weights.shape) for part in parts]
+        return jnp.concatenate([*spread, jnp.zeros((2, log_weights.shape[1]), means.dtype)])
 
     def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
         log_weights, means, log_scales = self.mixture(params)

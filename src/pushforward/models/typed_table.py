@@ -12,17 +12,19 @@ import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from pushforward.architectures.products import Products
 from pushforward.architectures.typed import Typed
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
+from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_row import Cells, Seen, Spot, TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.heads import AbstractHead, Cell
-from pushforward.networks.context_made import KnownColumns
 from pushforward.rows import block_size, padded
 from pushforward.training.batches import taken
+from pushforward.words import plural
 
 BLOCK = 4096
 """Rows of one call of a compiled program; fewer are padded to a power of two."""
@@ -44,11 +46,18 @@ class TypedTable:
         trust: what was measured of it, JSON-able.
     """
 
-    model: TypedRow
-    architecture: Typed
+    model: TypedRow | ProductMixture
+    architecture: Typed | Products
     columns: TypedColumns
     summary: dict[str, Any] = field(default_factory=dict)
     trust: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def described(self) -> str:
+        """What the model is, in words."""
+        if isinstance(self.architecture, Typed):
+            return "typed network"
+        return f"mixture of {plural(self.architecture.components, 'product')}"
 
     def log_prob(
         self,
@@ -193,7 +202,7 @@ class TypedTable:
             rows = wanted[:, column] & ~missing[:, column]
             code, found = np.zeros(n, np.int32), values[of.name]
             if rows.any():
-                drawn = self._draw(known, column, cells, jax.random.fold_in(key, column))
+                drawn = self._draw(known, column, cells, size, jax.random.fold_in(key, column))
                 code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
                 found = self.columns.decode(column, code, z)
                 if gap:
@@ -208,12 +217,12 @@ class TypedTable:
             known = _reveal(self.model, known, layout.spot(column), *_blocked((own, rows), size))
         return values
 
-    def _draw(self, known: KnownColumns, column: int, cells: Cells, key: PRNGKeyArray) -> Cell:
+    def _draw(self, known: Any, column: int, cells: Cells, size: int, key: PRNGKeyArray) -> Cell:
         """A draw of one column."""
         layout = self.model.layout
         head = layout.columns.heads[column]
         if column in layout.columns.many:
-            some, seen = _blocked((cells, cells.present), known.first.shape[1])
+            some, seen = _blocked((cells, cells.present), size)
             return _sample_many(self.model, known, head, column, some, seen, key)
         first = jnp.asarray(layout.first_outputs[column])
         return _sample(self.model, known, head, first, key)
@@ -232,26 +241,32 @@ def _blocked(rows: Any, size: int) -> Any:
 
 
 @eqx.filter_jit
-def _log_prob(model: TypedRow, cells: Cells, targets: Array, given: Array) -> Array:
+def _log_prob(
+    model: TypedRow | ProductMixture, cells: Cells, targets: Array, given: Array
+) -> Array:
     return model.log_prob(cells, targets, given)
 
 
 @eqx.filter_jit
-def _start(model: TypedRow, cells: Cells, given: Array, rows: int) -> KnownColumns:
+def _start(model: TypedRow | ProductMixture, cells: Cells, given: Array, rows: int) -> Any:
     return model.start(cells, given, rows)
 
 
 @eqx.filter_jit
 def _sample(
-    model: TypedRow, known: KnownColumns, head: AbstractHead, first: Array, key: PRNGKeyArray
+    model: TypedRow | ProductMixture,
+    known: Any,
+    head: AbstractHead,
+    first: Array,
+    key: PRNGKeyArray,
 ) -> Cell:
     return model.sample(known, head, first, key)
 
 
 @eqx.filter_jit
 def _sample_many(
-    model: TypedRow,
-    known: KnownColumns,
+    model: TypedRow | ProductMixture,
+    known: Any,
     head: AbstractHead,
     column: int,
     cells: Cells,
@@ -264,6 +279,6 @@ def _sample_many(
 # What was known is given up: its arrays are changed in place.
 @eqx.filter_jit(donate="all-except-first")
 def _reveal(
-    model: TypedRow, known: KnownColumns, spot: Spot, own: Seen, seen: Array
-) -> KnownColumns:
+    model: TypedRow | ProductMixture, known: Any, spot: Spot, own: Seen, seen: Array
+) -> Any:
     return model.reveal(known, spot, own, seen)
