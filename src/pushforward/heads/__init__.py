@@ -1,10 +1,10 @@
 """Heads: the distribution of one cell of a table, given the outputs of a network."""
 
-from pushforward.heads.base import AbstractHead, Cell
+from pushforward.heads.base import AbstractHead, AbstractNumberHead, Cell, Cut
 from pushforward.heads.logistics import Logistics
 from pushforward.heads.softmax import Softmax
 
 HEADS: dict[str, type[AbstractHead]] = {"logistics": Logistics, "softmax": Softmax}
 """The heads by name; the contract reads it."""
 
-__all__ = ["HEADS", "AbstractHead", "Cell", "Logistics", "Softmax"]
+__all__ = ["HEADS", "AbstractHead", "AbstractNumberHead", "Cell", "Cut", "Logistics", "Softmax"]
