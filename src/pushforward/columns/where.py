@@ -10,7 +10,6 @@ from jaxtyping import Bool
 
 from pushforward.columns.marginal import Marginal
 from pushforward.columns.names import unknown_columns
-from pushforward.columns.spelling import DATES, TIMES
 from pushforward.columns.typed import TypedColumn, missing_cells
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.errors import InputError
@@ -24,6 +23,10 @@ _CONDITION = re.compile(r"\s*(>=|<=|==|=|>|<|in\b|is\b)\s*(.*)$", re.IGNORECASE 
 _PARTS = re.compile(r"(\s+and\s+|,)", re.IGNORECASE)
 # How far from a value of the lattice a number may lie and still mean it, in steps.
 _NEAR = 1e-6
+_MOMENTS = {
+    "date": ("%Y-%m-%d",),
+    "time": ("%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"),
+}
 
 
 @dataclass(frozen=True)
@@ -226,8 +229,8 @@ def _values(column: TypedColumn, texts: Sequence[str], shown: str) -> np.ndarray
     if spelling.form == "truth":
         words = [("false", "true"), ("no", "yes"), ("0", "1")]
         spellings = [replace(spelling, words=w) for w in (spelling.words, *words) if w]
-    elif spelling.form in ("date", "time"):
-        patterns = [spelling.pattern, *(DATES[:1] if spelling.form == "date" else (*TIMES, *DATES))]
+    elif spelling.form in _MOMENTS:
+        patterns = [spelling.pattern, *_MOMENTS[spelling.form]]
         spellings = [replace(spelling, pattern=pattern) for pattern in patterns if pattern]
     for one in spellings:
         try:

@@ -86,7 +86,7 @@ def explained(
     for start in range(0, len(frame), BLOCK):
         some = {name: column[start : start + BLOCK] for name, column in values.items()}
         encoded = model.columns.encode(some)
-        there = encoded.present & model.columns.values
+        there = np.asarray(encoded.present) & model.columns.values
         found = dict(_surprises(model, encoded, there, scales))
         size = len(there)
         difference = np.full(there.shape, -np.inf)
@@ -183,7 +183,8 @@ def _quantile(places: Array, weights: Array, share: float) -> Array:
         enough = jnp.where(places <= middle, weights, 0.0).sum(0) >= share * weights.sum(0)
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
-    return jax.lax.fori_loop(0, _HALVINGS, halved, (low, high))[1]
+    found: Array = jax.lax.fori_loop(0, _HALVINGS, halved, (low, high))[1]
+    return found
 
 
 def _lines(
@@ -220,7 +221,8 @@ def _usual(model: TypedTable, i: int, column: TypedColumn, own: Surprise) -> lis
 
     if column.numbers is None:
         shares = [f"{share:.3g}" for share in own.share.tolist()]
-        likeliest = written(own.likeliest, own.low)
+        likeliest = written(np.asarray(own.likeliest), np.asarray(own.low))
         return [f"{label} ({share})" for label, share in zip(likeliest, shares, strict=True)]
-    ends = (written(np.rint(end).astype(int), end) for end in (own.low, own.high))
+    both = (np.asarray(end) for end in (own.low, own.high))
+    ends = (written(np.rint(end).astype(int), end) for end in both)
     return [f"{low} to {high}" for low, high in zip(*ends, strict=True)]

@@ -136,8 +136,8 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
     low, width = np.full(size, np.inf), np.zeros(size)
     low[: len(cells)], width[: len(cells)] = _lower(place), np.abs(place.width)
     z, log_size = _sizes(numbers, values)
-    arrays = (a.astype(f32) for a in (low, width, z, log_size))
-    return NumberScale(*arrays, real=not numbers.step, complete=complete)
+    low, width, z, log_size = (a.astype(f32) for a in (low, width, z, log_size))
+    return NumberScale(low, width, z, log_size, real=not numbers.step, complete=complete)
 
 
 def _sizes(numbers: Marginal, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -164,4 +164,5 @@ def _alone(cells: Cell) -> Array:
     """Log-probabilities by the column alone: on z it is the standard logistic distribution."""
     head = Logistics(1)
     none = jnp.zeros((head.size, cells.z.shape[1]), cells.z.dtype)
-    return jax.vmap(lambda cell: head.log_prob(none, cell))(cells)
+    found: Array = jax.vmap(lambda cell: head.log_prob(none, cell))(cells)
+    return found

@@ -201,8 +201,8 @@ def _walk(
             if condition is not None:
                 cut = gap_cut(condition.missing) if gap else condition.cut()
             if i in row.layout.columns.many:
-                there = blocked((cells, np.asarray(cells.present)))
-                drawn, mass = _sample_many(row, known, i, *there, cut, own)
+                there, present = blocked((cells, np.asarray(cells.present)))
+                drawn, mass = _sample_many(row, known, i, there, present, cut, own)
             else:
                 drawn, mass = _sample(row, known, head, first, cut, own)
             if mass is not None:
@@ -237,7 +237,8 @@ def _wanted(
         return np.array(chosen)
     bound = np.array([of.name in conditions for of, _ in model.columns.places])
     ranks = np.array(model.model.layout.columns.ranks)
-    return np.array(chosen) & (ranks <= ranks[bound].max())
+    needed: np.ndarray = np.array(chosen) & (ranks <= ranks[bound].max())
+    return needed
 
 
 def _chosen(
