@@ -11,7 +11,9 @@ from typing import Annotated
 import typer
 
 from pushforward.cli import failures
+from pushforward.cli.explain import explain
 from pushforward.cli.fit import fit
+from pushforward.cli.impute import impute
 from pushforward.cli.inspect import inspect
 from pushforward.cli.interrupts import Terminated, tidy_end
 from pushforward.cli.list import list_
@@ -53,6 +55,12 @@ def pushforward(
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.csv
 
+    \b
+    Of tables with text, dates or gaps, also:
+      pushforward impute m.safetensors gaps.csv -o filled.csv
+      pushforward explain m.safetensors new.csv -o why.csv
+      pushforward sample m.safetensors -n 1000 --where "delay>60" -o late.csv
+
     Tables are CSV, TSV, Parquet, NPY or NPZ, by the suffix of the file, with one row per observation
     and cells of any kind: numbers for a flow, for a typed model also text, dates and gaps. `-` is CSV
     on standard input or output, and `file.npz:train` is the array `train` of an archive. Columns are
@@ -77,6 +85,8 @@ def pushforward(
 app.command("fit")(fit)
 app.command("score")(score)
 app.command("sample")(sample)
+app.command("impute")(impute)
+app.command("explain")(explain)
 app.command("inspect")(inspect)
 app.command("list")(list_)
 

@@ -29,6 +29,13 @@ LARGE = 100_000
 """The number of rows from which a fit reports at once what it has begun."""
 
 
+class Gaps(StrEnum):
+    """What a typed model does with missing cells."""
+
+    MODELLED = "modelled"
+    IGNORED = "ignored"
+
+
 class Precision(StrEnum):
     """Bits of floating-point numbers."""
 
@@ -56,6 +63,23 @@ def fit(
             help="Declare the kind of a column instead of guessing it: continuous, whole, angle[:PERIOD], "
             "bounded:LOW,HIGH (either may be empty) or constant; of a typed table also category, ordinal:A,B,..., "
             "boolean, decimals, date[:PATTERN] (as of strftime), time[:PATTERN] or identifier; repeatable.",
+        ),
+    ] = None,
+    ignore: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Columns to leave out.")
+    ] = None,
+    min_count: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Of a typed table: keep no label and no repeated number that is seen less often; default 5.",
+        ),
+    ] = None,
+    gaps: Annotated[
+        Gaps | None,
+        typer.Option(
+            help="Of a typed table: whether which cells are missing is modelled too (default), so that draws have gaps."
         ),
     ] = None,
     flow: Annotated[
@@ -102,12 +126,15 @@ def fit(
     a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
     bounds, and angles, have to be declared by --column; `inspect` shows the kind of every column.
     A table with text, dates or gaps is fitted as typed: one density of all its cells, any of which
-    may be given later (--flow typed asks for it).
+    may be given later (--flow typed asks for it). Labels that are seen less often than --min-count are
+    one level together; the file does not hold them. A table of numbers that repeat is typed too; one
+    of real numbers gets whichever of the two held-out rows are more probable by.
 
     \b
       pushforward fit data.csv -o m.safetensors
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
       pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
+      pushforward fit flights.csv --ignore tailnum --min-count 20 -o m.safetensors
       pushforward fit data.csv --column wind=angle:360 --column share=bounded:0,1 -o m.safetensors
 
     The state of training is kept in MODEL.checkpoint until the model is written. After a crash the
@@ -119,6 +146,10 @@ def fit(
     """
     modelled = options.column_list("--columns", columns)
     conditions = options.column_list("--condition", condition)
+    ignored = options.column_list("--ignore", ignore) or ()
+    for option, names in (("--columns", modelled or ()), ("--condition", conditions or ())):
+        if twice := [name for name in names if name in ignored]:
+            raise InputError(f"column '{twice[0]}' stands in both {option} and --ignore")
     both = [name for name in modelled or () if name in (conditions or ())]
     if both:
         raise InputError(f"column '{both[0]}' stands in both --columns and --condition")
@@ -133,7 +164,12 @@ def fit(
     training = options.chosen_training(train or [], max_epochs, max_time)
     named = flow.lower()
     frame = None
-    typed = named == "typed" or (named == "auto" and options.declares_typed(column or []))
+    only_typed = gaps is not None or min_count is not None
+    if only_typed and named not in ("auto", "typed"):
+        raise InputError(f"--flow {flow}: --gaps and --min-count are for typed tables")
+    typed = named == "typed" or (
+        named == "auto" and (only_typed or options.declares_typed(column or []))
+    )
     if not typed:
         from pushforward.fitting.fit_table import fit_table
         from pushforward.models.notes import with_names_noted
@@ -144,7 +180,8 @@ def fit(
         kinds = options.declared_columns(column or [])
         try:
             with Meter("reading", quiet) as meter:
-                table, given = _read(data, modelled, conditions, meter.update)
+                chosen = _kept(data, modelled, conditions, ignored)
+                table, given = _read(data, chosen, conditions, meter.update)
         except CellError as error:
             # Standard input cannot be read again.
             if named != "auto" or conditions is not None or data == "-":
@@ -172,6 +209,9 @@ def fit(
             output,
             frame=frame,
             columns=modelled,
+            ignore=ignored,
+            gaps=gaps is not Gaps.IGNORED,
+            least=min_count,
             declared=options.declared_words(column or []),
             architecture=options.typed_architecture(setting or []),
             training=training,
@@ -288,6 +328,29 @@ def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
         # Under its lock, as the checkpoint of a running fit must stay.
         with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
             checkpoint.unlink()
+
+
+def _kept(
+    data: str,
+    columns: tuple[str, ...] | None,
+    condition: tuple[str, ...] | None,
+    ignored: tuple[str, ...],
+) -> tuple[str, ...] | None:
+    """The columns to model once some are left out; None for all."""
+    if not ignored or columns is not None:
+        return columns
+    if data == "-":
+        raise InputError("--ignore: from standard input, name the columns to model by --columns")
+    from pushforward.columns.names import unknown_columns
+    from pushforward.data.frames import frame_names
+
+    names = frame_names(data)
+    if unknown := [name for name in ignored if name not in names]:
+        raise InputError(unknown_columns(unknown, names, data))
+    rest = tuple(name for name in names if name not in (*ignored, *(condition or ())))
+    if not rest:
+        raise InputError(f"--ignore takes every column of {data}; none is left to model")
+    return rest
 
 
 def _read(

@@ -58,6 +58,13 @@ Guidance = Annotated[
         help="Strengthen the condition by this weight, for a flow fitted with drop_condition; 0 is the fitted density.",
     ),
 ]
+Where = Annotated[
+    str | None,
+    typer.Option(
+        metavar="CONDITIONS",
+        help="Of a typed model: a range of columns, such as 'dep_delay>60, origin in JFK,LGA'.",
+    ),
+]
 Seed = Annotated[
     int,
     typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="Seed of all randomness."),
@@ -180,6 +187,15 @@ def refuse_for_typed(model: Path, solver: Sequence[str] | None, guidance: float 
     """Raise `InputError` for options that a typed model has no use for."""
     if solver or guidance is not None:
         raise InputError(f"{model}: holds a typed model; --solver and --guidance are for flows")
+
+
+def refuse_for_flow(model: Path, options: Mapping[str, bool]) -> None:
+    """Raise `InputError` for options that only a typed model has a use for, of which some are given."""
+    if given := [option for option, is_given in options.items() if is_given]:
+        verb = "is" if len(given) == 1 else "are"
+        raise InputError(
+            f"{model}: holds a flow; {' and '.join(given)} {verb} for typed models: refit with --flow typed"
+        )
 
 
 def solved_anew(

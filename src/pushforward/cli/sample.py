@@ -34,6 +34,7 @@ def sample(
             metavar="FILE", help="Of a typed model: rows with some cells; the others are drawn."
         ),
     ] = None,
+    where: options.Where = None,
     solver: options.SolverOption = None,
     guidance: options.Guidance = None,
     force: options.Force = False,
@@ -47,9 +48,16 @@ def sample(
     in blocks, so any number takes the same memory. The same seed gives the same draws on the same
     machine.
 
+    A typed model draws rows as the table had them, gaps too. With --given it fills the missing cells
+    of a table, N times for each row; with --where all rows lie in a range, whose probability is
+    said. No row is drawn in vain: the columns of the range are drawn within it, and rows chosen by
+    weights. A condition is COLUMN, one of > >= < <= =, and a value spelled as in the table; or
+    COLUMN in VALUE,VALUE,...; or COLUMN is missing; several are joined by commas or `and`.
+
     \b
       pushforward sample m.safetensors -n 1000 -o draws.csv
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.parquet
+      pushforward sample m.safetensors -n 1000 --where "dep_delay>60, origin in JFK,LGA" -o late.csv
       pushforward sample flow_matching.safetensors -n 1000 --solver method=midpoint --solver steps=8
     """
     if n < 1:
@@ -64,8 +72,9 @@ def sample(
         options.refuse_for_typed(model, solver, guidance)
         if condition is not None:
             raise InputError(f"--condition {condition}: a typed model takes --given")
-        sample_typed(model, n, output, given=given, seed=seed, quiet=quiet)
+        sample_typed(model, n, output, given=given, where=where, seed=seed, quiet=quiet)
         return
+    options.refuse_for_flow(model, {"--where": where is not None})
     if given is not None:
         if condition is not None:
             raise InputError(f"--given {given}: is the old name of --condition; leave it out")

@@ -35,6 +35,16 @@ def score(
             help="Of a typed model: make conditionals agree with the joint, by K draws for each row.",
         ),
     ] = None,
+    gaps: Annotated[
+        bool,
+        typer.Option("--gaps", help="Of a typed model: score which cells are missing, too."),
+    ] = False,
+    allow_absent: Annotated[
+        bool,
+        typer.Option("--allow-absent", help="Of a typed model: the table may lack columns."),
+    ] = False,
+    where: options.Where = None,
+    seed: options.Seed = 0,
     force: options.Force = False,
     quiet: options.Quiet = False,
 ) -> None:
@@ -47,14 +57,23 @@ def score(
     A row with a value that its column cannot hold, beyond the bounds or other than a constant, has
     log density -inf and is not part of the mean.
 
-    A typed model scores any cells given any others in one pass, but what it says of different cells
-    agrees roughly (inspect shows how far). --exact estimates the same from the joint distribution of
-    all cells, and adds the columns error, the standard error, and effective_draws: how many of the K
-    draws count. It takes about K times as long.
+    A typed model scores the cells that are there: labels, whole numbers and rounded decimals have
+    probabilities, real numbers densities. With --given the cells of these columns are known, and the
+    others are scored; --per-column writes how much each column adds, and how many cells of the row
+    hold labels that the fit did not see (unseen). --gaps adds log_prob_with_gaps, of the cells and of
+    which are missing; the parts are then of that. --where writes how probable a range is
+    given the cells of each row: probability, standard_error and effective_draws.
+
+    Of any cells given any others it says in one pass what agrees roughly (inspect shows how far).
+    --exact estimates the same from the joint distribution of all cells, and adds the columns error,
+    the standard error, and effective_draws: how many of the K draws count. It takes about K times as
+    long.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
       zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
+      pushforward score m.safetensors new.csv --given origin,month --per-column -o scores.csv
+      pushforward score m.safetensors new.csv --where "dep_delay>60" --given origin,hour -o late.csv
     """
     from pushforward.data.tables import check_output, open_blocks, open_writer
     from pushforward.models.notes import names_of
@@ -65,17 +84,42 @@ def score(
     if is_typed(model):
         options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()
-        if exact is not None and per_column:
-            raise InputError("--exact: has no parts per column; leave out --per-column")
         if exact is not None:
+            if per_column or gaps or allow_absent or where is not None:
+                raise InputError(
+                    "--exact: takes --given, not --per-column, --gaps, --allow-absent or --where"
+                )
             score_exactly(model, data, output, given=names, draws=exact, quiet=quiet)
             return
-        score_typed(model, data, output, given=names, per_column=per_column, quiet=quiet)
-        return
-    if given is not None or per_column or exact is not None:
-        raise InputError(
-            f"{model}: holds a flow; --given, --per-column and --exact are for typed models"
+        if where is not None:
+            if per_column or gaps or allow_absent:
+                raise InputError(
+                    "--where: takes --given, not --per-column, --gaps or --allow-absent"
+                )
+            score_where(model, data, output, given=names, where=where, seed=seed, quiet=quiet)
+            return
+        score_typed(
+            model,
+            data,
+            output,
+            given=names,
+            per_column=per_column,
+            gaps=gaps,
+            absent=allow_absent,
+            quiet=quiet,
         )
+        return
+    options.refuse_for_flow(
+        model,
+        {
+            "--given": given is not None,
+            "--per-column": per_column,
+            "--exact": exact is not None,
+            "--gaps": gaps,
+            "--allow-absent": allow_absent,
+            "--where": where is not None,
+        },
+    )
     fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
     width = len(fitted.columns.names)
     names = (*fitted.columns.names, *(() if fitted.condition is None else fitted.condition.names))

@@ -27,12 +27,27 @@ def is_typed(model: Path) -> bool:
     return read_header(model).get("kind") == "typed"
 
 
+def typed_model(model: Path, what: str) -> "TypedTable":
+    """The typed table of a file.
+
+    Raises `InputError` for a flow's file, saying what it cannot do.
+    """
+    from pushforward.models.typed_file import load_typed_table
+
+    if not is_typed(model):
+        raise InputError(f"{model}: holds a flow, which cannot {what}; refit with --flow typed")
+    return load_typed_table(model)
+
+
 def fit_typed_file(
     data: str,
     output: Path,
     *,
     frame: "pl.DataFrame | None" = None,
     columns: Sequence[str] | None,
+    ignore: Sequence[str],
+    gaps: bool,
+    least: int | None,
     declared: dict[str, str],
     architecture: "Typed | None",
     training: "Training",
@@ -42,6 +57,7 @@ def fit_typed_file(
     quiet: bool,
 ) -> None:
     """Fit a typed table to a file of any kind of cells, or to a frame of it, and write it."""
+    from pushforward.columns.marginal import LEAST
     from pushforward.columns.names import unknown_columns
     from pushforward.data.frames import read_frame
     from pushforward.fitting.fit_typed import fit_typed
@@ -55,6 +71,7 @@ def fit_typed_file(
             if unknown := [name for name in columns if name not in frame.columns]:
                 raise InputError(unknown_columns(unknown, frame.columns, data))
             frame = frame.select(columns)
+    least = LEAST if least is None else least
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
         meter.update(f"{len(frame):,} rows x {len(frame.columns)} columns, compiling")
@@ -63,6 +80,9 @@ def fit_typed_file(
             model = fit_typed(
                 frame,
                 declared=declared,
+                ignore=ignore,
+                gaps=gaps,
+                least=least,
                 architecture=architecture,
                 training=training,
                 seed=seed,
@@ -148,50 +168,135 @@ def score_exactly(
 
 
 def score_typed(
-    model: Path, data: str, output: str, *, given: Sequence[str], per_column: bool, quiet: bool
+    model: Path,
+    data: str,
+    output: str,
+    *,
+    given: Sequence[str],
+    per_column: bool,
+    gaps: bool,
+    absent: bool,
+    quiet: bool,
 ) -> None:
     """Write the log-probability of every row."""
     from pushforward.data.frames import read_frame
     from pushforward.data.tables import open_writer
     from pushforward.models.typed_file import load_typed_table
+    from pushforward.models.unfamiliar import improbable, improbable_line, unseen_cells
 
     fitted = load_typed_table(model)
     frame = read_frame(data)
-    cells = fitted.log_prob_cells(frame, given)
+    _warn_of_table(fitted, frame, given, quiet)
+    unseen, line = unseen_cells(fitted.columns, frame, absent=absent)
+    if line is not None:
+        say(f"warning: {line}", quiet)
+    cells = fitted.log_prob_cells(frame, given, absent=absent)
+    if given and (line := improbable_line(improbable(fitted, frame, given, absent=absent))):
+        say(f"warning: {line}", quiet)
     total = cells.sum(1)
-    names = ["log_prob"]
+    columns = {"log_prob": total}
+    if gaps:
+        cells = fitted.log_prob_cells(frame, given, gaps=True, absent=absent)
+        columns["log_prob_with_gaps"] = cells.sum(1)
     if per_column:
-        values = fitted.columns.values
-        names += [of.name for of, gap in fitted.columns.places if not gap]
-        total = np.concatenate([total[:, None], cells[:, values]], axis=1)
-    else:
-        total = total[:, None]
-    with open_writer(output, names) as writer:
-        writer.write(total)
-    row = int(total[:, 0].argmin())
+        for name in fitted.columns.names:
+            if name in (*columns, "unseen"):
+                raise InputError(
+                    f"--per-column: column '{name}' has the name of a column of the output"
+                )
+            # A column's gaps count with its values.
+            own = [of.name == name for of, _ in fitted.columns.places]
+            columns[name] = cells[:, own].sum(1)
+        columns["unseen"] = unseen
+    whole = [name == "unseen" for name in columns]
+    with open_writer(output, list(columns), whole) as writer:
+        writer.write(np.stack(list(columns.values()), axis=1))
+    row = int(total.argmin())
     say(
-        f"{len(total):,} rows, mean {total[:, 0].mean():.4f} nats, least {total[row, 0]:.4f} (row {row + 1})",
+        f"{len(total):,} rows, mean {total.mean():.4f} nats, least {total[row]:.4f} (row {row + 1})",
         quiet,
     )
 
 
+def score_where(
+    model: Path, data: str, output: str, *, given: Sequence[str], where: str, seed: int, quiet: bool
+) -> None:
+    """Write the probability of a range for every row, given some of its cells."""
+    from pushforward.columns.names import unknown_columns
+    from pushforward.data.frames import read_frame
+    from pushforward.data.tables import open_writer
+    from pushforward.models.typed_file import load_typed_table
+    from pushforward.models.where import probability
+
+    fitted = load_typed_table(model)
+    frame = read_frame(data)
+    if not given:
+        raise InputError(
+            f"--where {where}: name by --given the columns whose cells are known; sample --where says how probable "
+            "the range is without any"
+        )
+    if lacking := [name for name in given if name not in frame.columns]:
+        raise InputError(unknown_columns(lacking, frame.columns, data))
+    if lacking := [name for name in given if name not in fitted.columns.names]:
+        raise InputError(unknown_columns(lacking, fitted.columns.names, str(model)))
+    _warn_of_table(fitted, frame, given, quiet)
+    found = probability(fitted, where, frame.select(given), seed=seed)
+    with open_writer(output, ["probability", "standard_error", "effective_draws"]) as writer:
+        writer.write(np.stack(found, axis=1))
+    say(f"{len(frame):,} rows, mean probability {found.value.mean():.4g}", quiet)
+
+
+def _warn_of_table(
+    fitted: "TypedTable", frame: "pl.DataFrame", given: Sequence[str], quiet: bool
+) -> None:
+    """Warn of columns that the model does not know; raise `InputError` where a given one holds nothing."""
+    from pushforward.models.unfamiliar import refuse_empty_condition, unknown_columns_line
+
+    if (line := unknown_columns_line(fitted.columns, frame)) is not None:
+        say(f"warning: {line}", quiet)
+    refuse_empty_condition(fitted.columns, frame, given)
+
+
 def sample_typed(
-    model: Path, n: int, output: str, *, given: str | None, seed: int, quiet: bool
+    model: Path,
+    n: int,
+    output: str,
+    *,
+    given: str | None,
+    where: str | None,
+    seed: int,
+    quiet: bool,
 ) -> None:
     """Write draws as the table had them."""
-    from pushforward.data.frames import PARQUET, read_frame
+    from pushforward.data.frames import PARQUET, read_frame, write_frame
     from pushforward.models.typed_file import load_typed_table
+    from pushforward.models.unfamiliar import improbable, improbable_line
+    from pushforward.models.where import sample_where
 
     fitted = load_typed_table(model)
     rows = None if given is None else read_frame(given)
-    stored = output != "-" and Path(output).suffix.lower() in PARQUET
-    drawn = fitted.sample(n, seed, rows, text=not stored)
-    if stored:
-        drawn.write_parquet(output)
-    elif output == "-":
-        print(drawn.write_csv(), end="")
+    text = Path(output).suffix.lower() not in PARQUET
+    if rows is not None:
+        held = [name for name in rows.columns if name in fitted.columns.names]
+        if not held:
+            raise InputError(f"--given {given}: none of its columns is one of the model's")
+        _warn_of_table(fitted, rows, (), quiet)
+        if (line := improbable_line(improbable(fitted, rows, absent=True))) is not None:
+            say(f"warning: {line}", quiet)
+    if where is None:
+        drawn = fitted.sample(n, seed, rows, text=text)
     else:
-        drawn.write_csv(output, separator="\t" if output.lower().endswith(".tsv") else ",")
+        drawn, found = sample_where(fitted, n, seed, where, rows, text=text)
+        effective = found.effective.min()
+        say(
+            f"probability of {where}: {found.value.mean():.4g}"
+            + (f" +- {found.error[0]:.2g}" if rows is None else " on average")
+            + f"; {'at least ' if len(found.value) > 1 else ''}{effective:,.0f} effective draws",
+            quiet,
+        )
+        if effective < min(n, 100) / 2:
+            say("warning: few effective draws: some rows come several times", quiet)
+    write_frame(drawn, output)
     say(f"{len(drawn):,} rows" + ("" if output == "-" else f" in {output}"), quiet)
 
 

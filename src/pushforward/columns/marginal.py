@@ -146,22 +146,40 @@ class Marginal:
 
     def log_share(self, values: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Log-probability of values of the lattice that are no atoms, given that a value is none."""
+        half, x = self.step / 2, np.asarray(values, np.float64)
+        log_share: np.ndarray = self._log_mass(x - half, x + half) - np.log(self._off_atoms)
+        return log_share
+
+    def share_between(self, low: float, high: float) -> float:
+        """Probability of values of the lattice from low to high, which may be infinite, that are no atoms, given that a
+        value is none."""
         half = self.step / 2
+        inside = self.atoms[(low <= self.atoms) & (self.atoms <= high)]
+        smooth = np.exp(self._log_mass(np.array([low - half]), np.array([high + half]))[0])
+        smooth -= np.exp(self._log_mass(inside - half, inside + half)).sum()
+        return float(np.clip(smooth / self._off_atoms, 0.0, 1.0))
 
-        def mass(x: np.ndarray) -> np.ndarray:
-            low, high = (self._smooth_score(self._line(x + side)) for side in (-half, half))
-            found: np.ndarray = -np.logaddexp(0, -high) - np.logaddexp(0, low)
-            found += _log(-np.expm1(low - high))
-            return found
+    @cached_property
+    def _off_atoms(self) -> float:
+        """The smooth part's mass where no atom is."""
+        half = self.step / 2
+        return max(
+            1.0 - float(np.exp(self._log_mass(self.atoms - half, self.atoms + half)).sum()), 1e-12
+        )
 
-        off_atoms = max(1.0 - float(np.exp(mass(self.atoms)).sum()), 1e-12)
-        share: np.ndarray = mass(np.asarray(values, np.float64)) - np.log(off_atoms)
-        return share
+    def _log_mass(self, low: np.ndarray, high: np.ndarray) -> np.ndarray:
+        """Log-probability of the smooth part between two ends."""
+        below, above = (self._smooth_score(self._line(end)) for end in (low, high))
+        found: np.ndarray = -np.logaddexp(0, -above) - np.logaddexp(0, below)
+        found += _log(-np.expm1(below - above))
+        return found
 
     def unseen(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Values of the lattice that are no atoms, with the probabilities of `log_share`, from uniform numbers."""
         half = self.step / 2
-        below, above = (expit(self._smooth_score(self.atoms + end)) for end in (-half, half))
+        below, above = (
+            expit(self._smooth_score(self._line(self.atoms + end))) for end in (-half, half)
+        )
         skipped = np.concatenate([[0.0], np.cumsum(above - below)])
         # What lies off the atoms up to each of them, then the atoms passed are put back.
         left = u * (1.0 - skipped[-1])

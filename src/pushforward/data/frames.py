@@ -60,6 +60,44 @@ def read_frame(source: str | Path) -> pl.DataFrame:
     return frame
 
 
+def frame_names(source: str | Path) -> list[str]:
+    """The names of the columns of a file that `read_frame` reads, whatever its cells hold.
+
+    Raises `InputError` for a file that cannot be read.
+    """
+    path = Path(source)
+    if path.suffix.lower() in PARQUET and path.is_file():
+        return [name.strip() for name in pl.read_parquet_schema(path)]
+    if path.suffix.lower() in DELIMITERS and path.is_file():
+        head = pl.read_csv(
+            path, separator=DELIMITERS[path.suffix.lower()], infer_schema=False, n_rows=0
+        )
+        return [name.strip() for name in head.columns]
+    raise InputError(
+        f"{source}: the names of its columns cannot be read; CSV, TSV or Parquet is expected"
+    )
+
+
+def write_frame(frame: pl.DataFrame, target: str | Path) -> None:
+    """Write cells as they stand, as CSV, TSV or Parquet by the suffix; `-` is CSV on standard output.
+
+    Raises `InputError` for another suffix.
+    """
+    if str(target) == "-":
+        print(frame.write_csv(), end="")
+        return
+    path = Path(target)
+    suffix = path.suffix.lower()
+    if suffix in PARQUET:
+        frame.write_parquet(path)
+    elif suffix in DELIMITERS:
+        frame.write_csv(path, separator=DELIMITERS[suffix])
+    else:
+        raise InputError(
+            f"{target}: cells of any kind are written as CSV, TSV or Parquet, by the suffix"
+        )
+
+
 def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.DataFrame:
     plain = not isinstance(source, Path) or source.suffix.lower() not in PACKED
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.distributions.typed_row import FLOOR, Cells, Layout, Seen, Spot
-from pushforward.heads import AbstractHead, Cell, Logistics
+from pushforward.heads import AbstractHead, Cell, Cut, Logistics
 
 
 class Offsets:
@@ -130,6 +130,41 @@ class ProductMixture(eqx.Module):
         """`sample` of a column of many labels, which are labels like all others here; arguments as of `TypedRow`."""
         first = jnp.asarray(self.layout.first_outputs[column])
         return self.sample(known, head, first, key)
+
+    def sample_within(
+        self,
+        known: Float[Array, "k n"],
+        head: AbstractHead,
+        first: Array,
+        cut: Cut,
+        key: PRNGKeyArray,
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        """As `sample`, from a part of the column, and the log of its mass there."""
+        return head.sample_within(self.outputs(known, head, first), cut, key)
+
+    def sample_many_within(
+        self,
+        known: Float[Array, "k n"],
+        column: int,
+        cells: Cells,
+        seen: Bool[Array | np.ndarray, "n d"],
+        cut: Cut,
+        key: PRNGKeyArray,
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        """`sample_within` of a column of many labels; arguments as of `TypedRow`."""
+        first = jnp.asarray(self.layout.first_outputs[column])
+        return self.sample_within(known, self.layout.columns.heads[column], first, cut, key)
+
+    def parameters(
+        self,
+        cells: Cells,
+        given: Bool[Array | np.ndarray, "n d"],
+        head: AbstractHead,
+        first: Array,
+        many: int | None = None,
+    ) -> Float[Array, "size n"]:
+        """The parameters of one column's head given the given cells and nothing else; arguments as of `TypedRow`."""
+        return self.outputs(self.start(cells, given, len(given)), head, first)
 
     def reveal(
         self,

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from pushforward.heads import AbstractHead, Cell, Softmax
+from pushforward.heads import AbstractHead, Cell, Cut, Softmax
 from pushforward.networks.context_made import ContextMADE, KnownColumns
 from pushforward.networks.many_levels import ManyLevels
 
@@ -233,6 +233,12 @@ def _of_numbers(z: Array, scaled: Array) -> Float[Array, "f ..."]:
     return jnp.concatenate([jnp.clip(z, -_FAR, _FAR)[None] / 3, scaled[None] / 2, pieces])
 
 
+def floored(log_prob: Array, log_marginal: Array | np.ndarray) -> Array:
+    """Log-probabilities of a head with the share `FLOOR` of the marginal."""
+    small, rest = (np.asarray(a, log_prob.dtype) for a in (np.log(FLOOR), np.log1p(-FLOOR)))
+    return jnp.logaddexp(log_prob + rest, log_marginal + small)
+
+
 class TypedRow(eqx.Module):
     """The distribution of some cells of a row given others, all that are neither being absent.
 
@@ -285,11 +291,7 @@ class TypedRow(eqx.Module):
             for column, value in zip(columns, each, strict=True):
                 found[column] = value
         by_head = jnp.stack([value for value in found if value is not None], axis=1)
-        mixed = jnp.logaddexp(
-            by_head + np.log1p(-FLOOR).astype(by_head.dtype),
-            cells.log_marginal + np.log(FLOOR).astype(by_head.dtype),
-        )
-        return jnp.where(targets, mixed, 0.0)
+        return jnp.where(targets, floored(by_head, cells.log_marginal), 0.0)
 
     def start(
         self, cells: Cells, given: Bool[Array | np.ndarray, "n d"], rows: int
@@ -336,10 +338,49 @@ class TypedRow(eqx.Module):
             cells, seen: the cells that are known, of which one may be the label that its own are counted beside.
             key: of the draw.
         """
-        first = jnp.asarray(self.layout.first_outputs[column])
-        outputs = self.network.outputs(known, first, MANY_RANK)
-        logits = self._logits(column, outputs, cells, seen)
-        return head.sample(logits, key)
+        return head.sample(self._of_many(known, column, cells, seen), key)
+
+    def sample_within(
+        self, known: KnownColumns, head: AbstractHead, first: Array, cut: Cut, key: PRNGKeyArray
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        """As `sample`, from a part of the column, and the log of the head's mass there."""
+        return head.sample_within(self.network.outputs(known, first, head.size), cut, key)
+
+    def sample_many_within(
+        self,
+        known: KnownColumns,
+        column: int,
+        cells: Cells,
+        seen: Bool[Array | np.ndarray, "n d"],
+        cut: Cut,
+        key: PRNGKeyArray,
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        """As `sample_many`, from a part of the column, and the log of the head's mass there."""
+        head = self.layout.columns.heads[column]
+        return head.sample_within(self._of_many(known, column, cells, seen), cut, key)
+
+    def parameters(
+        self,
+        cells: Cells,
+        given: Bool[Array | np.ndarray, "n d"],
+        head: AbstractHead,
+        first: Array,
+        many: int | None = None,
+    ) -> Float[Array, "size n"]:
+        """The parameters of one column's head given the given cells and nothing else; a pass of the network.
+
+        Arguments:
+            cells: the rows.
+            given: the cells that are known; not the column's own.
+            head: the column's.
+            first: the number of its first output, see `Layout.first_outputs`.
+            many: the column's number where it has many labels; default None.
+        """
+        context = self.layout.features(cells, given, self.many)
+        outputs = self.network(jnp.zeros_like(context), context)
+        size = head.size if many is None else MANY_RANK
+        own = jax.lax.dynamic_slice_in_dim(outputs, first, size)
+        return own if many is None else self._logits(many, own, cells, given)
 
     def reveal(
         self, known: KnownColumns, spot: Spot, own: Seen, seen: Bool[Array | np.ndarray, " n"]
@@ -365,6 +406,17 @@ class TypedRow(eqx.Module):
             at = len(self.layout.feature_columns) - MANY_RANK * (len(self.many) - spot.many)
             read = read + first[:, at : at + MANY_RANK] @ features
         return self.network.reveal(known, spot.rank, jnp.where(seen, read, 0.0))
+
+    def _of_many(
+        self,
+        known: KnownColumns,
+        column: int,
+        cells: Cells,
+        seen: Bool[Array | np.ndarray, "n d"],
+    ) -> Array:
+        """The logits of a column of many labels, from what is known."""
+        first = jnp.asarray(self.layout.first_outputs[column])
+        return self._logits(column, self.network.outputs(known, first, MANY_RANK), cells, seen)
 
     def _logits(self, column: int, outputs: Array, cells: Cells, seen: Any) -> Array:
         """The logits of a column of many labels."""

@@ -1,11 +1,14 @@
 """Frames of draws, with the column types of the frame that was fitted."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pushforward.dataframes import columns_of, frame_kind
+
+if TYPE_CHECKING:
+    import polars
 
 
 def types_of(table: Any) -> list[str | None] | None:
@@ -77,6 +80,32 @@ def as_pandas(frame: Any, types: Any) -> Any:
                 found = typed
         columns[label] = found
     return pandas.DataFrame(columns)
+
+
+def as_it_came(frame: "polars.DataFrame", kind: str | None, table: Any = None) -> Any:
+    """A Polars frame of cells of any kind as one of the library `kind`.
+
+    Arguments:
+        frame: the cells.
+        kind: "pandas" for a frame of that library; all else leaves it as it is.
+        table: a pandas frame, of whose columns names, types and index are to be those of the result; a multiple of its
+            rows may be there. Default None.
+    """
+    if kind != "pandas":
+        return frame
+    import pandas
+
+    cells = pandas.DataFrame({series.name: series.to_list() for series in frame.get_columns()})
+    if table is None:
+        return cells
+    cells.index = table.index[np.arange(len(cells)) % max(len(table), 1)]
+    for name, column in table.items():
+        own, dtype = cells[str(name)], column.dtype
+        if isinstance(dtype, pandas.CategoricalDtype):
+            new = [label for label in own.dropna().unique() if label not in dtype.categories]
+            dtype = pandas.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
+        cells[str(name)] = own.astype(dtype)
+    return cells.rename(columns={str(name): name for name in table.columns})
 
 
 def typed(values: np.ndarray, name: str | None) -> np.ndarray:

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from typing import NamedTuple
 
+import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 
@@ -23,6 +24,21 @@ class Cell(NamedTuple):
     log_slope: Float[Array, " n"]
 
 
+class Cut(NamedTuple):
+    """The part of a column that draws are confined to, the same for all rows.
+
+    Attributes:
+        shares: of each code, how much of its mass lies in that part: 1 or 0, for all other labels anything between.
+        low, high: the ends of k intervals on the scale z, which do not overlap; they may be infinite.
+        width: of the intervals, taken in double precision.
+    """
+
+    shares: Float[Array | np.ndarray, " levels"]
+    low: Float[Array | np.ndarray, " k"]
+    high: Float[Array | np.ndarray, " k"]
+    width: Float[Array | np.ndarray, " k"]
+
+
 class AbstractHead(ABC):
     """The distribution of one cell given `size` parameters per row.
 
@@ -41,3 +57,18 @@ class AbstractHead(ABC):
     @abstractmethod
     def sample(self, params: Float[Array, "size n"], key: PRNGKeyArray) -> Cell:
         """One draw per row: a code, or a point on the scale z."""
+
+    @abstractmethod
+    def sample_within(
+        self, params: Float[Array, "size n"], cut: Cut, key: PRNGKeyArray
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        """One draw per row from a part of the column, and the log of the mass that lies there, -inf without any."""
+
+
+class AbstractNumberHead(AbstractHead):
+    """The distribution of a number on its marginal's scale z."""
+
+    @abstractmethod
+    def points(self, params: Float[Array, "size n"]) -> Float[Array, "k n"]:
+        """Places on the scale, increasing, that are dense where the density has detail: the trapezoid rule over them is
+        near an integral."""

@@ -8,16 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.heads.base import AbstractHead, Cell
+from pushforward.heads.base import AbstractNumberHead, Cell, Cut
 
 LEAST_LOG_SCALE = -8.0
 """The narrowest component, on the marginal's scale."""
 # Below this width in units of the scale, a cell's mass is its width times the density.
 _NARROW = 1e-3
+# Where each component is looked at, in its scales.
+_POINTS = np.linspace(-9.0, 9.0, 19)
 
 
 @dataclass(frozen=True)
-class Logistics(AbstractHead):
+class Logistics(AbstractNumberHead):
     """A mixture of logistic distributions on the scale z of a column's marginal.
 
         p(z) = sum_m w_m logistic((z - mean_m) / s_m) / s_m
@@ -94,9 +96,7 @@ class Logistics(AbstractHead):
         low, height = above * (cell.z - means) * inverse, jnp.abs(cell.width) * inverse
         is_cell = cell.width != 0
         # log(F(high) - F(low)) = log F(high) + log(1 - F(low)) + log(1 - exp(low - high)).
-        safe = jnp.where(is_cell, jnp.maximum(height, 1e-30), 1.0)
-        narrow = safe < _NARROW
-        mass = jnp.where(narrow, jnp.log(safe), jnp.log(-jnp.expm1(-jnp.where(narrow, 1.0, safe))))
+        mass = _log_gap(jnp.where(is_cell, height, 1.0))
         ends = -jax.nn.softplus(-(low + height)) - jax.nn.softplus(low)
         each = ends + jnp.where(is_cell, mass, -log_scales)
         return jax.nn.logsumexp(log_weights + each, axis=0) + cell.log_slope
@@ -117,3 +117,49 @@ class Logistics(AbstractHead):
         z = mean + jnp.exp(log_scale) * noise
         zero = jnp.zeros_like(z)
         return Cell(jnp.zeros(z.shape, jnp.int32), z, zero, zero)
+
+    def sample_within(
+        self, params: Float[Array, "size n"], cut: Cut, key: PRNGKeyArray
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        log_weights, means, log_scales = self.mixture(params)
+        inverse = jnp.exp(-log_scales)
+        # (intervals, components, n)
+        low, high = (
+            (ends[:, None, None] - means) * inverse
+            for ends in map(jnp.asarray, (cut.low, cut.high))
+        )
+        gap = _log_gap(jnp.asarray(cut.width)[:, None, None] * inverse)
+        mass = gap - jax.nn.softplus(-high) - jax.nn.softplus(low)
+        shape, parts = mass.shape, (log_weights + mass).reshape(-1, means.shape[1])
+        which_key, key = jax.random.split(key)
+        at = jnp.arange(len(parts))[:, None] == jax.random.categorical(which_key, parts, axis=0)
+
+        def chosen(array: Array) -> Array:
+            flat = jnp.broadcast_to(array, shape).reshape(parts.shape)
+            return jnp.where(at, flat, 0.0).sum(0)
+
+        low, high, mass = chosen(low), chosen(high), chosen(mass)
+        u = jax.random.uniform(key, mass.shape, params.dtype, 1e-7, 1 - 1e-7)
+        # F and 1 - F at the draw, each from its own end: exact in both tails.
+        below = jnp.logaddexp(-jax.nn.softplus(-low), jnp.log(u) + mass)
+        above = jnp.logaddexp(-jax.nn.softplus(high), jnp.log1p(-u) + mass)
+        z = chosen(means) + jnp.exp(chosen(log_scales)) * (below - above)
+        z = jnp.clip(
+            z,
+            chosen(jnp.asarray(cut.low)[:, None, None]),
+            chosen(jnp.asarray(cut.high)[:, None, None]),
+        )
+        zero = jnp.zeros_like(z)
+        return Cell(jnp.zeros(z.shape, jnp.int32), z, zero, zero), jax.nn.logsumexp(parts, axis=0)
+
+    def points(self, params: Float[Array, "size n"]) -> Float[Array, "k n"]:
+        _, means, log_scales = self.mixture(params)
+        each = means + jnp.exp(log_scales) * jnp.asarray(_POINTS, params.dtype)[:, None, None]
+        return jnp.sort(each.reshape(-1, means.shape[1]), axis=0)
+
+
+def _log_gap(height: Array) -> Array:
+    """log(1 - exp(-height)) for heights above 0."""
+    safe = jnp.maximum(height, 1e-30)
+    narrow = safe < _NARROW
+    return jnp.where(narrow, jnp.log(safe), jnp.log(-jnp.expm1(-jnp.where(narrow, 1.0, safe))))

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.heads.base import AbstractHead, Cell
+from pushforward.heads.base import AbstractHead, Cell, Cut
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,25 @@ class Softmax(AbstractHead):
     def size(self) -> int:
         return self.levels
 
+    def log_probs(self, params: Float[Array, "size n"]) -> Float[Array, "size n"]:
+        """Log-probabilities of all codes."""
+        return jax.nn.log_softmax(params, axis=0)
+
     def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
         # By a mask and a sum: the derivative of an index would be a scatter, which is far slower.
         at = jnp.arange(self.levels)[:, None] == cell.code
-        return jnp.where(at, jax.nn.log_softmax(params, axis=0), 0.0).sum(0) + cell.log_slope
+        return jnp.where(at, self.log_probs(params), 0.0).sum(0) + cell.log_slope
 
     def sample(self, params: Float[Array, "size n"], key: PRNGKeyArray) -> Cell:
         code = jax.random.categorical(key, params[: self.levels - self.open], axis=0)
         zero = jnp.zeros(code.shape, params.dtype)
         return Cell(code.astype(jnp.int32), zero, zero, zero)
+
+    def sample_within(
+        self, params: Float[Array, "size n"], cut: Cut, key: PRNGKeyArray
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        inside = self.log_probs(params) + jnp.log(cut.shares)[:, None]
+        code = jax.random.categorical(key, inside[: self.levels - self.open], axis=0)
+        zero = jnp.zeros(code.shape, params.dtype)
+        cell = Cell(code.astype(jnp.int32), zero, zero, zero)
+        return cell, jax.nn.logsumexp(inside, axis=0)

@@ -7,14 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from pushforward.heads.base import AbstractHead, Cell
+from pushforward.heads.base import AbstractNumberHead, Cell, Cut
 
 MOST_LOG_CONCENTRATION = 8.0
 """The narrowest component: half of it lies within 2 exp(-8) radians of its mean."""
 
 
 @dataclass(frozen=True)
-class WrappedCauchy(AbstractHead):
+class WrappedCauchy(AbstractNumberHead):
     """A mixture of wrapped Cauchy distributions of an angle z, in radians.
 
         p(z) = sum_m w_m / (2 pi) sinh(s_m) / (cosh(s_m) - cos(z - mean_m))
@@ -87,9 +87,60 @@ class WrappedCauchy(AbstractHead):
         mean, log_k = (jnp.where(at, a, 0.0).sum(0) for a in (means, log_k))
         half = np.pi * jax.random.uniform(key, which.shape, params.dtype, -0.5, 0.5)
         z = mean + 2 * jnp.arctan2(jnp.sin(half), jnp.exp(log_k) * jnp.cos(half))
-        zero = jnp.zeros_like(z)
-        turned = jnp.mod(z + np.pi, 2 * np.pi) - np.pi
-        return Cell(jnp.zeros(z.shape, jnp.int32), turned, zero, zero)
+        return _cell(_turned(z))
+
+    def sample_within(
+        self, params: Float[Array, "size n"], cut: Cut, key: PRNGKeyArray
+    ) -> tuple[Cell, Float[Array, " n"]]:
+        log_weights, means, log_k = self.mixture(params)
+        low, high = (
+            jnp.clip(jnp.asarray(ends), -np.pi, np.pi)[:, None, None]
+            for ends in (cut.low, cut.high)
+        )
+        half, k = (low - means) / 2, jnp.exp(log_k)
+        width = jnp.minimum(jnp.asarray(cut.width)[:, None, None], high - low)
+        # (intervals, components, n)
+        arcs = _arc(half, width, k)
+        parts = (log_weights + jnp.log(arcs)).reshape(-1, means.shape[1])
+        which_key, key = jax.random.split(key)
+        at = jnp.arange(len(parts))[:, None] == jax.random.categorical(which_key, parts, axis=0)
+
+        def chosen(array: Array) -> Array:
+            return jnp.where(at, jnp.broadcast_to(array, arcs.shape).reshape(parts.shape), 0.0).sum(
+                0
+            )
+
+        # The angle t is uniform on an arc that begins at that of the lower end.
+        u = jax.random.uniform(key, parts.shape[1:], params.dtype)
+        begin = jnp.arctan2(k * jnp.sin(half), jnp.cos(half))
+        t = chosen(begin) + np.pi * u * chosen(arcs)
+        z = chosen(means) + 2 * jnp.arctan2(jnp.sin(t), chosen(k) * jnp.cos(t))
+        low, high = chosen(low), chosen(high)
+        # Rounding may carry a draw beyond an end, or once around.
+        away = jnp.mod(z - (low + high) / 2 + np.pi, 2 * np.pi) - np.pi
+        z = jnp.clip((low + high) / 2 + away, low, high)
+        return _cell(z), jax.nn.logsumexp(parts, axis=0)
+
+    def points(self, params: Float[Array, "size n"]) -> Float[Array, "k n"]:
+        _, means, log_k = self.mixture(params)
+        half = jnp.asarray(np.pi * (np.arange(16) + 0.5) / 16 - np.pi / 2, params.dtype)[
+            :, None, None
+        ]
+        each = _turned(means + 2 * jnp.arctan2(jnp.sin(half), jnp.exp(log_k) * jnp.cos(half)))
+        ends = jnp.broadcast_to(
+            jnp.asarray([-np.pi, np.pi], params.dtype)[:, None], (2, each.shape[2])
+        )
+        return jnp.sort(jnp.concatenate([each.reshape(-1, each.shape[2]), ends]), axis=0)
+
+
+def _turned(z: Array) -> Array:
+    """Angles in the turn from -pi to pi."""
+    return jnp.mod(z + np.pi, 2 * np.pi) - np.pi
+
+
+def _cell(z: Float[Array, " n"]) -> Cell:
+    zero = jnp.zeros_like(z)
+    return Cell(jnp.zeros(z.shape, jnp.int32), z, zero, zero)
 
 
 def _arc(
