@@ -73,7 +73,7 @@ class Table:
         import numpy as np
 
         from pushforward.columns.typed_columns import TypedColumns
-        from pushforward.distributions.typed_row import Layout
+        from pushforward.distributions.typed_layout import Layout
 
         self.columns = TypedColumns.fit(train, declared=kinds, gaps=False)
         self.train, self.test = (

@@ -16,7 +16,7 @@ from pushforward.columns.pairs import best_parent
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed import TypedColumn
 from pushforward.columns.typed_columns import TypedColumns, empty_rows
-from pushforward.distributions import typed_row
+from pushforward.distributions import typed_layout
 from pushforward.errors import InputError
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.typed_file import load_typed_table, save_typed_table
@@ -234,7 +234,7 @@ class TestManyLabels:
 
     @pytest.fixture
     def model(self, monkeypatch):
-        monkeypatch.setattr(typed_row, "MANY", 5)
+        monkeypatch.setattr(typed_layout, "MANY", 5)
         rng = np.random.default_rng(0)
         carrier = rng.integers(0, 3, 600)
         frame = pl.DataFrame(

@@ -6,7 +6,7 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.configuration import configuration
 from pushforward.distributions.product_mixture import Offsets, ProductMixture
-from pushforward.distributions.typed_row import Layout, Roles
+from pushforward.distributions.typed_layout import Layout, Roles
 from pushforward.errors import check_count
 
 

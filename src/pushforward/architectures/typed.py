@@ -6,7 +6,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.configuration import configuration
-from pushforward.distributions.typed_row import MANY_RANK, Cells, Layout, Roles, TypedRow
+from pushforward.distributions.typed_layout import MANY_RANK, Cells, Layout, Roles
+from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import spawn
 from pushforward.errors import InputError
 from pushforward.networks.context_made import ContextMADE

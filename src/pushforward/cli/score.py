@@ -7,7 +7,7 @@ import typer
 
 from pushforward.cli import options
 from pushforward.cli.progress import Meter, on_terminal, say
-from pushforward.cli.typed import is_typed, score_exactly, score_typed
+from pushforward.cli.typed import is_typed, score_exactly, score_typed, score_where
 from pushforward.errors import InputError
 
 ROWS = 65536

@@ -4,7 +4,7 @@ import numpy as np
 
 from pushforward.columns.marginal import Place
 from pushforward.columns.typed import TypedColumn, harmonics_of, missing_cells
-from pushforward.distributions.typed_row import Cells, Seen
+from pushforward.distributions.typed_layout import Cells, Seen
 
 # Spreads from the median from where on the distance is compressed.
 _FAR = 5.0

@@ -16,7 +16,7 @@ from pushforward.columns.names import unknown_columns
 from pushforward.columns.pairs import best_parent
 from pushforward.columns.typed import TypedColumn
 from pushforward.columns.typed_cells import cells_of, seen_of
-from pushforward.distributions.typed_row import Cells, Roles, Seen
+from pushforward.distributions.typed_layout import Cells, Roles, Seen
 from pushforward.errors import InputError
 from pushforward.heads import AbstractHead, Logistics, Softmax, WrappedCauchy
 from pushforward.words import quoted

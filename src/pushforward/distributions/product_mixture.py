@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from pushforward.distributions.typed_row import FLOOR, Cells, Layout, Seen, Spot
+from pushforward.distributions.typed_layout import Cells, Layout, Seen, Spot
+from pushforward.distributions.typed_row import FLOOR
 from pushforward.heads import AbstractHead, Cell, Cut, Logistics
 
 

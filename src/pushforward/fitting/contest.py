@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from pushforward.architectures.products import Products
 from pushforward.distributions.product_mixture import ProductMixture
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.fitting.products import FEW, STARTS, fit_products
 from pushforward.heads import Logistics, Softmax
 from pushforward.models.typed_table import TypedTable

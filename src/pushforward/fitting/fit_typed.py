@@ -16,7 +16,7 @@ from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns, empty_rows
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError, InputWarning
 from pushforward.fitting.contest import contested, refitted

@@ -14,7 +14,8 @@ from scipy.special import logsumexp
 from pushforward.architectures.products import Products
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.product_mixture import Offsets, ProductMixture
-from pushforward.distributions.typed_row import FLOOR, Cells, Layout
+from pushforward.distributions.typed_layout import Cells, Layout
+from pushforward.distributions.typed_row import FLOOR
 
 SIZES = (1, 2, 4, 8, 16, 32)
 """Numbers of components that are tried."""

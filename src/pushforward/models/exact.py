@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from pushforward.columns.typed_columns import TypedColumns
-from pushforward.distributions.typed_row import FLOOR, Cells
+from pushforward.distributions.typed_layout import Cells
+from pushforward.distributions.typed_row import FLOOR
 from pushforward.draws import key_of
 from pushforward.errors import InputWarning, check_count
 from pushforward.heads import Cell, Softmax

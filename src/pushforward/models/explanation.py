@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Int
 
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed import TypedColumn
-from pushforward.distributions.typed_row import Cells, TypedRow, floored
+from pushforward.distributions.typed_layout import Cells
+from pushforward.distributions.typed_row import TypedRow, floored
 from pushforward.errors import check_count
 from pushforward.heads import AbstractHead, Cell
 from pushforward.models.scale import LabelScale, NumberScale, scale_of

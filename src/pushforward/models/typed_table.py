@@ -18,7 +18,8 @@ from pushforward.columns.names import unknown_columns
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.product_mixture import ProductMixture
-from pushforward.distributions.typed_row import Cells, Seen, Spot, TypedRow
+from pushforward.distributions.typed_layout import Cells, Seen, Spot
+from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.heads import AbstractHead, Cell

@@ -13,7 +13,8 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.where import Condition, conditions_of, gap_cut
 from pushforward.distributions.product_mixture import ProductMixture
-from pushforward.distributions.typed_row import Cells, TypedRow
+from pushforward.distributions.typed_layout import Cells
+from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.heads import AbstractHead, Cell, Cut

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.models.exact import FEW, marginal_of
 from pushforward.models.typed_table import BLOCK, TypedTable
 from pushforward.training.batches import taken
