@@ -117,7 +117,7 @@ def mistake(result):
 
 
 class TestHelp:
-    @pytest.mark.parametrize("command", ["fit", "score", "sample", "inspect", "list"])
+    @pytest.mark.parametrize("command", ["fit", "score", "sample", "inspect", "report", "list"])
     def test_every_command_explains_itself(self, run, command):
         result = run(command, "--help")
         assert result.code == 0

@@ -91,8 +91,13 @@ class Reader(HTMLParser):
 
     def __init__(self, page):
         super().__init__()
-        self.open, self.wrong, self.ids, self.refs, self.loads = [], [], [], [], []
-        self.tags, self.text = Counter(), []
+        self.open: list[str] = []
+        self.wrong: list[str] = []
+        self.ids: list[str] = []
+        self.refs: list[str] = []
+        self.loads: list[str] = []
+        self.text: list[str] = []
+        self.tags: Counter[str] = Counter()
         self.feed(page)
         self.close()
         self.wrong += self.open
@@ -246,8 +251,9 @@ class TestCalibration:
         rng = np.random.default_rng(0)
         frame = table().with_columns(many=pl.Series(rng.poisson(40, 600) ** 2)).select(name)
         columns, architecture = TypedColumns.fit(frame), Typed(**SMALL)
+        columns, start = columns.counted(columns.encode(columns.read(frame)), 5)
         layout = columns.layout(architecture.components)
-        built = architecture.build(layout, columns.start(), key=jax.random.key(0))
+        built = architecture.build(layout, start, key=jax.random.key(0))
         model = TypedTable(perturbed(built, jax.random.key(1), 1.0), architecture, columns)
         drawn = model.sample(2000, 3)
         found = np.sort(ranks(model, columns.encode(columns.read(drawn)), 0)[:, 0])
@@ -415,7 +421,8 @@ class TestBrowser:
         if dark:
             options.append("--blink-settings=preferredColorScheme=0")
         done = self.render(free.replace("</body>", f"{PROBE}</body>"), tmp_path, *options)
-        probe = json.loads(html.unescape(re.search(r'data-probe="([^"]+)"', done.stdout)[1]))
+        (measured,) = re.findall(r'data-probe="([^"]+)"', done.stdout)
+        probe = json.loads(html.unescape(measured))
         ground = "rgb(18, 23, 29)" if dark else "rgb(255, 255, 255)"
         assert probe == {
             "wide": 0, "ground": ground, "flat": 0, "deaf": 0, "opens": True, "alerts": 0

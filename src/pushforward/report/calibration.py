@@ -56,18 +56,11 @@ def ranks(model: TypedTable, cells: Cells, seed: int) -> Float[np.ndarray, "n d"
 @eqx.filter_jit
 def _ends(model: TypedRow, cells: Cells, targets: Array, given: Array) -> tuple[Array, Array]:
     """P(X < x) and P(X <= x) of the one target of each row."""
-    layout = model.layout
-    features = layout.features(cells, targets | given)
-    of = layout.feature_columns
-    x, context = (jnp.where(mask.T[of], features, 0.0) for mask in (targets, given))
-    params = model.network(x, context, None)
-    low = high = jnp.zeros(targets.shape[0], params.dtype)
-    for head, columns, at in layout.groups:
-        own = params[at : at + head.size * len(columns)].reshape(len(columns), head.size, -1)
-        index = np.array(columns)
-        cell = Cell(*(a.T[index] for a in (cells.code, cells.z, cells.width, cells.log_slope)))
-        ends = jax.vmap(partial(_ends_of, head))(own, cell)
-        below, up_to = (jnp.where(targets.T[index], end, 0.0).sum(0) for end in ends)
+    low = high = jnp.zeros(targets.shape[0], cells.z.dtype)
+    for head, columns, own, of in model.conditionals(cells, targets, given):
+        ends = jax.vmap(partial(_ends_of, head))(own, of)
+        wanted = targets.T[np.array(columns)]
+        below, up_to = (jnp.where(wanted, end, 0.0).sum(0) for end in ends)
         low, high = low + below, high + up_to
     return low, high
 

@@ -11,7 +11,7 @@ from pushforward.report.html import Html, element, folded, scrolled, table
 from pushforward.report.passes import log_prob_by_choice
 from pushforward.report.svg import brief, number, picture, words
 
-PASSES = 60_000
+PASSES = 40_000
 """Rows times pairs that are evaluated, about."""
 COLUMNS = 30
 """Columns between which it is measured, at most."""

@@ -15,7 +15,7 @@ HEAP = 0.25
 """Share of the rows from which on one number among many is told in words, so that the others are seen."""
 _LONG_TAIL = 30.0
 _LETTER = 7.5
-# Width of a digit with the room that it needs about it.
+# Width of a letter with the room that it needs about it.
 
 
 @dataclass(frozen=True)
@@ -87,14 +87,14 @@ def draws_figure(column: Values, name: str, apart: Distance | None) -> Html | No
 def _labels(column: Values, name: str, told: str) -> tuple[Html, str]:
     levels = column.levels or ()
     rows, draws = counts(column)
-    p, q = rows[:-1] / rows.sum(), draws[:-1] / draws.sum()
+    p, q = (of[:-1] / max(of[:-1].sum(), 1.0) for of in (rows, draws))
     order = np.argsort(-(p + q), kind="stable")[:LEVELS]
     rest = np.setdiff1d(np.arange(len(p)), order)
     names = [column.write(levels[i]) for i in order]
     lines = [(brief(n, 22), n, p[i], q[i]) for n, i in zip(names, order, strict=True)]
     if len(rest):
         lines.append((f"{len(rest)} others", "all others", p[rest].sum(), q[rest].sum()))
-    left = 6 + min(6.2 * max(len(line[0]) for line in lines), 130)
+    left = 8 + min(_LETTER * max(len(line[0]) for line in lines), 130)
     x = Scale(0, max(max(line[2:]) for line in lines), 0, 268 - left)
     parts, height = [], 20
     for k, (short, whole, of_rows, of_draws) in enumerate(lines):
@@ -104,7 +104,7 @@ def _labels(column: Values, name: str, told: str) -> tuple[Html, str]:
             bar(left, at, x(of_rows), 7, "data"),
             bar(left, at + 8, x(of_draws), 7, "drawn"),
             words(left - 4, at + 11, short, "end"),
-            words(left + 4 + x(max(of_rows, of_draws)), at + 11, f"{of_rows:.1%}", class_="faint"),
+            words(left + 4 + x(max(of_rows, of_draws)), at + 11, _percent(of_rows), class_="faint"),
         ]
         parts.append(element("g", element("title", title), *pair))
     text = "; ".join(f"{line[1]}: {line[2]:.1%} and {line[3]:.1%}" for line in lines[:5])
@@ -119,7 +119,12 @@ def _labels(column: Values, name: str, told: str) -> tuple[Html, str]:
     if rows[-1] == 0:
         return drawn, ""
     share = rows[-1] / rows.sum()
-    return drawn, f"{share:.1%} of the data are labels too rare to be kept, which are never drawn."
+    note = "are labels too rare to be kept, which are never drawn; shares are among the others."
+    return drawn, f"{share:.1%} of the data {note}"
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share >= 0.01 else f"{share:.2%}"
 
 
 def _numbers(column: Values, name: str, told: str) -> tuple[Html, str]:
@@ -149,7 +154,10 @@ def _numbers(column: Values, name: str, told: str) -> tuple[Html, str]:
         for left, right, height in zip(shown[:-1], shown[1:], heights[0], strict=True)
         if height > 0
     ]
-    label = (lambda place: column.write(10.0**place)) if log else column.write
+
+    def label(place: float) -> str:
+        return column.write(10.0**place if log else place)
+
     at = [t for t in ticks(x.low, x.high) if not log or t == round(t)] or [x.low, x.high]
     if sum(len(label(t)) for t in at) * _LETTER > x.stop - x.start:
         at = [x.low, x.high]

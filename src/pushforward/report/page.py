@@ -66,7 +66,7 @@ def report_page(found: Findings, model: str, data: str) -> str:
             element("h1", title),
             element(
                 "p",
-                f"Measured on {rows} of {data}, and on {plural(len(found.draws_log_prob), 'draw')}.",
+                f"Measured on {rows} of {data} and on {len(found.draws_log_prob):,} draws.",
                 class_="soft",
             ),
         ),

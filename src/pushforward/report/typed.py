@@ -111,7 +111,8 @@ def typed_findings(model: TypedTable, frame: pl.DataFrame, seed: int = 0) -> Fin
 
 def _joint(model: TypedTable, cells: Cells) -> np.ndarray:
     every = model.columns.values[None]
-    return log_prob_by_choice(model, cells, every, np.zeros_like(every))[0]
+    found: np.ndarray = log_prob_by_choice(model, cells, every, np.zeros_like(every))[0]
+    return found
 
 
 def _column(column: TypedColumn, rows: np.ndarray, draws: np.ndarray) -> Values:
