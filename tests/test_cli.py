@@ -118,7 +118,7 @@ def mistake(result):
 
 class TestHelp:
     @pytest.mark.parametrize(
-        "command", ["fit", "score", "sample", "impute", "explain", "inspect", "list"]
+        "command", ["fit", "score", "sample", "impute", "explain", "inspect", "report", "list"]
     )
     def test_every_command_explains_itself(self, run, command):
         result = run(command, "--help")

@@ -48,6 +48,7 @@ ORDER = [
     "trust",
     "fitting",
     "estimators",
+    "report",
     "cli",
 ]
 # Users of everything: they may import anything, nothing may import them.

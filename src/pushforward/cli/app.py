@@ -18,6 +18,7 @@ from pushforward.cli.inspect import inspect
 from pushforward.cli.interrupts import Terminated, tidy_end
 from pushforward.cli.list import list_
 from pushforward.cli.programs import keep_programs
+from pushforward.cli.report import report
 from pushforward.cli.sample import sample
 from pushforward.cli.score import score
 from pushforward.errors import InputError, InputWarning
@@ -49,6 +50,7 @@ def pushforward(
       pushforward score m.safetensors new.csv -o scores.csv
       pushforward sample m.safetensors -n 1000 -o draws.csv
       pushforward inspect m.safetensors
+      pushforward report m.safetensors data.csv -o report.html
 
     \b
     The density of some columns given others:
@@ -88,6 +90,7 @@ app.command("sample")(sample)
 app.command("impute")(impute)
 app.command("explain")(explain)
 app.command("inspect")(inspect)
+app.command("report")(report)
 app.command("list")(list_)
 
 

@@ -1,5 +1,6 @@
 """A mixture of products over the typed cells of a row."""
 
+from collections.abc import Iterator
 from functools import cached_property
 
 import equinox as eqx
@@ -98,6 +99,26 @@ class ProductMixture(eqx.Module):
 
         _, parts = jax.lax.scan(step, self.start(cells, given, len(given)), jnp.asarray(order))
         return parts[np.asarray(self.layout.columns.ranks)].T
+
+    def conditionals(
+        self,
+        cells: Cells,
+        targets: Bool[Array | np.ndarray, "n d"],
+        given: Bool[Array | np.ndarray, "known d"],
+        key: PRNGKeyArray | None = None,
+    ) -> Iterator[tuple[AbstractHead, tuple[int, ...], Float[Array, "1 size n"], Cell]]:
+        """The distributions that `log_prob` evaluates, a column at a time; as of `TypedRow.conditionals`."""
+        given = jnp.pad(jnp.asarray(given), ((len(targets) - len(given), 0), (0, 0)))
+        known = self.start(cells, given, len(given))
+        for column in np.argsort(self.layout.columns.ranks).tolist():
+            head, own = self.layout.columns.heads[column], _column(cells, jnp.asarray(column))
+            first = jnp.asarray(self.layout.first_outputs[column])
+            cell = Cell(*(array[None] for array in own[:4]))
+            yield head, (column,), self.outputs(known, head, first)[None], cell
+            each = jnp.where(
+                jnp.asarray(targets)[:, column], self._by_component(own, jnp.asarray(column)), 0.0
+            )
+            known = jax.nn.log_softmax(known + each, axis=0)
 
     def start(
         self, cells: Cells, given: Bool[Array | np.ndarray, "n d"], rows: int

@@ -1,5 +1,6 @@
 """The joint distribution of a row of typed cells, any of which may be given or absent."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -60,22 +61,37 @@ class TypedRow(eqx.Module):
                 is known, which costs less.
             key: of the dropout; default None, without.
         """
+        found: list[Array | None] = [None] * len(self.layout.columns.heads)
+        for head, columns, own, of in self.conditionals(cells, targets, given, key):
+            each = jax.vmap(head.log_prob)(own, of)
+            for column, value in zip(columns, each, strict=True):
+                found[column] = value
+        by_head = jnp.stack([value for value in found if value is not None], axis=1)
+        return jnp.where(targets, floored(by_head, cells.log_marginal), 0.0)
+
+    def conditionals(
+        self,
+        cells: Cells,
+        targets: Bool[Array | np.ndarray, "n d"],
+        given: Bool[Array | np.ndarray, "known d"],
+        key: PRNGKeyArray | None = None,
+    ) -> Iterator[tuple[AbstractHead, tuple[int, ...], Float[Array, "k size n"], Cell]]:
+        """The distributions that `log_prob` evaluates, without the marginals' share `FLOOR`.
+
+        Arguments are those of `log_prob`. Yields a head, the k columns that have it, their parameters and their cells
+        `(k, n)`.
+        """
         first = len(targets) - len(given)
         x = self.layout.features(cells, targets, self.many)
         context = self.layout.features(Cells(*(a[first:] for a in cells)), given, self.many)
         params = self.network(x, context, key)
         seen = jnp.concatenate([targets[:first], targets[first:] | given])
-        found: list[Array | None] = [None] * len(self.layout.columns.heads)
         for head, columns, at in self.layout.groups:
             size = self.layout.outputs_of(columns[0])
             own = params[at : at + size * len(columns)].reshape(len(columns), size, -1)
             if columns[0] in self.layout.columns.many:
                 own = self._logits(columns[0], own[0], cells, seen)[None]
-            each = jax.vmap(head.log_prob)(own, self._cells_of(cells, columns))
-            for column, value in zip(columns, each, strict=True):
-                found[column] = value
-        by_head = jnp.stack([value for value in found if value is not None], axis=1)
-        return jnp.where(targets, floored(by_head, cells.log_marginal), 0.0)
+            yield head, columns, own, self._cells_of(cells, columns)
 
     def start(
         self, cells: Cells, given: Bool[Array | np.ndarray, "n d"], rows: int

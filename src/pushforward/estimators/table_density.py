@@ -207,8 +207,8 @@ class TableDensity(DensityMixin, NestedParameters):
 
         Returns a frame of the library that `fit` saw with the types of its columns, an array where it saw one, a Polars
         frame otherwise. Raises `InputError` for cells that their columns cannot hold, for conditions that cannot be
-        read or have a probability below 1e-12, `NotFittedError` before `fit`. Warns of rows that the model holds for all but
-        impossible.
+        read or have a probability below 1e-12, `NotFittedError` before `fit`. Warns of rows that the model holds for
+        all but impossible.
         """
         check_is_fitted(self)
         n, seed = checked_count(n_samples), seed_from(random_state)

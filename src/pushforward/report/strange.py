@@ -1,0 +1,83 @@
+"""The strangest rows, and the column to blame for each."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from pushforward.distributions.typed_row import Cells
+from pushforward.models.typed_table import TypedTable
+from pushforward.report.findings import Strange
+from pushforward.report.html import Html, element, folded, table
+from pushforward.report.passes import leave_one_out, log_prob_by_choice
+from pushforward.report.svg import brief
+
+SHOWN = 20
+_LONGEST = 60
+
+
+def surprises(model: TypedTable, cells: Cells) -> Float[np.ndarray, "n k"]:
+    """-log p(x_c | all other present cells of the row) for each column of values, in nats; NaN for missing cells.
+
+    Cost: a pass of all rows for each column.
+    """
+    found = -log_prob_by_choice(model, cells, *leave_one_out(model)).T
+    present = np.asarray(cells.present)[:, model.columns.values]
+    return np.where(present, found, np.nan)
+
+
+def strangest(
+    log_prob: Float[np.ndarray, " n"],
+    numbers: np.ndarray,
+    names: Sequence[str],
+    written: Sequence[Sequence[str]],
+    excess: Float[np.ndarray, "n k"],
+    shown: Float[np.ndarray, "n k"] | None,
+) -> tuple[Strange, ...]:
+    """The rows, in the order given, as the page has them.
+
+    Arguments:
+        log_prob: of each row, in nats.
+        numbers: of the rows in the table, from 1.
+        names: of the k columns.
+        written: the cells of each row.
+        excess: how much more each cell surprises than others of its column; NaN for missing cells.
+        shown: the surprise of each cell; None where that is not known, and `excess` is another measure.
+    """
+    rows = []
+    for i, number in enumerate(numbers.tolist()):
+        worst = int(np.nanargmax(np.where(np.isnan(excess[i]), -np.inf, excess[i])))
+        cells = tuple(
+            (name, cell, None if shown is None or np.isnan(nats) else float(nats))
+            for name, cell, nats in zip(
+                names, written[i], excess[i] if shown is None else shown[i], strict=True
+            )
+        )
+        blame = None if shown is None else float(excess[i, worst])
+        rows.append(Strange(number, float(log_prob[i]), names[worst], blame, cells))
+    return tuple(rows)
+
+
+def strange_table(rows: Sequence[Strange]) -> Html:
+    """The rows with the column to blame, and their cells on demand."""
+    known = any(row.excess is not None for row in rows)
+    heads = ["row", "log-probability", "column to blame" if known else "column farthest out"]
+    heads += ["its cell"] + (["more surprising than usual by"] if known else []) + ["all cells"]
+    lines = []
+    for row in rows:
+        value = next(cell for name, cell, _ in row.cells if name == row.column)
+        line = [f"{row.number:,}", f"{row.log_prob:.2f}", row.column, brief(value, _LONGEST)]
+        if known:
+            line.append("" if row.excess is None else f"{row.excess:.1f} nats")
+        cells = [
+            element(
+                "li",
+                f"{name}: {brief(cell, _LONGEST)}"
+                + ("" if nats is None else f" ({nats:.1f} nats)"),
+            )
+            for name, cell, nats in row.cells
+        ]
+        lines.append([*line, folded(f"row {row.number:,}", element("ul", cells))])
+    numeric = (1, 4) if known else (1,)
+    caption = f"The {len(rows)} rows of least probability, the strangest first"
+    return table(caption, heads, lines, numeric)

@@ -1,0 +1,56 @@
+"""Log-densities of rows beside those of draws: a model that is right gives both the same distribution."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import ks_2samp
+
+from pushforward.report.html import Html, element
+from pushforward.report.svg import Scale, axis, bar, number, picture, steps
+
+BINS = 40
+
+
+def typical_figure(
+    rows: Float[np.ndarray, " n"], draws: Float[np.ndarray, " m"], unit: str
+) -> Html | None:
+    """Histograms of log-densities of rows and of draws on common bins.
+
+    Arguments:
+        rows, draws: log-densities, in nats; of rows that are impossible -inf.
+        unit: of the figure.
+    """
+    finite = [part[np.isfinite(part)] for part in (rows, draws)]
+    if min(map(len, finite)) < 2:
+        return None
+    both = np.concatenate(finite)
+    low, high = (float(q) for q in np.quantile(both, [0.003, 1.0]))
+    edges = np.linspace(low, high if high > low else low + 1, BINS + 1)
+    # What lies below the picture is counted in its first bin.
+    heights = [
+        np.histogram(np.maximum(part, low), edges)[0] / len(all_)
+        for part, all_ in zip(finite, (rows, draws), strict=True)
+    ]
+    x = Scale(float(edges[0]), float(edges[-1]), 6, 414)
+    y = Scale(0, float(max(h.max() for h in heights)) or 1.0, 140, 6)
+    bars = [
+        bar(x(left), y(height), x(right) - x(left) + 0.2, y(0) - y(height), "data")
+        for left, right, height in zip(edges[:-1], edges[1:], heights[0], strict=True)
+        if height > 0
+    ]
+    apart = float(ks_2samp(*finite, method="asymp").statistic)
+    means = " and ".join(f"{part.mean():.2f}" for part in finite)
+    text = (
+        f"Mean log-probability of rows and of draws: {means} nats; the distribution functions differ by {apart:.3f}. "
+        "Rows far to the left of all draws are not what the model expects; draws to the left of the rows are too wild."
+    )
+    drawn = picture(
+        "typical-picture",
+        "Log-probability of rows beside that of draws",
+        text,
+        420,
+        162,
+        bars,
+        steps(edges.tolist(), heights[1].tolist(), x, y, "step"),
+        axis(x, 140, number),
+    )
+    return element("figure", drawn, element("figcaption", f"{unit}. {text}"))
