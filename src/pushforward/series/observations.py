@@ -1,6 +1,5 @@
 """Irregular series with gaps, as arrays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -211,7 +210,7 @@ def _paired(times: Any, series: Any) -> list[tuple[int, tuple[Any, Any]]]:
 
 
 def _checked(
-    times: Any, values: Sequence[Any], where: str
+    times: Any, values: Any, where: str
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k d"]]:
     t = checked_times(times, where)
     refuse_dates(values, f"the values{where}")
