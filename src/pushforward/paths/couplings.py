@@ -134,7 +134,7 @@ def _sweeps(
     return f + temperature * jnp.log(u), g + temperature * jnp.log(v), temperature
 
 
-def _assigned(cost: np.ndarray) -> np.ndarray:
+def _assigned(cost: Array | np.ndarray) -> np.ndarray:
     """The latent row (first axis) of every data row in the assignment of least cost."""
     from scipy.optimize import linear_sum_assignment
 

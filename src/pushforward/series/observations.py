@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pushforward.dataframes import dated
 from pushforward.errors import InputError
@@ -35,9 +35,9 @@ class Observations:
     ```
     """
 
-    times: Float[np.ndarray, "n k"]
-    values: Float[np.ndarray, "n k d"]
-    seen: Bool[np.ndarray, "n k d"] = None  # type: ignore[assignment]
+    times: Float[Array | np.ndarray, "n k"]
+    values: Float[Array | np.ndarray, "n k d"]
+    seen: Bool[Array | np.ndarray, "n k d"] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         refuse_dates(self.times, "times")
