@@ -56,7 +56,7 @@ test-defaults: $(VENV)/.dev  ## every test, compiled with the default options, a
 	PUSHFORWARD_TEST_COMPILER=default $(PYTEST)
 
 test-shapes: $(VENV)/.dev  ## the tests with types and shapes checked at every call, and no implicit promotion of axes or types
-	JAX_NUMPY_RANK_PROMOTION=raise JAX_NUMPY_DTYPE_PROMOTION=strict $(PYTEST) -m "not nightly" --jaxtyping-packages=pushforward,shapes.checked
+	JAX_NUMPY_RANK_PROMOTION=raise JAX_NUMPY_DTYPE_PROMOTION=strict $(PYTEST) -m "not nightly and not mistyped" --jaxtyping-packages=pushforward,shapes.checked
 
 nightly: test-defaults test-shapes  ## every test as users compile, and types and shapes at every call
 

@@ -180,7 +180,11 @@ HJB = FlowMap(PotentialField(3, width=4, key=KEY), hjb=1.0)
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: Amortized(Affine(), 2, key=KEY), "what is amortized is Affine.*Elementwise"),
+        pytest.param(
+            lambda: Amortized(Affine(), 2, key=KEY),
+            "what is amortized is Affine.*Elementwise",
+            marks=pytest.mark.mistyped,
+        ),
         (lambda: Amortized(Reverse(3), 2, key=KEY), "Reverse has no parameters"),
         (lambda: Amortized(Permutation(np.arange(3)), 2, key=KEY), "Permutation has no parameters"),
         (lambda: Amortized(Planar(3, (2,), key=KEY), 3, key=KEY), r"context=3: Planar .*\(2,\)"),

@@ -68,7 +68,7 @@ def test_an_angle_is_the_same_after_a_turn(tmp_path, monkeypatch):
         scores = np.stack([model.log_prob(asked + turn * k) for k in turns])
         assert np.isfinite(scores).all()
         assert scores == pytest.approx(np.broadcast_to(scores[:1], scores.shape), abs=1e-4)
-        assert np.isfinite(model.log_prob([[1e6, -1e300], [math.pi, -math.pi]])).all()
+        assert np.isfinite(model.log_prob(np.array([[1e6, -1e300], [math.pi, -math.pi]]))).all()
 
 
 def test_degrees_are_refused():

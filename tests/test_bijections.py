@@ -295,13 +295,25 @@ class Uneven(AbstractBijection):
             r"do not broadcast: \(4,\) and \(5,\)",
         ),
         (lambda: Chain([]), "at least one bijection"),
-        (lambda: Chain([Affine()]), "chain's map 0 is Affine.*wrap it in Elementwise"),
+        pytest.param(
+            lambda: Chain([Affine()]),
+            "chain's map 0 is Affine.*wrap it in Elementwise",
+            marks=pytest.mark.mistyped,
+        ),
         (
             lambda: Stack(lambda key: Affine(), 2, key=KEY),
             "layer is Affine.*wrap it in Elementwise",
         ),
-        (lambda: Invert(Affine), "the map to invert must be a bijection, not Affine"),
-        (lambda: Flow(StandardNormal(2), Affine()), "flow's map is Affine.*wrap it in Elementwise"),
+        pytest.param(
+            lambda: Invert(Affine),
+            "the map to invert must be a bijection, not Affine",
+            marks=pytest.mark.mistyped,
+        ),
+        pytest.param(
+            lambda: Flow(StandardNormal(2), Affine()),
+            "flow's map is Affine.*wrap it in Elementwise",
+            marks=pytest.mark.mistyped,
+        ),
         (
             lambda: Chain([Reshape((2, 3)), Reverse(6)]),
             r"Reshape gives events of shape \(2, 3\), Reverse takes \(6,\)",
@@ -390,6 +402,6 @@ def test_shared_matrices_are_trained_through_the_search():
     back = jax.grad(lambda f: f.forward(z, params)[0].sum())(family)
     direct = jax.grad(lambda f: f.inverse(x, params)[0].sum())(family)
     for name in ("mixing", "feeding"):
-        found, expected = getattr(back, name), -getattr(direct, name) * jnp.exp(log_slope)
+        found, expected = getattr(back, name), -getattr(direct, name) * jnp.exp(log_slope[0])
         assert float(jnp.abs(expected).max()) > 1e-3
         close([found], [expected], 1e-4)

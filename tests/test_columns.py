@@ -151,10 +151,13 @@ class TestRoundTrip:
 
 
 class TestMistakes:
+    @pytest.mark.mistyped
+    def test_one_axis(self):
+        assert "given shape (3,)" in line(Columns.fit, np.zeros(3))
+
     def test_shapes(self, rng):
         assert "1 row given; at least 3 are needed" in line(one, [1.0])
         assert "0 rows given" in line(Columns.fit, np.empty((0, 2)))
-        assert "given shape (3,)" in line(Columns.fit, np.zeros(3))
         assert "1 names for 2 columns" in line(Columns.fit, np.eye(2), ["a"])
         assert "must differ" in line(Columns.fit, np.eye(2), ["a", "a"])
         assert "row 2, column 'x'" in line(one, [1, np.nan, 3])

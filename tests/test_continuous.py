@@ -166,7 +166,7 @@ def test_the_score_by_autodiff_is_the_score_by_its_own_equation():
         np.testing.assert_allclose(by_equation, by_autodiff, atol=1e-4)
         h = 1e-4
         for i in range(2):
-            e = h * jnp.eye(2)[i]
+            e = h * jnp.eye(2)[i : i + 1]
             slope = (flow.log_prob(x + e) - flow.log_prob(x - e)) / (2 * h)
             np.testing.assert_allclose(slope, by_autodiff[:, i], atol=1e-3)
 

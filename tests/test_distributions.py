@@ -194,9 +194,10 @@ def test_draws_differ_by_row_and_key():
             lambda: StandardNormal(1).log_prob(["one"]),
             "x: an array of numbers was expected, not a list that",
         ),
-        (
+        pytest.param(
             lambda: StandardNormal(1).log_prob(None),
             "x: an array of numbers was expected, not a NoneType",
+            marks=pytest.mark.mistyped,
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Leading axes are checked, broadcast and flattened to one batch axis here, once for every leaf."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from numbers import Integral
@@ -17,6 +17,8 @@ from pushforward.errors import InputError
 Shape = tuple[int, ...]
 Size = int | Shape
 """A shape, or the size of its one axis."""
+Numbers = ArrayLike | Sequence[Any]
+"""What becomes an array of numbers: an array, a number, or lists of them."""
 
 
 def as_shape(size: int | Shape | None, what: str = "event") -> Shape | None:
@@ -39,7 +41,7 @@ def flat(condition: Array) -> Float[Array, "n size"]:
     return condition.reshape(condition.shape[0], math.prod(condition.shape[1:]))
 
 
-def as_float(value: ArrayLike, name: str = "value") -> Array:
+def as_float(value: Numbers, name: str = "value") -> Array:
     """The value as a floating-point array: integers and booleans become the default float type.
 
     Raises `InputError`, with the name, for what is not an array of real numbers.
@@ -82,9 +84,9 @@ def batch_shape_of(value: Array, event_shape: Shape, name: str) -> Shape:
 
 
 def broadcast_rows(
-    value: ArrayLike,
+    value: Numbers,
     event_shape: Shape,
-    condition: ArrayLike | None,
+    condition: Numbers | None,
     condition_shape: Shape | None,
     name: str,
     model: object = None,
@@ -113,14 +115,14 @@ def broadcast_rows(
 
 
 def condition_rows(
-    condition: ArrayLike | None, condition_shape: Shape | None, shape: Shape
+    condition: Numbers | None, condition_shape: Shape | None, shape: Shape
 ) -> tuple[Array | None, Shape]:
     """The condition's rows for a sample of batch shape `(*shape, *condition batch)`, and that batch shape."""
     return _condition_rows(condition, condition_shape, shape, sample=True)
 
 
 def _condition_rows(
-    condition: ArrayLike | None, condition_shape: Shape | None, batch: Shape, sample: bool = False
+    condition: Numbers | None, condition_shape: Shape | None, batch: Shape, sample: bool = False
 ) -> tuple[Array | None, Shape]:
     """The condition's rows and the batch shape: its leading axes broadcast against `batch`, or follow it."""
     if condition_shape is None:

@@ -106,7 +106,8 @@ def random_contexts(model: TypedRow, batch: Cells, key: PRNGKeyArray | None) -> 
 
     def some(at: int, most: Array) -> Array:
         """A whole number from 0 to below `most`."""
-        return jnp.floor(jax.random.uniform(keys[at], (n,)) * most).astype(many.dtype)
+        share = jax.random.uniform(keys[at], (n,))
+        return jnp.floor(share * most.astype(share.dtype)).astype(many.dtype)
 
     # The rows of a batch are in random order: the first half of them have nothing given.
     given = jnp.where(jnp.arange(n) < n // 2, 0, some(1, many))

@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.errors import InputError
-from pushforward.rows import Shape, broadcast_rows, settled
+from pushforward.rows import Numbers, Shape, broadcast_rows, settled
 from pushforward.transformers.base import AbstractTransformer
 
 M = TypeVar("M", bound=eqx.Module)
@@ -104,7 +104,7 @@ class AbstractBijection(eqx.Module):
         """`(n, *event)` data rows to latent rows `(n, *latent)`, with the log |det| of dz/dx, `(n,)`."""
 
     def forward(
-        self, z: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+        self, z: Numbers, condition: Numbers | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         """Push latent to data: `x` and `log |det dx/dz|` in nats.
 
@@ -123,7 +123,7 @@ class AbstractBijection(eqx.Module):
         return x.reshape(*batch, *self.event_shape), log_det.reshape(batch)
 
     def inverse(
-        self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+        self, x: Numbers, condition: Numbers | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         """Pull data back to latent: `z` and `log |det dz/dx|` in nats; arguments as in `forward`.
 

@@ -7,14 +7,14 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow, replaced
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
 from pushforward.errors import InputError, InputWarning
 from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
-from pushforward.rows import Shape, as_shape, broadcast_rows, broadcasting
+from pushforward.rows import Numbers, Shape, as_shape, broadcast_rows, broadcasting
 
 EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and in training; the
@@ -175,7 +175,7 @@ class FlowMap(AbstractBijection):
         return found
 
     def evaluations(
-        self, x: ArrayLike, condition: ArrayLike | None = None, *, ahead: bool = False
+        self, x: Numbers, condition: Numbers | None = None, *, ahead: bool = False
     ) -> Array:
         """How often `inverse` of these events calls the field, or `forward` if `ahead`.
 
@@ -197,7 +197,7 @@ class FlowMap(AbstractBijection):
         return self._solved(rows, conditions, None, ahead=ahead)[2]
 
     def push_score(
-        self, z: ArrayLike, score: ArrayLike, condition: ArrayLike | None = None
+        self, z: Numbers, score: Numbers, condition: Numbers | None = None
     ) -> tuple[Array, Array]:
         """Push latent events and the score of their density to data, in one solve.
 
@@ -250,7 +250,8 @@ class FlowMap(AbstractBijection):
         condition = None
         if self.condition_shape is not None:
             condition = jnp.zeros((len(x), *self.condition_shape), x.dtype)
-        found = eqx.filter_eval_shape(self.field.with_divergence, jnp.zeros(()), x, condition)
+        with broadcasting():
+            found = eqx.filter_eval_shape(self.field.with_divergence, jnp.zeros(()), x, condition)
         return found[1] is not None
 
 

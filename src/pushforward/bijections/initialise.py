@@ -4,12 +4,12 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from pushforward.bijections.base import AbstractBijection
 from pushforward.bijections.cylinder import Cylinder, joined
 from pushforward.errors import InputError
-from pushforward.rows import broadcasting
+from pushforward.rows import Numbers, broadcasting
 
 B = TypeVar("B", bound=AbstractBijection)
 STATISTICS = ("measuring",)
@@ -18,7 +18,7 @@ START = ("standardising", *STATISTICS)
 """These, and the method of a map that starts from data rows."""
 
 
-def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
+def initialised(bijection: B, x: Numbers, condition: Numbers | None = None) -> B:
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
     So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set.
@@ -33,7 +33,7 @@ def initialised(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) 
     return _passed(bijection, x, condition, START)
 
 
-def with_statistics(bijection: B, x: ArrayLike, condition: ArrayLike | None = None) -> B:
+def with_statistics(bijection: B, x: Numbers, condition: Numbers | None = None) -> B:
     """The map with the stored statistics of every `BatchNorm` in it measured on the data rows that reach it.
 
     Arguments and errors as in `initialised`.
@@ -46,7 +46,7 @@ def has_statistics(model: Any) -> bool:
     return _within(model, STATISTICS) is not None
 
 
-def _passed(bijection: B, x: ArrayLike, condition: Any, methods: tuple[str, ...]) -> B:
+def _passed(bijection: B, x: Numbers, condition: Any, methods: tuple[str, ...]) -> B:
     if _within(bijection, methods) is None:
         return bijection
     with broadcasting():

@@ -97,7 +97,7 @@ def open_delimited(path: Path | None, delimiter: str, wanted: Wanted, where: str
     return Source(where, chosen, integer, True, None, chunks)
 
 
-def record_chunks(stream: BinaryIO, head: bytes, where: str) -> Iterator[bytes]:
+def record_chunks(stream: BinaryIO | io.BufferedIOBase, head: bytes, where: str) -> Iterator[bytes]:
     """Split a byte stream into pieces of whole records, each ending in a newline.
 
     A newline inside quotes does not end a record. Blank lines at the very end are dropped.
@@ -203,7 +203,7 @@ class _Parser:
         return np.array(out, dtype=np.float64).reshape(-1, len(self.indices))
 
 
-def _first_chunk(stream: BinaryIO, where: str) -> tuple[bytes, bytes]:
+def _first_chunk(stream: BinaryIO | io.BufferedIOBase, where: str) -> tuple[bytes, bytes]:
     """The first whole records, which are the header and at least one row, and the bytes read beyond them."""
     data = b""
     while len(data) <= LONGEST_RECORD:

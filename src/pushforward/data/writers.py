@@ -213,7 +213,11 @@ def open_writer(
 
 class _TextSink:
     def __init__(
-        self, stream: BinaryIO, names: tuple[str, ...], integer: tuple[bool, ...], delimiter: str
+        self,
+        stream: BinaryIO | io.BufferedIOBase,
+        names: tuple[str, ...],
+        integer: tuple[bool, ...],
+        delimiter: str,
     ) -> None:
         self.stream, self._names, self._integer = stream, names, integer
         self._delimiter = delimiter

@@ -2,16 +2,17 @@
 
 import math
 from abc import abstractmethod
-from numbers import Integral
+from collections.abc import Iterable
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import PerRow
 from pushforward.deprecated import outdated
 from pushforward.draws import check_key
-from pushforward.rows import Shape, broadcast_rows, broadcasting, condition_rows, settled
+from pushforward.rows import Numbers, Shape, broadcast_rows, broadcasting, condition_rows, settled
 
 Draws = tuple[Array, PerRow]
 """Draws and their log-densities."""
@@ -45,7 +46,7 @@ class AbstractDistribution(eqx.Module):
         """`n` draws, `(n, *event)`, and their log-densities, `(n,)`."""
 
     def log_prob(
-        self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+        self, x: Numbers, condition: Numbers | None = None, *, key: PRNGKeyArray | None = None
     ) -> Array:
         """Log-density in nats, `(*batch,)`.
 
@@ -61,7 +62,7 @@ class AbstractDistribution(eqx.Module):
         )
         return settled(lambda: (self.log_prob_rows(rows, conditions, key),), rows)[0].reshape(batch)
 
-    def grad_log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+    def grad_log_prob(self, x: Numbers, condition: Numbers | None = None) -> Array:
         """The gradient of the log-density with respect to x, the score, in nats per unit of x, `(*batch, *event)`.
 
         By automatic differentiation, at about three times the cost of `log_prob`; `FlowMap.push_score` solves an
@@ -85,13 +86,16 @@ class AbstractDistribution(eqx.Module):
             score: Array = jax.grad(total)(rows)
         return score.reshape(*batch, *self.event_shape)
 
-    def score(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+    def score(self, x: Numbers, condition: Numbers | None = None) -> Array:
         """Deprecated: `grad_log_prob`."""
         outdated("score(x)", "grad_log_prob(x)")
         return self.grad_log_prob(x, condition)
 
     def sample(
-        self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
+        self,
+        key: PRNGKeyArray,
+        shape: int | np.integer | Shape = (),
+        condition: Numbers | None = None,
     ) -> Array:
         """Draws of shape `(*shape, *batch of the condition, *event)`; a number n is the shape `(n,)`.
 
@@ -105,7 +109,10 @@ class AbstractDistribution(eqx.Module):
         return self
 
     def sample_and_log_prob(
-        self, key: PRNGKeyArray, shape: int | Shape = (), condition: ArrayLike | None = None
+        self,
+        key: PRNGKeyArray,
+        shape: int | np.integer | Shape = (),
+        condition: Numbers | None = None,
     ) -> tuple[Array, Array]:
         """Draws as in `sample`, with their log-densities in nats from the same pass.
 
@@ -113,7 +120,7 @@ class AbstractDistribution(eqx.Module):
         `jit` such draws are NaN.
         """
         check_key(key)
-        shape = (int(shape),) if isinstance(shape, int | Integral) else tuple(shape)
+        shape = tuple(shape) if isinstance(shape, Iterable) else (int(shape),)
         conditions, batch = condition_rows(condition, self.condition_shape, shape)
         x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)

@@ -4,7 +4,7 @@ from operator import is_
 from typing import Any
 
 import equinox as eqx
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijections.base import (
     AbstractBijection,
@@ -16,7 +16,7 @@ from pushforward.bijections.base import (
 )
 from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.errors import InputError
-from pushforward.rows import Shape
+from pushforward.rows import Numbers, Shape
 
 
 class Flow(AbstractDistribution):
@@ -77,13 +77,13 @@ class Flow(AbstractDistribution):
         return x, log_base - log_det
 
     def forward(
-        self, z: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+        self, z: Numbers, condition: Numbers | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         """Push latent to data: the bijection's `forward`."""
         return self.bijection.forward(z, condition, key=key)
 
     def inverse(
-        self, x: ArrayLike, condition: ArrayLike | None = None, *, key: PRNGKeyArray | None = None
+        self, x: Numbers, condition: Numbers | None = None, *, key: PRNGKeyArray | None = None
     ) -> tuple[Array, Array]:
         """Pull data back to latent: the bijection's `inverse`."""
         return self.bijection.inverse(x, condition, key=key)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.rows import Shape, broadcasting
 
@@ -24,7 +24,7 @@ class AbstractField(eqx.Module):
 
     @abstractmethod
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
         """The field and its exact divergence; None for the latter where there is no closed form.
 
@@ -39,7 +39,7 @@ class AbstractField(eqx.Module):
         """The same field with all computed that depends on neither time nor rows, for many calls."""
 
     def __call__(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> Float[Array, "n d"]:
         with broadcasting():
             return self.with_divergence(t, x, condition)[0]

@@ -4,15 +4,16 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
+from pushforward.rows import broadcasting
 
 
 def divergence(
     field: Any,
-    t: Array,
+    t: ArrayLike,
     x: Float[Array, "n d"],
     noise: Array | None = None,
     *,
@@ -43,7 +44,8 @@ def divergence(
     ```
     """
     if noise is None and isinstance(field, AbstractField):
-        value, trace = field.with_divergence(t, x, condition)
+        with broadcasting():
+            value, trace = field.with_divergence(t, x, condition)
         if trace is not None:
             return value, trace
     arguments = () if condition is None else (condition,)
@@ -58,7 +60,8 @@ def divergence(
 
     def along(v: Array) -> tuple[Array, Array]:
         """The field, and `v . J v`."""
-        value, moved = jax.jvp(at, (x,), (jnp.broadcast_to(v, x.shape),))
+        v = jnp.broadcast_to(v, x.shape)
+        value, moved = jax.jvp(at, (x,), (v,))
         return value, (moved * v).sum(1)
 
     if noise is None:

@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
@@ -55,7 +55,7 @@ class GuidedField(AbstractField):
         return GuidedField(self.field.prepared(), self.condition_shape, weight=self.weight)
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
         assert condition is not None
         value, trace = self.with_presence(t, x, condition, jnp.ones(len(x), x.dtype))
@@ -68,7 +68,7 @@ class GuidedField(AbstractField):
         return value, (1 + self.weight) * trace - self.weight * free_trace
 
     def with_presence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array, present: Float[Array, " n"]
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array, present: Float[Array, " n"]
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
         """The inner field with its divergence, evaluated with the condition (`present` = 1) or without it (0)."""
         flag = present[:, None]

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
 from pushforward.errors import check_count
@@ -73,7 +73,7 @@ class PlanarField(AbstractField):
         return self
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         t = jnp.asarray(t, x.dtype)
         gates = jnp.tanh(t * self.gate_in + self.gate_bias) @ self.gate_out + self.gate_offsets

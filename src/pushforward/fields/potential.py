@@ -2,13 +2,13 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
 from pushforward.errors import check_count
 from pushforward.fields.base import AbstractField
 from pushforward.networks.layers import uniform_weights
-from pushforward.rows import Shape, as_shape, condition_size
+from pushforward.rows import Shape, as_shape, broadcasting, condition_size
 
 
 class PotentialField(AbstractField):
@@ -78,7 +78,7 @@ class PotentialField(AbstractField):
         return self
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
         d = x.shape[1]
         s, first, second, back = self._layers(t, x, condition)
@@ -91,7 +91,7 @@ class PotentialField(AbstractField):
         return -gradient, -(outer + inner.sum(1) + jnp.square(self.quadratic[:d]).sum())
 
     def hjb_residual(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> Float[Array, " n"]:
         """`d phi/dt - |grad phi|^2 / 2`, which does not depend on x where paths are straight and of constant speed.
 
@@ -99,10 +99,11 @@ class PotentialField(AbstractField):
         nothing. Arguments as of `with_divergence`.
         """
         d = x.shape[1]
-        s, first, _, back = self._layers(t, x, condition)
-        # Time stands behind the coordinates of x.
-        gradient = self._gradient(s, first, back, d + 1)
-        along = gradient[:, :d] + self.linear
+        with broadcasting():
+            s, first, _, back = self._layers(t, x, condition)
+            # Time stands behind the coordinates of x.
+            gradient = self._gradient(s, first, back, d + 1)
+            along = gradient[:, :d] + self.linear
         return gradient[:, d] - jnp.square(along).sum(1) / 2
 
     def _gradient(self, s: Array, first: Array, back: Array, rows: int) -> Array:
@@ -110,7 +111,7 @@ class PotentialField(AbstractField):
         gradient = (first * back) @ self.enter[:rows].T
         return gradient + (s @ self.quadratic) @ self.quadratic[:rows].T
 
-    def _layers(self, t: Array, x: Float[Array, "n d"], condition: Array | None) -> list[Array]:
+    def _layers(self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None) -> list[Array]:
         """All inputs, the slopes of both layers, the gradient of `w . u_1` with respect to the first one's outputs."""
         n = len(x)
         columns = [x, jnp.broadcast_to(jnp.asarray(t, x.dtype), (n, 1))]

@@ -3,7 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
 from pushforward.errors import check_choice
@@ -113,7 +113,7 @@ class MLPField(AbstractField):
         return self.hidden[0] * (self.last @ self.first).T
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Array | None = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
     ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
         act, depth = SMOOTH[self.activation], len(self.bias)
         scales, shifts = self._at_time(jnp.asarray(t, x.dtype))

@@ -67,7 +67,8 @@ class Logistics(AbstractNumberHead):
     ) -> tuple[Float[Array, "m n"], Float[Array, "m n"], Float[Array, "m n"]]:
         """Log-weights, means and log-scales."""
         m = self.components
-        weights, means, scales, (shift, stretch) = jnp.split(params, (m, 2 * m, 3 * m))
+        parts = jnp.split(params, (m, 2 * m, 3 * m, 3 * m + 1))
+        weights, means, scales, shift, stretch = parts
         stretch = jnp.clip(stretch, -9.0, 4.0)
         log_scales = stretch + jnp.clip(scales, -5.0, 5.0) - self._narrower
         return (
@@ -92,9 +93,9 @@ class Logistics(AbstractNumberHead):
         log_weights, means, log_scales = self.mixture(params)
         inverse = jnp.exp(-log_scales)
         # A cell below z has the mass of its mirror image, so that half-lines keep the edge they have.
-        above = jnp.where(cell.width < 0, -1.0, 1.0).astype(inverse.dtype)
-        low, height = above * (cell.z - means) * inverse, jnp.abs(cell.width) * inverse
-        is_cell = cell.width != 0
+        above = jnp.where(cell.width < 0, -1.0, 1.0).astype(inverse.dtype)[None]
+        low, height = above * (cell.z[None] - means) * inverse, jnp.abs(cell.width)[None] * inverse
+        is_cell = cell.width[None] != 0
         # log(F(high) - F(low)) = log F(high) + log(1 - F(low)) + log(1 - exp(low - high)).
         mass = _log_gap(jnp.where(is_cell, height, 1.0))
         ends = -jax.nn.softplus(-(low + height)) - jax.nn.softplus(low)
@@ -104,14 +105,14 @@ class Logistics(AbstractNumberHead):
     def cdf(self, params: Float[Array, "size n"], z: Float[Array, " n"]) -> Float[Array, " n"]:
         """The probability of less than z."""
         log_weights, means, log_scales = self.mixture(params)
-        below = jax.nn.sigmoid((z - means) * jnp.exp(-log_scales))
+        below = jax.nn.sigmoid((z[None] - means) * jnp.exp(-log_scales))
         return (jnp.exp(log_weights) * below).sum(0)
 
     def sample(self, params: Float[Array, "size n"], key: PRNGKeyArray) -> Cell:
         log_weights, means, log_scales = self.mixture(params)
         which_key, key = jax.random.split(key)
         which = jax.random.categorical(which_key, log_weights, axis=0)
-        at = jnp.arange(self.components)[:, None] == which
+        at = jnp.arange(self.components)[:, None] == which[None]
         noise = jax.random.logistic(key, which.shape, params.dtype)
         mean, log_scale = (jnp.where(at, a, 0.0).sum(0) for a in (means, log_scales))
         z = mean + jnp.exp(log_scale) * noise

@@ -45,7 +45,7 @@ class Softmax(AbstractHead):
 
     def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
         # By a mask and a sum: the derivative of an index would be a scatter, which is far slower.
-        at = jnp.arange(self.levels)[:, None] == cell.code
+        at = jnp.arange(self.levels)[:, None] == cell.code[None]
         return jnp.where(at, self.log_probs(params), 0.0).sum(0) + cell.log_slope
 
     def sample(self, params: Float[Array, "size n"], key: PRNGKeyArray) -> Cell:

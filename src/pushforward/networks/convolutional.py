@@ -122,7 +122,7 @@ class Conv(eqx.Module):
         self, x: Float[Array, "n h w inputs"], t: ArrayLike | None = None
     ) -> Float[Array, "n h w out"]:
         """Convolve; `t` is a number, or `(n, 1, 1, 1)`, a time per image."""
-        y = convolved(x, self.kernel.astype(x.dtype)) + self.bias.astype(x.dtype)
+        y = convolved(x, self.kernel.astype(x.dtype)) + self.bias.astype(x.dtype)[None, None, None]
         if self.clock is None:
             return y
         if t is None:
@@ -168,15 +168,17 @@ class GroupNorm(eqx.Module):
         n, c = x.shape[0], x.shape[-1]
         pixels = x.reshape(n, -1, c)
         alike = jnp.arange(c) // (c // self.groups)
-        share = jnp.where(alike[:, None] == alike, self.groups / (pixels.shape[1] * c), 0.0)
+        share = jnp.where(alike[:, None] == alike[None], self.groups / (pixels.shape[1] * c), 0.0)
 
         def of_group(v: Array) -> Array:
             # Pixels are summed first, along the channels: the short axis of a group is left for few numbers.
             return (v.sum(1) @ share.astype(x.dtype))[:, None]
 
         centred = pixels - of_group(pixels)
-        scale = self.scale.astype(x.dtype) * jax.lax.rsqrt(of_group(jnp.square(centred)) + EPS)
-        return (centred * scale + self.shift.astype(x.dtype)).reshape(x.shape)
+        scale = self.scale.astype(x.dtype)[None, None] * jax.lax.rsqrt(
+            of_group(jnp.square(centred)) + EPS
+        )
+        return (centred * scale + self.shift.astype(x.dtype)[None, None]).reshape(x.shape)
 
 
 class ConvBlock(eqx.Module):

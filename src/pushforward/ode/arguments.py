@@ -8,14 +8,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from pushforward.errors import InputError, InputWarning, check_choice, check_count
 from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
 from pushforward.ode.tableaus import METHODS, Tableau
-from pushforward.rows import as_float
+from pushforward.rows import Numbers, as_float
 
 
 def method_of(method: Any) -> Any:
@@ -74,7 +74,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
             )
 
 
-def time_of(value: ArrayLike, name: str, leaves: list[Array], dtype: Any) -> Array:
+def time_of(value: Numbers, name: str, leaves: list[Array], dtype: Any) -> Array:
     """An end of the interval in the state's type."""
     time = as_float(value, name).astype(dtype)
     if time.ndim > 1 or (time.ndim and any(leaf.shape[:1] != time.shape for leaf in leaves)):
@@ -92,7 +92,7 @@ def number_of(value: Any, name: str) -> float:
         raise InputError(f"{name}={value!r}: a number was expected") from None
 
 
-def stops_of(at: ArrayLike, leaves: list[Array], dtype: Any) -> Array:
+def stops_of(at: Numbers, leaves: list[Array], dtype: Any) -> Array:
     """The times to stop at."""
     stops = as_float(at, "at").astype(dtype)
     by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
@@ -101,7 +101,7 @@ def stops_of(at: ArrayLike, leaves: list[Array], dtype: Any) -> Array:
     return stops
 
 
-def check_times(t0: ArrayLike, at: ArrayLike | None, t1: ArrayLike, dtype: Any) -> None:
+def check_times(t0: Numbers, at: Numbers | None, t1: Numbers, dtype: Any) -> None:
     """Raises `InputError` for times out of order, or so close that they are equal in the state's type."""
     given = [t0, t1] if at is None else [t0, at, t1]
     if any(isinstance(t, jax.core.Tracer) for t in given):

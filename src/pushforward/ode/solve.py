@@ -7,7 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike
+from jaxtyping import Array
 
 from pushforward.errors import InputError, SolveError
 from pushforward.ode.adjoints import Adjoint, Backsolve, Direct, Reversible, advance, backsolved
@@ -27,16 +27,16 @@ from pushforward.ode.packing import PackedField, Packing, packing_of
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
-from pushforward.rows import as_float, kept_whole
+from pushforward.rows import Numbers, as_float, kept_whole
 
 
 def solve(
     field: Callable[[Array, State], State],
     y0: State,
-    t0: ArrayLike,
-    t1: ArrayLike,
+    t0: Numbers,
+    t1: Numbers,
     *,
-    at: ArrayLike | None = None,
+    at: Numbers | None = None,
     method: str | Tableau | Any = "dopri5",
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -134,8 +134,8 @@ def backsolve(
     field: Any,
     y1: State,
     cotangent: State,
-    t0: ArrayLike,
-    t1: ArrayLike,
+    t0: Numbers,
+    t1: Numbers,
     *,
     method: str | Tableau = "dopri5",
     rtol: float = 1e-5,

@@ -93,8 +93,9 @@ def partners(
 
 def _distances(z: Float[Array, "n d"], x: Float[Array, "n d"]) -> Float[Array, "n n"]:
     """Squared distances of latent rows (first axis) and data rows, up to a term of each latent row."""
-    z, x = z - x.mean(0), x - x.mean(0)
-    return (x * x).sum(1) - 2 * z @ x.T
+    centre = x.mean(0, keepdims=True)
+    z, x = z - centre, x - centre
+    return (x * x).sum(1)[None] - 2 * z @ x.T
 
 
 def _reduced(cost: Float[Array, "n n"]) -> tuple[Array, Array]:
@@ -116,7 +117,7 @@ def _sweeps(
         low = cost.min()
         cost = jnp.where(allowed, cost, low + 4 * (cost.max() - low))
     f, g = _reduced(cost)
-    rest, tiny = cost - f[:, None] - g, jnp.finfo(cost.dtype).tiny
+    rest, tiny = cost - f[:, None] - g[None], jnp.finfo(cost.dtype).tiny
     counted = jnp.ones_like(rest) if allowed is None else allowed.astype(rest.dtype)
     temperature = share * (rest * counted).sum() / counted.sum() + tiny
     kernel = jnp.exp(-rest / temperature)
@@ -133,7 +134,7 @@ def _sweeps(
     return f + temperature * jnp.log(u), g + temperature * jnp.log(v), temperature
 
 
-def _assigned(cost: np.ndarray) -> np.ndarray:
+def _assigned(cost: Array | np.ndarray) -> np.ndarray:
     """The latent row (first axis) of every data row in the assignment of least cost."""
     from scipy.optimize import linear_sum_assignment
 
@@ -150,9 +151,9 @@ def _exact(
     """The assignment of least total squared distance: each latent row goes to one data row."""
     f, g, _ = _sweeps(cost, allowed, WARM_SWEEPS, WARM_REGULARISATION)
     # The best assignment is the same for any potentials; good ones leave little to search.
-    rest = cost - f[:, None] - g
+    rest = cost - f[:, None] - g[None]
     f, g = _reduced(rest)
-    rest = rest - f[:, None] - g
+    rest = rest - f[:, None] - g[None]
     if allowed is not None:
         rest = jnp.where(allowed, rest, len(cost) * (rest.max() + 1))
     shape = jax.ShapeDtypeStruct((len(cost),), jnp.int32)
@@ -165,7 +166,7 @@ def _sinkhorn(
 ) -> Int[Array, " n"]:
     """Draws from the entropic plan's columns: a latent row may go to several data rows."""
     f, g, temperature = _sweeps(cost, allowed, SINKHORN, REGULARISATION)
-    logits = (f[:, None] + g - cost) / temperature
+    logits = (f[:, None] + g[None] - cost) / temperature
     if allowed is not None:
         logits = jnp.where(allowed, logits, -jnp.inf)
     return jax.random.categorical(key, logits, axis=0).astype(jnp.int32)

@@ -10,14 +10,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward import ode
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import RecurrentNetwork
-from pushforward.rows import broadcasting
+from pushforward.rows import Numbers, broadcasting
 from pushforward.series.observations import Observations, checked_times, refuse_dates
 
 LEAST_SCALE = 1e-4
@@ -200,7 +200,7 @@ class LatentODE(eqx.Module):
     def predict(
         self,
         observations: Observations,
-        times: ArrayLike,
+        times: Numbers,
         *,
         key: PRNGKeyArray | None = None,
         extrapolate: bool = False,
@@ -233,7 +233,7 @@ class LatentODE(eqx.Module):
             dtype = arrays[1].dtype
             return _predict(self, arrays, jnp.asarray(asked, dtype), (before, after), key)
 
-    def within(self, times: ArrayLike) -> Bool[np.ndarray, "*shape"]:
+    def within(self, times: Numbers) -> Bool[np.ndarray, "*shape"]:
         """Whether times, of any shape, lie in the span, up to rounding.
 
         ```python

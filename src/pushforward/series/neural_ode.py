@@ -191,8 +191,9 @@ class KnownField(eqx.Module):
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
         center, scale = jax.lax.stop_gradient((self.center, self.scale))
         times = self.origin + self.length * jnp.broadcast_to(jnp.ravel(t), u.shape[:1])
-        rates = jax.vmap(self._rate, (0, 0, None))(times, center + scale * u, self.params)
-        return self.length * rates / scale
+        states = center[None] + scale[None] * u
+        rates = jax.vmap(self._rate, (0, 0, None))(times, states, self.params)
+        return self.length * rates / scale[None]
 
 
 SeriesField = LearnedField | KnownField

@@ -1,12 +1,11 @@
 """Irregular series with gaps, as arrays."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from pushforward.dataframes import dated
 from pushforward.errors import InputError
@@ -36,9 +35,9 @@ class Observations:
     ```
     """
 
-    times: Float[np.ndarray, "n k"]
-    values: Float[np.ndarray, "n k d"]
-    seen: Bool[np.ndarray, "n k d"] = None  # type: ignore[assignment]
+    times: Float[Array | np.ndarray, "n k"]
+    values: Float[Array | np.ndarray, "n k d"]
+    seen: Bool[Array | np.ndarray, "n k d"] = None  # type: ignore[assignment]
 
     def __post_init__(self) -> None:
         refuse_dates(self.times, "times")
@@ -211,7 +210,7 @@ def _paired(times: Any, series: Any) -> list[tuple[int, tuple[Any, Any]]]:
 
 
 def _checked(
-    times: Any, values: Sequence[Any], where: str
+    times: Any, values: Any, where: str
 ) -> tuple[Float[np.ndarray, " k"], Float[np.ndarray, "k d"]]:
     t = checked_times(times, where)
     refuse_dates(values, f"the values{where}")

@@ -12,6 +12,7 @@ from jaxtyping import Array
 from pushforward.rows import broadcasting
 from pushforward.testing.contract import Check
 from pushforward.testing.numbers import differ, first
+from pushforward.testing.perturb import cast
 from pushforward.transformers import AbstractTransformer
 
 DOUBLE = 1e-7
@@ -66,7 +67,8 @@ class TransformerSubject:
         with jax.enable_x64(True):
             # An axis of 1, which a family's points share; `precisions` repeats it.
             params = jnp.asarray(self.families)[:, :, None]
-            found = _at(self.transformer, direction, jnp.asarray(points), params)
+            transformer = cast(self.transformer, jnp.float64)
+            found = _at(transformer, direction, jnp.asarray(points), params)
             value, log_slope, slope = jax.device_get(found)
             # Of a flat or falling map, which a check reports.
             with np.errstate(divide="ignore", invalid="ignore"):

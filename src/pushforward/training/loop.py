@@ -15,7 +15,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray, PyTree
 from pushforward.bijections import with_remat
 from pushforward.draws import spawn
 from pushforward.errors import InputError, InputWarning
-from pushforward.rows import broadcasting
+from pushforward.rows import Numbers, broadcasting
 from pushforward.training.arguments import jitter_of, rows_of, without_rows
 from pushforward.training.batches import Jitter, RowSource
 from pushforward.training.checkpoint import Checkpoint, digest, open_checkpoint, spelled
@@ -50,7 +50,7 @@ class Fitted(Generic[Model]):
 def fit(
     model: Model,
     rows: Any = None,
-    condition: ArrayLike | None = None,
+    condition: Numbers | None = None,
     *,
     key: PRNGKeyArray,
     loss: Loss = negative_log_prob,

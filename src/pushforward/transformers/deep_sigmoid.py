@@ -54,7 +54,7 @@ class DeepSigmoid(AbstractTransformer):
         log_slopes = (START if self.units > 1 else 0.0) + bounded(slopes, LARGEST)
         shifts = bounded(shifts, FARTHEST) - along(spread(self.units, REACH), shifts)
         inside = jnp.clip(x, -self.bound, self.bound)
-        u = jnp.exp(log_slopes) * inside + shifts
+        u = jnp.exp(log_slopes) * inside[None] + shifts
         z, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), inside)
         return linear_tails(x - inside, z, log_slope)
 

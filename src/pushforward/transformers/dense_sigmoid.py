@@ -113,6 +113,6 @@ def _mix(matrix: Array, weights: Array, pre: Array, log_slope: Array) -> tuple[A
 
 def _log(matrix: Array, terms: Array) -> Array:
     """`log(matrix @ exp(terms))` for a positive matrix, terms on the leading axis."""
-    largest = jax.lax.stop_gradient(terms.max(0))
+    largest = jax.lax.stop_gradient(terms.max(0, keepdims=True))
     product = jnp.tensordot(matrix, jnp.exp(terms - largest), 1, precision="highest")
     return jnp.log(product) + largest

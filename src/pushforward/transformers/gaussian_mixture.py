@@ -82,7 +82,7 @@ class GaussianMixtureCDF(AbstractTransformer):
         if self.components == 1:
             return (x - means[0]) * slopes[0], log_slopes[0]
         inside = jnp.clip(x, -self.bound, self.bound)
-        z, log_slope = normal_of_mixture(log_weights, log_slopes, (inside - means) * slopes)
+        z, log_slope = normal_of_mixture(log_weights, log_slopes, (inside[None] - means) * slopes)
         return linear_tails(x - inside, z, log_slope)
 
     def forward(self, z: Array, params: Array) -> tuple[Array, Array]:

@@ -71,7 +71,7 @@ class Integral(AbstractTransformer):
         inside = jnp.clip(x, -self.bound, self.bound)
         # The interpolant is a sum of hats; `risen` is the integral of each from the left.
         places = jnp.asarray(self._places, x.dtype).reshape(-1, *[1] * x.ndim)
-        away = jnp.clip((inside - places) / width, -1.0, 1.0)
+        away = jnp.clip((inside[None] - places) / width, -1.0, 1.0)
         risen = _risen(away) - _risen(jnp.clip(-places / width, -1.0, 1.0))
         z, density = params[0] + width * (g * risen).sum(0), (g * (1 - jnp.abs(away))).sum(0)
         return linear_tails(x - inside, z, jnp.log(density))
@@ -80,10 +80,10 @@ class Integral(AbstractTransformer):
         g, width, half = self._integrand(params), 2 * self.bound / self.nodes, self.nodes // 2
         masses = 0.5 * width * (g[1:] + g[:-1])
         knots = jnp.concatenate([jnp.zeros((1, *masses.shape[1:]), g.dtype), jnp.cumsum(masses, 0)])
-        knots = knots - knots[half] + params[0]
+        knots = knots - knots[half][None] + params[:1]
         inside = (z > knots[0]) & (z < knots[-1])
         clipped = jnp.where(inside, z, params[0])
-        passed = clipped >= knots[1:-1]
+        passed = clipped[None] >= knots[1:-1]
         here = masks(passed)[1]
         places = jnp.asarray(self._places[:-1], z.dtype).reshape(-1, *[1] * z.ndim)
         candidates = (knots[:-1], knots[1:], g[:-1], g[1:], places)
@@ -108,10 +108,10 @@ class Integral(AbstractTransformer):
     def _integrand(self, params: Array) -> Array:
         """The network at the nodes, `(nodes + 1, *shape)`."""
         places = jnp.asarray(self._places, params.dtype)[:, None]
-        hidden = jnp.tanh(places * self.slopes + self.shifts)
+        hidden = jnp.tanh(places * self.slopes[None] + self.shifts[None])
         # A conditioner fed 1e30 must not overflow the sum.
         weights = jnp.clip(params[2:], -1e6, 1e6)
-        raw = params[1] + jnp.tensordot(hidden, weights, 1, precision="highest")
+        raw = params[1:2] + jnp.tensordot(hidden, weights, 1, precision="highest")
         return jnp.exp(bounded(raw, LARGEST))
 
 

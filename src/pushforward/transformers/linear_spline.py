@@ -57,7 +57,7 @@ class LinearSpline(AbstractTransformer):
         inside = jnp.clip(x, -self.bound, self.bound)
         sides = softmax_sides(params[None], self.bound, self.min_bin)
         knots = jnp.arange(1, self.bins, dtype=x.dtype).reshape(-1, *[1] * x.ndim)
-        left, here = masks(inside >= knots * self._width - self.bound)
+        left, here = masks(inside[None] >= knots * self._width - self.bound)
         a = left.sum(0, dtype=x.dtype) * self._width - self.bound
         slope = sides.picked(here)[0] / self._width
         z = sides.before(left)[0] - self.bound + slope * (inside - a)

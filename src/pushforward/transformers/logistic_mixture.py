@@ -57,7 +57,7 @@ class LogisticMixtureCDF(AbstractTransformer):
         log_slopes = (START if k > 1 else 0.0) - bounded(scales, LARGEST)
         log_outer = bounded(params[1], LARGEST)
         inside = jnp.clip(x, -self.bound, self.bound)
-        u = (inside - means) * jnp.exp(log_slopes)
+        u = (inside[None] - means) * jnp.exp(log_slopes)
         z, log_slope = floored(*logit_of_mixture(log_weights, log_slopes, u), inside)
         z, log_slope = jnp.exp(log_outer) * z + params[0], log_slope + log_outer
         return linear_tails(x - inside, z, log_slope)

@@ -22,7 +22,7 @@ def along(values: list[float], like: Array) -> Array:
 def log_sum(terms: Array) -> Array:
     """`logsumexp` over the leading axis."""
     largest = jax.lax.stop_gradient(terms.max(0))
-    return jnp.log(jnp.exp(terms - largest).sum(0)) + largest
+    return jnp.log(jnp.exp(terms - largest[None]).sum(0)) + largest
 
 
 def logit_of_mixture(log_weights: Array, log_slopes: Array, u: Array) -> tuple[Array, Array]:
@@ -61,11 +61,11 @@ def _normal_of_mixture_jvp(
     d_weights, d_slopes, d_u = tangents
     z, log_slope = normal_of_mixture(*primals)
     below, above = _tails(u)
-    rise = log_weights + 0.5 * z * z
+    rise = log_weights + (0.5 * z * z)[None]
     # z falls as the mass above grows.
-    by_weight = jnp.exp(rise) * jnp.where(z < 0, below, -above) * ROOT_TAU
+    by_weight = jnp.exp(rise) * jnp.where(z[None] < 0, below, -above) * ROOT_TAU
     by_u = jnp.exp(rise - 0.5 * u * u)
-    shares = jnp.exp(rise - 0.5 * u * u + log_slopes - log_slope)
+    shares = jnp.exp(rise - 0.5 * u * u + log_slopes - log_slope[None])
     d_z = (by_weight * d_weights + by_u * d_u).sum(0)
     return (z, log_slope), (d_z, (shares * (d_weights + d_slopes - u * d_u)).sum(0) + z * d_z)
 

@@ -85,12 +85,12 @@ class QuadraticSpline(AbstractTransformer):
         sides = softmax_sides(params[None, : self.bins], self.bound, self.min_bin)
         w = sides.finished(0)
         raw = params[self.bins :]
-        e = jnp.exp(raw - jax.lax.stop_gradient(raw.max(0)))
+        e = jnp.exp(raw - jax.lax.stop_gradient(raw.max(0, keepdims=True)))
         beside = 0.5 * (w[:-1] + w[1:])
         # The weights sum to the box less half of the outermost bins: the height left for the inner slopes.
         scale = (1 - self.min_slope) * beside.sum(0) / (beside * e).sum(0)
         one = jnp.ones_like(w[:1])
-        v = jnp.concatenate([one, self.min_slope + scale * e, one])
+        v = jnp.concatenate([one, self.min_slope + scale[None] * e, one])
         heights = 0.5 * w * (v[:-1] + v[1:])
         left, here = locate(value, heights if by_height else w, self.bound)
         b = picked(left, heights) - self.bound

@@ -5,7 +5,7 @@ CPU emitters compile in a quarter of the time.
 """
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import equinox as eqx
@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 from pushforward.distributions import Flow
 from pushforward.ode import with_solver
 from pushforward.ode.solver import holds_solver
-from pushforward.rows import padded
+from pushforward.rows import broadcasting, padded
 
 # Rows of one call of the compiled density.
 _BLOCK = 1024
@@ -62,7 +62,13 @@ _EMITTERS = (("xla_cpu_use_fusion_emitters", False), ("xla_cpu_parallel_codegen_
 def _quickly(probe: Callable[..., Any], level: int) -> Callable[..., Any]:
     """The probe, compiled fast at that optimisation level; its first argument is static."""
     options = {"xla_backend_optimization_level": level, **_known(_EMITTERS)}
-    return jax.jit(probe, static_argnums=0, compiler_options=options)
+
+    @wraps(probe)
+    def within(*arguments: Any) -> Any:
+        with broadcasting():
+            return probe(*arguments)
+
+    return jax.jit(within, static_argnums=0, compiler_options=options)
 
 
 @cache
