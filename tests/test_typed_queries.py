@@ -493,7 +493,7 @@ class TestEstimator:
         alone = density.marginal(["kind"])
         table = trips(30, seed=2)
         p = np.exp(alone.score_samples(pl.DataFrame({"kind": ["bus", "tram", "rail"]})))
-        assert p.sum() == pytest.approx(1, abs=1e-3)
+        assert p.sum() == pytest.approx(1, abs=3e-3)
         drawn = alone.sample(5000, 0)
         assert drawn.columns == ["kind"]
         for label, share in zip(["bus", "tram", "rail"], p, strict=True):
@@ -699,7 +699,7 @@ class TestCommands:
         more = ["--ignore", "day,late", "--min-count", "20", "--gaps", "ignored", "--flow", "typed"]
         assert run("fit", "new.csv", *words, *more)[0] == 0
         columns = load_typed_table(folder / "o.st").columns
-        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size"]
+        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size", "wind"]
         assert columns.gaps == ()
         # Left out of a flow's table as well, where it may hold text.
         assert load_table_model(folder / "flow.st").columns.names == ("a", "b")

@@ -74,8 +74,11 @@ class Condition:
         moved: np.ndarray = np.take_along_axis(near, best[None], 0)[0]
         return moved
 
-    def cut(self) -> Cut:
-        """The condition for the column's head."""
+    def cut(self, gap: bool = False) -> Cut:
+        """The condition for the column's head, or for that of its gaps."""
+        if gap:
+            one = np.ones(1, np.float32)
+            return Cut(np.array([not self.missing, self.missing], np.float32), -one, one, 2 * one)
         labels, numbers = self.column.labels, self.column.numbers
         shares, low, high, width = np.ones(1), np.zeros(1), np.zeros(1), np.ones(1)
         if labels is not None:
@@ -98,12 +101,6 @@ class Condition:
             width = np.where(ends[:, 0] == ends[:, 1], np.abs(last.width), high - low)
         f32 = np.float32
         return Cut(shares.astype(f32), low.astype(f32), high.astype(f32), width.astype(f32))
-
-
-def gap_cut(missing: bool) -> Cut:
-    """The cut of a column of gaps: to missing cells, or to those that are there."""
-    one = np.ones(1, np.float32)
-    return Cut(np.array([not missing, missing], np.float32), 0 * one, 0 * one, one)
 
 
 def conditions_of(text: str, columns: TypedColumns) -> dict[str, Condition]:

@@ -12,7 +12,6 @@ from pushforward.errors import InputError
 from pushforward.estimators.frames import as_it_came
 from pushforward.estimators.shared import RandomSource, checked_count, seed_from
 from pushforward.models.typed_table import TypedTable
-from pushforward.models.where import walk
 
 
 class TableMarginal:
@@ -59,5 +58,6 @@ class TableMarginal:
         n, columns = checked_count(n_samples), self._model.columns
         blank = columns.read(pl.DataFrame({"": np.zeros(n)}), absent=True)
         key = key_of(seed_from(random_state))
-        drawn, _ = walk(self._model, blank, key, names=self.names, gaps=True)
+        wanted = np.array([of.name in self.names for of, _ in columns.places])
+        drawn, _ = self._model.walk(blank, key, wanted)
         return as_it_came(columns.write(drawn, n).select(self.names), self._kind)

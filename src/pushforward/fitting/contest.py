@@ -24,9 +24,9 @@ def contested(network: TypedTable, cells: Cells, held: Cells, seed: int) -> Type
 
     Up to `FEW` rows the mixture also wins what is too close to call, within two standard errors: its conditionals agree
     exactly, and the network has chosen its moment to stop by these very rows. Both figures, and that of each column by
-    itself, are added to the summary as "raced". Tables of more than `ROWS` rows, with
-    angles or with bounds are left to the network. Of more than
-    `SEARCHED` rows the mixture gets a part, and all of them only if it comes within a nat of the network.
+    itself, are added to the summary as "raced". Tables of more than `ROWS` rows, and those with angles or bounds, are
+    left to the network. Of more than `SEARCHED` rows the mixture gets a part, and all of them only if it comes within a
+    nat of the network.
 
     Arguments:
         network: the fitted network.

@@ -241,10 +241,12 @@ def _filled(
             own_key = jax.random.fold_in(key, column)
             if column in layout.columns.many:
                 there = jnp.asarray(seen | wanted)
-                drawn = _sample_many(model.model, known, head, column, filled, there, own_key)
+                drawn, _ = _sample_many(
+                    model.model, known, head, column, filled, there, None, own_key
+                )
             else:
                 first = jnp.asarray(layout.first_outputs[column])
-                drawn = _sample(model.model, known, head, first, own_key)
+                drawn, _ = _sample(model.model, known, head, first, None, own_key)
             columns.put(fresh, column, _values(columns, column, drawn, rng))
             own[:, column] = rows
             of_extra = rows[:, None] & (np.array(columns.extras, int) == column)

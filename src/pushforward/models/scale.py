@@ -136,8 +136,14 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
     low, width = np.full(size, np.inf), np.zeros(size)
     low[: len(cells)], width[: len(cells)] = _lower(place), np.abs(place.width)
     z, log_size = _sizes(numbers, values)
-    low, width, z, log_size = (a.astype(f32) for a in (low, width, z, log_size))
-    return NumberScale(low, width, z, log_size, real=not numbers.step, complete=complete)
+    return NumberScale(
+        low.astype(f32),
+        width.astype(f32),
+        z.astype(f32),
+        log_size.astype(f32),
+        real=not numbers.step,
+        complete=complete,
+    )
 
 
 def _sizes(numbers: Marginal, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

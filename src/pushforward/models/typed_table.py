@@ -17,12 +17,13 @@ from pushforward.architectures.typed import Typed
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
+from pushforward.columns.where import Condition
 from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_layout import Cells, Seen, Spot
 from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.heads import AbstractHead, Cell
+from pushforward.heads import AbstractHead, Cell, Cut
 from pushforward.rows import block_size, padded
 from pushforward.training.batches import taken
 from pushforward.words import plural
@@ -175,39 +176,71 @@ class TypedTable:
             seed: of the draws.
             gaps: whether cells may be drawn to be missing, where the model has such gaps; default False.
         """
-        n = len(next(iter(values.values())))
-        blocks = []
-        for number, start in enumerate(range(0, n, BLOCK)):
-            rows = {name: column[start : start + BLOCK] for name, column in values.items()}
-            blocks.append(self._drawn(rows, jax.random.fold_in(key_of(seed), number), gaps))
-        if not blocks:
-            return dict(values)
-        return {name: np.concatenate([block[name] for block in blocks]) for name in values}
+        return self.walk(values, key_of(seed), self.columns.values | gaps)[0]
 
-    def _drawn(
-        self, values: dict[str, np.ndarray], key: PRNGKeyArray, gaps: bool
-    ) -> dict[str, np.ndarray]:
-        """One block of `drawn`: column by column in the model's order, each read by the next."""
+    def walk(
+        self,
+        values: Mapping[str, np.ndarray],
+        key: PRNGKeyArray,
+        wanted: Bool[np.ndarray, " d"],
+        conditions: Mapping[str, Condition] | None = None,
+    ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " n"]]:
+        """The values with missing cells drawn column by column, and the log of each row's weight: of the mass of the
+        parts of the columns from which it was drawn; -inf where a given cell does not fulfil a condition.
+
+        Arguments:
+            values: of the modelled columns, as `TypedColumns.read` gives them. Cells that are there are given.
+            key: of the draws.
+            wanted: which of the model's columns are drawn; the others are left out of the rows.
+            conditions: by column; default none.
+        """
+        n = len(next(iter(values.values())))
+        blocks, weights = [], [np.zeros(0)]
+        for number, start in enumerate(range(0, n, BLOCK)):
+            rows = {name: column[start : start + BLOCK].copy() for name, column in values.items()}
+            own = jax.random.fold_in(key, number)
+            weights.append(self._walk(rows, own, wanted, conditions or {}))
+            blocks.append(rows)
+        if not blocks:
+            return dict(values), weights[0]
+        drawn = {name: np.concatenate([block[name] for block in blocks]) for name in values}
+        return drawn, np.concatenate(weights)
+
+    def _walk(
+        self,
+        values: dict[str, np.ndarray],
+        key: PRNGKeyArray,
+        wanted: Bool[np.ndarray, " d"],
+        conditions: Mapping[str, Condition],
+    ) -> Float[np.ndarray, " n"]:
+        """One block of `walk`, whose values are filled in: in the model's order, each column read by the next."""
         n = len(next(iter(values.values())))
         size = block_size(n, BLOCK)
-        values = {name: column.copy() for name, column in values.items()}
         cells = self.columns.encode(values)
-        given = cells.present & self.columns.values
-        wanted = ~given & (self.columns.values | gaps)
+        given = np.asarray(cells.present) & self.columns.values
         # Where nothing is given all rows have one context.
         some = (cells, given) if given.any() else taken((cells, given), slice(1))
         known = _start(self.model, *_blocked(some, size if given.any() else 1), size)
-        layout, missing = self.model.layout, np.zeros_like(given)
-        for column in np.argsort(layout.columns.ranks).tolist():
+        layout, missing, weight = self.model.layout, np.zeros_like(given), np.zeros(n)
+        order = np.argsort(layout.columns.ranks)
+        for column in order[: np.flatnonzero(wanted[order]).max(initial=-1) + 1].tolist():
             of, gap = self.columns.places[column]
-            rows = wanted[:, column] & ~missing[:, column]
+            condition = conditions.get(of.name)
+            if condition is not None and not gap:
+                weight[given[:, column] & ~condition.holds(values[of.name])] = -np.inf
+            # The column of the values is the next one: a cell that is given is not missing.
+            rows = wanted[column] & ~given[:, column + gap] & ~missing[:, column]
             code, found = np.zeros(n, np.int32), values[of.name]
             if rows.any():
-                drawn = self._draw(known, column, cells, size, jax.random.fold_in(key, column))
+                cut = None if condition is None else condition.cut(gap)
+                one = jax.random.fold_in(key, column)
+                drawn, mass = self._draw(known, column, cells, size, cut, one)
                 code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
                 found = self.columns.decode(column, code, z)
+                if condition is not None and mass is not None:
+                    weight += np.where(rows, np.asarray(mass, np.float64)[:n], 0.0)
+                    found = found if gap else condition.inside(found)
                 if gap:
-                    # The column of the values is the next one.
                     missing[:, column + 1] = rows & (code == 1)
                 else:
                     values[of.name] = found = np.where(rows, found, values[of.name])
@@ -216,17 +249,18 @@ class TypedTable:
             # Also where nothing is drawn: the units of the next column have to be known.
             own = self.columns.seen(column, code, found)
             known = _reveal(self.model, known, layout.spot(column), *_blocked((own, rows), size))
-        return values
+        return weight
 
-    def _draw(self, known: Any, column: int, cells: Cells, size: int, key: PRNGKeyArray) -> Cell:
-        """A draw of one column."""
-        layout = self.model.layout
-        head = layout.columns.heads[column]
+    def _draw(
+        self, known: Any, column: int, cells: Cells, size: int, cut: Cut | None, key: PRNGKeyArray
+    ) -> tuple[Cell, Array | None]:
+        """A draw of one column, or of a part of it, with the log of the mass there."""
+        layout, head = self.model.layout, self.model.layout.columns.heads[column]
         if column in layout.columns.many:
             some, seen = _blocked((cells, cells.present), size)
-            return _sample_many(self.model, known, head, column, some, seen, key)
+            return _sample_many(self.model, known, head, column, some, seen, cut, key)
         first = jnp.asarray(layout.first_outputs[column])
-        return _sample(self.model, known, head, first, key)
+        return _sample(self.model, known, head, first, cut, key)
 
     def _which(self, names: Sequence[str], gap: bool = False) -> Bool[np.ndarray, " d"]:
         """Which of the model's columns hold the values, or the gaps, of these columns of the table."""
@@ -259,9 +293,12 @@ def _sample(
     known: Any,
     head: AbstractHead,
     first: Array,
+    cut: Cut | None,
     key: PRNGKeyArray,
-) -> Cell:
-    return model.sample(known, head, first, key)
+) -> tuple[Cell, Array | None]:
+    if cut is None:
+        return model.sample(known, head, first, key), None
+    return model.sample_within(known, head, first, cut, key)
 
 
 @eqx.filter_jit
@@ -272,9 +309,12 @@ def _sample_many(
     column: int,
     cells: Cells,
     seen: Array,
+    cut: Cut | None,
     key: PRNGKeyArray,
-) -> Cell:
-    return model.sample_many(known, head, column, cells, seen, key)
+) -> tuple[Cell, Array | None]:
+    if cut is None:
+        return model.sample_many(known, head, column, cells, seen, key), None
+    return model.sample_many_within(known, column, cells, seen, cut, key)
 
 
 # What was known is given up: its arrays are changed in place.

@@ -1,25 +1,18 @@
 """Rows of a typed table whose cells fulfil conditions, and how probable that is."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 
 from pushforward.columns.spelling import as_polars
-from pushforward.columns.where import Condition, conditions_of, gap_cut
-from pushforward.distributions.product_mixture import ProductMixture
-from pushforward.distributions.typed_layout import Cells
-from pushforward.distributions.typed_row import TypedRow
+from pushforward.columns.where import Condition, conditions_of
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
-from pushforward.heads import AbstractHead, Cell, Cut
-from pushforward.models.typed_table import BLOCK, TypedTable, _reveal, _start
-from pushforward.rows import block_size, padded
+from pushforward.models.typed_table import TypedTable
 
 LEAST = 1e-12
 """A range of less probability is without mass: nothing can be drawn from it."""
@@ -68,13 +61,13 @@ def probability(
     check_count("draws", draws, 2)
     conditions = conditions_of(where, model.columns)
     values = _rows(model, given)
-    n = len(next(iter(values.values())))
+    n, wanted = len(next(iter(values.values()))), _needed(model, conditions, given is None)
     found = []
     for number, start in enumerate(range(0, n, max(1, AT_ONCE // draws))):
         some = {name: c[start : start + max(1, AT_ONCE // draws)] for name, c in values.items()}
         each = {name: np.repeat(column, draws, axis=0) for name, column in some.items()}
         key = jax.random.fold_in(key_of(seed), number)
-        _, weights = walk(model, each, key, conditions, gaps=given is None, all_columns=False)
+        _, weights = model.walk(each, key, wanted, conditions)
         found.append(_estimate(weights.reshape(-1, draws)))
     return Probability(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
 
@@ -130,116 +123,22 @@ def sample_where(
     return model.columns.write(whole, n * rows, text), estimate
 
 
-def walk(
-    model: TypedTable,
-    values: Mapping[str, np.ndarray],
-    key: PRNGKeyArray,
-    conditions: Mapping[str, Condition] | None = None,
-    *,
-    names: Sequence[str] | None = None,
-    gaps: bool = False,
-    all_columns: bool = True,
-) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " n"]]:
-    """Draw missing cells column by column, some within conditions; the log of each row's weight comes too.
-
-    Arguments:
-        model: the density.
-        values: of the modelled columns, as `TypedColumns.read` gives them. Cells that are there are given.
-        key: of the draws.
-        conditions: by column; default none.
-        names: columns to draw, the others are left out of the rows; default all.
-        gaps: whether cells may be drawn to be missing; default False. Those with conditions always may.
-        all_columns: whether columns after the last one with a condition are drawn too; default True.
-    """
-    n, blocks, weights = len(next(iter(values.values()))), [], []
-    wanted = _wanted(model, conditions or {}, names, gaps, all_columns)
-    for number, start in enumerate(range(0, n, BLOCK)):
-        rows = {name: column[start : start + BLOCK].copy() for name, column in values.items()}
-        weights.append(
-            _walk(model, rows, jax.random.fold_in(key, number), conditions or {}, wanted)
-        )
-        blocks.append(rows)
-    if not blocks:
-        return dict(values), np.zeros(0)
-    drawn = {name: np.concatenate([block[name] for block in blocks]) for name in values}
-    return drawn, np.concatenate(weights)
-
-
-def _walk(
-    model: TypedTable,
-    values: dict[str, np.ndarray],
-    key: PRNGKeyArray,
-    conditions: Mapping[str, Condition],
-    wanted: Bool[np.ndarray, " d"],
-) -> Float[np.ndarray, " n"]:
-    """One block of `walk`: the values are filled in place."""
-    columns, row = model.columns, model.model
-    n = len(next(iter(values.values())))
-    size = block_size(n, BLOCK)
-
-    def blocked(rows: Any) -> Any:
-        return jax.tree.map(lambda array: padded(array, size), rows)
-
-    cells = columns.encode(values)
-    given = cells.present & columns.values
-    known = _start(row, *blocked((cells, given)), size)
-    log_weight = np.zeros(n)
-    missing = np.zeros_like(given)
-    ranks = np.array(row.layout.columns.ranks)
-    last = ranks[wanted].max(initial=-1)
-    for i in np.argsort(ranks)[: last + 1].tolist():
-        of, gap = columns.places[i]
-        condition = conditions.get(of.name)
-        # The column of the values stands behind that of their gaps: a cell that is given is not missing.
-        rows = wanted[i] & ~given[:, i + gap] & ~missing[:, i]
-        if condition is not None and not gap:
-            log_weight[given[:, i] & ~condition.holds(values[of.name])] = -np.inf
-        code, found = np.zeros(n, np.int32), values[of.name]
-        if rows.any():
-            head, first = row.layout.columns.heads[i], jnp.asarray(row.layout.first_outputs[i])
-            own = jax.random.fold_in(key, i)
-            cut = None
-            if condition is not None:
-                cut = gap_cut(condition.missing) if gap else condition.cut()
-            if i in row.layout.columns.many:
-                there, present = blocked((cells, np.asarray(cells.present)))
-                drawn, mass = _sample_many(row, known, head, i, there, present, cut, own)
-            else:
-                drawn, mass = _sample(row, known, head, first, cut, own)
-            if mass is not None:
-                log_weight += np.where(rows, np.asarray(mass, np.float64)[:n], 0.0)
-            code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
-            found = columns.decode(i, code, z)
-            if gap:
-                missing[:, i + 1] = rows & (code == 1)
-            else:
-                if condition is not None:
-                    found = condition.inside(found)
-                values[of.name] = found = np.where(rows, found, values[of.name])
-                cells.code[rows, i] = code[rows]
-                cells.present[rows, i] = True
-        shown = columns.seen(i, code, found)
-        known = _reveal(row, known, row.layout.spot(i), *blocked((shown, rows)))
-    return log_weight
-
-
 def _wanted(
-    model: TypedTable,
-    conditions: Mapping[str, Condition],
-    names: Sequence[str] | None,
-    gaps: bool,
-    all_columns: bool,
+    model: TypedTable, conditions: Mapping[str, Condition], gaps: bool
 ) -> Bool[np.ndarray, " d"]:
-    """Which of the model's columns are drawn where they are not given."""
-    chosen = [
-        (names is None or of.name in names) and (not gap or gaps or of.name in conditions)
-        for of, gap in model.columns.places
-    ]
-    if all_columns:
-        return np.array(chosen)
+    """Which of the model's columns are drawn where they are not given: gaps of columns with a condition always are."""
+    bound = np.array([of.name in conditions for of, _ in model.columns.places])
+    wanted: np.ndarray = model.columns.values | gaps | bound
+    return wanted
+
+
+def _needed(
+    model: TypedTable, conditions: Mapping[str, Condition], gaps: bool
+) -> Bool[np.ndarray, " d"]:
+    """Those of them up to the last with a condition."""
     bound = np.array([of.name in conditions for of, _ in model.columns.places])
     ranks = np.array(model.model.layout.columns.ranks)
-    needed: np.ndarray = np.array(chosen) & (ranks <= ranks[bound].max())
+    needed: np.ndarray = _wanted(model, conditions, gaps) & (ranks <= ranks[bound].max())
     return needed
 
 
@@ -254,10 +153,11 @@ def _chosen(
     """n weighted draws for each row, chosen by their weights."""
     rows, per = len(next(iter(few.values()))), max(n, PARTICLES)
     each = {name: np.repeat(column, per, axis=0) for name, column in few.items()}
+    wanted = _wanted(model, conditions, gaps)
     drawn: list[dict[str, np.ndarray]] = []
     log_weights = np.zeros((rows, 0))
     for number in range(ROUNDS):
-        values, weights = walk(model, each, jax.random.fold_in(key, number), conditions, gaps=gaps)
+        values, weights = model.walk(each, jax.random.fold_in(key, number), wanted, conditions)
         drawn.append(values)
         log_weights = np.concatenate([log_weights, weights.reshape(rows, per)], axis=1)
         estimate = _estimate(log_weights)
@@ -302,33 +202,3 @@ def _pooled(parts: Probability) -> Probability:
 def _rows(model: TypedTable, given: Any) -> dict[str, np.ndarray]:
     frame = pl.DataFrame({"": np.zeros(1)}) if given is None else as_polars(given)
     return model.columns.read(frame, absent=True)
-
-
-@eqx.filter_jit
-def _sample(
-    model: TypedRow | ProductMixture,
-    known: Any,
-    head: AbstractHead,
-    first: Array,
-    cut: Cut | None,
-    key: PRNGKeyArray,
-) -> tuple[Cell, Array | None]:
-    if cut is None:
-        return model.sample(known, head, first, key), None
-    return model.sample_within(known, head, first, cut, key)
-
-
-@eqx.filter_jit
-def _sample_many(
-    model: TypedRow | ProductMixture,
-    known: Any,
-    head: AbstractHead,
-    column: int,
-    cells: Cells,
-    seen: Array,
-    cut: Cut | None,
-    key: PRNGKeyArray,
-) -> tuple[Cell, Array | None]:
-    if cut is None:
-        return model.sample_many(known, head, column, cells, seen, key), None
-    return model.sample_many_within(known, column, cells, seen, cut, key)
