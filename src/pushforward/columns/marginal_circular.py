@@ -187,6 +187,35 @@ class CircularMarginal:
         share: np.ndarray = np.log(np.maximum(own, 1e-30)) - np.log(off_atoms)
         return share
 
+    @property
+    def offset(self) -> float:
+        """The first value of the lattice."""
+        return self.start + self.step / 2
+
+    def quantile(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """The values up to which the marginal has these probabilities, counted from the seam."""
+        return self.decode(2 * np.pi * np.asarray(u, np.float64) - np.pi)
+
+    def share_between(self, low: float, high: float) -> float:
+        """Probability of values of the lattice from low to high that are no atoms, given that a value is none."""
+        values, shares = self._off_atoms
+        return float(shares[(low <= values) & (values <= high)].sum())
+
+    def unseen(self, u: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+        """Values of the lattice that are no atoms, with the probabilities of `log_share`, from uniform numbers."""
+        values, shares = self._off_atoms
+        found: np.ndarray = values[np.searchsorted(np.cumsum(shares)[:-1], u, "right")]
+        return found
+
+    @cached_property
+    def _off_atoms(self) -> tuple[np.ndarray, np.ndarray]:
+        """The values of the lattice that are no atoms, and their shares of the mass there."""
+        count = int(np.ceil((self.period - self.step / 2) / self.step - _NEAR))
+        values = self.decode(self.encode(self.offset + self.step * np.arange(count)).z + 1e-12)
+        values = values[~self.is_atom(values)]
+        shares = np.exp(self.log_share(values))
+        return values, shares / max(shares.sum(), 1e-300)
+
     def is_atom(self, values: Float[np.ndarray, " n"]) -> Bool[np.ndarray, " n"]:
         """Which values are atoms."""
         return np.isin(self.canonical(np.asarray(values, np.float64)), self.atoms)

@@ -9,6 +9,7 @@ import polars as pl
 from jaxtyping import Bool
 
 from pushforward.columns.marginal import Marginal
+from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.typed import TypedColumn, missing_cells
 from pushforward.columns.typed_columns import TypedColumns
@@ -88,7 +89,7 @@ class Condition:
                 shares = self.holds(np.array(labels.levels, float)).astype(float)
                 if labels.open:
                     # Of all numbers without a level of their own, those inside.
-                    others = sum(numbers.share_between(*ends) for ends in self.intervals)
+                    others = sum((numbers.share_between(*ends) for ends in self.intervals), 0.0)
                     shares = np.append(shares, min(others, 1.0))
         elif numbers is not None:
             ends = np.array(self.intervals)
@@ -240,7 +241,7 @@ def _values(column: TypedColumn, texts: Sequence[str], shown: str) -> np.ndarray
     raise InputError(f"{shown!r}: {what.get(spelling.form, f'a {spelling.form}')} is expected")
 
 
-def _interval(numbers: Marginal, sign: str, value: float) -> tuple[float, float]:
+def _interval(numbers: Marginal | CircularMarginal, sign: str, value: float) -> tuple[float, float]:
     """The closed interval of values of the column; empty, upside down, where there is none."""
     step, inf = numbers.step, np.inf
     if step:

@@ -113,7 +113,7 @@ class ProductMixture(eqx.Module):
         for column in np.argsort(self.layout.columns.ranks).tolist():
             head, own = self.layout.columns.heads[column], _column(cells, jnp.asarray(column))
             first = jnp.asarray(self.layout.first_outputs[column])
-            cell = Cell(*(array[None] for array in own[:4]))
+            cell = Cell(*(jnp.asarray(array)[None] for array in own[:4]))
             yield head, (column,), self.outputs(known, head, first)[None], cell
             each = jnp.where(
                 jnp.asarray(targets)[:, column], self._by_component(own, jnp.asarray(column)), 0.0
@@ -250,4 +250,7 @@ class ProductMixture(eqx.Module):
 def _column(cells: Cells, column: Array) -> Seen:
     """One column of the cells."""
     n = len(cells.code)
-    return Seen(*(jnp.asarray(a)[:, column] for a in cells[:6]), jnp.zeros((n, 0)))
+    code, z, width, log_slope, log_marginal, scaled = (
+        jnp.asarray(array)[:, column] for array in cells[:6]
+    )
+    return Seen(code, z, width, log_slope, log_marginal, scaled, jnp.zeros((n, 0)))

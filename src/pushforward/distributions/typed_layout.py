@@ -197,7 +197,8 @@ class Layout:
     def seen(self, cells: Cells, column: int) -> Seen:
         """One column of the cells as later columns read it."""
         own = np.array(self.columns.extras, int) == column
-        return Seen(*(array[:, column] for array in cells[:6]), cells.extra[:, own])
+        code, z, width, log_slope, log_marginal, scaled = (a[:, column] for a in cells[:6])
+        return Seen(code, z, width, log_slope, log_marginal, scaled, cells.extra[:, own])
 
     def spot(self, column: int) -> Spot:
         """Where a column stands."""
@@ -220,8 +221,9 @@ class Layout:
         )
 
 
-def of_numbers(z: Array, scaled: Array) -> Float[Array, "f ..."]:
+def of_numbers(z: Array | np.ndarray, scaled: Array | np.ndarray) -> Float[Array, "f ..."]:
     """The features of numbers at z."""
+    z, scaled = jnp.asarray(z), jnp.asarray(scaled)
     starts = np.linspace(-_END, _END, _PIECES + 1)[:-1].astype(z.dtype)
     starts = starts.reshape(-1, *(1,) * z.ndim)
     pieces = jnp.clip((z - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)

@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed import TypedColumn
+from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import TypedRow, floored
 from pushforward.errors import check_count
@@ -150,7 +151,7 @@ def _surprises(
 
 @eqx.filter_jit
 def _surprise(
-    model: TypedRow,
+    model: TypedRow | ProductMixture,
     cells: Cells,
     given: Array,
     head: AbstractHead,

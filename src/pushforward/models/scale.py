@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.columns.marginal import Marginal, Place
+from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.typed import TypedColumn
 from pushforward.distributions.typed_row import floored
 from pushforward.heads import AbstractHead, AbstractNumberHead, Cell, Logistics, Softmax
@@ -146,7 +147,9 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
     )
 
 
-def _sizes(numbers: Marginal, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _sizes(
+    numbers: Marginal | CircularMarginal, values: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Points of the scale at equal distances, and how large a cell is there, or how steep the scale."""
     smooth = values[~numbers.is_atom(values)]
     place = numbers.encode(smooth if len(smooth) else values)

@@ -220,7 +220,8 @@ class TypedTable:
         given = np.asarray(cells.present) & self.columns.values
         # Where nothing is given all rows have one context.
         some = (cells, given) if given.any() else taken((cells, given), slice(1))
-        known = _start(self.model, *_blocked(some, size if given.any() else 1), size)
+        some, shown = _blocked(some, size if given.any() else 1)
+        known = _start(self.model, some, shown, size)
         layout, missing, weight = self.model.layout, np.zeros_like(given), np.zeros(n)
         order = np.argsort(layout.columns.ranks)
         for column in order[: np.flatnonzero(wanted[order]).max(initial=-1) + 1].tolist():

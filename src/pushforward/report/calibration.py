@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from pushforward.distributions.typed_row import Cells, TypedRow
+from pushforward.distributions.typed_layout import Cells
+from pushforward.distributions.typed_row import TypedRow
 from pushforward.heads import AbstractHead, Cell, Logistics, Softmax
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.findings import Values

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import numpy as np
 
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.findings import Dependence, spread
 from pushforward.report.html import Html, element, folded, scrolled, table

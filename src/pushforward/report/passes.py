@@ -6,7 +6,7 @@ import jax
 import numpy as np
 from jaxtyping import Bool, Float
 
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.models.typed_table import BLOCK, TypedTable
 
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.findings import Strange
 from pushforward.report.html import Html, element, folded, table

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from pushforward.columns.typed import TypedColumn, missing_cells
-from pushforward.distributions.typed_row import Cells
+from pushforward.distributions.typed_layout import Cells
 from pushforward.errors import InputError
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.calibration import ranks
