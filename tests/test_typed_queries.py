@@ -699,7 +699,7 @@ class TestCommands:
         more = ["--ignore", "day,late", "--min-count", "20", "--gaps", "ignored", "--flow", "typed"]
         assert run("fit", "new.csv", *words, *more)[0] == 0
         columns = load_typed_table(folder / "o.st").columns
-        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size", "wind"]
+        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size"]
         assert columns.gaps == ()
         # Left out of a flow's table as well, where it may hold text.
         assert load_table_model(folder / "flow.st").columns.names == ("a", "b")
