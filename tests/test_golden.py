@@ -10,13 +10,15 @@ import pytest
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES
+from pushforward.data.frames import read_frame
 from pushforward.models.table_file import load_table_model
+from pushforward.models.typed_file import load_typed_table
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import log_prob
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
-OTHERS = ("table", "angles", "kinds", "equation")
+OTHERS = ("table", "angles", "kinds", "equation", "typed", "products")
 FLOWS = [
     (version, path.stem)
     for version in VERSIONS
@@ -61,6 +63,21 @@ def test_tables(version):
     kept = expected(version, "kinds")
     found = load_table_model(folder / "kinds.safetensors").log_prob(kept["rows"])
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_typed_tables(version):
+    folder = GOLDEN / version
+    rows = read_frame(folder / "typed.csv")
+    for name in ("typed", "products"):
+        model, kept = load_typed_table(folder / f"{name}.safetensors"), expected(version, name)
+        own = rows.select(name for name in model.columns.names)
+        given = ["city", "wind"] if name == "typed" else ["city"]
+        found = {"joint": model.log_prob(own), "given": model.log_prob(own, given)}
+        if name == "typed":
+            found["with_gaps"] = model.log_prob(own, gaps=True)
+        for what, values in found.items():
+            np.testing.assert_allclose(values, kept[what], rtol=CLOSE, atol=CLOSE)
 
 
 @pytest.mark.parametrize("version", VERSIONS)

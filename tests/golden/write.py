@@ -1,8 +1,8 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
-of one with every kind of column and of an equation of a series, and `expected.json`: inputs with what each model gave
-for them. Files that are there are kept. Every later version must load all of them and give the same numbers: none is
+of one with every kind of column, of typed tables and of an equation of a series, and `expected.json`: inputs with what
+each model gave for them. Files that are there are kept. Every later version must load all of them and give the same numbers: none is
 ever removed or written anew.
 """
 
@@ -13,14 +13,23 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import polars as pl
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF
+from pushforward.architectures.products import Products
+from pushforward.architectures.typed import Typed
 from pushforward.columns import Angle, Bounded, Columns
+from pushforward.columns.typed_columns import TypedColumns
+from pushforward.data.frames import read_frame
 from pushforward.distributions import Flow
+from pushforward.fitting.fit_typed import fit_typed
+from pushforward.fitting.products import fit_products
 from pushforward.models.table_file import save_table_model
 from pushforward.models.table_flow import table_flow
 from pushforward.models.table_model import TableModel
+from pushforward.models.typed_file import save_typed_table
+from pushforward.models.typed_table import TypedTable
 from pushforward.testing import architecture_subject, perturbed, tiny
 from pushforward.testing.evidence import log_prob
 
@@ -95,7 +104,57 @@ def write_kinds(path: Path) -> dict[str, Any]:
     return {"rows": probe, "log_prob": model.log_prob(probe)}
 
 
+def write_typed(path: Path) -> dict[str, Any]:
+    """Cells of every kind, with gaps; the rows stand in a file beside."""
+    rng = np.random.default_rng(2026)
+    n, days = 400, np.datetime64("2024-01-01")
+    frame = pl.DataFrame(
+        {
+            "city": rng.choice(["Oslo", "Rome", "Lima", "?"], n, p=[0.4, 0.3, 0.2, 0.1]),
+            "size": rng.choice(["low", "mid", "high"], n),
+            "late": rng.choice(["yes", "no"], n),
+            "count": rng.poisson(4, n),
+            "price": rng.uniform(1, 40, n).round(1),
+            "weight": rng.normal(70, 9, n).round(5),
+            "rain": np.where(rng.uniform(size=n) < 0.5, 0.0, rng.gamma(2.0, 3.0, n)).round(5),
+            "share": rng.beta(2, 3, n).round(5),
+            "wind": rng.uniform(0, 360, n).round(3),
+            "day": np.datetime_as_string(days + rng.integers(0, 90, n), unit="D"),
+            "at": [f"2024-03-0{1 + i % 9} {i % 24:02}:{i % 60:02}:00" for i in range(n)],
+            "id": [f"t{i:03}" for i in range(n)],
+            "net": ["north"] * n,
+        }
+    )
+    rows = path.with_suffix(".csv")
+    frame.write_csv(rows)
+    declared = {"size": "ordinal:low,mid,high", "share": "bounded:0,1", "wind": "circular:360"}
+    small = Typed(width=8, blocks=1, context=8, context_blocks=1, components=2)
+    table = read_frame(rows)
+    model = fit_typed(table, declared=declared, architecture=small, training=SHORT)
+    save_typed_table(model, path)
+    table.head(20).write_csv(rows)
+    probe = read_frame(rows)
+    return {
+        "joint": model.log_prob(probe),
+        "with_gaps": model.log_prob(probe, gaps=True),
+        "given": model.log_prob(probe, ["city", "wind"]),
+    }
+
+
+def write_products(path: Path) -> dict[str, Any]:
+    """A mixture of products; scored at the rows of `write_typed`."""
+    rows = path.with_name("typed.csv")
+    table = read_frame(rows).select("city", "late", "count", "price", "weight")
+    columns = TypedColumns.fit(table, least=1)
+    mixture = fit_products(columns.encode(columns.read(table)), columns, components=2, seed=0)
+    model = TypedTable(mixture, Products(components=mixture.components), columns)
+    save_typed_table(model, path)
+    return {"joint": model.log_prob(table), "given": model.log_prob(table, ["city"])}
+
+
 OTHERS = {
+    "typed": write_typed,
+    "products": write_products,
     "table": write_table,
     "angles": write_angles,
     "kinds": write_kinds,
