@@ -207,6 +207,11 @@ class CircularMarginal:
         found: np.ndarray = values[np.searchsorted(np.cumsum(shares)[:-1], u, "right")]
         return found
 
+    @property
+    def full(self) -> bool:
+        """Whether every value of the lattice is an atom."""
+        return len(self._off_atoms[0]) == 0
+
     @cached_property
     def _off_atoms(self) -> tuple[np.ndarray, np.ndarray]:
         """The values of the lattice that are no atoms, and their shares of the mass there."""

@@ -155,7 +155,9 @@ class TypedColumn:
             found = Labels.fit(seen.tolist(), least)
             distinct = len(found) + (found.unseen if found.others else 0)
             if distinct <= FEW_LEVELS and len(seen) >= ROWS_PER_LEVEL * distinct:
-                levels = found
+                # On a circle there may be no other value.
+                full = isinstance(numbers, CircularMarginal) and numbers.full and not found.others
+                levels = replace(found, open=not full)
         return replace(self, labels=levels, numbers=numbers, harmonics=harmonics)
 
     @property
