@@ -245,12 +245,14 @@ class TestFindings:
 
 
 class TestCalibration:
-    @pytest.mark.parametrize("name", ["alone", "kind", "many"])
+    @pytest.mark.parametrize("name", ["alone", "kind", "many", "turn"])
     def test_ranks_of_the_models_own_draws_are_uniform(self, name):
-        """Of points, labels and cells, with nothing to be given."""
+        """Of points, labels, cells and arcs, with nothing to be given."""
         rng = np.random.default_rng(0)
-        frame = table().with_columns(many=pl.Series(rng.poisson(40, 600) ** 2)).select(name)
-        columns, architecture = TypedColumns.fit(frame), Typed(**SMALL)
+        more = {"many": rng.poisson(40, 600) ** 2, "turn": rng.integers(0, 40, 600) * 9}
+        frame = table().with_columns(**{k: pl.Series(v) for k, v in more.items()}).select(name)
+        declared = {"turn": "circular:360"} if name == "turn" else {}
+        columns, architecture = TypedColumns.fit(frame, declared=declared), Typed(**SMALL)
         columns, start = columns.counted(columns.encode(columns.read(frame)), 5)
         layout = columns.layout(architecture.components)
         built = architecture.build(layout, start, key=jax.random.key(0))

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import TypedRow
-from pushforward.heads import AbstractHead, Cell, Logistics, Softmax
+from pushforward.heads import AbstractHead, Cell, Logistics, Softmax, WrappedCauchy
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.findings import Values
 from pushforward.report.html import Html, element
@@ -21,6 +21,7 @@ from pushforward.report.svg import Scale, axis, bar, number, picture
 BINS = 20
 CHANCE = 0.05
 """Probability that some bar of a calibrated column leaves the band."""
+_ROUNDING = 1e-4
 FEWEST = 100
 """Cells below which ranks say nothing."""
 
@@ -30,8 +31,9 @@ def ranks(model: TypedTable, cells: Cells, seed: int) -> Float[np.ndarray, "n d"
 
         u = P(X < x | others) + v P(X = x | others),   v ~ U(0, 1)
 
-    uniform where the conditional is the true one. Labels are taken in the order of their levels. The share of the
-    marginal that every conditional has, 1e-4, is left out. Cost: a pass of all rows for each column.
+    uniform where the conditional is the true one. Labels are taken in the order of their levels, angles from the seam
+    on. The share of the marginal that every conditional has, 1e-4, is left out. Cost: a pass of all rows for each
+    column.
 
     Arguments:
         model: the density.
@@ -50,7 +52,9 @@ def ranks(model: TypedTable, cells: Cells, seed: int) -> Float[np.ndarray, "n d"
     low, high = np.concatenate(parts, 1)[:, : n * len(targets)].reshape(2, len(targets), n)
     found = np.full((n, targets.shape[1]), np.nan)
     between = np.random.default_rng(seed).uniform(size=low.shape)
-    found[:, model.columns.values] = (low + between * (high - low)).T
+    place = low + between * (high - low)
+    # A cell across the seam of a circle goes on at its beginning.
+    found[:, model.columns.values] = np.where(place > 1 + _ROUNDING, place - 1, place).T
     return np.where(np.asarray(cells.present), np.clip(found, 0, 1), np.nan)
 
 
@@ -67,9 +71,12 @@ def _ends(model: TypedRow, cells: Cells, targets: Array, given: Array) -> tuple[
 
 
 def _ends_of(head: AbstractHead, params: Array, cell: Cell) -> tuple[Array, Array]:
-    if isinstance(head, Logistics):
-        low = head.cdf(params, cell.z)
-        return low, jnp.where(cell.width > 0, head.cdf(params, cell.z + cell.width), low)
+    if isinstance(head, Logistics | WrappedCauchy):
+        edge = head.cdf(params, cell.z)
+        mass = jnp.where(cell.width == 0, 0.0, jnp.exp(head.log_prob(params, cell)))
+        # A cell of negative width lies below its edge.
+        below = jnp.where(cell.width < 0, mass, 0.0)
+        return edge - below, edge + mass - below
     if isinstance(head, Softmax):
         each, code = jax.nn.softmax(params, axis=0), jnp.arange(head.levels)[:, None]
         low = jnp.where(code < cell.code, each, 0.0).sum(0)

@@ -109,6 +109,7 @@ class Findings:
         left_out: the others.
         log_prob: of the rows that are looked at, and `draws_log_prob` of draws.
         unit: of these figures.
+        figure: what they are called.
         dependence: of pairs of columns, None where the model cannot say.
         gaps: patterns of missing cells with the shares of rows and of draws; None for a model without gaps.
         strangest: rows, the strangest first.
@@ -126,6 +127,7 @@ class Findings:
     log_prob: Float[np.ndarray, " n"]
     draws_log_prob: Float[np.ndarray, " m"]
     unit: str
+    figure: str = "log-probability"
     left_out: tuple[LeftOut, ...] = ()
     dependence: Dependence | None = None
     gaps: tuple[tuple[tuple[str, ...], float, float], ...] | None = None

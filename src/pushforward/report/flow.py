@@ -82,6 +82,7 @@ def flow_findings(
         left_out=tuple(left_out),
         log_prob=log_prob,
         draws_log_prob=draws_log_prob,
+        figure="log-density",
         unit="Log-density of a row, in nats, per unit of each column",
         strangest=strangest(
             log_prob[strange],

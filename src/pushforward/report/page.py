@@ -201,10 +201,10 @@ def _panel(column: Values, name: str, apart: Distance | None) -> Html:
 
 
 def _typical(found: Findings) -> Part | None:
-    drawn = typical_figure(found.log_prob, found.draws_log_prob, found.unit)
+    drawn = typical_figure(found)
     if drawn is None:
         return None
-    return "typical", "Rows and draws by their log-probability", drawn
+    return "typical", f"Rows and draws by their {found.figure}", drawn
 
 
 def _strange(found: Findings) -> list[Html]:
@@ -218,7 +218,7 @@ def _strange(found: Findings) -> list[Html]:
             "Rows of least log-density among those looked at, with the cell that lies farthest from the median of its "
             "column, in spreads: that need not be the reason."
         )
-    return [element("p", text), strange_table(found.strangest)]
+    return [element("p", text), strange_table(found.strangest, found.figure)]
 
 
 def _claims(name: str, trust: Mapping[str, Any]) -> Part | None:

@@ -58,10 +58,15 @@ def strangest(
     return tuple(rows)
 
 
-def strange_table(rows: Sequence[Strange]) -> Html:
-    """The rows with the column to blame, and their cells on demand."""
+def strange_table(rows: Sequence[Strange], figure: str) -> Html:
+    """The rows with the column to blame, and their cells on demand.
+
+    Arguments:
+        rows: the strangest first.
+        figure: what their figure is called.
+    """
     known = any(row.excess is not None for row in rows)
-    heads = ["row", "log-probability", "column to blame" if known else "column farthest out"]
+    heads = ["row", figure, "column to blame" if known else "column farthest out"]
     heads += ["its cell"] + (["more surprising than usual by"] if known else []) + ["all cells"]
     lines = []
     for row in rows:
@@ -79,5 +84,5 @@ def strange_table(rows: Sequence[Strange]) -> Html:
         ]
         lines.append([*line, folded(f"row {row.number:,}", element("ul", cells))])
     numeric = (1, 4) if known else (1,)
-    caption = f"The {len(rows)} rows of least probability, the strangest first"
+    caption = f"The {len(rows)} rows of least {figure}, the strangest first"
     return table(caption, heads, lines, numeric)

@@ -1,24 +1,18 @@
 """Log-densities of rows beside those of draws: a model that is right gives both the same distribution."""
 
 import numpy as np
-from jaxtyping import Float
 from scipy.stats import ks_2samp
 
+from pushforward.report.findings import Findings
 from pushforward.report.html import Html, element
 from pushforward.report.svg import Scale, axis, bar, number, picture, steps
 
 BINS = 40
 
 
-def typical_figure(
-    rows: Float[np.ndarray, " n"], draws: Float[np.ndarray, " m"], unit: str
-) -> Html | None:
-    """Histograms of log-densities of rows and of draws on common bins.
-
-    Arguments:
-        rows, draws: log-densities, in nats; of rows that are impossible -inf.
-        unit: of the figure.
-    """
+def typical_figure(found: Findings) -> Html | None:
+    """Histograms of the figures of rows and of draws on common bins; None for fewer than two finite ones."""
+    rows, draws = found.log_prob, found.draws_log_prob
     finite = [part[np.isfinite(part)] for part in (rows, draws)]
     if min(map(len, finite)) < 2:
         return None
@@ -40,12 +34,12 @@ def typical_figure(
     apart = float(ks_2samp(*finite, method="asymp").statistic)
     means = " and ".join(f"{part.mean():.2f}" for part in finite)
     text = (
-        f"Mean log-probability of rows and of draws: {means} nats; the distribution functions differ by {apart:.3f}. "
+        f"Mean {found.figure} of rows and of draws: {means} nats; the distribution functions differ by {apart:.3f}. "
         "Rows far to the left of all draws are not what the model expects; draws to the left of the rows are too wild."
     )
     drawn = picture(
         "typical-picture",
-        "Log-probability of rows beside that of draws",
+        f"{found.figure.capitalize()} of rows beside that of draws",
         text,
         420,
         162,
@@ -53,4 +47,4 @@ def typical_figure(
         steps(edges.tolist(), heights[1].tolist(), x, y, "step"),
         axis(x, 140, number),
     )
-    return element("figure", drawn, element("figcaption", f"{unit}. {text}"))
+    return element("figure", drawn, element("figcaption", f"{found.unit}. {text}"))
