@@ -220,7 +220,7 @@ def _of_numbers(z: Array, scaled: Array) -> Float[Array, "f ..."]:
     """The features of numbers at z."""
     starts = np.linspace(-_END, _END, _PIECES + 1)[:-1].astype(z.dtype)
     starts = starts.reshape(-1, *(1,) * z.ndim)
-    pieces = jnp.clip((z - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)
+    pieces = jnp.clip((z[None] - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)
     return jnp.concatenate([jnp.clip(z, -_FAR, _FAR)[None] / 3, scaled[None] / 2, pieces])
 
 
@@ -353,7 +353,7 @@ class TypedRow(eqx.Module):
             features = self.many[spot.many].features(jnp.asarray(own.code))
             at = len(self.layout.feature_columns) - MANY_RANK * (len(self.many) - spot.many)
             read = read + first[:, at : at + MANY_RANK] @ features
-        return self.network.reveal(known, spot.rank, jnp.where(seen, read, 0.0))
+        return self.network.reveal(known, spot.rank, jnp.where(seen[None], read, 0.0))
 
     def _logits(self, column: int, outputs: Array, cells: Cells, seen: Any) -> Array:
         """The logits of a column of many labels."""

@@ -262,7 +262,7 @@ class LatentODE(eqx.Module):
 
     def _flag(self, times: np.ndarray, what: str, *, meant: bool = False) -> None:
         first, last = self.span
-        low, high = times.min(), times.max()
+        low, high = float(times.min()), float(times.max())
         _check_far(f"{what} go to {max(high, low, key=abs):.10g},", low, high, last - first)
         if not meant and not self.within(times).all():
             warnings.warn(
