@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import fields, replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import jax
 import numpy as np
@@ -205,6 +206,7 @@ class TestFlowOrTyped:
         """A typed table runs as long as the entrants of a race, and wins where it leads at the end too."""
         from pushforward.fitting import rival
         from pushforward.models.table_file import load_table_model
+        from pushforward.models.typed_table import TypedTable
 
         rows = np.random.default_rng(0).normal(size=(600, 2))
         np.save("real.npy", rows)
@@ -214,7 +216,7 @@ class TestFlowOrTyped:
         def judged(nats):
             def fit(frame, *, training, **_):
                 asked.append(training.max_steps)
-                return SimpleNamespace(trust={"nats": nats}, short=training.max_steps)
+                return Mock(spec=TypedTable, trust={"nats": nats})
 
             monkeypatch.setattr(rival, "fit_typed", fit)
 

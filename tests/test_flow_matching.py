@@ -143,11 +143,16 @@ class TestCouplings:
         ):
             with pytest.raises(pf.InputError, match=words):
                 partners(name, z, x, condition, key)
-        with pytest.raises(pf.InputError, match="key=0: a key was expected"):
-            partners(name, three, three, None, 0)
         # Arrays of NumPy and labels of one axis will do.
         labels = np.array([0, 1, 2])
         assert partners(name, np.zeros((3, 1)), np.zeros((3, 1)), labels, key).tolist() == [0, 1, 2]
+
+    @pytest.mark.mistyped
+    @pytest.mark.parametrize("name", COUPLINGS)
+    def test_a_number_is_no_key(self, name):
+        three = jnp.zeros((3, 1))
+        with pytest.raises(pf.InputError, match="key=0: a key was expected"):
+            partners(name, three, three, None, 0)
 
 
 def test_a_path_of_other_lengths_is_told():
@@ -272,7 +277,7 @@ class TestFit:
         field = with_guidance(fitted.model, 1.5).bijection.unstack()[0].field
         assert isinstance(field, GuidedField)
         rows, given = jnp.asarray(x[:7]), jnp.asarray(labels[:7])
-        value, trace = field.with_divergence(jnp.asarray(0.3), rows, given)
+        value, trace = divergence(field, jnp.asarray(0.3), rows, condition=given)
         same, by_tangents = divergence(
             lambda t, y, c: field(t, y, c), jnp.asarray(0.3), rows, condition=given
         )
@@ -285,10 +290,14 @@ class TestFit:
             with_guidance(flow, 1.0)
         with pytest.raises(InputError, match="weight=-2"):
             with_guidance(flow, -2.0)
-        with pytest.raises(InputError, match="weight='two'"):
-            with_guidance(flow, "two")
         with pytest.raises(InputError, match=r"drop_condition=1\.0: a share"):
             FlowMatching(drop_condition=1.0).build(2, key=jax.random.key(0))
+
+    @pytest.mark.mistyped
+    def test_a_weight_is_a_number(self):
+        flow = FlowMatching(width=4).build(2, condition=1, key=jax.random.key(0))
+        with pytest.raises(InputError, match="weight='two'"):
+            with_guidance(flow, "two")
 
     def test_what_is_dropped_must_be_known_to_be_missing(self):
         """A loss that drops conditions and a field that cannot do without, or the other way round, find each other out

@@ -289,8 +289,12 @@ def test_bad_series(message):
         ({"ensemble": 0}, "whole number of at least 1"),
         ({"starts": "free"}, "'fitted' or 'observed'"),
         ({"continuity": -1.0}, "must not be negative"),
-        ({"solver": "rk4"}, "a pushforward Solver is expected"),
-        ({"training": 3}, "a pushforward Training is expected"),
+        pytest.param(
+            {"solver": "rk4"}, "a pushforward Solver is expected", marks=pytest.mark.mistyped
+        ),
+        pytest.param(
+            {"training": 3}, "a pushforward Training is expected", marks=pytest.mark.mistyped
+        ),
     ],
 )
 def test_bad_settings(settings, message):

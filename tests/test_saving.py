@@ -338,9 +338,12 @@ class TestWriting:
         assert "settings differ" in line(save_table_model, wider, tmp_path / "m")
         assert os.listdir(tmp_path) == []
 
-    def test_what_cannot_be_stored(self, tmp_path):
+    @pytest.mark.mistyped
+    def test_what_a_header_cannot_hold(self, tmp_path):
         with pytest.raises(TypeError, match="a header cannot hold a set"):
             write_model(tmp_path / "m", {"kind": {1}}, Permutation([0]))
+
+    def test_what_cannot_be_stored(self, tmp_path):
         half = eqx.tree_at(lambda p: p.order, Permutation([0]), jnp.zeros(1, jnp.float16))
         with pytest.raises(TypeError, match="float16"):
             write_model(tmp_path / "m", {}, half)
@@ -359,6 +362,7 @@ class TestArchitectures:
         assert data["fields"]["layers"] == 3
         assert architecture_from_json({"name": "maf", "fields": {"layers": 3}}) == MAF(layers=3)
 
+    @pytest.mark.mistyped
     def test_strangers_are_refused(self):
         class Mine:
             pass

@@ -185,14 +185,18 @@ def test_no_warning_for_a_good_model(rng):
     assert not [text for text in format_trust(report) if "warning" in text]
 
 
+@pytest.mark.mistyped
+def test_tables_of_different_columns():
+    with pytest.raises(InputError, match="2 columns"):
+        trust_report(model_of(TRAIN), HELD[:, :1], TRAIN)
+
+
 def test_mistakes():
     model = model_of(TRAIN)
     with pytest.raises(InputError, match="at least 1 held-out row"):
         trust_report(model, HELD[:0], TRAIN)
     with pytest.raises(InputError, match="a condition was given, but this model has none"):
         trust_report(model, HELD, TRAIN, heldout_condition=HELD, train_condition=TRAIN)
-    with pytest.raises(InputError, match="2 columns"):
-        trust_report(model, HELD[:, :1], TRAIN)
     assert format_trust({}) == ["no trust report: nothing was held out"]
 
 

@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import (
     AbstractBijection,
@@ -236,7 +236,7 @@ class _AmortizedField(AbstractField):
         return self
 
     def with_divergence(
-        self, t: Array, x: Float[Array, "n d"], condition: Condition = None
+        self, t: ArrayLike, x: Float[Array, "n d"], condition: Condition = None
     ) -> tuple[Float[Array, "n d"], PerRow | None]:
         assert condition is not None
         t = jnp.asarray(t, x.dtype)

@@ -7,6 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow, replaced
@@ -230,7 +231,7 @@ class FlowMap(AbstractBijection):
         scores = broadcast_rows(score, self.event_shape, None, None, "score", self)[0]
         if scores.shape != rows.shape:
             raise InputError(
-                f"score has shape {jnp.shape(score)}: that of z was expected, {jnp.shape(z)}"
+                f"score has shape {np.shape(score)}: that of z was expected, {np.shape(z)}"
             )
         moving, options = _WithScore(self.field, conditions), self.solver.options(per_row=True)
         found = solve(moving, (rows, scores), 0.0, self._end(rows), **options)

@@ -1,5 +1,6 @@
 """NPY, NPZ and Parquet tables, read in constant memory."""
 
+import io
 import os
 import zipfile
 from collections.abc import Iterator
@@ -190,7 +191,9 @@ def _npz_members(path: Path) -> dict[str, _Member]:
     return members
 
 
-def _npy_header(stream: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+def _npy_header(
+    stream: IO[bytes] | io.BufferedIOBase,
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(stream)
     if version == (1, 0):
         return np.lib.format.read_array_header_1_0(stream)

@@ -214,7 +214,7 @@ def open_writer(
 class _TextSink:
     def __init__(
         self,
-        stream: BinaryIO | io.BufferedIOBase,
+        stream: BinaryIO | io.RawIOBase | io.BufferedIOBase,
         names: tuple[str, ...],
         integer: tuple[bool, ...],
         delimiter: str,

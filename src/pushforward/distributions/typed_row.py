@@ -205,7 +205,7 @@ class TypedRow(eqx.Module):
             features = self.many[spot.many].features(jnp.asarray(own.code))
             at = len(self.layout.feature_columns) - MANY_RANK * (len(self.many) - spot.many)
             read = read + first[:, at : at + MANY_RANK] @ features
-        return self.network.reveal(known, spot.rank, jnp.where(seen, read, 0.0))
+        return self.network.reveal(known, spot.rank, jnp.where(seen[None], read, 0.0))
 
     def _of_many(
         self,

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from pushforward.draws import check_key
 from pushforward.errors import InputError, check_choice
@@ -21,7 +21,7 @@ WARM_SWEEPS, WARM_REGULARISATION = 10, 0.05
 
 
 def partners(
-    coupling: str, z: Array, x: Array, condition: Array | None, key: PRNGKeyArray
+    coupling: str, z: ArrayLike, x: ArrayLike, condition: ArrayLike | None, key: PRNGKeyArray
 ) -> Int[Array, " n"]:
     """For each data row, the number of the latent row of its batch that it is paired with.
 

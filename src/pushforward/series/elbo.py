@@ -64,13 +64,13 @@ class NegativeELBO:
         mean, scale = model.encode_rows(times, x, shown)
         n, m = len(x), self.samples
         noise = jax.random.normal(draw_key, (m, *mean.shape), mean.dtype)
-        z0 = (mean + scale * noise).reshape(m * n, -1)
+        z0 = (mean[None] + scale[None] * noise).reshape(m * n, -1)
         # Where nothing was observed the time is arbitrary, but its path must not be NaN.
         due = jnp.where(seen.any(-1), times, model.span[0])
         expected = model.decode(model.path(z0, jnp.tile(due, (m, 1)))).reshape(m, *x.shape)
-        spread = model.noise.astype(x.dtype)
-        terms = jnp.square((x - expected) / spread) + jnp.log(2 * jnp.pi * jnp.square(spread))
-        misfit = 0.5 * jnp.where(seen, terms, 0.0).sum((2, 3)).mean(0)
+        spread = model.noise.astype(x.dtype)[None, None, None]
+        terms = jnp.square((x[None] - expected) / spread) + jnp.log(2 * jnp.pi * jnp.square(spread))
+        misfit = 0.5 * jnp.where(seen[None], terms, 0.0).sum((2, 3)).mean(0)
         divergence = 0.5 * (jnp.square(mean) + jnp.square(scale) - 1) - jnp.log(scale)
         return misfit + self.kl * divergence.sum(1)
 

@@ -190,7 +190,7 @@ class LatentODE(eqx.Module):
         slopes = jnp.moveaxis(self.dynamics(columns).reshape(self.latent, *states.shape[::2]), 0, 1)
         at = (times - first) / length + before
         # Each knot's two cubics, zero beyond its neighbours. Sums, as the reverse of a gather is slow.
-        u = at[..., None] - jnp.arange(len(states), dtype=z0.dtype)
+        u = at[..., None] - jnp.arange(len(states), dtype=z0.dtype)[None, None]
         hat = jnp.square(jnp.maximum(1 - jnp.abs(u), 0.0))
         weights = jnp.stack([hat * (1 + 2 * jnp.abs(u)), length * hat * u], -2)
         found = jnp.einsum("nkaj,jaln->nkl", weights, jnp.stack([states, slopes], 1))
@@ -262,7 +262,7 @@ class LatentODE(eqx.Module):
 
     def _flag(self, times: np.ndarray, what: str, *, meant: bool = False) -> None:
         first, last = self.span
-        low, high = times.min(), times.max()
+        low, high = float(times.min()), float(times.max())
         _check_far(f"{what} go to {max(high, low, key=abs):.10g},", low, high, last - first)
         if not meant and not self.within(times).all():
             warnings.warn(

@@ -5,14 +5,14 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from pushforward.dataframes import dated
 from pushforward.errors import InputError
-from pushforward.rows import unmasked
+from pushforward.rows import Numbers, unmasked
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Observations:
     """Series of different lengths, each at its own times, with gaps; shorter ones are padded.
 
@@ -35,15 +35,15 @@ class Observations:
     ```
     """
 
-    times: Float[Array | np.ndarray, "n k"]
-    values: Float[Array | np.ndarray, "n k d"]
-    seen: Bool[Array | np.ndarray, "n k d"] = None  # type: ignore[assignment]
+    times: Float[np.ndarray, "n k"]
+    values: Float[np.ndarray, "n k d"]
+    seen: Bool[np.ndarray, "n k d"]
 
-    def __post_init__(self) -> None:
-        refuse_dates(self.times, "times")
-        refuse_dates(self.values, "values")
-        times, values = np.asarray(self.times), np.asarray(self.values)
-        seen = ~np.isnan(values) if self.seen is None else np.asarray(self.seen, bool)
+    def __init__(self, times: Numbers, values: Numbers, seen: Numbers | None = None) -> None:
+        refuse_dates(times, "times")
+        refuse_dates(values, "values")
+        times, values = np.asarray(times), np.asarray(values)
+        seen = ~np.isnan(values) if seen is None else np.asarray(seen, bool)
         if times.ndim != 2 or values.ndim != 3 or values.shape[:2] != times.shape:
             raise InputError(
                 f"times and values have shapes {times.shape} and {values.shape}: "
