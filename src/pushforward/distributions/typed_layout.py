@@ -226,5 +226,5 @@ def of_numbers(z: Array | np.ndarray, scaled: Array | np.ndarray) -> Float[Array
     z, scaled = jnp.asarray(z), jnp.asarray(scaled)
     starts = np.linspace(-_END, _END, _PIECES + 1)[:-1].astype(z.dtype)
     starts = starts.reshape(-1, *(1,) * z.ndim)
-    pieces = jnp.clip((z - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)
+    pieces = jnp.clip((z[None] - starts) * (_PIECES / (2 * _END)), 0.0, 1.0)
     return jnp.concatenate([jnp.clip(z, -_FAR, _FAR)[None] / 3, scaled[None] / 2, pieces])

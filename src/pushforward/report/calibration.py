@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import TypedRow
 from pushforward.heads import AbstractHead, Cell, Logistics, Softmax, WrappedCauchy
@@ -43,8 +44,6 @@ def ranks(model: TypedTable, cells: Cells, seed: int) -> Float[np.ndarray, "n d"
     Returns u for each column of the model; NaN for cells that are missing, for columns of gaps and for heads whose
     distribution function is not known.
     """
-    if not isinstance(model.model, TypedRow):
-        return np.full(np.shape(cells.present), np.nan)
     targets, given = leave_one_out(model)
     n, parts = len(cells.present), []
     for some in stacked(cells, targets, given):
@@ -59,7 +58,9 @@ def ranks(model: TypedTable, cells: Cells, seed: int) -> Float[np.ndarray, "n d"
 
 
 @eqx.filter_jit
-def _ends(model: TypedRow, cells: Cells, targets: Array, given: Array) -> tuple[Array, Array]:
+def _ends(
+    model: TypedRow | ProductMixture, cells: Cells, targets: Array, given: Array
+) -> tuple[Array, Array]:
     """P(X < x) and P(X <= x) of the one target of each row."""
     low = high = jnp.zeros(targets.shape[0], cells.z.dtype)
     for head, columns, own, of in model.conditionals(cells, targets, given):
