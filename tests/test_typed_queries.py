@@ -14,11 +14,12 @@ import pushforward as pf
 from pushforward.architectures.typed import Typed
 from pushforward.cli import main
 from pushforward.columns.marginal import Marginal
+from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.where import conditions_of
 from pushforward.errors import InputError
 from pushforward.estimators import table_density
 from pushforward.fitting.fit_typed import fit_typed
-from pushforward.heads import Cut, Logistics, Softmax
+from pushforward.heads import Cut, Logistics, Softmax, WrappedCauchy
 from pushforward.models.explanation import explained
 from pushforward.models.imputation import imputed, imputed_intervals
 from pushforward.models.table_file import load_table_model
@@ -45,13 +46,14 @@ def trips(n=400, seed=0):
             "day": np.datetime_as_string(days, unit="D"),
             "late": rng.choice(["yes", "no"], n),
             "size": rng.choice(["low", "mid", "high"], n),
+            "wind": np.mod(rng.normal(350, 40, n), 360),
         }
     )
 
 
 @pytest.fixture(scope="module")
 def model():
-    declared = {"size": "ordinal:low,mid,high"}
+    declared = {"size": "ordinal:low,mid,high", "wind": "circular:360"}
     return fit_typed(trips(), declared=declared, architecture=SMALL, training=TRAINING, seed=1)
 
 
@@ -118,6 +120,20 @@ class TestCutHeads:
         share = float((drawn.z < 0).mean())
         assert share == pytest.approx(np.exp(parts[0] - float(log_mass[0])), abs=0.02)
 
+    @pytest.mark.parametrize("ends", [(-2.0, 0.5), (1.5, np.inf), (-np.inf, -3.0), (0.3, 0.31)])
+    def test_angles_within_an_arc(self, ends):
+        head, n = WrappedCauchy(4), 4000
+        params = params_of(head, n, size=2.0)
+        drawn, log_mass = head.sample_within(params, between(*ends), jax.random.key(0))
+        z = np.asarray(drawn.z, float)
+        first, last = (np.float32(np.clip(end, -3.14159, 3.14159)) for end in ends)
+        assert (first - 1e-5 <= z).all()
+        assert (z <= last + 1e-5).all()
+        below, above = (np.asarray(head.cdf(params, jnp.full(n, end))) for end in (first, last))
+        assert float(log_mass[0]) == pytest.approx(np.log(above - below)[0], abs=2e-3)
+        shares = (np.asarray(head.cdf(params, drawn.z)) - below) / (above - below)
+        assert kstest(shares, "uniform").pvalue > 1e-3
+
     def test_softmax_within(self):
         head, n = Softmax(5, open=True), 20_000
         params = params_of(head, n)
@@ -177,6 +193,15 @@ class TestConditions:
         with pytest.raises(InputError, match=message) as caught:
             conditions_of(text, model.columns)
         assert "\n" not in str(caught.value)
+
+    def test_the_share_of_unseen_angles(self, rng):
+        hours = np.concatenate([np.repeat([0.0, 3.0], 300), np.arange(5.0, 20.0)])
+        circle = CircularMarginal.fit(hours, 24.0, 1.0)
+        grid = np.arange(24.0)
+        grid = grid[~circle.is_atom(grid)]
+        for low, high in ((-np.inf, np.inf), (2, 9), (15, np.inf), (3, 3)):
+            exact = np.exp(circle.log_share(grid[(grid >= low) & (grid <= high)])).sum()
+            assert circle.share_between(low, high) == pytest.approx(exact, abs=1e-6)
 
     def test_the_share_of_unseen_numbers(self, rng):
         values = np.concatenate([np.repeat([0.0, 3.0], 300), np.arange(10.0, 60.0)])
@@ -241,10 +266,10 @@ class TestWhere:
             sample_where(labels, 5, 0, "a = true", given)
 
     def test_draws_of_numbers_lie_in_the_range(self, model):
-        where = "cost > 3000, rain <= 2.5 and rain > 0, day < 2024-05-01, stops > 4"
+        where = "cost > 3000, rain <= 2.5 and rain > 0, day < 2024-05-01, stops > 4, wind > 300"
         drawn, found = sample_where(model, 300, 0, where)
         inside = (pl.col("cost") > 3000) & (pl.col("rain") <= 2.5) & (pl.col("rain") > 0)
-        inside &= (pl.col("day") < "2024-05-01") & (pl.col("stops") > 4)
+        inside &= (pl.col("day") < "2024-05-01") & (pl.col("stops") > 4) & (pl.col("wind") > 300)
         assert len(drawn.filter(inside)) == 300
         assert drawn.schema == trips().schema
         plain = model.sample(20_000, 1)
@@ -400,7 +425,7 @@ class TestExplain:
         table = trips(6, seed=8).with_columns(stops=pl.lit(4, pl.Int64))
         lines = explained(model, table, cells=True)
         n = 1500
-        for name in ("rain", "cost"):
+        for name in ("rain", "cost", "wind"):
             found = lines.filter(column=name)
             given = [other for other in table.columns if other != name]
             drawn = model.sample(n, 1, given=table.drop(name))

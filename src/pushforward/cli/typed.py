@@ -67,6 +67,9 @@ def fit_typed_file(
         if frame is None or _as_text(data):
             # As the cells are spelled.
             frame = read_frame(data)
+        else:
+            # It was read without them.
+            ignore = [name for name in ignore if name in frame.columns]
         if columns is not None:
             if unknown := [name for name in columns if name not in frame.columns]:
                 raise InputError(unknown_columns(unknown, frame.columns, data))

@@ -52,6 +52,7 @@ class NumberScale(eqx.Module):
         log_size: the log of a cell's width there, or log dz/dx where the numbers are real.
         real: whether the numbers are real, and on no lattice.
         complete: whether the cells are all that there are.
+        circular: whether z is an angle.
     """
 
     ordered = True
@@ -62,6 +63,7 @@ class NumberScale(eqx.Module):
     log_size: Float[Array | np.ndarray, " m"]
     real: bool = eqx.field(static=True)
     complete: bool = eqx.field(static=True)
+    circular: bool = eqx.field(static=True)
 
     def spread(self, head: AbstractHead, params: Array) -> tuple[Array, Array, Array]:
         """Log-probabilities or log-densities of values `(k, n)`, weights by which a sum over them is a mean, and their
@@ -73,7 +75,7 @@ class NumberScale(eqx.Module):
         cells = _cells(zero + jnp.where(known, low, 0.0), zero + width, zero)
         by_head = jax.vmap(lambda cell: head.log_prob(params, cell))(cells)
         mass = jnp.where(known, jnp.exp(by_head), 0.0)
-        each = jnp.where(known, floored(by_head, _alone(cells)), 0.0)
+        each = jnp.where(known, floored(by_head, _alone(cells, self.circular)), 0.0)
         middle = cells.z + cells.width / 2
         if self.complete:
             return each, mass, middle
@@ -84,7 +86,7 @@ class NumberScale(eqx.Module):
         rest = jnp.exp(by_head - size) * self._lengths(z)
         rest *= jnp.maximum(1.0 - mass.sum(0), 0.0) / jnp.maximum(rest.sum(0), 1e-30)
         return (
-            jnp.concatenate([each, floored(by_head, _alone(points))]),
+            jnp.concatenate([each, floored(by_head, _alone(points, self.circular))]),
             jnp.concatenate([mass, rest]),
             jnp.concatenate([middle, z]),
         )
@@ -124,7 +126,9 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
         return LabelScale(slope.astype(f32), marginal, len(labels), column.numbers is not None)
     numbers = column.numbers
     assert numbers is not None
-    values = np.unique(numbers.decode(np.linspace(-END, END, GRID)))
+    circular = isinstance(numbers, CircularMarginal)
+    end = np.pi * (1 - 1 / GRID) if circular else END
+    values = np.unique(numbers.decode(np.linspace(-end, end, GRID)))
     complete = bool(numbers.step and (values[-1] - values[0]) / numbers.step < CELLS)
     if complete:
         count = round((values[-1] - values[0]) / numbers.step) + 1
@@ -144,6 +148,7 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
         log_size.astype(f32),
         real=not numbers.step,
         complete=complete,
+        circular=circular,
     )
 
 
@@ -169,8 +174,12 @@ def _cells(z: Array, width: Array, log_slope: Array) -> Cell:
     return Cell(jnp.zeros(z.shape, jnp.int32), z, width, log_slope)
 
 
-def _alone(cells: Cell) -> Array:
-    """Log-probabilities by the column alone: on z it is the standard logistic distribution."""
+def _alone(cells: Cell, circular: bool) -> Array:
+    """Log-probabilities by the column alone: on z it is the standard logistic distribution, on a circle uniform."""
+    if circular:
+        arc = jnp.where(cells.width > 0, cells.width, 1.0)
+        uniform: Array = jnp.log(arc) + cells.log_slope - np.log(2 * np.pi)
+        return uniform
     head = Logistics(1)
     none = jnp.zeros((head.size, cells.z.shape[1]), cells.z.dtype)
     found: Array = jax.vmap(lambda cell: head.log_prob(none, cell))(cells)
