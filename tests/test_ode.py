@@ -325,14 +325,16 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"rtol": 0.0, "atol": 0.0}, "positive"),
         ({"rtol": -1.0}, "positive"),
         ({"steps": 0}, "steps=0"),
-        ({"steps": 2.5}, "steps=2.5: a whole number"),
+        pytest.param({"steps": 2.5}, "steps=2.5: a whole number", marks=pytest.mark.mistyped),
         ({"max_steps": 0}, "max_steps=0"),
-        ({"max_steps": 1.5}, "max_steps=1.5: a whole number"),
+        pytest.param(
+            {"max_steps": 1.5}, "max_steps=1.5: a whole number", marks=pytest.mark.mistyped
+        ),
         ({"at": [0.5, 0.2]}, "0.5 comes before 0.2"),
         ({"at": [0.5, 3.0]}, "3 comes before 1"),
         ({"at": [0.5, np.nan]}, "finite"),
         ({"at": "start"}, "at: an array of numbers was expected, not a str"),
-        ({"rtol": "small"}, "rtol='small'"),
+        pytest.param({"rtol": "small"}, "rtol='small'", marks=pytest.mark.mistyped),
         ({"method": diffrax.Tsit5}, "solver object"),
         ({"method": diffrax.ImplicitEuler(), "steps": 10}, "implicit diffrax solver"),
     ],
@@ -343,6 +345,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(options, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.mistyped
 @pytest.mark.parametrize(
     ("changes", "words"),
     [

@@ -237,7 +237,7 @@ class _TextSink:
         # Standard output has no buffer under `python -u`, and may then write less than all of it.
         left = memoryview(text)
         while left:
-            left = left[self.stream.write(left) :]
+            left = left[self.stream.write(left) or 0 :]
 
 
 class _NpySink:

@@ -19,7 +19,7 @@ from pushforward.errors import check_count
 from pushforward.heads import AbstractHead, Cell
 from pushforward.models.scale import LabelScale, NumberScale, scale_of
 from pushforward.models.typed_table import TypedTable
-from pushforward.rows import block_size, padded
+from pushforward.rows import block_size, broadcasting, padded
 from pushforward.training.batches import taken
 
 BLOCK = 1024
@@ -161,10 +161,11 @@ def _surprise(
     own_marginal: Array,
     scale: LabelScale | NumberScale,
 ) -> Surprise:
-    params = model.parameters(cells, given, head, first, many)
-    at = floored(head.log_prob(params, own), own_marginal)
-    each, weights, places = scale.spread(head, params)
-    tail = jnp.where(each <= at + 1e-4, weights, 0.0).sum(0)
+    with broadcasting():
+        params = model.parameters(cells, given, head, first, many)
+        at = floored(head.log_prob(params, own), own_marginal)
+        each, weights, places = scale.spread(head, params)
+    tail = jnp.where(each <= at[None] + 1e-4, weights, 0.0).sum(0)
     low = high = jnp.zeros_like(tail)
     if scale.ordered:
         low, high = (_quantile(places, weights, share) for share in ENDS)
@@ -182,7 +183,7 @@ def _quantile(places: Array, weights: Array, share: float) -> Array:
     def halved(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
-        enough = jnp.where(places <= middle, weights, 0.0).sum(0) >= share * weights.sum(0)
+        enough = jnp.where(places <= middle[None], weights, 0.0).sum(0) >= share * weights.sum(0)
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
     found: Array = jax.lax.fori_loop(0, _HALVINGS, halved, (low, high))[1]

@@ -24,7 +24,7 @@ from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, InputWarning, check_count
 from pushforward.heads import AbstractHead, Cell, Cut
-from pushforward.rows import block_size, padded
+from pushforward.rows import block_size, broadcasting, padded
 from pushforward.training.batches import taken
 from pushforward.words import plural
 
@@ -280,12 +280,14 @@ def _blocked(rows: Any, size: int) -> Any:
 def _log_prob(
     model: TypedRow | ProductMixture, cells: Cells, targets: Array, given: Array
 ) -> Array:
-    return model.log_prob(cells, targets, given)
+    with broadcasting():
+        return model.log_prob(cells, targets, given)
 
 
 @eqx.filter_jit
 def _start(model: TypedRow | ProductMixture, cells: Cells, given: Array, rows: int) -> Any:
-    return model.start(cells, given, rows)
+    with broadcasting():
+        return model.start(cells, given, rows)
 
 
 @eqx.filter_jit
@@ -297,9 +299,10 @@ def _sample(
     cut: Cut | None,
     key: PRNGKeyArray,
 ) -> tuple[Cell, Array | None]:
-    if cut is None:
-        return model.sample(known, head, first, key), None
-    return model.sample_within(known, head, first, cut, key)
+    with broadcasting():
+        if cut is None:
+            return model.sample(known, head, first, key), None
+        return model.sample_within(known, head, first, cut, key)
 
 
 @eqx.filter_jit
@@ -313,9 +316,10 @@ def _sample_many(
     cut: Cut | None,
     key: PRNGKeyArray,
 ) -> tuple[Cell, Array | None]:
-    if cut is None:
-        return model.sample_many(known, head, column, cells, seen, key), None
-    return model.sample_many_within(known, column, cells, seen, cut, key)
+    with broadcasting():
+        if cut is None:
+            return model.sample_many(known, head, column, cells, seen, key), None
+        return model.sample_many_within(known, column, cells, seen, cut, key)
 
 
 # What was known is given up: its arrays are changed in place.
@@ -323,4 +327,5 @@ def _sample_many(
 def _reveal(
     model: TypedRow | ProductMixture, known: Any, spot: Spot, own: Seen, seen: Array
 ) -> Any:
-    return model.reveal(known, spot, own, seen)
+    with broadcasting():
+        return model.reveal(known, spot, own, seen)

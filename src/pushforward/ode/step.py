@@ -16,7 +16,7 @@ Slope = Callable[[Array, State], State]
 """`slope(s, y)`: the derivative of the state with respect to the fraction `s` of the interval."""
 
 
-def along_rows(value: Array, leaf: Array) -> Array:
+def along_rows(value: Array, leaf: Array | np.generic) -> Array:
     """A number, or a number for each row, with as many axes as `leaf`."""
     return value if value.ndim == 0 else value.reshape(-1, *[1] * (leaf.ndim - 1))
 
