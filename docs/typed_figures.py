@@ -48,7 +48,9 @@ def typed(table: pl.DataFrame, density: pf.TableDensity) -> None:
     for shift, rows, colour, label in ((-0.2, table, DATA, "rides"), (0.2, draws, DRAWN, "draws")):
         for i, line in enumerate(("bus", "tram", "rail")):
             own = rows.filter(pl.col("line") == line)["delay"]
-            axes[2].bar(i + shift, (own > 0).mean(), 0.38, color=colour, label=label if i == 0 else "")
+            axes[2].bar(
+                i + shift, (own > 0).mean(), 0.38, color=colour, label=label if i == 0 else ""
+            )
     axes[2].set_xticks(range(3), ["bus", "tram", "rail"])
     axes[2].set_title("share of rides that are late", fontsize=9)
     axes[2].legend(frameon=False, fontsize=8)
@@ -82,7 +84,9 @@ def strange(test: pl.DataFrame, density: pf.TableDensity) -> None:
     axis.scatter(distance[found], fare[found], s=16, lw=0, color=ODD)
     axis.scatter(distance[:10], fare[:10], s=60, facecolor="none", edgecolor="0.3", lw=0.8)
     axis.set(xlabel="distance", ylabel="fare")
-    axis.set_title("circles: changed; red: the ten strangest, where the fare is to blame", fontsize=9)
+    axis.set_title(
+        "circles: changed; red: the ten strangest, where the fare is to blame", fontsize=9
+    )
     saved(figure, "guide_strange.png")
 
 
