@@ -15,6 +15,7 @@ import pytest
 from math_core import LatexToMathML
 
 import pushforward
+from pushforward.architectures.typed import Typed
 from pushforward.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -76,7 +77,8 @@ def short_fits(monkeypatch, page):
     """
     # The package's attribute of that name is the function.
     module = sys.modules["pushforward.fitting.fit_table"]
-    fit_table, text = module.fit_table, page.read_text()
+    typed = importlib.import_module("pushforward.fitting.fit_typed")
+    fit_table, fit_typed, text = module.fit_table, typed.fit_typed, page.read_text()
 
     def short(values, given=None, *, architecture="auto", training=None, **options):
         if isinstance(architecture, str) and architecture in KNOWN:
@@ -85,13 +87,24 @@ def short_fits(monkeypatch, page):
         options["trust"] = "model_.trust" in text
         return fit_table(values, given, architecture=architecture, training=training, **options)
 
+    def short_typed(table, *, architecture=None, training=None, **options):
+        training = replace(training or pushforward.Training(), max_epochs=1)
+        return fit_typed(table, architecture=TINY, training=training, **options)
+
     for user in (module, *map(importlib.import_module, USERS)):
         monkeypatch.setattr(user, "fit_table", short)
+    for user in (typed, *map(importlib.import_module, TYPED_USERS)):
+        monkeypatch.setattr(user, "fit_typed", short_typed)
+    for measure in ("agreement", "privacy"):
+        if f'"{measure}"' not in text:
+            monkeypatch.setattr(typed, f"{measure}_report", lambda *_, **__: {})
 
 
 BUILT_IN = tuple(pushforward.architectures.ARCHITECTURES)
 KNOWN = ("auto", *BUILT_IN)
 USERS = ("pushforward.estimators.density", "pushforward.estimators.conditional")
+TYPED_USERS = ("pushforward.estimators.table_density", "pushforward.fitting.rival")
+TINY = Typed(width=16, blocks=1, context=8, context_blocks=1, components=4)
 
 
 def run_python(code: str, where: str, line: int, names: dict) -> None:
