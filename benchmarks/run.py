@@ -15,6 +15,7 @@ import harness
 
 BENCHMARKS = (
     "nats",
+    "tables",
     "small_tables",
     "training_step",
     "peer_steps",

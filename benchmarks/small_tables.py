@@ -47,7 +47,7 @@ def dithered(frame: Any) -> tuple[Any, dict[str, str]]:
     import numpy as np
     import polars as pl
 
-    from pushforward.columns.spelling import spelled
+    from pushforward.columns.guess_spelling import spelled
 
     random = np.random.default_rng(0)
     kinds = {}
