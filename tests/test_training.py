@@ -349,9 +349,19 @@ class Keyless(Bare):
         (lambda: pf.fit(model(), {"x": 3.0}, key=KEY), "one leading axis"),
         (lambda: pf.fit(model(), {"x": X}, X, key=KEY), "put it into the rows"),
         (lambda: pf.fit(model(), X, key=KEY, loss=lambda a: a), r"\(model, batch, key\) was"),
-        (lambda: pf.fit(model(), X, key=KEY, loss=3), "loss=3: a function"),
-        (lambda: pf.fit(model(), X, key=0), r"key=0: a key was expected, such as jax\.random"),
-        (lambda: model().sample(7), "key=7: a key was expected"),
+        pytest.param(
+            lambda: pf.fit(model(), X, key=KEY, loss=3),
+            "loss=3: a function",
+            marks=pytest.mark.mistyped,
+        ),
+        pytest.param(
+            lambda: pf.fit(model(), X, key=0),
+            r"key=0: a key was expected, such as jax\.random",
+            marks=pytest.mark.mistyped,
+        ),
+        pytest.param(
+            lambda: model().sample(7), "key=7: a key was expected", marks=pytest.mark.mistyped
+        ),
         (lambda: pf.fit(model(), X[:, 0], key=KEY), r"x has shape \(300,\)"),
         (lambda: pf.fit(TINY.build(2, 1, key=KEY), X, key=KEY), "needs a condition of shape"),
         (lambda: pf.fit(Bare(jnp.ones(2)), X, key=KEY), "Bare has no log_prob"),
@@ -360,9 +370,21 @@ class Keyless(Bare):
             lambda: pf.fit(model(), np.ma.masked_array(X, mask=X > 2), key=KEY),
             "values that are not finite",
         ),
-        (lambda: TINY.build(2.5, key=KEY), r"event shape \(2\.5,\): every size must be a whole"),
-        (lambda: replace(TINY, layers=2.5).build(2, key=KEY), "layers=2.5: a whole number"),
-        (lambda: replace(TINY, width="a").build(2, key=KEY), "width='a': a whole number"),
+        pytest.param(
+            lambda: TINY.build(2.5, key=KEY),
+            r"event shape \(2\.5,\): every size must be a whole",
+            marks=pytest.mark.mistyped,
+        ),
+        pytest.param(
+            lambda: replace(TINY, layers=2.5).build(2, key=KEY),
+            "layers=2.5: a whole number",
+            marks=pytest.mark.mistyped,
+        ),
+        pytest.param(
+            lambda: replace(TINY, width="a").build(2, key=KEY),
+            "width='a': a whole number",
+            marks=pytest.mark.mistyped,
+        ),
         (lambda: pf.Training(validation=1.0), "validation=1.0"),
         (lambda: pf.Training(weight_decay=-1.0), "weight_decay=-1.0"),
     ],

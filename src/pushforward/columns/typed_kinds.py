@@ -62,7 +62,7 @@ def guessed_kind(
         return kinds[spelling.form]
     if spelling.form == "text":
         return _kind_of_text(name, seen, distinct)
-    whole = (np.rint(seen) == seen).all() and np.abs(seen).max() < EXACT
+    whole = bool((np.rint(seen) == seen).all() and np.abs(seen).max() < EXACT)
     if (
         whole
         and distinct == len(seen)

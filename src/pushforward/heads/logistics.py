@@ -126,14 +126,15 @@ class Logistics(AbstractNumberHead):
         inverse = jnp.exp(-log_scales)
         # (intervals, components, n)
         low, high = (
-            (ends[:, None, None] - means) * inverse
+            (ends[:, None, None] - means[None]) * inverse[None]
             for ends in map(jnp.asarray, (cut.low, cut.high))
         )
-        gap = _log_gap(jnp.asarray(cut.width)[:, None, None] * inverse)
+        gap = _log_gap(jnp.asarray(cut.width)[:, None, None] * inverse[None])
         mass = gap - jax.nn.softplus(-high) - jax.nn.softplus(low)
-        shape, parts = mass.shape, (log_weights + mass).reshape(-1, means.shape[1])
+        shape, parts = mass.shape, (log_weights[None] + mass).reshape(-1, means.shape[1])
         which_key, key = jax.random.split(key)
-        at = jnp.arange(len(parts))[:, None] == jax.random.categorical(which_key, parts, axis=0)
+        which = jax.random.categorical(which_key, parts, axis=0)
+        at = jnp.arange(len(parts))[:, None] == which[None]
 
         def chosen(array: Array) -> Array:
             flat = jnp.broadcast_to(array, shape).reshape(parts.shape)
@@ -155,7 +156,8 @@ class Logistics(AbstractNumberHead):
 
     def points(self, params: Float[Array, "size n"]) -> Float[Array, "k n"]:
         _, means, log_scales = self.mixture(params)
-        each = means + jnp.exp(log_scales) * jnp.asarray(_POINTS, params.dtype)[:, None, None]
+        places = jnp.asarray(_POINTS, params.dtype)[:, None, None]
+        each = means[None] + jnp.exp(log_scales)[None] * places
         return jnp.sort(each.reshape(-1, means.shape[1]), axis=0)
 
 

@@ -18,6 +18,7 @@ from pushforward.report.findings import Values
 from pushforward.report.html import Html, element
 from pushforward.report.passes import leave_one_out, stacked
 from pushforward.report.svg import Scale, axis, bar, number, picture
+from pushforward.rows import broadcasting
 
 BINS = 20
 CHANCE = 0.05
@@ -63,11 +64,12 @@ def _ends(
 ) -> tuple[Array, Array]:
     """P(X < x) and P(X <= x) of the one target of each row."""
     low = high = jnp.zeros(targets.shape[0], cells.z.dtype)
-    for head, columns, own, of in model.conditionals(cells, targets, given):
-        ends = jax.vmap(partial(_ends_of, head))(own, of)
-        wanted = targets.T[np.array(columns)]
-        below, up_to = (jnp.where(wanted, end, 0.0).sum(0) for end in ends)
-        low, high = low + below, high + up_to
+    with broadcasting():
+        for head, columns, own, of in model.conditionals(cells, targets, given):
+            ends = jax.vmap(partial(_ends_of, head))(own, of)
+            wanted = targets.T[np.array(columns)]
+            below, up_to = (jnp.where(wanted, end, 0.0).sum(0) for end in ends)
+            low, high = low + below, high + up_to
     return low, high
 
 

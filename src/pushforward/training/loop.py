@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -57,7 +57,10 @@ def fit(
     steps: int | None = None,
     training: Training | None = None,
     validation: Any = None,
-    jitter: Float[ArrayLike, " d"] | Callable[[PyTree, PRNGKeyArray], PyTree] | None = None,
+    jitter: Float[ArrayLike, " d"]
+    | Sequence[float]
+    | Callable[[PyTree, PRNGKeyArray], PyTree]
+    | None = None,
     report: Callable[[Epoch], bool | None] | None = None,
     progress: Callable[[Step], bool | None] | None = None,
     checkpoint: Checkpoint | None = None,

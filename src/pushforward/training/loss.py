@@ -42,7 +42,7 @@ def negative_log_prob(
     return -values
 
 
-def _check(model: Any, batch: Batch) -> None:
+def _check(model: Any, batch: Any) -> None:
     """Refuse models without a density, and rows that are not its events."""
     name = type(model).__name__
     if not callable(getattr(model, "log_prob", None)):
