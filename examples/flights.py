@@ -1,6 +1,6 @@
 """Fit a density to flights.csv as it is shipped, score, draw, fill its gaps, explain the strangest, write a report.
 
-Run: make demo    (or: python examples/flights.py --out demo [--rows 60000] [--seconds 45])
+Run: make demo    (or: python examples/flights.py --out demo [--rows 60000] [--seconds 60])
 """
 
 import argparse
@@ -15,7 +15,7 @@ import pushforward as pf
 from pushforward.report.page import report_page
 from pushforward.report.typed import typed_findings
 
-HELD_OUT = 4000
+HELD_OUT = 2000
 """Flights that the fit does not see."""
 
 
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--rows", type=int, default=60_000, help="flights to fit to, 0 for all")
-    parser.add_argument("--seconds", type=float, default=45.0, help="of training")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of training")
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
