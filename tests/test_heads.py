@@ -56,7 +56,7 @@ def within(marginal):
     if marginal.step:
         values = np.arange(marginal.low, marginal.high + marginal.step / 2, marginal.step)
         return values, np.ones(len(values))
-    u = np.linspace(-60, 60, 12_001)
+    u = np.linspace(-60, 60, 48_001)
     x = marginal._from_line(u)
     weight = np.exp(-marginal._log_line_slope(x)) * (u[1] - u[0])
     atoms = marginal.atoms
@@ -80,10 +80,10 @@ def around(circle):
 def total(head, place, weight, size, seed=0):
     """The head's probability of all that a column can hold, in double precision."""
     # All of one shape: one program for each head.
-    spare = 12_064 - len(weight)
+    spare = 48_064 - len(weight)
     with jax.enable_x64(True):
         cell = cell_of([np.pad(part, (0, spare)) for part in place], jnp.float64)
-        params = jnp.asarray(some_params(head, 12_064, seed, size), jnp.float64)
+        params = jnp.asarray(some_params(head, 48_064, seed, size), jnp.float64)
         log_prob = jax.jit(type(head).log_prob, static_argnums=0)(head, params, cell)
         return float((jnp.exp(log_prob) * np.pad(weight, (0, spare))).sum())
 
@@ -116,6 +116,17 @@ def some_params(head, n, seed=0, size=1.0):
 
 
 class TestMarginal:
+    def test_close_extremes_leave_room_beyond(self):
+        """As far beyond the extremes as the 12th percentile is within, a value is improbable and no more."""
+        values = np.random.default_rng(0).normal(size=200)
+        values = np.concatenate(
+            [values, values.max() + np.array([0.0, 1e-4]), [values.min() - 1e-4]]
+        )
+        marginal = Marginal.fit(values)
+        found = marginal.log_prob(np.array([values.min() - 1.5, values.max() + 1.5]))
+        assert (found > -25).all()
+        assert (found < marginal.log_prob(np.array([values.min(), values.max()]))).all()
+
     @pytest.mark.parametrize("name", LATTICES)
     def test_of_a_lattice_sums_to_one(self, name, rng):
         marginal, values, grid = lattice(name, rng)

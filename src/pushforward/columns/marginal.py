@@ -212,9 +212,14 @@ class Marginal:
         """The cubic, its derivative, and the slopes beyond its ends."""
         cubic = PchipInterpolator(self.knots, self.scores)
         slope = cubic.derivative()
-        least = 0.05 * (self.scores[-1] - self.scores[0]) / (self.knots[-1] - self.knots[0])
-        ends = (max(float(slope(self.knots[i])), least) for i in (0, -1))
-        return cubic, slope, *ends
+        span, far = self.scores[-1] - self.scores[0], self.knots[[0, -1]]
+        least = 0.05 * span / (far[1] - far[0])
+        # Two extremes that happen to lie close together would make the tail as steep as the cubic is between them, and
+        # what lies beyond impossible (wine: a row of -438 nats). A tail is no steeper than the outer quarter of scores.
+        quarter = self.scores[[0, -1]] + np.array([span, -span]) / 4
+        most = span / 4 / np.abs(np.interp(quarter, self.scores, self.knots) - far)
+        below, above = np.maximum(np.minimum(slope(far), most), least).tolist()
+        return cubic, slope, below, above
 
     def _line(self, x: np.ndarray) -> np.ndarray:
         """Values on the line on which the smooth part lives."""
