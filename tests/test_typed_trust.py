@@ -294,6 +294,21 @@ class TestPrivacy:
             assert found[i] == pytest.approx(min(by_hand), rel=1e-4)
             assert which[i] == int(np.argmin(by_hand))
 
+    def test_distance_on_a_circle_and_at_the_end_of_bounds(self):
+        rng = np.random.default_rng(0)
+        share = np.where(rng.uniform(size=300) < 0.3, 1.0, rng.uniform(0, 1, 300))
+        frame = pl.DataFrame({"wind": rng.uniform(0, 360, 300), "share": share})
+        columns = TypedColumns.fit(frame, declared={"wind": "circular:360", "share": "bounded:0,1"})
+
+        def distance(a, b):
+            pair = ({"wind": [x], "share": [y]} for x, y in (a, b))
+            rows = (columns.read(pl.DataFrame(row)) for row in pair)
+            return privacy._closest(*(privacy._points(columns, row) for row in rows))[0][0]
+
+        assert distance((359.5, 0.5), (0.5, 0.5)) < 0.1
+        assert 3.0 < distance((0.0, 0.5), (180.0, 0.5)) < np.pi + 0.3
+        assert 1.0 < distance((9.0, 1.0), (9.0, 0.5)) < 20
+
     def test_is_stored_and_shown(self, fitted):
         stored = fitted.trust["privacy"]
         assert (stored["train"], stored["held_out"], stored["least"]) == (540, 60, 5)

@@ -1,13 +1,14 @@
 """Whether draws of a typed table repeat rows of its training, and what its file holds of them."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
 from pushforward.columns.marginal import KNOTS
+from pushforward.columns.marginal_circular import CircularMarginal
 from pushforward.columns.typed import missing_cells
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.models.typed_table import BLOCK, TypedTable
@@ -22,6 +23,8 @@ ROWS = 10_000
 QUANTILES = (0.01, 0.1, 0.5)
 """Of the distances to the closest row."""
 _BLOCK = 250
+# Where the scale of numbers ends for distances.
+_FAR = 12.0
 # Standard errors above what is expected from which on draws are said to be too close.
 _ERRORS = 3.0
 
@@ -39,8 +42,8 @@ def privacy_report(
     """How close draws are to the rows of the training, beside how close rows are that the training never saw.
 
     The distance of two rows is the number of labels that differ plus, for numbers, the distance on the scale of their
-    column's marginal, where a standard logistic distribution is the column itself. A cell that is missing in one of
-    them only counts 1.
+    column's marginal, where a standard logistic distribution is the column itself, or for angles along the circle. A
+    cell that is missing in one of them only counts 1.
 
     A model that has learnt the distribution and no rows has draws as often equal to a training row as held-out rows
     are, and as often closer to a held-out row as to a training row. It is no proof of privacy: a few rows that were
@@ -183,32 +186,49 @@ def _first(rows: Values, count: int) -> dict[str, np.ndarray]:
     return {name: values[:count] for name, values in rows.items()}
 
 
-def _points(
-    columns: TypedColumns, rows: Values
-) -> tuple[Int[np.ndarray, "c n"], Float[np.ndarray, "k n"]]:
-    """Codes of the columns of labels, and places of numbers on their scale; -1 and NaN for missing cells."""
+class _Points(NamedTuple):
+    """Rows among which distances are measured.
+
+    Attributes:
+        codes: of the columns of labels; -1 for missing cells.
+        z: places of numbers on their scale; NaN for missing cells.
+        turns: the length of the scale where it is a circle, infinite elsewhere.
+    """
+
+    codes: Int[np.ndarray, "c n"]
+    z: Float[np.ndarray, "k n"]
+    turns: Float[np.ndarray, " k"]
+
+
+def _points(columns: TypedColumns, rows: Values) -> _Points:
     cells = columns.encode(rows)
     number = np.array([of.numbers is not None and not gap for of, gap in columns.places])
     label = columns.values & ~number
     present = np.asarray(cells.present)
     codes = np.where(present, cells.code, -1)[:, label].T
-    z = np.where(present, np.asarray(cells.z) + np.asarray(cells.width) / 2, np.nan)[:, number].T
-    return np.ascontiguousarray(codes), np.ascontiguousarray(z, np.float32)
+    # The cell at the end of a scale without end is no further away than the last that are not.
+    middle = np.clip(np.asarray(cells.z) + np.asarray(cells.width) / 2, -_FAR, _FAR)
+    z = np.where(present, middle, np.nan)[:, number].T
+    circles = [isinstance(of.numbers, CircularMarginal) for of, _ in columns.places]
+    turns = np.where(circles, 2 * np.pi, np.inf)[number]
+    return _Points(np.ascontiguousarray(codes), np.ascontiguousarray(z, np.float32), turns)
 
 
 def _closest(
-    rows: tuple[np.ndarray, np.ndarray], others: tuple[np.ndarray, np.ndarray]
+    rows: _Points, others: _Points
 ) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
     """The distance of each row to the closest of the others, and which that is."""
-    n, m = rows[0].shape[1], others[0].shape[1]
+    n, m = rows.codes.shape[1], others.codes.shape[1]
     found, which = np.empty(n), np.empty(n, int)
     for start in range(0, n, _BLOCK):
         block = slice(start, min(start + _BLOCK, n))
         distance = np.zeros((block.stop - start, m), np.float32)
-        for a, b in zip(rows[0][:, block], others[0], strict=True):
+        for a, b in zip(rows.codes[:, block], others.codes, strict=True):
             distance += a[:, None] != b
-        for a, b in zip(rows[1][:, block], others[1], strict=True):
+        for a, b, turn in zip(rows.z[:, block], others.z, rows.turns, strict=True):
             away = np.abs(a[:, None] - b)
+            if np.isfinite(turn):
+                away = np.minimum(away, turn.astype(np.float32) - away)
             gone = np.isnan(a)[:, None] | np.isnan(b)
             if gone.any():
                 away[gone] = (np.isnan(a)[:, None] != np.isnan(b))[gone]
