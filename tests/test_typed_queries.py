@@ -719,12 +719,19 @@ class TestCommands:
         code, _, err = run("sample", "m.st", "-n", 1, "--given", "far.csv", "-o", "y.csv")
         assert (code, "5 rows for all but impossible" in err) == (0, True)
 
+    def test_missing_cells_are_written_without_quotes(self, run, folder):
+        assert run("sample", "m.st", "-n", 50, "-o", "q.csv")[0] == 0
+        text = (folder / "q.csv").read_text()
+        assert '""' not in text
+        assert ",," in text
+        assert pl.read_csv(folder / "q.csv", infer_schema_length=None)["stops"].dtype.is_integer()
+
     def test_fit_with_options(self, run, folder):
         words = ["--set", "width=16", "--set", "blocks=1", "--train", "max_steps=2", "-o", "o.st"]
         more = ["--ignore", "day,late", "--min-count", "20", "--gaps", "ignored", "--flow", "typed"]
         assert run("fit", "new.csv", *words, *more)[0] == 0
         columns = load_typed_table(folder / "o.st").columns
-        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size"]
+        assert [c.name for c in columns.every] == ["kind", "stops", "rain", "cost", "size", "wind"]
         assert columns.gaps == ()
         # Left out of a flow's table as well, where it may hold text.
         assert load_table_model(folder / "flow.st").columns.names == ("a", "b")

@@ -83,6 +83,9 @@ def write_frame(frame: pl.DataFrame, target: str | Path) -> None:
 
     Raises `InputError` for another suffix.
     """
+    if frame.width > 1 and Path(target).suffix.lower() not in PARQUET:
+        # An empty text would be written in quotes, which readers take for text.
+        frame = frame.with_columns(pl.col(pl.String).replace("", None))
     if str(target) == "-":
         print(frame.write_csv(), end="")
         return
