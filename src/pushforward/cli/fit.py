@@ -17,8 +17,6 @@ from pushforward.cli.watch import Watch
 from pushforward.errors import CellError, InputError
 
 if TYPE_CHECKING:
-    import polars as pl
-
     from pushforward.columns import AbstractColumn
     from pushforward.data.tables import Table
     from pushforward.models.table_model import TableModel
@@ -171,6 +169,7 @@ def fit(
         named == "auto" and (only_typed or options.declares_typed(column or []))
     )
     if not typed:
+        from pushforward.data.frames import framed
         from pushforward.fitting.fit_table import fit_table
         from pushforward.models.notes import with_names_noted
         from pushforward.models.table_file import save_table_model
@@ -196,7 +195,7 @@ def fit(
                 "where values repeat, densities elsewhere (--flow nsf fits densities to all)",
                 quiet,
             )
-            typed, frame = True, _framed(table)
+            typed, frame = True, framed(table)
     if typed:
         if precision is Precision.DOUBLE:
             raise InputError("--precision 64 is for flows: typed models are of 32 bits")
@@ -264,22 +263,16 @@ def fit(
     say(watch.ending((rival or model).summary["stopped"], began, output), quiet)
 
 
-def _framed(table: "Table") -> "pl.DataFrame":
-    import polars as pl
-
-    return pl.DataFrame(dict(zip(table.names, table.values.T.astype(float), strict=True)))
-
-
 def _counted(table: "Table", kinds: "Mapping[str, AbstractColumn]") -> str | None:
     """A column of values that repeat, unless it is declared otherwise or some column is of a kind for flows."""
     from pushforward.columns import Whole
-    from pushforward.errors import InputError
+    from pushforward.data.frames import framed
     from pushforward.fitting.rival import counted_column
 
     if any(not isinstance(kind, Whole) for kind in kinds.values()):
         return None
     try:
-        return counted_column(_framed(table))
+        return counted_column(framed(table))
     except InputError:
         # Said by the fit, which knows where the table is from.
         return None
@@ -289,13 +282,14 @@ def _rival(
     table: "Table", flow: "TableModel", training: "Training", seed: int, watch: Watch
 ) -> "TypedTable | None":
     """A typed table that is better than the flow, or None. Both are tried where there was a race."""
+    from pushforward.data.frames import framed
     from pushforward.fitting.rival import FEWEST_ROWS, typed_rival
 
     race = flow.summary.get("race", {}).get("validation_nats")
     if not race or flow.summary["stopped"] == "interrupted" or len(table.values) < FEWEST_ROWS:
         return None
     return typed_rival(
-        _framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
+        framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
     )
 
 

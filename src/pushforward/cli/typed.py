@@ -59,13 +59,13 @@ def fit_typed_file(
     """Fit a typed table to a file of any kind of cells, or to a frame of it, and write it."""
     from pushforward.columns.marginal import LEAST
     from pushforward.columns.names import unknown_columns
-    from pushforward.data.frames import read_frame
+    from pushforward.data.frames import DELIMITERS, read_frame, suffix_of
     from pushforward.fitting.fit_typed import fit_typed
     from pushforward.models.typed_file import save_typed_table
 
     with Meter("reading", quiet):
-        if frame is None or _as_text(data):
-            # As the cells are spelled.
+        if frame is None or (data != "-" and suffix_of(data) in DELIMITERS):
+            # Text can be read again, as its cells are spelled.
             frame = read_frame(data)
         else:
             # It was read without them.
@@ -106,14 +106,6 @@ def fit_typed_file(
     for line in _trust_warnings(model.trust):
         say(f"warning: {line}", quiet)
     say(watch.ending(model.summary["stopped"], began, output), quiet)
-
-
-def _as_text(data: str) -> bool:
-    """Whether a table is a file of text, which can be read again."""
-    from pushforward.data.frames import DELIMITERS, PACKED
-
-    suffixes = [s for s in map(str.lower, Path(data).suffixes) if s not in PACKED]
-    return data != "-" and bool(suffixes) and suffixes[-1] in DELIMITERS
 
 
 def trust_line(trust: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The smoothed distribution of a column of numbers, and the scale on which a model sees it."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self
 
@@ -193,19 +193,12 @@ class Marginal:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which JSON keeps exactly."""
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in ((name, getattr(self, name)) for name in self.__dataclass_fields__)
-        }
+        return plain(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        fields: dict[str, Any] = {name: data[name] for name in cls.__dataclass_fields__}
-        for name, value in fields.items():
-            of_list = isinstance(value, list)
-            fields[name] = np.asarray(value, np.float64) if of_list else float(value)
-        return cls(**fields)
+        return cls(**numbers_of(cls, data))
 
     @cached_property
     def _smooth(self) -> tuple[PchipInterpolator, PchipInterpolator, float, float]:
@@ -357,6 +350,24 @@ def measured(
         "scores": scores,
         "center": float(np.median(values)),
         "spread": float(high - low) / 2 or float(values.std()) or 1.0,
+    }
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass of numbers and arrays as plain data."""
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {
+        name: value.tolist() if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+    }
+
+
+def numbers_of(kind: type[Any], data: dict[str, Any]) -> dict[str, Any]:
+    """The fields of such a dataclass from plain data: lists are arrays."""
+    found = {field.name: data[field.name] for field in fields(kind)}
+    return {
+        name: np.asarray(value, np.float64) if isinstance(value, list) else float(value)
+        for name, value in found.items()
     }
 
 

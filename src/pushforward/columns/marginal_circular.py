@@ -8,7 +8,15 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.interpolate import PchipInterpolator
 
-from pushforward.columns.marginal import ATOM_SHARE, HALVINGS, KNOTS, LEAST, Place
+from pushforward.columns.marginal import (
+    ATOM_SHARE,
+    HALVINGS,
+    KNOTS,
+    LEAST,
+    Place,
+    numbers_of,
+    plain,
+)
 
 # What counts as the same place of a lattice, in steps.
 _NEAR = 1e-6
@@ -227,19 +235,12 @@ class CircularMarginal:
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which JSON keeps exactly."""
-        return {
-            name: value.tolist() if isinstance(value, np.ndarray) else value
-            for name, value in ((name, getattr(self, name)) for name in self.__dataclass_fields__)
-        }
+        return plain(self)
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """The inverse of `to_json`."""
-        fields: dict[str, Any] = {name: data[name] for name in cls.__dataclass_fields__}
-        for name, value in fields.items():
-            of_list = isinstance(value, list)
-            fields[name] = np.asarray(value, np.float64) if of_list else float(value)
-        return cls(**fields)
+        return cls(**numbers_of(cls, data))
 
     @cached_property
     def _cubic(self) -> PchipInterpolator:

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 
 from pushforward.data.delimited import check_header, header, records
-from pushforward.data.tables import read_table
+from pushforward.data.tables import Table, read_table
 from pushforward.errors import InputError
 from pushforward.words import plural
 
@@ -33,12 +33,9 @@ def read_frame(source: str | Path) -> pl.DataFrame:
     if where == "-":
         frame = _delimited(io.BytesIO(sys.stdin.buffer.read()), ",", "standard input")
     elif ARRAYS.search(where):
-        table = read_table(source)
-        return pl.DataFrame(dict(zip(table.names, table.values.T.astype(float), strict=True)))
+        return framed(read_table(source))
     else:
-        path = Path(source)
-        suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in PACKED]
-        suffix = suffixes[-1] if suffixes else ""
+        path, suffix = Path(source), suffix_of(source)
         if not path.is_file():
             raise InputError(f"{where}: no such file")
         if suffix in PARQUET:
@@ -58,6 +55,17 @@ def read_frame(source: str | Path) -> pl.DataFrame:
         raise InputError(f"{where}: holds {plural(len(names), 'column')} and no rows")
     frame.columns = names
     return frame
+
+
+def framed(table: Table) -> pl.DataFrame:
+    """A table of numbers as a frame."""
+    return pl.DataFrame(dict(zip(table.names, table.values.T.astype(float), strict=True)))
+
+
+def suffix_of(source: str | Path) -> str:
+    """The suffix that says what a file holds, in lower case, whether it is packed or not; empty without one."""
+    suffixes = [s for s in map(str.lower, Path(source).suffixes) if s not in PACKED]
+    return suffixes[-1] if suffixes else ""
 
 
 def frame_names(source: str | Path) -> list[str]:

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.distributions.typed_layout import Cells, Layout, Seen, Spot
-from pushforward.distributions.typed_row import FLOOR
-from pushforward.heads import AbstractHead, Cell, Cut, Logistics
+from pushforward.distributions.typed_row import floored
+from pushforward.heads import AbstractHead, Cell, Logistics
 
 
 class Offsets:
@@ -134,48 +134,16 @@ class ProductMixture(eqx.Module):
         known, _ = jax.lax.scan(step, weights, jnp.arange(np.shape(given)[1]))
         return jnp.broadcast_to(jax.nn.log_softmax(known, axis=0), (self.components, rows))
 
-    def sample(
-        self, known: Float[Array, "k n"], head: AbstractHead, first: Array, key: PRNGKeyArray
-    ) -> Cell:
-        """A draw of one column, without the share `FLOOR` of the marginal; arguments as of `TypedRow.sample`."""
-        return head.sample(self.outputs(known, head, first), key)
-
-    def sample_many(
-        self,
-        known: Float[Array, "k n"],
-        head: AbstractHead,
-        column: int,
-        cells: Cells,
-        seen: Bool[Array | np.ndarray, "n d"],
-        key: PRNGKeyArray,
-    ) -> Cell:
-        """`sample` of a column of many labels, which are labels like all others here; arguments as of `TypedRow`."""
-        first = jnp.asarray(self.layout.first_outputs[column])
-        return self.sample(known, head, first, key)
-
-    def sample_within(
-        self,
-        known: Float[Array, "k n"],
-        head: AbstractHead,
-        first: Array,
-        cut: Cut,
-        key: PRNGKeyArray,
-    ) -> tuple[Cell, Float[Array, " n"]]:
-        """As `sample`, from a part of the column, and the log of its mass there."""
-        return head.sample_within(self.outputs(known, head, first), cut, key)
-
-    def sample_many_within(
+    def outputs_of_many(
         self,
         known: Float[Array, "k n"],
         column: int,
         cells: Cells,
         seen: Bool[Array | np.ndarray, "n d"],
-        cut: Cut,
-        key: PRNGKeyArray,
-    ) -> tuple[Cell, Float[Array, " n"]]:
-        """`sample_within` of a column of many labels; arguments as of `TypedRow`."""
+    ) -> Float[Array, "size n"]:
+        """`outputs` of a column of many labels, which are labels like all others here; arguments as of `TypedRow`."""
         first = jnp.asarray(self.layout.first_outputs[column])
-        return self.sample_within(known, self.layout.columns.heads[column], first, cut, key)
+        return self.outputs(known, self.layout.columns.heads[column], first)
 
     def parameters(
         self,
@@ -243,8 +211,7 @@ class ProductMixture(eqx.Module):
             own = number(cell)
         else:
             own = jax.lax.cond(jnp.asarray(at.is_number)[column], number, label, cell)
-        floor = jnp.asarray(cells.log_marginal) + np.log(FLOOR).astype(own.dtype)
-        return jnp.logaddexp(own + np.log1p(-FLOOR).astype(own.dtype), floor)
+        return floored(own, cells.log_marginal)
 
 
 def _column(cells: Cells, column: Array) -> Seen:

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.distributions.typed_layout import MANY_RANK, Cells, Layout, Seen, Spot, of_numbers
-from pushforward.heads import AbstractHead, Cell, Cut
+from pushforward.heads import AbstractHead, Cell
 from pushforward.networks.context_made import ContextMADE, KnownColumns
 from pushforward.networks.many_levels import ManyLevels
 
@@ -105,59 +105,36 @@ class TypedRow(eqx.Module):
         """
         return self.network.start(self.layout.features(cells, given, self.many), rows)
 
-    def sample(
-        self, known: KnownColumns, head: AbstractHead, first: Array, key: PRNGKeyArray
-    ) -> Cell:
-        """A draw of one column, once all before it are revealed.
+    def outputs(
+        self, known: KnownColumns, head: AbstractHead, first: Array
+    ) -> Float[Array, "size n"]:
+        """The parameters of a column's head, once all columns before it are revealed.
 
-        It is of the head alone, without the share `FLOOR` of the marginal.
+        A draw from the head is without the share `FLOOR` of the marginal.
 
         Arguments:
             known: what is known.
             head: the column's.
             first: the number of its first output, see `Layout.first_outputs`.
-            key: of the draw.
         """
-        return head.sample(self.network.outputs(known, first, head.size), key)
+        return self.network.outputs(known, first, head.size)
 
-    def sample_many(
+    def outputs_of_many(
         self,
         known: KnownColumns,
-        head: AbstractHead,
         column: int,
         cells: Cells,
         seen: Bool[Array | np.ndarray, "n d"],
-        key: PRNGKeyArray,
-    ) -> Cell:
-        """`sample` for a column of many labels.
+    ) -> Float[Array, "size n"]:
+        """`outputs` of a column of many labels.
 
         Arguments:
             known: what is known.
-            head: the column's.
             column: its number.
             cells, seen: the cells that are known, of which one may be the label that its own are counted beside.
-            key: of the draw.
         """
-        return head.sample(self._of_many(known, column, cells, seen), key)
-
-    def sample_within(
-        self, known: KnownColumns, head: AbstractHead, first: Array, cut: Cut, key: PRNGKeyArray
-    ) -> tuple[Cell, Float[Array, " n"]]:
-        """As `sample`, from a part of the column, and the log of the head's mass there."""
-        return head.sample_within(self.network.outputs(known, first, head.size), cut, key)
-
-    def sample_many_within(
-        self,
-        known: KnownColumns,
-        column: int,
-        cells: Cells,
-        seen: Bool[Array | np.ndarray, "n d"],
-        cut: Cut,
-        key: PRNGKeyArray,
-    ) -> tuple[Cell, Float[Array, " n"]]:
-        """As `sample_many`, from a part of the column, and the log of the head's mass there."""
-        head = self.layout.columns.heads[column]
-        return head.sample_within(self._of_many(known, column, cells, seen), cut, key)
+        first = jnp.asarray(self.layout.first_outputs[column])
+        return self._logits(column, self.network.outputs(known, first, MANY_RANK), cells, seen)
 
     def parameters(
         self,
@@ -206,17 +183,6 @@ class TypedRow(eqx.Module):
             at = len(self.layout.feature_columns) - MANY_RANK * (len(self.many) - spot.many)
             read = read + first[:, at : at + MANY_RANK] @ features
         return self.network.reveal(known, spot.rank, jnp.where(seen[None], read, 0.0))
-
-    def _of_many(
-        self,
-        known: KnownColumns,
-        column: int,
-        cells: Cells,
-        seen: Bool[Array | np.ndarray, "n d"],
-    ) -> Array:
-        """The logits of a column of many labels, from what is known."""
-        first = jnp.asarray(self.layout.first_outputs[column])
-        return self._logits(column, self.network.outputs(known, first, MANY_RANK), cells, seen)
 
     def _logits(self, column: int, outputs: Array, cells: Cells, seen: Any) -> Array:
         """The logits of a column of many labels."""

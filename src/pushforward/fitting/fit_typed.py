@@ -46,6 +46,7 @@ def fit_typed(
     progress: Callable[[Step], bool | None] | None = None,
     checkpoint: Path | None = None,
     resume: bool = False,
+    measures: bool = True,
 ) -> TypedTable:
     """Fit the joint density of a table's cells.
 
@@ -62,6 +63,7 @@ def fit_typed(
         checkpoint: file to keep the state of training in, for the caller to delete once the model is saved; None for
             none.
         resume: continue from the checkpoint, if it exists.
+        measures: whether agreement of conditionals and privacy are measured, beside held-out nats; default True.
 
     Warns of rows without any cell, which are left out. Raises `InputError`, naming column and row, for a table that
     cannot be modelled.
@@ -110,8 +112,9 @@ def fit_typed(
     if asked is None:
         model = contested(model, taken(cells, train), taken(cells, held), seed)
     trust = _held_out(model, taken(cells, held))
-    trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
-    if training.validation > 0:
+    if measures:
+        trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
+    if measures and training.validation > 0:
         both = (taken(values, some) for some in (train, held))
         trust["privacy"] = privacy_report(model, *both, least=least)
     return refitted(replace(model, trust=trust), cells, seed)

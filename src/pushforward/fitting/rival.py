@@ -53,7 +53,9 @@ def typed_rival(
     """
     race = flow.summary["race"]
     short = replace(training, max_steps=RACE_STEPS, max_epochs=None, stall=1.0, patience=1.0)
-    tried = fit_typed(frame, gaps=False, training=short, seed=seed, progress=progress)
+    tried = fit_typed(
+        frame, gaps=False, training=short, seed=seed, progress=progress, measures=False
+    )
     best = max(race["validation_nats"].values())
     race["validation_nats"][NAME] = tried.trust["nats"]
     if not tried.trust["nats"] > best:

@@ -248,7 +248,9 @@ class TypedTable:
                     cells.code[rows, column] = code[rows]
                     cells.present[rows, column] = True
             # Also where nothing is drawn: the units of the next column have to be known.
-            own = self.columns.seen(column, code, found)
+            own = (
+                self.columns.seen(column, code, found) if rows.any() else layout.seen(cells, column)
+            )
             known = _reveal(self.model, known, layout.spot(column), *_blocked((own, rows), size))
         return weight
 
@@ -300,9 +302,7 @@ def _sample(
     key: PRNGKeyArray,
 ) -> tuple[Cell, Array | None]:
     with broadcasting():
-        if cut is None:
-            return model.sample(known, head, first, key), None
-        return model.sample_within(known, head, first, cut, key)
+        return _drawn(head, model.outputs(known, head, first), cut, key)
 
 
 @eqx.filter_jit
@@ -317,9 +317,14 @@ def _sample_many(
     key: PRNGKeyArray,
 ) -> tuple[Cell, Array | None]:
     with broadcasting():
-        if cut is None:
-            return model.sample_many(known, head, column, cells, seen, key), None
-        return model.sample_many_within(known, column, cells, seen, cut, key)
+        return _drawn(head, model.outputs_of_many(known, column, cells, seen), cut, key)
+
+
+def _drawn(
+    head: AbstractHead, params: Array, cut: Cut | None, key: PRNGKeyArray
+) -> tuple[Cell, Array | None]:
+    """A draw, or one from a part of the column with the log of the mass there."""
+    return (head.sample(params, key), None) if cut is None else head.sample_within(params, cut, key)
 
 
 # What was known is given up: its arrays are changed in place.
