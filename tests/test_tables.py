@@ -18,6 +18,7 @@ import pytest
 
 from pushforward.cli.options import column_list
 from pushforward.data import arrays, delimited
+from pushforward.data.frames import read_frame
 from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
@@ -26,7 +27,7 @@ from pushforward.data.tables import (
     read_table,
     write_table,
 )
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 
 RNG = np.random.default_rng(7)
 AWKWARD = np.array(
@@ -774,3 +775,26 @@ class TestPaths:
         table = read_table(text("a,b\n1,0.5\n")).select(["b"])
         assert (table.names, table.integer, table.values.tolist()) == (("b",), (False,), [[0.5]])
         assert "no column 'c'" in line(table.select, ["c"])
+
+
+class TestFrames:
+    """Tables whose cells stay as they stand."""
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a,b,c\n1,2,\n,,\n\n", None),
+            ('a,b,c\n1,2,\n"x,y",7,""\n"v\nw",,\n', None),
+            ("a,b,c\n1,2,3\n4,5\n", "1 row has fewer cells than the header, the first is row 2"),
+            ('a,b,c\r\n"x\ny,",,\r\n\r\n"4"\r\n5,6\r\n', "2 rows have .* the first is row 3"),
+        ],
+    )
+    def test_short_rows_are_counted(self, text, said, tmp_path):
+        path = tmp_path / "x.csv"
+        path.write_bytes(text.encode())
+        if said is None:
+            read_frame(path)
+        else:
+            with pytest.warns(InputWarning, match=said) as caught:
+                read_frame(path)
+            assert [warning.filename for warning in caught] == [__file__]

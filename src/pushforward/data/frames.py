@@ -3,13 +3,14 @@
 import io
 import re
 import sys
+import warnings
 from pathlib import Path
 
 import polars as pl
 
-from pushforward.data.delimited import check_header, header, records
+from pushforward.data.delimited import check_header, header, records, short_records
 from pushforward.data.tables import Table, read_table
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 from pushforward.words import plural
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ","}
@@ -25,9 +26,10 @@ def read_frame(source: str | Path) -> pl.DataFrame:
     (NPY, NPZ, see `read_table`) every column is of numbers.
 
     Cells of delimited text stay text: what they are is found column by column (`columns.spelling`). Blanks around names
-    of columns are dropped.
+    of columns are dropped. Rows with fewer cells than the header are filled up with missing ones, with a warning.
 
-    Raises `InputError` for a file that cannot be read, names no columns or holds no rows, and for columns of one name.
+    Raises `InputError` for a file that cannot be read, names no columns or holds no rows, for columns of one name, and
+    for a row with more cells than the header.
     """
     where = str(source)
     if where == "-":
@@ -114,7 +116,7 @@ def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.Data
     try:
         if plain:
             _check_start(_bytes(source, START), delimiter, where)
-        return pl.read_csv(source, separator=delimiter, infer_schema=False, encoding="utf8")
+        frame = pl.read_csv(source, separator=delimiter, infer_schema=False, encoding="utf8")
     except pl.exceptions.NoDataError:
         raise InputError(f"{where}: is empty") from None
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -124,6 +126,22 @@ def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.Data
         if plain and "more fields" in reason:
             reason = _longest(_bytes(source), delimiter, where) or reason
         raise InputError(f"{where}: cannot be read as a table ({reason})") from None
+    # Short rows lack their last cells, at least.
+    if plain and frame.width > 1 and frame[:, -1].null_count():
+        _warn_of_short_rows(_bytes(source), delimiter, where)
+    return frame
+
+
+def _warn_of_short_rows(text: bytes, delimiter: str, where: str) -> None:
+    short, first = short_records(io.BytesIO(text), delimiter, where)
+    if short:
+        lack = f"{short:,} rows have" if short > 1 else "1 row has"
+        warnings.warn(
+            f"{where}: {lack} fewer cells than the header, the first is row {first}; the rest of "
+            f"{'their' if short > 1 else 'its'} cells count as missing",
+            InputWarning,
+            stacklevel=4,
+        )
 
 
 def _check_start(start: bytes, delimiter: str, where: str) -> None:
