@@ -1,6 +1,7 @@
 """Reading and writing tables: every format, streaming, and the line each mistake gets."""
 
 import errno
+import gzip
 import io
 import os
 import re
@@ -18,7 +19,7 @@ import pytest
 
 from pushforward.cli.options import column_list
 from pushforward.data import arrays, delimited
-from pushforward.data.frames import read_frame
+from pushforward.data.frames import frame_names, read_frame
 from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
@@ -798,3 +799,31 @@ class TestFrames:
             with pytest.warns(InputWarning, match=said) as caught:
                 read_frame(path)
             assert [warning.filename for warning in caught] == [__file__]
+
+    @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst"])
+    def test_packed_or_not_is_the_same(self, suffix, tmp_path):
+        path = tmp_path / f"x{suffix}"
+
+        def pack(text):
+            data = text.encode()
+            if suffix == ".csv.gz":
+                data = gzip.compress(data)
+            elif suffix == ".csv.zst":
+                # One block that is stored as it is.
+                head = bytes([0x20, len(data)]) + (len(data) << 3 | 1).to_bytes(3, "little")
+                data = b"\x28\xb5\x2f\xfd" + head + data
+            path.write_bytes(data)
+
+        pack('a ,"b,c",d\n1,"x\ny",\n,"5"" pipe",2\n')
+        frame = read_frame(path)
+        assert frame.columns == frame_names(path)
+        assert frame.rows() == [("1", "x\ny", None), (None, '5" pipe', "2")]
+        for text, message in [
+            ("a,b,a\n1,2,3\n", "'a' occurs more than once"),
+            ("a;b\n1;2\n", "seems to be separated by semicolons"),
+            ("1.5,2\n1,2\n", "the first line holds numbers"),
+            ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, the header has 2"),
+        ]:
+            pack(text)
+            with pytest.raises(InputError, match=message):
+                read_frame(path)
