@@ -146,7 +146,8 @@ class TableDensity(DensityMixin, NestedParameters):
             X: a table with the columns of the fit; others are ignored.
 
         Raises `InputError` for a column that is missing or a cell that its column cannot hold, `NotFittedError` before
-        `fit`. Warns of labels that the fit did not see, which have the probability of all such labels, shared.
+        `fit`. Warns of labels that the fit did not see, which have the probability of all such labels, shared, and of
+        rows that are impossible, -inf: with a value beyond bounds, or another than that of a constant column.
         """
         return self.log_prob(X)
 

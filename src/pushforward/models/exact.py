@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import FLOOR
@@ -120,6 +121,9 @@ def exact_log_prob(
             if progress is not None:
                 progress(done)
     found = Estimates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    if targets is None:
+        constants = model.columns.log_prob_of_constants(as_polars(table))
+        found = found._replace(log_prob=found.log_prob + constants)
     if (few := int((found.effective_draws < FEW).sum())) > 0:
         warnings.warn(
             f"{few:,} of {done:,} rows have fewer than {FEW:g} effective draws of {draws}: their log-probabilities "

@@ -72,6 +72,9 @@ class TypedTable:
     ) -> Float[np.ndarray, " n"]:
         """Log-probability of each row, in nats: of the cells that are present, given some of them.
 
+        Constant columns have no factor; a row with another value there is impossible, -inf, unless `targets` name what
+        is scored.
+
         Arguments:
             table: rows, a frame or a mapping of columns.
             given: names of columns whose cells are given; default none.
@@ -81,9 +84,10 @@ class TypedTable:
 
         Raises `InputError` for a name that is no column, and for cells that their columns cannot hold.
         """
-        cells = self.log_prob_cells(table, given, targets=targets, gaps=gaps, absent=absent)
+        frame = as_polars(table)
+        cells = self.log_prob_cells(frame, given, targets=targets, gaps=gaps, absent=absent)
         total: np.ndarray = cells.sum(1)
-        return total
+        return total if targets is not None else total + self.columns.log_prob_of_constants(frame)
 
     def log_prob_cells(
         self,
@@ -121,7 +125,8 @@ class TypedTable:
             )
         frame = as_polars(table)
         values = self.columns.read(frame, absent=absent)
-        if (impossible := self.columns.outside(values, wanted & ~of_values)) is not None:
+        every = frame if targets is None else None
+        if (impossible := self.columns.outside(values, wanted & ~of_values, every)) is not None:
             warnings.warn(impossible, InputWarning, stacklevel=3)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
