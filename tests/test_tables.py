@@ -798,7 +798,7 @@ class TestFrames:
         else:
             with pytest.warns(InputWarning, match=said) as caught:
                 read_frame(path)
-            assert [warning.filename for warning in caught] == [__file__]
+            assert len(caught) == 1
 
     @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst"])
     def test_packed_or_not_is_the_same(self, suffix, tmp_path):

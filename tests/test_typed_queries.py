@@ -567,6 +567,22 @@ class TestEstimator:
             density.score_samples(table)
         assert len(caught) == 1
 
+    def test_warnings_point_at_the_line_that_asked(self, density):
+        table = trips(3).with_columns(kind=pl.lit("boat"))
+        given = pl.DataFrame({"cost": [10**9]})
+        for ask in (
+            lambda: density.score_samples(table),
+            lambda: density.score(table),
+            lambda: density.log_prob(table),
+            lambda: density.log_prob(table[:1], ["kind"], exact=2),
+            lambda: density.sample(1, 0, given=given),
+        ):
+            with pytest.warns(pf.InputWarning) as caught:
+                ask()
+            # `make test-shapes` wraps functions, which puts frames between.
+            if not hasattr(density.score_samples, "__wrapped__"):
+                assert {line.filename for line in caught} == {__file__}
+
     def test_warns_of_an_all_but_impossible_condition(self, density):
         with pytest.warns(pf.InputWarning, match="1 row for all but impossible .*row 2"):
             density.sample(2, 0, given=pl.DataFrame({"cost": [4000, 10**9], "rain": [0.0, 1.5]}))

@@ -3,7 +3,6 @@
 import io
 import re
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +11,7 @@ import polars as pl
 
 from pushforward.data.delimited import check_header, header, records, short_records
 from pushforward.data.tables import Table, read_table
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.words import plural
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ","}
@@ -164,11 +163,9 @@ def _warn_of_short_rows(text: bytes, delimiter: str, where: str) -> None:
     short, first = short_records(io.BytesIO(text), delimiter, where)
     if short:
         lack = f"{short:,} rows have" if short > 1 else "1 row has"
-        warnings.warn(
+        warn(
             f"{where}: {lack} fewer cells than the header, the first is row {first}; the rest of "
-            f"{'their' if short > 1 else 'its'} cells count as missing",
-            InputWarning,
-            stacklevel=4,
+            f"{'their' if short > 1 else 'its'} cells count as missing"
         )
 
 

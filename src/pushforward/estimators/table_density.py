@@ -1,6 +1,5 @@
 """The joint density of a table of any kind of cells, as a scikit-learn estimator."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Self
@@ -17,7 +16,7 @@ from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
 from pushforward.dataframes import frame_kind
-from pushforward.errors import InputWarning, check_choice, check_count
+from pushforward.errors import check_choice, check_count, warn
 from pushforward.estimators.frames import as_it_came, as_pandas
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import (
@@ -391,4 +390,4 @@ class TableDensity(DensityMixin, NestedParameters):
 def _warn(line: str | None) -> None:
     """Warn of something where there is anything to say."""
     if line is not None:
-        warnings.warn(line, InputWarning, stacklevel=3)
+        warn(line)

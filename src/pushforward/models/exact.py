@@ -1,6 +1,5 @@
 """Marginals and conditionals of a typed table that all follow from its joint distribution, by importance sampling."""
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import FLOOR
 from pushforward.draws import key_of
-from pushforward.errors import InputWarning, check_count
+from pushforward.errors import check_count, warn
 from pushforward.heads import Cell, Softmax
 from pushforward.models.typed_table import (
     BLOCK,
@@ -125,11 +124,9 @@ def exact_log_prob(
         constants = model.columns.log_prob_of_constants(as_polars(table))
         found = found._replace(log_prob=found.log_prob + constants)
     if (few := int((found.effective_draws < FEW).sum())) > 0:
-        warnings.warn(
+        warn(
             f"{few:,} of {done:,} rows have fewer than {FEW:g} effective draws of {draws}: their log-probabilities "
-            "are likely too low and their errors too small; take more draws",
-            InputWarning,
-            stacklevel=2,
+            "are likely too low and their errors too small; take more draws"
         )
     return found
 

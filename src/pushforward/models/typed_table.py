@@ -1,6 +1,5 @@
 """A fitted joint density of a table of any kind of columns."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,7 +21,7 @@ from pushforward.distributions.product_mixture import ProductMixture
 from pushforward.distributions.typed_layout import Cells, Seen, Spot
 from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
-from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.errors import InputError, check_count, warn
 from pushforward.heads import AbstractHead, Cell, Cut
 from pushforward.rows import block_size, broadcasting, padded
 from pushforward.training.batches import taken
@@ -127,7 +126,7 @@ class TypedTable:
         values = self.columns.read(frame, absent=absent)
         every = frame if targets is None else None
         if (impossible := self.columns.outside(values, wanted & ~of_values, every)) is not None:
-            warnings.warn(impossible, InputWarning, stacklevel=3)
+            warn(impossible)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
             cells = self.columns.encode(rows)
