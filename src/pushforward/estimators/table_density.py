@@ -17,7 +17,7 @@ from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
 from pushforward.dataframes import frame_kind
 from pushforward.errors import check_choice, check_count, warn
-from pushforward.estimators.frames import as_it_came, as_pandas
+from pushforward.estimators.frames import as_it_came
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import (
     RandomSource,
@@ -299,7 +299,8 @@ class TableDensity(DensityMixin, NestedParameters):
             filled = imputed_intervals(self.model_, X, seed, DRAWS if draws is None else draws)
         else:
             filled = imputed(self.model_, X, seed, 1 if draws is None else draws)
-        return as_it_came(filled, frame_kind(X), X)
+        kind = frame_kind(X)
+        return as_it_came(filled, kind, *((X.dtypes, X.index) if kind == "pandas" else ()))
 
     def explain(self, X: Any, *, worst: int | None = None, cells: bool = False) -> Any:
         """What is strange about each row, and which column is to blame.
@@ -373,7 +374,7 @@ class TableDensity(DensityMixin, NestedParameters):
 
     def _as_it_came(self, frame: pl.DataFrame) -> Any:
         if self.frame_ == "pandas":
-            return as_pandas(frame, self.types_)
+            return as_it_came(frame, self.frame_, self.types_)
         if self.types_ is None:
             return frame
         found: np.ndarray = frame.to_numpy()
