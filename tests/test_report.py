@@ -220,7 +220,7 @@ class TestFindings:
         row = found.strangest[1]
         lines = explained(model, table(500, seed=7)[row.number - 1], cells=True)
         excess = lines["surprise"] - lines["expected"]
-        assert row.column == lines["column"][excess.arg_max()]
+        assert row.column == lines["column"].to_list()[int(np.argmax(excess.to_numpy()))]
         assert row.excess == pytest.approx(excess.max(), abs=1e-3)
         of_cells = {name: nats for name, _, nats in row.cells if nats is not None}
         assert of_cells == pytest.approx(

@@ -223,7 +223,7 @@ def _filled(
     filled = Cells(*map(np.array, cells))
     fresh = Cells(*map(np.empty_like, cells))
     steps = Steps(model.model, cells, seen, len(seen))
-    for column in steps.order(wanted.any(0)):
+    for column in steps.order(np.asarray(wanted.any(0))):
         rows, own = wanted[:, column], np.zeros_like(wanted)
         if rows.any():
             own_key = jax.random.fold_in(key, column)

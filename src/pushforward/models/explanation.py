@@ -85,7 +85,8 @@ def explained(
     frame = as_polars(table)
     values = model.columns.read(frame)
     total = model.log_prob(frame)
-    excess, parts = np.zeros(len(frame)), []
+    excess = np.zeros(len(frame))
+    parts: list[pl.DataFrame] = []
     blamed = np.zeros(len(frame), bool)
     for name, astray in model.columns.strays(frame).items():
         # Of several in a row the first is to blame.
@@ -243,7 +244,7 @@ def _stray_lines(
         usual=pl.lit(usual[0]),
         at=pl.lit(len(model.columns.places) + number),
     )
-    return lines.select(_none().columns).cast(dict(_none().schema))
+    return lines.select(_none().columns).cast(_none().schema)
 
 
 def _usual(model: TypedTable, i: int, column: TypedColumn, own: Surprise) -> list[str]:

@@ -38,7 +38,8 @@ class Steps:
         self._model, self._size = model, size
         # Where nothing is given all rows have one context.
         some = (cells, given) if given.any() else taken((cells, given), slice(1))
-        self._known = _start(model, *blocked(some, size if given.any() else 1), size)
+        some, shown = blocked(some, size if given.any() else 1)
+        self._known = _start(model, some, shown, size)
 
     def order(self, wanted: Bool[np.ndarray, " d"]) -> list[int]:
         """The columns in the model's order, up to the last that is wanted."""
