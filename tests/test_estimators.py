@@ -184,7 +184,7 @@ class TestSettingsOfJax:
     CONTINUOUS = (PlanarCNF(), FFJORD(), RNODE(), OTFlow(), FlowMatching())
 
     @pytest.mark.parametrize("architecture", [NSF(), MAF(), Glow(layers=1), RealNVP(), *CONTINUOUS])
-    @pytest.mark.parametrize("condition", [None, (3,)])
+    @pytest.mark.parametrize("condition", [pytest.param(None, marks=pytest.mark.nightly), (3,)])
     def test_broadcasting_refused(self, architecture, condition):
         """All that is traced for a fit, a score and a draw."""
         x, given = np.zeros((5, 2)), None if condition is None else np.zeros((5, 3))
@@ -205,6 +205,7 @@ class TestSettingsOfJax:
             with pytest.raises(ValueError, match="rank_promotion"):
                 jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
 
+    @pytest.mark.nightly
     @pytest.mark.parametrize("architecture", CONTINUOUS)
     def test_a_fit_of_a_continuous_flow(self, architecture):
         x = np.random.default_rng(0).normal(size=(20, 2))
