@@ -31,6 +31,8 @@ import pytest
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
+from nightly import NIGHTLY
+
 # Again for this process, where a plugin may have imported jax already.
 jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_disable_most_optimizations", not AS_USERS)
@@ -50,6 +52,13 @@ process 65,530 of them; beyond, compiling ends in a segmentation fault."""
 # glibc's: without it, freed memory stays with the process.
 _give_back = getattr(ctypes.CDLL(None), "malloc_trim", None) if MAPS.is_file() else None
 _done = 0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that `nightly.py` lists."""
+    for item in items:
+        if item.nodeid.startswith(tuple(NIGHTLY)):
+            item.add_marker(pytest.mark.nightly)
 
 
 @pytest.fixture(autouse=True)

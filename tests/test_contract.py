@@ -61,10 +61,37 @@ CONTINUOUS = ("planar_cnf", "ot_flow")
 FFJORD_FIELD = ("rnode", "flow_matching")
 
 
-# Architectures that differ from maf and nsf in their scalar map alone, which has a table of its own: what the structure
-# does with rows, batches, conditions and precisions is nightly.
-BY_SCALAR_MAP = (
+# Architectures that have the structure of another one (maf, nsf, realnvp, planar, residual_flow, ffjord) and differ in
+# a scalar map, which has a table of its own, or in a field: what the structure does with rows, batches, conditions
+# and precisions is nightly.
+ALIKE = (
     *("linear_spline", "quadratic_spline", "cubic_spline", "sos", "umnn", "naf", "bernstein"),
+    *(
+        "nice",
+        "iaf",
+        "made",
+        "maf_mog",
+        "flow_plus_plus",
+        "radial",
+        "iresnet",
+        "planar_cnf",
+        "rnode",
+    ),
+)
+# Integrals over one column follow from determinants and a map that is onto. These stand for the others.
+IN_ONE = ("nsf", "maf", "glow")
+# Architectures whose variants stand for those of all.
+VARIED = ("maf", "nsf", "planar_cnf")
+# Examples of a class that has another one, or an architecture.
+REPEATED = (
+    *(
+        "Amortized continuous",
+        "Amortized autoregressive",
+        "Amortized sylvester",
+        "Amortized coupling",
+    ),
+    *("Amortized elementwise", "Autoregressive spline", "Elementwise conditional"),
+    *("Residual", "FlowMap", "BlockAutoregressive"),
 )
 OF_STRUCTURE = (
     *NOT_FOR_VARIANTS,
@@ -126,11 +153,14 @@ def subject_named():
 def tier(subject, check):
     """The marks of a check: with 3 columns the determinant, with 1 the integral and the draws are in every run."""
     name, _, size = subject.partition(" d=")
+    kind, variant = name.split()[0] if name else "", "=" in name
+    of_structure = kind in ALIKE and (variant or check in OF_STRUCTURE)
     nightly = (
         size.startswith("2")
-        or (size.startswith("1") and check == "far inputs")
-        or ("=" in name and check not in FOR_VARIANTS)
-        or (name in BY_SCALAR_MAP and check in OF_STRUCTURE)
+        or (size.startswith("1") and (kind not in IN_ONE or check == "far inputs"))
+        or (variant and (kind not in VARIED or check not in FOR_VARIANTS))
+        or (bool(size) and of_structure)
+        or name in REPEATED
     )
     return [pytest.mark.nightly] if nightly else []
 
@@ -191,8 +221,8 @@ DENSE = ("bnaf",)
 @pytest.mark.parametrize(
     ("event", "name"),
     [
-        *((1000, name) for name in ARCHITECTURES if name not in DENSE),
-        *(pytest.param(1000, name, marks=pytest.mark.nightly) for name in DENSE),
+        *((1000, name) for name in ARCHITECTURES if name not in (*DENSE, *ALIKE)),
+        *(pytest.param(1000, name, marks=pytest.mark.nightly) for name in (*DENSE, *ALIKE)),
         *((200, name) for name in DENSE),
         *((63, name) for name in ESTIMATED),
     ],

@@ -79,7 +79,6 @@ def test_few_rows_keep_their_own_ends():
     assert [e.margins for e in candidates(80, 4)] == ["heavy", "straight", "scores"]
 
 
-@pytest.mark.nightly
 def test_few_rows_are_fitted_no_worse_than_by_name():
     """142 rows of 13 columns: straight margins cost 7 nats, margins of heavy columns 1.5."""
     from sklearn.datasets import load_wine
@@ -97,7 +96,6 @@ def test_few_rows_are_fitted_no_worse_than_by_name():
     assert (furthest < 3 * np.abs(train - np.median(train, 0)).max(0)).all()
 
 
-@pytest.mark.nightly
 def test_the_default_is_as_good_as_the_mixture(tmp_path):
     """Few rows of many modes: splines over one normal lose 0.6 nats here."""
     x, test = of_forty(1200, 1), of_forty(5000, 2)
@@ -122,7 +120,6 @@ def test_the_default_is_as_good_as_the_mixture(tmp_path):
     np.testing.assert_array_equal(again.log_prob(test), model.log_prob(test))
 
 
-@pytest.mark.nightly
 def test_draws_of_heavy_tails_stay_near_the_data(rng):
     """A column of many far values beside others that follow it: affine layers threw draws beyond 1e30."""
     scale = np.exp(rng.normal(0, 1.2, (700, 1)))

@@ -205,7 +205,6 @@ class TestSettingsOfJax:
             with pytest.raises(ValueError, match="rank_promotion"):
                 jax.numpy.ones((2, 3)) + jax.numpy.ones(3)
 
-    @pytest.mark.nightly
     @pytest.mark.parametrize("architecture", CONTINUOUS)
     def test_a_fit_of_a_continuous_flow(self, architecture):
         x = np.random.default_rng(0).normal(size=(20, 2))

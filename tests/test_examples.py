@@ -10,14 +10,9 @@ import pytest
 FOLDER = Path(__file__).parents[1] / "examples"
 # The demo has a target of its own and needs its data; `experiment` is what the others share.
 EXPERIMENTS = sorted({path.stem for path in FOLDER.glob("*.py")} - {"flights", "experiment"})
-# Half a minute and more each.
-LONG = ("hare_lynx", "mocap", "ode_net", "physionet")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(n, marks=[pytest.mark.nightly] if n in LONG else []) for n in EXPERIMENTS],
-)
+@pytest.mark.parametrize("name", EXPERIMENTS)
 def test_experiment(name, tmp_path):
     cache = {
         "JAX_COMPILATION_CACHE_DIR": str(FOLDER.parent / ".jax_cache"),
