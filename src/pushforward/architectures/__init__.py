@@ -40,6 +40,14 @@ from pushforward.architectures.ffjord import FFJORD
 from pushforward.architectures.rnode import RNODE
 from pushforward.architectures.ot_flow import OTFlow
 from pushforward.architectures.flow_matching import FlowMatching
+from pushforward.architectures.images import (
+    ImageGlow,
+    ImageNSF,
+    ImageRealNVP,
+    PixelSpline,
+    SubscaleSpline,
+    TarFlow,
+)
 from pushforward.deprecated import renamed
 
 __all__ = [
@@ -66,17 +74,23 @@ __all__ = [
     "Gaussianization",
     "Glow",
     "IResNet",
+    "ImageGlow",
+    "ImageNSF",
+    "ImageRealNVP",
     "LinearSplineFlow",
     "MAFMoG",
     "Mixture",
     "OTFlow",
+    "PixelSpline",
     "PlanarCNF",
     "PlanarFlow",
     "QuadraticSplineFlow",
     "RadialFlow",
     "RealNVP",
     "ResidualFlow",
+    "SubscaleSpline",
     "SylvesterFlow",
+    "TarFlow",
     "register",
 ]
 

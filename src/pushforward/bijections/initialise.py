@@ -7,7 +7,6 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.cylinder import Cylinder, joined
 from pushforward.errors import InputError
 from pushforward.rows import Numbers, broadcasting
 
@@ -21,7 +20,10 @@ START = ("standardising", *STATISTICS)
 def initialised(bijection: B, x: Numbers, condition: Numbers | None = None) -> B:
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
-    So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set.
+    So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set. A map of
+    maps that are not its parts, as they do not act on whole events, has a method `visited(visit, x, condition)`: it
+    calls `visit(map, rows, condition)` for each of them, which gives the map that the rows have set and their latents,
+    and returns itself with these maps, and the latents of x.
 
     Arguments:
         bijection: a map, or a composition, whose parts are visited.
@@ -55,12 +57,8 @@ def _passed(bijection: B, x: Numbers, condition: Any, methods: tuple[str, ...]) 
 
 
 def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
-    if isinstance(bijection, Cylinder):
-        (turned, z_turned), (straight, z_straight) = (
-            _set(*branch, methods) for branch in bijection.branches(x, condition)
-        )
-        whole = Cylinder(turned, straight, bijection.angles)
-        return whole, joined(z_turned, z_straight, bijection.angles)
+    if hasattr(bijection, "visited"):
+        return bijection.visited(lambda *reached: _set(*reached, methods), x, condition)
     parts: list[AbstractBijection] = []
     for part in reversed(bijection.parts()):
         part, x = _set(part, x, condition, methods)
