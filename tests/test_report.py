@@ -21,6 +21,7 @@ from pushforward.cli import main
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.errors import InputError
 from pushforward.fitting.fit_typed import fit_typed
+from pushforward.models.explanation import explained
 from pushforward.models.table_file import load_table_model
 from pushforward.models.typed_file import save_typed_table
 from pushforward.models.typed_table import TypedTable
@@ -214,6 +215,17 @@ class TestFindings:
         assert (first.number, first.column) == (124, "alone")
         assert {name: cell for name, cell, _ in first.cells}["alone"] == "12.0"
         assert len(found.strangest) == 20
+
+    def test_strange_rows_are_explained_as_explain_does(self, found, model):
+        row = found.strangest[1]
+        lines = explained(model, table(500, seed=7)[row.number - 1], cells=True)
+        excess = lines["surprise"] - lines["expected"]
+        assert row.column == lines["column"].to_list()[int(np.argmax(excess.to_numpy()))]
+        assert row.excess == pytest.approx(excess.max(), abs=1e-3)
+        of_cells = {name: nats for name, _, nats in row.cells if nats is not None}
+        assert of_cells == pytest.approx(
+            dict(zip(lines["column"], lines["surprise"], strict=True)), abs=1e-3
+        )
 
     def test_log_probabilities_are_the_models(self, found, model):
         frame = table(500, seed=7)

@@ -1,6 +1,7 @@
 """Reading and writing tables: every format, streaming, and the line each mistake gets."""
 
 import errno
+import gzip
 import io
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 
 from pushforward.cli.options import column_list
 from pushforward.data import arrays, delimited
+from pushforward.data.frames import frame_names, read_frame
 from pushforward.data.source import columns_option, names_in_line, names_line
 from pushforward.data.tables import (
     check_output,
@@ -26,7 +28,7 @@ from pushforward.data.tables import (
     read_table,
     write_table,
 )
-from pushforward.errors import InputError
+from pushforward.errors import InputError, InputWarning
 
 RNG = np.random.default_rng(7)
 AWKWARD = np.array(
@@ -774,3 +776,54 @@ class TestPaths:
         table = read_table(text("a,b\n1,0.5\n")).select(["b"])
         assert (table.names, table.integer, table.values.tolist()) == (("b",), (False,), [[0.5]])
         assert "no column 'c'" in line(table.select, ["c"])
+
+
+class TestFrames:
+    """Tables whose cells stay as they stand."""
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("a,b,c\n1,2,\n,,\n\n", None),
+            ('a,b,c\n1,2,\n"x,y",7,""\n"v\nw",,\n', None),
+            ("a,b,c\n1,2,3\n4,5\n", "1 row has fewer cells than the header, the first is row 2"),
+            ('a,b,c\r\n"x\ny,",,\r\n\r\n"4"\r\n5,6\r\n', "2 rows have .* the first is row 3"),
+        ],
+    )
+    def test_short_rows_are_counted(self, text, said, tmp_path):
+        path = tmp_path / "x.csv"
+        path.write_bytes(text.encode())
+        if said is None:
+            read_frame(path)
+        else:
+            with pytest.warns(InputWarning, match=said) as caught:
+                read_frame(path)
+            assert len(caught) == 1
+
+    @pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".csv.zst"])
+    def test_packed_or_not_is_the_same(self, suffix, tmp_path):
+        path = tmp_path / f"x{suffix}"
+
+        def pack(text):
+            data = text.encode()
+            if suffix == ".csv.gz":
+                data = gzip.compress(data)
+            elif suffix == ".csv.zst":
+                # One block that is stored as it is.
+                head = bytes([0x20, len(data)]) + (len(data) << 3 | 1).to_bytes(3, "little")
+                data = b"\x28\xb5\x2f\xfd" + head + data
+            path.write_bytes(data)
+
+        pack('a ,"b,c",d\n1,"x\ny",\n,"5"" pipe",2\n')
+        frame = read_frame(path)
+        assert frame.columns == frame_names(path)
+        assert frame.rows() == [("1", "x\ny", None), (None, '5" pipe', "2")]
+        for text, message in [
+            ("a,b,a\n1,2,3\n", "'a' occurs more than once"),
+            ("a;b\n1;2\n", "seems to be separated by semicolons"),
+            ("1.5,2\n1,2\n", "the first line holds numbers"),
+            ("a,b\n1,2\n1,2,3\n", "line 3 has 3 cells, the header has 2"),
+        ]:
+            pack(text)
+            with pytest.raises(InputError, match=message):
+                read_frame(path)

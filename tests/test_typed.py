@@ -19,8 +19,11 @@ from pushforward.columns.typed_columns import TypedColumns, empty_rows
 from pushforward.distributions import typed_layout
 from pushforward.errors import InputError
 from pushforward.fitting.fit_typed import fit_typed
+from pushforward.models.exact import exact_log_prob
+from pushforward.models.explanation import explained
 from pushforward.models.typed_file import load_typed_table, save_typed_table
 from pushforward.models.typed_table import TypedTable
+from pushforward.models.unfamiliar import improbable
 from pushforward.networks.context_made import ContextMADE
 
 SMALL = {
@@ -361,6 +364,33 @@ class TestTable:
     def test_an_unseen_label_is_scored(self, fitted):
         table = mixed(3).with_columns(pl.lit("boat").alias("kind"))
         assert np.isfinite(fitted.log_prob(table)).all()
+
+    def test_another_value_of_a_constant_column(self, fitted):
+        """Is impossible, which is counted, and the column is to blame."""
+        rows = mixed(4, seed=3).with_columns(pl.col("stop").fill_null(5))
+        held = rows.with_columns(net=pl.Series(["north", "south", None, "west"]))
+        with pytest.warns(
+            pf.InputWarning,
+            match=r"2 of 4 rows are impossible .* row 2: column 'net' holds 'south'",
+        ) as caught:
+            found = fitted.log_prob(held)
+        assert len(caught) == 1
+        np.testing.assert_array_equal(np.isneginf(found), [False, True, False, True])
+        usual = fitted.log_prob(rows.drop("net"))
+        np.testing.assert_allclose(found[[0, 2]], usual[[0, 2]], rtol=1e-6)
+        # Only where the whole row is scored.
+        np.testing.assert_array_equal(
+            fitted.log_prob(held, targets=["kind"]), fitted.log_prob(rows, targets=["kind"])
+        )
+        with pytest.warns(pf.InputWarning, match="2 of 4 rows are impossible"):
+            estimates = exact_log_prob(fitted, held, draws=5)
+        np.testing.assert_array_equal(np.isneginf(estimates.log_prob), np.isneginf(found))
+        np.testing.assert_array_equal(improbable(fitted, held), np.isneginf(found))
+        with pytest.warns(pf.InputWarning, match="2 of 4 rows are impossible"):
+            lines = explained(fitted, held)
+        assert lines["column"].to_list()[1::2] == ["net", "net"]
+        assert lines.row(1)[4:] == ("south", np.inf, 0.0, 0.0, "north")
+        assert "net" not in lines["column"].to_list()[::2]
 
     def test_a_missing_column_is_asked_for(self, fitted):
         table = mixed(3).drop("day")

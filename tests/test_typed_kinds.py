@@ -23,6 +23,7 @@ from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed import TypedColumn
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.errors import InputError, InputWarning
+from pushforward.estimators.frames import as_it_came
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.heads import Logistics, Softmax, WrappedCauchy
 from pushforward.models.typed_file import load_typed_table, save_typed_table
@@ -426,6 +427,18 @@ class TestFrames:
             frame[5:9][["int", "cat", "span", "zone"]].reset_index(drop=True),
         )
         assert filled["float"].notna().all()
+
+    def test_categories_of_pandas(self):
+        """Lacking ones are added; those of identifiers, which are numbered anew, do not come back."""
+        frame = pl.DataFrame({"kind": ["bus", None, "tram"], "name": ["1", "2", "3"]})
+        types = pd.Series(
+            {"kind": pd.CategoricalDtype(["bus"]), "name": pd.CategoricalDtype(list("ab"))}
+        )
+        found = as_it_came(frame, "pandas", types, pd.Index(["u", "v", "w"]))
+        assert list(found["kind"].cat.categories) == ["bus", "tram"]
+        assert found["kind"].isna().to_list() == [False, True, False]
+        assert not isinstance(found["name"].dtype, pd.CategoricalDtype)
+        assert found.index.to_list() == ["u", "v", "w"]
 
     def test_arrow(self):
         class Arrow:

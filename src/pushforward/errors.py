@@ -1,8 +1,13 @@
 """The exceptions: a user's mistake, a search that did not converge, a solve that did not reach its end. And the checks
 of counts and names, which any part may need."""
 
+import os
+import sys
+import warnings
 from collections.abc import Collection
 from numbers import Integral
+
+_PACKAGE = os.path.dirname(__file__) + os.sep
 
 
 class InputError(ValueError):
@@ -34,6 +39,25 @@ class InputWarning(UserWarning):
 
     ```
     """
+
+
+def warn(message: str) -> None:
+    """Warn of input by an `InputWarning` that points at the line which called this package, however deep it is noticed.
+
+    ```python
+    >>> import warnings
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     warnings.simplefilter("always")
+    ...     warn("no rows")
+    >>> caught[0].category.__name__
+    'InputWarning'
+
+    ```
+    """
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, InputWarning, stacklevel=level)
 
 
 class ConvergenceError(ArithmeticError):

@@ -1,6 +1,5 @@
 """Measure the error of a log-density computed with few fixed steps, and warn if it is large."""
 
-import warnings
 from typing import Any
 
 import jax
@@ -8,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.errors import InputWarning
+from pushforward.errors import warn
 
 LOOKED_AT = 16
 """Rows on which the error is measured."""
@@ -34,9 +33,7 @@ def tell_error(coarse: tuple[Array, Array], fine: tuple[Array, Array], steps: in
 
 def _warn(error: Any, steps: Any) -> None:
     if not float(np.max(error)) <= ALLOWED:  # NaN warns
-        warnings.warn(
+        warn(
             f"log-densities by {steps} fixed steps are off by up to about {float(np.max(error)):.2g} nats (measured: "
-            "they change by this with twice the steps); for exact ones leave steps=None, or take more",
-            InputWarning,
-            stacklevel=2,
+            "they change by this with twice the steps); for exact ones leave steps=None, or take more"
         )

@@ -1,6 +1,5 @@
 """The flow of an ordinary differential equation."""
 
-import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +11,7 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow, replaced
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.fields import AbstractField, PotentialField, divergence
 from pushforward.ode import Solver, solve
 from pushforward.rows import Numbers, Shape, as_shape, broadcast_rows, broadcasting
@@ -153,11 +152,9 @@ class FlowMap(AbstractBijection):
         if key is not None and (self.jacobian or (d > EXACT_TRAINING and not self._closed(x))):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
         elif key is None and d > EXACT and not self._closed(x):
-            warnings.warn(
+            warn(
                 f"log-dets of {d} coordinates are estimates, by {PROBES} fixed probes: beyond {EXACT} only fields that "
-                "know their divergence are exact (MLPField of one or two hidden layers)",
-                InputWarning,
-                stacklevel=2,
+                "know their divergence are exact (MLPField of one or two hidden layers)"
             )
             noise = jax.random.rademacher(jax.random.key(0), (PROBES, 1, d), x.dtype)
             noise = jnp.broadcast_to(noise, (PROBES, *x.shape))

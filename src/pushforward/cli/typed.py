@@ -188,11 +188,12 @@ def score_typed(
     cells = fitted.log_prob_cells(frame, given, absent=absent)
     if given and (line := improbable_line(improbable(fitted, frame, given, absent=absent))):
         say(f"warning: {line}", quiet)
-    total = cells.sum(1)
+    constants = fitted.columns.log_prob_of_constants(frame)
+    total = cells.sum(1) + constants
     columns = {"log_prob": total}
     if gaps:
         cells = fitted.log_prob_cells(frame, given, gaps=True, absent=absent)
-        columns["log_prob_with_gaps"] = cells.sum(1)
+        columns["log_prob_with_gaps"] = cells.sum(1) + constants
     if per_column:
         for name in fitted.columns.names:
             if name in (*columns, "unseen"):

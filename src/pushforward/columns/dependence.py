@@ -1,6 +1,5 @@
 """Columns that follow from each other: tables without a density, or with one of rounding errors only."""
 
-import warnings
 from collections.abc import Iterator
 
 import numpy as np
@@ -14,7 +13,7 @@ from pushforward.columns.relations import (
     blocks,
     extremes,
 )
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.words import quoted
 
 SAMPLE = 4096
@@ -52,7 +51,7 @@ def check_dependence(units: Units, values: np.ndarray) -> None:
             what = "linearly dependent: the density is singular, and its nats have no meaning"
         which = quoted(names, len(names))
         # The caller of an estimator's fit.
-        warnings.warn(f"columns {which} are {what}; drop one of them", InputWarning, stacklevel=6)
+        warn(f"columns {which} are {what}; drop one of them")
 
 
 def dependences(units: Units, values: np.ndarray) -> Iterator[Relation]:

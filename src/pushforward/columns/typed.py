@@ -38,7 +38,8 @@ class TypedColumn:
         spelling: how its values are written.
         labels: of a column of labels, and of one of few whole numbers.
         numbers: of a column of numbers, angles, dates and times.
-        constant: the value of a constant column, as `Spelling.read` gives it.
+        constant: the value of a constant column, as `Spelling.read` gives it. It has no factor in a row's probability;
+            a row with another value has probability 0.
         missing: the share of missing cells.
         harmonics: periods, in the column's unit, by whose sines and cosines a model sees it besides.
     """
@@ -206,6 +207,14 @@ class TypedColumn:
         if not isinstance(self.numbers, BoundedMarginal):
             return np.zeros(len(values), bool)
         return self.numbers.outside(values)
+
+    def astray(self, series: pl.Series) -> Bool[np.ndarray, " n"]:
+        """Which cells of a constant column in another table hold another value. Raises `InputError` as `read` does."""
+        values, own = self.read(series), self.constant
+        if series.dtype == pl.Float32:
+            own = float(np.float32(own))
+        found: np.ndarray = ~missing_cells(values) & (values != own)
+        return found
 
     def to_json(self) -> dict[str, Any]:
         """Plain data, which JSON keeps exactly."""

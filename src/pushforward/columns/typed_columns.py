@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 
 from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST
@@ -136,30 +136,60 @@ class TypedColumns:
                 values[column.name] = column.read(series)
         return values
 
+    def strays(self, frame: pl.DataFrame) -> dict[str, Bool[np.ndarray, " n"]]:
+        """Of the constant columns that a table has, the rows that hold another value than all rows of the fit.
+
+        Raises `InputError` for a cell that its column cannot hold.
+        """
+        constant = {column.name: column for column in self.every if column.constant is not None}
+        named = {series.name.strip(): series for series in frame.get_columns()}
+        return {
+            name: constant[name].astray(series)
+            for name, series in named.items()
+            if name in constant
+        }
+
+    def log_prob_of_constants(self, frame: pl.DataFrame) -> Float[np.ndarray, " n"]:
+        """What constant columns add to the log-probability of each row: 0, or -inf where one holds another value."""
+        strays = [np.zeros(len(frame), bool), *self.strays(frame).values()]
+        return np.where(np.logical_or.reduce(strays), -np.inf, 0.0)
+
     def outside(
-        self, values: Mapping[str, np.ndarray], which: Bool[np.ndarray, " d"]
+        self,
+        values: Mapping[str, np.ndarray],
+        which: Bool[np.ndarray, " d"],
+        frame: pl.DataFrame | None = None,
     ) -> str | None:
-        """What to say of rows that are impossible because a value lies beyond the bounds of its column; None without
-        such rows.
+        """What to say of rows that are impossible because a value lies beyond the bounds of its column, or is another
+        than that of a constant one; None without such rows.
 
         Arguments:
             values: as `read` returns them.
             which: the model's columns to look at.
+            frame: the table whose constant columns are looked at; default None, no table's.
         """
         bad = {
             column.name: column.outside(values[column.name])
             for (column, gap), chosen in zip(self.places, which, strict=True)
             if chosen and not gap
         }
+        strays = {} if frame is None else self.strays(frame)
+        bad |= strays
         every = np.logical_or.reduce(list(bad.values())) if bad else np.zeros(0, bool)
         if not every.any():
             return None
         row = int(every.argmax())
         name = next(name for name, which in bad.items() if which[row])
+        if frame is not None and name in strays:
+            series = next(own for own in frame.get_columns() if own.name.strip() == name)
+            what = f"{series[row]!r}, not the one value that every training row holds"
+        else:
+            what = (
+                f"{values[name][row]:.6g}, beyond its bounds or at one that no training row touches"
+            )
         return (
             f"{int(every.sum()):,} of {len(every):,} rows are impossible (log-probability -inf), the first in row "
-            f"{row + 1}: column '{name}' holds {values[name][row]:.6g}, beyond its bounds or at one that no training "
-            "row touches"
+            f"{row + 1}: column '{name}' holds {what}"
         )
 
     def encode(self, values: Mapping[str, np.ndarray]) -> Cells:

@@ -152,11 +152,8 @@ class _Parser:
         if b'"' not in piece:
             if width > 1 and (piece[:1] in (b"\n", b"\r") or re.search(rb"\n\r?\n", piece)):
                 piece = re.sub(rb"(?m)^\r?\n", b"", piece)
-            # Polars fills short rows with nulls, even in columns that were not asked for, so count the cells per line.
-            codes = np.frombuffer(piece, np.uint8)
-            cells = np.flatnonzero(codes == ord(self.delimiter))
-            before = np.searchsorted(cells, np.flatnonzero(codes == ord("\n")))
-            if (np.diff(before, prepend=0) != width - 1).any():
+            # Polars fills short rows with nulls, even in columns that were not asked for.
+            if (_cells_of_lines(piece, self.delimiter)[0] != width).any():
                 return None
         kinds = [pl.Boolean if b else pl.Float64 for b in self.boolean]
         keys = [f"column_{i + 1}" for i in range(width)]
@@ -201,6 +198,46 @@ class _Parser:
             rest = [self.names[i] for i in self.indices if self.names[i] not in text]
             raise not_numeric(self.where, text, rest, len(self.indices) == width)
         return np.array(out, dtype=np.float64).reshape(-1, len(self.indices))
+
+
+def short_records(
+    stream: BinaryIO | io.BufferedIOBase, delimiter: str, where: str
+) -> tuple[int, int]:
+    """How many rows of a text have fewer cells than its header, and the first of them, from 1; blank lines are rows,
+    but none that is short.
+
+    Arguments:
+        stream: the text.
+        delimiter: what separates the cells.
+        where: the file, for messages.
+    """
+    start, rest = _first_chunk(stream, where)
+    names, header_bytes, _ = header(start, delimiter, where)
+    short, first, row = 0, 0, 1
+    for piece in record_chunks(stream, start[header_bytes:] + rest, where):
+        cells, length = _cells_of_lines(piece, delimiter)
+        at = np.flatnonzero((cells < len(names)) & (length > 0))
+        if not short and len(at):
+            first = row + int(at[0])
+        short += len(at)
+        row += len(cells)
+    return short, first
+
+
+def _cells_of_lines(piece: bytes, delimiter: str) -> tuple[np.ndarray, np.ndarray]:
+    """The number of cells of each record of a piece, and its length in bytes."""
+    codes = np.frombuffer(piece, np.uint8)
+    quotes = np.flatnonzero(codes == ord('"'))
+
+    def outside(code: int) -> np.ndarray:
+        at = np.flatnonzero(codes == code)
+        return at[np.searchsorted(quotes, at) % 2 == 0] if len(quotes) else at
+
+    ends = outside(ord("\n"))
+    before = np.searchsorted(outside(ord(delimiter)), ends)
+    # A line may end in CR LF.
+    length = np.diff(ends, prepend=-1) - 1 - (codes[ends - 1] == ord("\r"))
+    return np.diff(before, prepend=0) + 1, length
 
 
 def _first_chunk(stream: BinaryIO | io.BufferedIOBase, where: str) -> tuple[bytes, bytes]:

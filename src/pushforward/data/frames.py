@@ -3,21 +3,23 @@
 import io
 import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
 
-from pushforward.data.delimited import check_header, header, records
+from pushforward.data.delimited import check_header, header, records, short_records
 from pushforward.data.tables import Table, read_table
-from pushforward.errors import InputError
+from pushforward.errors import InputError, warn
 from pushforward.words import plural
 
 DELIMITERS = {".csv": ",", ".tsv": "\t", ".txt": ","}
 PACKED = (".gz", ".zst")
 PARQUET = (".parquet", ".pq")
 ARRAYS = re.compile(r"\.(npy|npz(:[^/\\]*)?)$", re.IGNORECASE)
-START = 1 << 20
-"""Bytes at the beginning of a text in which its header ends."""
+START, HEAD = 1 << 20, 1000
+"""Bytes, and lines, at the beginning of a text in which its header ends."""
 
 
 def read_frame(source: str | Path) -> pl.DataFrame:
@@ -25,9 +27,10 @@ def read_frame(source: str | Path) -> pl.DataFrame:
     (NPY, NPZ, see `read_table`) every column is of numbers.
 
     Cells of delimited text stay text: what they are is found column by column (`columns.spelling`). Blanks around names
-    of columns are dropped.
+    of columns are dropped. Rows with fewer cells than the header are filled up with missing ones, with a warning.
 
-    Raises `InputError` for a file that cannot be read, names no columns or holds no rows, and for columns of one name.
+    Raises `InputError` for a file that cannot be read, names no columns or holds no rows, for columns of one name, and
+    for a row with more cells than the header.
     """
     where = str(source)
     if where == "-":
@@ -73,14 +76,15 @@ def frame_names(source: str | Path) -> list[str]:
 
     Raises `InputError` for a file that cannot be read.
     """
-    path = Path(source)
-    if path.suffix.lower() in PARQUET and path.is_file():
+    path, suffix = Path(source), suffix_of(source)
+    if suffix in PARQUET and path.is_file():
         return [name.strip() for name in pl.read_parquet_schema(path)]
-    if path.suffix.lower() in DELIMITERS and path.is_file():
-        head = pl.read_csv(
-            path, separator=DELIMITERS[path.suffix.lower()], infer_schema=False, n_rows=0
-        )
-        return [name.strip() for name in head.columns]
+    if suffix in DELIMITERS and path.is_file():
+        with _refused(str(source)):
+            start = _text(path, lines=HEAD) if _packed(path) else _bytes(path, START)
+        # They are chosen from, so they may be numbers.
+        names = _checked_header(start, DELIMITERS[suffix], str(source), numbers=True)
+        return [name.strip() for name in names]
     raise InputError(
         f"{source}: the names of its columns cannot be read; CSV, TSV or Parquet is expected"
     )
@@ -110,28 +114,74 @@ def write_frame(frame: pl.DataFrame, target: str | Path) -> None:
 
 
 def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.DataFrame:
-    plain = not isinstance(source, Path) or source.suffix.lower() not in PACKED
+    with _refused(where):
+        if isinstance(source, Path) and _packed(source):
+            source = io.BytesIO(_text(source))
+        _checked_header(_bytes(source, START), delimiter, where)
+        try:
+            frame = pl.read_csv(source, separator=delimiter, infer_schema=False, encoding="utf8")
+        except pl.exceptions.ComputeError as error:
+            longest = "more fields" in str(error) and _longest(_bytes(source), delimiter, where)
+            if not longest:
+                raise
+            raise InputError(f"{where}: cannot be read as a table ({longest})") from None
+    # Short rows lack their last cells, at least.
+    if frame.width > 1 and frame[:, -1].null_count():
+        _warn_of_short_rows(_bytes(source), delimiter, where)
+    return frame
+
+
+@contextmanager
+def _refused(where: str) -> Iterator[None]:
+    """Raise what goes wrong in reading a text as `InputError`."""
     try:
-        if plain:
-            _check_start(_bytes(source, START), delimiter, where)
-        return pl.read_csv(source, separator=delimiter, infer_schema=False, encoding="utf8")
+        yield
     except pl.exceptions.NoDataError:
         raise InputError(f"{where}: is empty") from None
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = _first(error)
         if "invalid utf-8" in reason:
             raise InputError(f"{where}: is not UTF-8 text; save it as UTF-8") from None
-        if plain and "more fields" in reason:
-            reason = _longest(_bytes(source), delimiter, where) or reason
         raise InputError(f"{where}: cannot be read as a table ({reason})") from None
 
 
-def _check_start(start: bytes, delimiter: str, where: str) -> None:
-    """Raise `InputError` for text that is not UTF-8, another separator, numbers for names, names that stand twice."""
+def _packed(path: Path) -> bool:
+    return path.suffix.lower() in PACKED
+
+
+def _text(path: Path, lines: int | None = None) -> bytes:
+    """The text of a packed file, or its first lines."""
+    unpacked = io.BytesIO()
+    # Polars unpacks what it reads: here a table of one column of lines.
+    pl.read_csv(
+        path, separator="\x01", has_header=False, quote_char=None, infer_schema=False, n_rows=lines
+    ).write_csv(unpacked, separator="\x01", include_header=False, quote_style="never")
+    return unpacked.getvalue()
+
+
+def _warn_of_short_rows(text: bytes, delimiter: str, where: str) -> None:
+    short, first = short_records(io.BytesIO(text), delimiter, where)
+    if short:
+        lack = f"{short:,} rows have" if short > 1 else "1 row has"
+        warn(
+            f"{where}: {lack} fewer cells than the header, the first is row {first}; the rest of "
+            f"{'their' if short > 1 else 'its'} cells count as missing"
+        )
+
+
+def _checked_header(
+    start: bytes, delimiter: str, where: str, numbers: bool = False
+) -> tuple[str, ...]:
+    """The names in the header.
+
+    Raises `InputError` for text that is not UTF-8, another separator, names that stand twice, and for numbers unless
+    these may be names.
+    """
     names, _, _ = header(start, delimiter, where)
-    check_header(names, delimiter, None, where)
+    check_header(names, delimiter, names if numbers else None, where)
     if twice := [name for name in names if name and names.count(name) > 1]:
         raise InputError(f"{where}: the column name '{twice[0]}' occurs more than once; rename one")
+    return names
 
 
 def _longest(text: bytes, delimiter: str, where: str) -> str | None:

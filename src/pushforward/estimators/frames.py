@@ -55,57 +55,52 @@ def as_frame(
     )
 
 
-def as_pandas(frame: Any, types: Any) -> Any:
-    """A Polars frame as one of pandas, with the column types of another.
-
-    Arguments:
-        frame: the rows.
-        types: the other's `dtypes`; a column that its type cannot hold, such as made-up numbers for categories, gets
-            the type that pandas finds.
-    """
-    import pandas
-
-    labels = {str(label): label for label in types.index}
-    columns = {}
-    for series in frame.get_columns():
-        label = labels.get(series.name, series.name)
-        cells = pandas.Series(series.to_list(), dtype=object)
-        found = pandas.Series(series.to_list())
-        if label in types.index:
-            try:
-                typed = cells.astype(types[label])
-            except (TypeError, ValueError):
-                typed = found
-            if (typed.isna() == cells.isna()).all():
-                found = typed
-        columns[label] = found
-    return pandas.DataFrame(columns)
-
-
-def as_it_came(frame: "polars.DataFrame", kind: str | None, table: Any = None) -> Any:
+def as_it_came(
+    frame: "polars.DataFrame", kind: str | None, types: Any = None, index: Any = None
+) -> Any:
     """A Polars frame of cells of any kind as one of the library `kind`.
 
     Arguments:
         frame: the cells.
         kind: "pandas" for a frame of that library; all else leaves it as it is.
-        table: a pandas frame, of whose columns names, types and index are to be those of the result; a multiple of its
-            rows may be there. Default None.
+        types: the `dtypes` of a pandas frame, whose names and types columns of the same name get. Categories that are
+            lacking are added; where not one is right, as of identifiers that are numbered anew, or the type cannot hold
+            the cells, a column gets the type that pandas finds. Default None.
+        index: that of the rows; they may be a multiple. Default None.
     """
     if kind != "pandas":
         return frame
     import pandas
 
-    cells = pandas.DataFrame({series.name: series.to_list() for series in frame.get_columns()})
-    if table is None:
-        return cells
-    cells.index = table.index[np.arange(len(cells)) % max(len(table), 1)]
-    for name, column in table.items():
-        own, dtype = cells[str(name)], column.dtype
-        if isinstance(dtype, pandas.CategoricalDtype):
-            new = [label for label in own.dropna().unique() if label not in dtype.categories]
-            dtype = pandas.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
-        cells[str(name)] = own.astype(dtype)
-    return cells.rename(columns={str(name): name for name in table.columns})
+    labels = {} if types is None else {str(label): label for label in types.index}
+    columns = {}
+    for series in frame.get_columns():
+        label = labels.get(series.name, series.name)
+        dtype = types[label] if series.name in labels else None
+        columns[label] = _of_type(series.to_list(), dtype)
+    cells = pandas.DataFrame(columns)
+    if index is not None:
+        cells.index = index[np.arange(len(cells)) % max(len(index), 1)]
+    return cells
+
+
+def _of_type(cells: list[Any], dtype: Any) -> Any:
+    """Cells as a pandas series of a type, or of the one that pandas finds."""
+    import pandas
+
+    found, own = pandas.Series(cells), pandas.Series(cells, dtype=object)
+    if isinstance(dtype, pandas.CategoricalDtype):
+        new = [label for label in own.dropna().unique() if label not in dtype.categories]
+        if len(dtype.categories) and 0 < len(new) == own.nunique():
+            return found
+        dtype = pandas.CategoricalDtype([*dtype.categories, *new], dtype.ordered)
+    if dtype is None:
+        return found
+    try:
+        typed = own.astype(dtype)
+    except (TypeError, ValueError):
+        return found
+    return typed if (typed.isna() == own.isna()).all() else found
 
 
 def typed(values: np.ndarray, name: str | None) -> np.ndarray:

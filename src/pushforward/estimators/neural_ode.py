@@ -1,6 +1,5 @@
 """Differential equations fitted to series, as a scikit-learn estimator."""
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,7 +13,7 @@ from jaxtyping import Array
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.draws import spawn
-from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.errors import InputError, check_count, warn
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
 from pushforward.models.series_file import SeriesModel, load_equation, save_equation
@@ -162,11 +161,9 @@ class NeuralODERegressor(NestedParameters):
                 self.units_.check_times(given.times, timed=timed, learned=not callable(self.field))
         gap = gap_between(observed) if timed else None
         if gap is not None:
-            warnings.warn(
+            warn(
                 f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
-                "between",
-                InputWarning,
-                stacklevel=2,
+                "between"
             )
         self.range_ = float(observed.times.min()), float(observed.times.max())
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
@@ -184,10 +181,8 @@ class NeuralODERegressor(NestedParameters):
                 report=partial(self._tell, i) if self.verbose else None,
             )
             if member.stopped == "diverged":
-                warnings.warn(
-                    "the fit diverged and kept its best weights: take a lower learning_rate or more segments",
-                    InputWarning,
-                    stacklevel=2,
+                warn(
+                    "the fit diverged and kept its best weights: take a lower learning_rate or more segments"
                 )
             members.append(member)
         self.begins_ = observed.times[:, 0]
@@ -252,11 +247,9 @@ class NeuralODERegressor(NestedParameters):
         if self.members_[0].model.field.timed:
             self._flag(t[0], t[-1])
         elif np.ptp(t) > self.longest_ * (1 + 1e-6):
-            warnings.warn(
+            warn(
                 f"a trajectory over {np.ptp(t):.6g} is longer than the longest of training, over "
-                f"{self.longest_:.6g}: this is extrapolation",
-                InputWarning,
-                stacklevel=2,
+                f"{self.longest_:.6g}: this is extrapolation"
             )
         grid = np.broadcast_to(t, (len(starts), len(t)))
         every = self._followed(starts, grid)
@@ -384,11 +377,9 @@ class NeuralODERegressor(NestedParameters):
         """Warn of times that training did not see."""
         begin, end = self.range_
         if first < begin or last > end:
-            warnings.warn(
+            warn(
                 f"times go from {first:.6g} to {last:.6g}, beyond the training range from {begin:.6g} to {end:.6g}: "
-                "this is extrapolation",
-                InputWarning,
-                stacklevel=3,
+                "this is extrapolation"
             )
 
 

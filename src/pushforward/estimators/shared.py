@@ -3,7 +3,6 @@
 import numbers
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import replace
@@ -22,7 +21,7 @@ from pushforward.columns.values import LARGEST_EXACT_INTEGER, refuse_merged
 from pushforward.data.source import choose, not_numeric
 from pushforward.dataframes import columns_of, dated, frame_kind, huge_numbers
 from pushforward.distributions import Flow
-from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.errors import InputError, check_count, warn
 from pushforward.models.table_file import save_table_model
 from pushforward.models.table_model import TableModel
 from pushforward.rows import unmasked
@@ -106,11 +105,9 @@ def warn_of_outside(model: TableModel, values: np.ndarray) -> None:
     """
     bad, what = model.columns.outside(values)
     if bad.any():
-        warnings.warn(
+        warn(
             f"{bad.sum():,} of {len(values):,} rows are impossible (log-density -inf), the first in row "
-            f"{bad.argmax() + 1}: {what}",
-            InputWarning,
-            stacklevel=3,
+            f"{bad.argmax() + 1}: {what}"
         )
 
 

@@ -1,6 +1,5 @@
 """The joint density of a table of any kind of cells, as a scikit-learn estimator."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from typing import Any, Self
@@ -17,8 +16,8 @@ from pushforward.columns.base import AbstractColumn
 from pushforward.columns.marginal import LEAST
 from pushforward.columns.spelling import as_polars
 from pushforward.dataframes import frame_kind
-from pushforward.errors import InputWarning, check_choice, check_count
-from pushforward.estimators.frames import as_it_came, as_pandas
+from pushforward.errors import check_choice, check_count, warn
+from pushforward.estimators.frames import as_it_came
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import (
     RandomSource,
@@ -146,7 +145,8 @@ class TableDensity(DensityMixin, NestedParameters):
             X: a table with the columns of the fit; others are ignored.
 
         Raises `InputError` for a column that is missing or a cell that its column cannot hold, `NotFittedError` before
-        `fit`. Warns of labels that the fit did not see, which have the probability of all such labels, shared.
+        `fit`. Warns of labels that the fit did not see, which have the probability of all such labels, shared, and of
+        rows that are impossible, -inf: with a value beyond bounds, or another than that of a constant column.
         """
         return self.log_prob(X)
 
@@ -299,7 +299,8 @@ class TableDensity(DensityMixin, NestedParameters):
             filled = imputed_intervals(self.model_, X, seed, DRAWS if draws is None else draws)
         else:
             filled = imputed(self.model_, X, seed, 1 if draws is None else draws)
-        return as_it_came(filled, frame_kind(X), X)
+        kind = frame_kind(X)
+        return as_it_came(filled, kind, *((X.dtypes, X.index) if kind == "pandas" else ()))
 
     def explain(self, X: Any, *, worst: int | None = None, cells: bool = False) -> Any:
         """What is strange about each row, and which column is to blame.
@@ -373,7 +374,7 @@ class TableDensity(DensityMixin, NestedParameters):
 
     def _as_it_came(self, frame: pl.DataFrame) -> Any:
         if self.frame_ == "pandas":
-            return as_pandas(frame, self.types_)
+            return as_it_came(frame, self.frame_, self.types_)
         if self.types_ is None:
             return frame
         found: np.ndarray = frame.to_numpy()
@@ -390,4 +391,4 @@ class TableDensity(DensityMixin, NestedParameters):
 def _warn(line: str | None) -> None:
     """Warn of something where there is anything to say."""
     if line is not None:
-        warnings.warn(line, InputWarning, stacklevel=3)
+        warn(line)

@@ -1,7 +1,6 @@
 """From a table of any kind of columns to a fitted density."""
 
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns, empty_rows
 from pushforward.distributions.typed_layout import Cells
 from pushforward.draws import key_of, spawn
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.fitting.contest import contested, refitted
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
@@ -125,11 +124,7 @@ def _rows_with_cells(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray,
     empty = empty_rows(frame)
     if empty.any():
         count = plural(int(empty.sum()), "row")
-        warnings.warn(
-            f"{count} without any cell left out, the first is row {int(empty.argmax()) + 1}",
-            InputWarning,
-            stacklevel=3,
-        )
+        warn(f"{count} without any cell left out, the first is row {int(empty.argmax()) + 1}")
     rows = np.flatnonzero(~empty)
     if len(rows) < 3:
         given = plural(len(rows), "row")

@@ -1,29 +1,21 @@
 """Marginals and conditionals of a typed table that all follow from its joint distribution, by importance sampling."""
 
-import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import FLOOR
 from pushforward.draws import key_of
-from pushforward.errors import InputWarning, check_count
-from pushforward.heads import Cell, Softmax
-from pushforward.models.typed_table import (
-    BLOCK,
-    TypedTable,
-    _reveal,
-    _sample,
-    _sample_many,
-    _start,
-)
+from pushforward.errors import check_count, warn
+from pushforward.heads import Cell
+from pushforward.models.steps import Steps
+from pushforward.models.typed_table import BLOCK, TypedTable
 from pushforward.rows import block_size
 from pushforward.training.batches import taken
 
@@ -120,12 +112,13 @@ def exact_log_prob(
             if progress is not None:
                 progress(done)
     found = Estimates(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+    if targets is None:
+        constants = model.columns.log_prob_of_constants(as_polars(table))
+        found = found._replace(log_prob=found.log_prob + constants)
     if (few := int((found.effective_draws < FEW).sum())) > 0:
-        warnings.warn(
+        warn(
             f"{few:,} of {done:,} rows have fewer than {FEW:g} effective draws of {draws}: their log-probabilities "
-            "are likely too low and their errors too small; take more draws",
-            InputWarning,
-            stacklevel=2,
+            "are likely too low and their errors too small; take more draws"
         )
     return found
 
@@ -229,24 +222,12 @@ def _filled(
     key = key_of(int(rng.integers(2**63)))
     filled = Cells(*map(np.array, cells))
     fresh = Cells(*map(np.empty_like, cells))
-    known = _start(model.model, cells, jnp.asarray(seen), len(seen))
-    last = max(layout.columns.ranks[i] for i in np.flatnonzero(wanted.any(0)))
-    for column in np.argsort(layout.columns.ranks)[: last + 1].tolist():
+    steps = Steps(model.model, cells, seen, len(seen))
+    for column in steps.order(np.asarray(wanted.any(0))):
         rows, own = wanted[:, column], np.zeros_like(wanted)
         if rows.any():
-            head = layout.columns.heads[column]
-            if isinstance(head, Softmax):
-                # "Other" is drawn too.
-                head = replace(head, open=False)
             own_key = jax.random.fold_in(key, column)
-            if column in layout.columns.many:
-                there = jnp.asarray(seen | wanted)
-                drawn, _ = _sample_many(
-                    model.model, known, head, column, filled, there, None, own_key
-                )
-            else:
-                first = jnp.asarray(layout.first_outputs[column])
-                drawn, _ = _sample(model.model, known, head, first, None, own_key)
+            drawn, _ = steps.draw(column, filled, seen | wanted, own_key, other=True)
             columns.put(fresh, column, _values(columns, column, drawn, rng))
             own[:, column] = rows
             of_extra = rows[:, None] & (np.array(columns.extras, int) == column)
@@ -254,8 +235,7 @@ def _filled(
             for array, new, at in zip(filled, fresh, masks, strict=True):
                 array[at] = new[at]
         # Also where nothing is drawn: the units of the next column have to be known.
-        shown = layout.seen(filled, column)
-        known = _reveal(model.model, known, layout.spot(column), shown, jnp.asarray(rows))
+        steps.reveal(column, layout.seen(filled, column), rows)
     return filled
 
 

@@ -1,12 +1,11 @@
 """Conditions that are labels: a warning for labels that training never saw."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
 
-from pushforward.errors import InputWarning
+from pushforward.errors import warn
 
 MOST = 20
 """Most distinct whole numbers in a condition's column that counts as labels."""
@@ -30,9 +29,7 @@ def warn_of_new_labels(
         new = np.setdiff1d(column, labels.get(name, column))
         if len(new):
             known = ", ".join(f"{value:g}" for value in labels[name])
-            warnings.warn(
+            warn(
                 f"condition {name!r} holds {new[0]:g}, of which training had no row (it had {known}): densities and "
-                "samples under it are guesses",
-                InputWarning,
-                stacklevel=4,
+                "samples under it are guesses"
             )

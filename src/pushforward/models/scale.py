@@ -1,5 +1,7 @@
 """All values that a cell of a column might have, with their probabilities, from within a compiled program."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -12,8 +14,37 @@ from pushforward.columns.typed import TypedColumn
 from pushforward.distributions.typed_row import floored
 from pushforward.heads import AbstractHead, AbstractNumberHead, Cell, Logistics, Softmax
 
-GRID, END, CELLS = 1024, 16.0, 256
+# Log-probabilities that differ by less are equal: they are of single precision.
+_TIE = 1e-4
+GRID, END, CELLS = 1024, 16.0, 512
 """Points of the scale z, how far out they go, and values up to which each is summed over by itself."""
+DETAIL, NEAR = 256, 8.0
+"""Points at which a density is looked at besides those of its head, and how far out they go."""
+
+
+class Spread(NamedTuple):
+    """All values that a cell might have, in pieces: labels, cells of numbers, and intervals of a continuum.
+
+    Attributes:
+        low, high: the least and the largest log-probability or log-density in each piece, `(k, n)`.
+        weights: the probabilities of the pieces.
+        places: where they stand in the order of values.
+    """
+
+    low: Array
+    high: Array
+    weights: Array
+    places: Array
+
+    def mean(self) -> Array:
+        """The mean log-probability."""
+        found: Array = (self.weights * (self.low + self.high) / 2).sum(0)
+        return found
+
+    def tail(self, log_prob: Array) -> Array:
+        """The probability of values that are at most as probable; within an interval the log-density is linear."""
+        share = (log_prob + _TIE - self.low) / jnp.maximum(self.high - self.low, 1e-30)
+        return jnp.clip((self.weights * jnp.clip(share, 0.0, 1.0)).sum(0), 0.0, 1.0)
 
 
 class LabelScale(eqx.Module):
@@ -31,16 +62,15 @@ class LabelScale(eqx.Module):
     levels: int = eqx.field(static=True)
     ordered: bool = eqx.field(static=True)
 
-    def spread(self, head: AbstractHead, params: Array) -> tuple[Array, Array, Array]:
-        """The log-probability of each label `(k, n)`, the probability of its code, and its place in their order, where
-        "other" stands in the middle."""
+    def spread(self, head: AbstractHead, params: Array) -> "Spread":
+        """The labels, "other" standing in the middle of their order, with the probability of its code."""
         assert isinstance(head, Softmax)
         slope, alone = (jnp.asarray(a)[:, None] for a in (self.log_slope, self.log_marginal))
         each = floored(head.log_probs(params) + slope, alone)
         codes = np.arange(len(self.log_slope))
         order = np.where(codes < self.levels, codes, self.levels // 2)
         places = jnp.broadcast_to(jnp.asarray(order, each.dtype)[:, None], each.shape)
-        return each, jnp.exp(each - slope), places
+        return Spread(each, each, jnp.exp(each - slope), places)
 
 
 class NumberScale(eqx.Module):
@@ -65,9 +95,8 @@ class NumberScale(eqx.Module):
     complete: bool = eqx.field(static=True)
     circular: bool = eqx.field(static=True)
 
-    def spread(self, head: AbstractHead, params: Array) -> tuple[Array, Array, Array]:
-        """Log-probabilities or log-densities of values `(k, n)`, weights by which a sum over them is a mean, and their
-        places on z."""
+    def spread(self, head: AbstractHead, params: Array) -> Spread:
+        """The cells that are known one by one, and the intervals between points where the density has detail."""
         assert isinstance(head, AbstractNumberHead)
         low, width = (jnp.asarray(a)[:, None] for a in (self.low, self.width))
         known = jnp.isfinite(low)
@@ -78,22 +107,28 @@ class NumberScale(eqx.Module):
         each = jnp.where(known, floored(by_head, _alone(cells, self.circular)), 0.0)
         middle = cells.z + cells.width / 2
         if self.complete:
-            return each, mass, middle
-        z = head.points(params)
+            return Spread(each, each, mass, middle)
+        # Where the head has detail, and where the scale has.
+        first, last = (jnp.clip(jnp.asarray(self.z)[end], -NEAR, NEAR) for end in (0, -1))
+        fixed = jnp.linspace(first, last, DETAIL)[:, None]
+        fixed = jnp.broadcast_to(fixed, (DETAIL, params.shape[1]))
+        z = jnp.sort(jnp.concatenate([head.points(params), fixed]), axis=0)
         points, size = self._placed(z)
         by_head = jax.vmap(lambda cell: head.log_prob(params, cell))(points)
-        # The density on z, times what lies around each point and in no known cell.
-        rest = jnp.exp(by_head - size) * self._lengths(z)
+        # The density on z, times what lies between two points and in no known cell.
+        density = jnp.exp(by_head - size)
+        rest = (density[1:] + density[:-1]) / 2 * self._lengths(z)
         rest *= jnp.maximum(1.0 - mass.sum(0), 0.0) / jnp.maximum(rest.sum(0), 1e-30)
-        return (
-            jnp.concatenate([each, floored(by_head, _alone(points, self.circular))]),
+        at = floored(by_head, _alone(points, self.circular))
+        return Spread(
+            jnp.concatenate([each, jnp.minimum(at[1:], at[:-1])]),
+            jnp.concatenate([each, jnp.maximum(at[1:], at[:-1])]),
             jnp.concatenate([mass, rest]),
-            jnp.concatenate([middle, z]),
+            jnp.concatenate([middle, (z[1:] + z[:-1]) / 2]),
         )
 
-    def _lengths(self, z: Array) -> Array:
-        """The length of the scale around each point, without the cells that are known one by one."""
-        ends = jnp.concatenate([z[:1], (z[1:] + z[:-1]) / 2, z[-1:]])
+    def _lengths(self, ends: Array) -> Array:
+        """The length of the scale between one point and the next, without the cells that are known one by one."""
         low, width = jnp.asarray(self.low), jnp.asarray(self.width)
         k = jnp.searchsorted(low, ends, side="right") - 1
         at = jnp.maximum(k, 0)
@@ -115,7 +150,7 @@ def scale_of(column: TypedColumn) -> LabelScale | NumberScale:
     """The scale of a column: of its labels where it has any, else of its numbers.
 
     On a lattice of at most `CELLS` values every value is summed over by itself; of others, repeated values are, the
-    most frequent ones, and the rest follows by interpolation between `GRID` points.
+    most frequent ones, and the rest is a continuum, whose scale is interpolated between `GRID` points.
     """
     f32 = np.float32
     if column.labels is not None:

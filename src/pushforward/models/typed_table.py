@@ -1,13 +1,11 @@
 """A fitted joint density of a table of any kind of columns."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 import polars as pl
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
@@ -19,12 +17,12 @@ from pushforward.columns.spelling import as_polars
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.columns.where import Condition
 from pushforward.distributions.product_mixture import ProductMixture
-from pushforward.distributions.typed_layout import Cells, Seen, Spot
+from pushforward.distributions.typed_layout import Cells
 from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
-from pushforward.errors import InputError, InputWarning, check_count
-from pushforward.heads import AbstractHead, Cell, Cut
-from pushforward.rows import block_size, broadcasting, padded
+from pushforward.errors import InputError, check_count, warn
+from pushforward.models.steps import Steps, blocked
+from pushforward.rows import block_size, broadcasting
 from pushforward.training.batches import taken
 from pushforward.words import plural
 
@@ -72,6 +70,9 @@ class TypedTable:
     ) -> Float[np.ndarray, " n"]:
         """Log-probability of each row, in nats: of the cells that are present, given some of them.
 
+        Constant columns have no factor; a row with another value there is impossible, -inf, unless `targets` name what
+        is scored.
+
         Arguments:
             table: rows, a frame or a mapping of columns.
             given: names of columns whose cells are given; default none.
@@ -81,9 +82,10 @@ class TypedTable:
 
         Raises `InputError` for a name that is no column, and for cells that their columns cannot hold.
         """
-        cells = self.log_prob_cells(table, given, targets=targets, gaps=gaps, absent=absent)
+        frame = as_polars(table)
+        cells = self.log_prob_cells(frame, given, targets=targets, gaps=gaps, absent=absent)
         total: np.ndarray = cells.sum(1)
-        return total
+        return total if targets is not None else total + self.columns.log_prob_of_constants(frame)
 
     def log_prob_cells(
         self,
@@ -121,8 +123,9 @@ class TypedTable:
             )
         frame = as_polars(table)
         values = self.columns.read(frame, absent=absent)
-        if (impossible := self.columns.outside(values, wanted & ~of_values)) is not None:
-            warnings.warn(impossible, InputWarning, stacklevel=3)
+        every = frame if targets is None else None
+        if (impossible := self.columns.outside(values, wanted & ~of_values, every)) is not None:
+            warn(impossible)
         for start in range(0, len(frame) or 1, BLOCK):
             rows = {name: column[start : start + BLOCK] for name, column in values.items()}
             cells = self.columns.encode(rows)
@@ -138,7 +141,7 @@ class TypedTable:
         size = block_size(n, BLOCK)
         for start in range(0, n, BLOCK):
             rows = slice(start, start + BLOCK)
-            some, wanted, known = _blocked(taken((cells, targets, given), rows), size)
+            some, wanted, known = blocked(taken((cells, targets, given), rows), size)
             # Where nothing is given the encoder has nothing to do.
             known = known if given[rows].any() else known[:0]
             found.append(np.asarray(_log_prob(self.model, some, wanted, known), np.float64))
@@ -218,13 +221,9 @@ class TypedTable:
         size = block_size(n, BLOCK)
         cells = self.columns.encode(values)
         given = np.asarray(cells.present) & self.columns.values
-        # Where nothing is given all rows have one context.
-        some = (cells, given) if given.any() else taken((cells, given), slice(1))
-        some, shown = _blocked(some, size if given.any() else 1)
-        known = _start(self.model, some, shown, size)
+        steps = Steps(self.model, cells, given, size)
         layout, missing, weight = self.model.layout, np.zeros_like(given), np.zeros(n)
-        order = np.argsort(layout.columns.ranks)
-        for column in order[: np.flatnonzero(wanted[order]).max(initial=-1) + 1].tolist():
+        for column in steps.order(wanted):
             of, gap = self.columns.places[column]
             condition = conditions.get(of.name)
             if condition is not None and not gap:
@@ -235,7 +234,7 @@ class TypedTable:
             if rows.any():
                 cut = None if condition is None else condition.cut(gap)
                 one = jax.random.fold_in(key, column)
-                drawn, mass = self._draw(known, column, cells, size, cut, one)
+                drawn, mass = steps.draw(column, cells, cells.present, one, cut)
                 code, z = (np.asarray(a)[:n] for a in (drawn.code, drawn.z))
                 found = self.columns.decode(column, code, z)
                 if condition is not None and mass is not None:
@@ -251,19 +250,8 @@ class TypedTable:
             own = (
                 self.columns.seen(column, code, found) if rows.any() else layout.seen(cells, column)
             )
-            known = _reveal(self.model, known, layout.spot(column), *_blocked((own, rows), size))
+            steps.reveal(column, own, rows)
         return weight
-
-    def _draw(
-        self, known: Any, column: int, cells: Cells, size: int, cut: Cut | None, key: PRNGKeyArray
-    ) -> tuple[Cell, Array | None]:
-        """A draw of one column, or of a part of it, with the log of the mass there."""
-        layout, head = self.model.layout, self.model.layout.columns.heads[column]
-        if column in layout.columns.many:
-            some, seen = _blocked((cells, cells.present), size)
-            return _sample_many(self.model, known, head, column, some, seen, cut, key)
-        first = jnp.asarray(layout.first_outputs[column])
-        return _sample(self.model, known, head, first, cut, key)
 
     def _which(self, names: Sequence[str], gap: bool = False) -> Bool[np.ndarray, " d"]:
         """Which of the model's columns hold the values, or the gaps, of these columns of the table."""
@@ -273,64 +261,9 @@ class TypedTable:
         return np.array([of.name in names and is_gap == gap for of, is_gap in self.columns.places])
 
 
-def _blocked(rows: Any, size: int) -> Any:
-    """Rows of any arrays on the device, padded to `size`."""
-    return jax.tree.map(lambda array: padded(array, size), rows)
-
-
 @eqx.filter_jit
 def _log_prob(
     model: TypedRow | ProductMixture, cells: Cells, targets: Array, given: Array
 ) -> Array:
     with broadcasting():
         return model.log_prob(cells, targets, given)
-
-
-@eqx.filter_jit
-def _start(model: TypedRow | ProductMixture, cells: Cells, given: Array, rows: int) -> Any:
-    with broadcasting():
-        return model.start(cells, given, rows)
-
-
-@eqx.filter_jit
-def _sample(
-    model: TypedRow | ProductMixture,
-    known: Any,
-    head: AbstractHead,
-    first: Array,
-    cut: Cut | None,
-    key: PRNGKeyArray,
-) -> tuple[Cell, Array | None]:
-    with broadcasting():
-        return _drawn(head, model.outputs(known, head, first), cut, key)
-
-
-@eqx.filter_jit
-def _sample_many(
-    model: TypedRow | ProductMixture,
-    known: Any,
-    head: AbstractHead,
-    column: int,
-    cells: Cells,
-    seen: Array,
-    cut: Cut | None,
-    key: PRNGKeyArray,
-) -> tuple[Cell, Array | None]:
-    with broadcasting():
-        return _drawn(head, model.outputs_of_many(known, column, cells, seen), cut, key)
-
-
-def _drawn(
-    head: AbstractHead, params: Array, cut: Cut | None, key: PRNGKeyArray
-) -> tuple[Cell, Array | None]:
-    """A draw, or one from a part of the column with the log of the mass there."""
-    return (head.sample(params, key), None) if cut is None else head.sample_within(params, cut, key)
-
-
-# What was known is given up: its arrays are changed in place.
-@eqx.filter_jit(donate="all-except-first")
-def _reveal(
-    model: TypedRow | ProductMixture, known: Any, spot: Spot, own: Seen, seen: Array
-) -> Any:
-    with broadcasting():
-        return model.reveal(known, spot, own, seen)

@@ -75,7 +75,7 @@ def improbable(
     Arguments:
         model: the density.
         frame: the table.
-        given: names of columns; default all.
+        given: names of columns; default all, constant ones too.
         absent: whether columns may be absent.
     """
     names = model.columns.names if given is None else given
@@ -90,7 +90,9 @@ def improbable(
         least = np.where(known, each - slope, 0.0).min(1)
         together = np.where(known, each - alone, 0.0).sum(1)
         found.append(np.minimum(least, together) < np.log(LEAST))
-    return np.concatenate([np.zeros(0, bool), *found])
+    bad: np.ndarray = np.concatenate([np.zeros(0, bool), *found])
+    # Constant columns cannot be named.
+    return bad if given is not None else bad | np.isinf(model.columns.log_prob_of_constants(frame))
 
 
 def improbable_line(bad: Bool[np.ndarray, " n"]) -> str | None:

@@ -1,6 +1,5 @@
 """The arguments of `solve`: names are looked up, invalid settings are refused."""
 
-import warnings
 from numbers import Number
 from typing import Any
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.errors import InputError, InputWarning, check_choice, check_count
+from pushforward.errors import InputError, check_choice, check_count, warn
 from pushforward.ode.adjoints import ADJOINTS, Adjoint
 from pushforward.ode.control import Control
 from pushforward.ode.step import State
@@ -54,10 +53,8 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
             raise InputError(f"{given}: tolerances must be positive (one of them may be 0)")
         least = 10 * float(jnp.finfo(dtype).eps)
         if control.rtol < least:
-            warnings.warn(
-                f"rtol={control.rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable",
-                InputWarning,
-                stacklevel=4,
+            warn(
+                f"rtol={control.rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable"
             )
         if isinstance(tableau, Tableau) and tableau.error is None:
             raise InputError(

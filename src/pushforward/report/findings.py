@@ -82,7 +82,7 @@ class Strange:
         number: of the row in the table, from 1.
         log_prob: of the row, in nats.
         column: the one to blame.
-        excess: by how many nats its cell surprises more than cells of the column do on average; None for a row of
+        excess: by how many nats its cell surprises more than the others of its row let one expect; None for a row of
             numbers of which only the distance from the median is known.
         cells: name, value as written, and surprise in nats or None.
     """

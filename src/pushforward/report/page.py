@@ -211,7 +211,7 @@ def _strange(found: Findings) -> list[Html]:
     if any(row.excess is not None for row in found.strangest):
         text = (
             "Rows of least log-probability among those looked at. To blame is the cell that, given all others of its "
-            "row, is more surprising than cells of its column usually are, by the most nats."
+            "row, is more surprising than they let one expect, by the most nats."
         )
     else:
         text = (

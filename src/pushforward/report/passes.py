@@ -33,6 +33,16 @@ def log_prob_by_choice(
     return np.concatenate(found)[: n * len(targets)].reshape(len(targets), n)
 
 
+def log_prob_given_rest(model: TypedTable, cells: Cells) -> Float[np.ndarray, "n k"]:
+    """log p(x_c | all other present cells of the row) for each column of values, in nats; NaN for missing cells.
+
+    Cost: a pass of all rows for each column.
+    """
+    found = log_prob_by_choice(model, cells, *leave_one_out(model)).T
+    present = np.asarray(cells.present)[:, model.columns.values]
+    return np.where(present, found, np.nan)
+
+
 def leave_one_out(model: TypedTable) -> tuple[Bool[np.ndarray, "k d"], Bool[np.ndarray, "k d"]]:
     """The choices "each column of values, given all others"."""
     values = model.columns.values

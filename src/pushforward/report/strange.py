@@ -3,27 +3,34 @@
 from collections.abc import Sequence
 
 import numpy as np
+import polars as pl
 from jaxtyping import Float
 
-from pushforward.distributions.typed_layout import Cells
+from pushforward.models.explanation import explained
 from pushforward.models.typed_table import TypedTable
 from pushforward.report.findings import Strange
 from pushforward.report.html import Html, element, folded, table
-from pushforward.report.passes import leave_one_out, log_prob_by_choice
 from pushforward.report.svg import brief
 
 SHOWN = 20
 _LONGEST = 60
 
 
-def surprises(model: TypedTable, cells: Cells) -> Float[np.ndarray, "n k"]:
-    """-log p(x_c | all other present cells of the row) for each column of values, in nats; NaN for missing cells.
+def surprises(
+    model: TypedTable, frame: pl.DataFrame
+) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n k"]]:
+    """Of each column of values in some rows of a table, the surprise of its cell given all other present cells of the
+    row, and how far it is above the expected one, in nats; NaN for missing cells.
 
-    Cost: a pass of all rows for each column.
+    Cost: that of `models.explanation.explained`.
     """
-    found = -log_prob_by_choice(model, cells, *leave_one_out(model)).T
-    present = np.asarray(cells.present)[:, model.columns.values]
-    return np.where(present, found, np.nan)
+    names, lines = list(model.columns.names), explained(model, frame, cells=True)
+    lines = lines.filter(pl.col("column").is_in(names))
+    surprise = np.full((len(frame), len(names)), np.nan)
+    expected = np.zeros_like(surprise)
+    at = lines["row"].to_numpy() - 1, [names.index(name) for name in lines["column"]]
+    surprise[at], expected[at] = lines["surprise"], lines["expected"]
+    return surprise, surprise - expected
 
 
 def strangest(
@@ -41,7 +48,7 @@ def strangest(
         numbers: of the rows in the table, from 1.
         names: of the k columns.
         written: the cells of each row.
-        excess: how much more each cell surprises than others of its column; NaN for missing cells.
+        excess: how much more each cell surprises than was to be expected; NaN for missing cells.
         shown: the surprise of each cell; None where that is not known, and `excess` is another measure.
     """
     rows = []
@@ -67,7 +74,7 @@ def strange_table(rows: Sequence[Strange], figure: str) -> Html:
     """
     known = any(row.excess is not None for row in rows)
     heads = ["row", figure, "column to blame" if known else "column farthest out"]
-    heads += ["its cell"] + (["more surprising than usual by"] if known else []) + ["all cells"]
+    heads += ["its cell"] + (["more surprising than expected by"] if known else []) + ["all cells"]
     lines = []
     for row in rows:
         value = next(cell for name, cell, _ in row.cells if name == row.column)

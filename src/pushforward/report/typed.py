@@ -22,7 +22,7 @@ from pushforward.report.findings import (
     spread,
 )
 from pushforward.report.gaps import patterns
-from pushforward.report.passes import log_prob_by_choice
+from pushforward.report.passes import log_prob_by_choice, log_prob_given_rest
 from pushforward.report.strange import SHOWN, strangest, surprises
 from pushforward.report.svg import number
 
@@ -56,29 +56,25 @@ def typed_findings(model: TypedTable, frame: pl.DataFrame, seed: int = 0) -> Fin
     log_prob, draws_log_prob = (_joint(model, some) for some in (cells, of_draws))
 
     strange = np.argsort(log_prob, kind="stable")[:SHOWN]
+    surprise, excess = surprises(model, frame[at[strange]])
     usual_rows = spread(len(at), _LEFT_OUT_ROWS)
-    # The strangest rows are scored in the same call, but not part of the means.
-    scored = np.concatenate([usual_rows, strange])
-    some = Cells(*(np.asarray(array)[scored] for array in cells))
-    surprise = surprises(model, some)
-    few = Cells(*(np.asarray(array)[: len(usual_rows)] for array in some))
+    few = Cells(*(np.asarray(array)[usual_rows] for array in cells))
+    given_rest = log_prob_given_rest(model, few)
     places = ranks(model, few, seed)[:, columns.values]
     alone = np.asarray(few.log_marginal, np.float64)[:, columns.values]
     found = []
     for i, column in enumerate(columns.modelled):
-        usual = surprise[: len(usual_rows), i]
+        usual = given_rest[:, i]
         seen = ~np.isnan(usual)
         own = places[:, i][~np.isnan(places[:, i])]
         found.append(
             replace(
                 _column(column, values[column.name], drawn[column.name]),
                 alone=mean_and_error(alone[seen, i]),
-                given_rest=mean_and_error(-usual[seen]),
+                given_rest=mean_and_error(usual[seen]),
                 ranks=own if len(own) else None,
             )
         )
-    usual = np.array([0.0 if c.given_rest is None else -c.given_rest[0] for c in found])
-    of_strange = surprise[len(usual_rows) :]
     gone, gone_draws = (
         np.stack([missing_cells(some[name]) for name in columns.names], axis=1)
         for some in (values, drawn)
@@ -103,8 +99,8 @@ def typed_findings(model: TypedTable, frame: pl.DataFrame, seed: int = 0) -> Fin
             at[strange] + 1,
             columns.names,
             _written(model, values, strange),
-            of_strange - usual,
-            of_strange,
+            excess,
+            surprise,
         ),
     )
 

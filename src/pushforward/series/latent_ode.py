@@ -1,7 +1,6 @@
 """The latent neural ODE: series as noisy observations of a latent path."""
 
 import math
-import warnings
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,7 +13,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward import ode
 from pushforward.draws import spawn
-from pushforward.errors import InputError, InputWarning, check_count
+from pushforward.errors import InputError, check_count, warn
 from pushforward.networks import MLP
 from pushforward.networks.recurrent import RecurrentNetwork
 from pushforward.rows import Numbers, broadcasting
@@ -265,11 +264,9 @@ class LatentODE(eqx.Module):
         low, high = float(times.min()), float(times.max())
         _check_far(f"{what} go to {max(high, low, key=abs):.10g},", low, high, last - first)
         if not meant and not self.within(times).all():
-            warnings.warn(
+            warn(
                 f"{what} go from {low:.6g} to {high:.6g}, outside the span ({first:g}, {last:g}) of training: this is "
-                "extrapolation",
-                InputWarning,
-                stacklevel=3,
+                "extrapolation"
             )
 
 

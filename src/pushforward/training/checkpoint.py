@@ -6,7 +6,6 @@ import json
 import os
 import re
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,9 @@ class CheckpointFile:
             path, reason = self._checkpoint.path, error.strerror or error
             _removed(_part(path))
             if not self._warned:
-                warnings.warn(
+                warn(
                     f"the checkpoint {path} cannot be written ({reason}): the fit goes on without it, and a kill would "
-                    "lose it",
-                    InputWarning,
-                    stacklevel=4,
+                    "lose it"
                 )
             self._warned = True
         self._written = time.perf_counter()

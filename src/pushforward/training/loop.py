@@ -1,7 +1,6 @@
 """The training loop."""
 
 import math
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -14,7 +13,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray, PyTree
 
 from pushforward.bijections import with_remat
 from pushforward.draws import spawn
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.rows import Numbers, broadcasting
 from pushforward.training.arguments import jitter_of, rows_of, without_rows
 from pushforward.training.batches import Jitter, RowSource
@@ -205,10 +204,8 @@ def _ending(at: Progress) -> Ending:
     # No epoch had a finite validation: the model is as it was.
     stopped = "diverged" if at.stopped in ("finished", "early") and never else at.stopped
     if stopped == "diverged" and never:
-        warnings.warn(
+        warn(
             "the fit diverged: no loss was finite, and the model is as it was given; look for values that the model or "
-            "the loss cannot take",
-            InputWarning,
-            stacklevel=4,
+            "the loss cannot take"
         )
     return stopped

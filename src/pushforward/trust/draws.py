@@ -1,13 +1,12 @@
 """What draws of a fitted density look like beside rows that it has not seen."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 from scipy.stats import ks_2samp
 
-from pushforward.errors import InputWarning
+from pushforward.errors import warn
 from pushforward.models.table_model import TableModel
 
 DRAWS = 16_384
@@ -128,7 +127,7 @@ def warn_of_draws(model: TableModel) -> None:
         model: a fitted density.
     """
     for text in draws_warnings(model.trust.get("draws", {})):
-        warnings.warn(text, InputWarning, stacklevel=3)
+        warn(text)
 
 
 def _c2st(rows: np.ndarray, draws: np.ndarray, condition: np.ndarray | None) -> float | None:
