@@ -11,14 +11,12 @@ import numpy as np
 from jaxtyping import UInt8
 
 from pushforward.data.images import mnist, read_idx
+from pushforward.data.picture_sources import ARRAYS, SETS, SUFFIXES, is_idx
 from pushforward.data.targets import check_output, put_in_place
 from pushforward.errors import InputError, InputWarning
 from pushforward.words import plural
 
-SUFFIXES = (".png", ".jpg", ".jpeg")
 LOSSY = (".jpg", ".jpeg")
-ARRAYS = (".npy", ".npz")
-SETS = ("mnist:train", "mnist:test")
 MODES = {"L": 1, "RGB": 3}
 INSTEAD = {
     "1": "black and white of one bit",
@@ -45,18 +43,6 @@ class Pictures(NamedTuple):
     pixels: UInt8[np.ndarray, "n h w c"]
     names: list[str]
     labels: list[str] | None
-
-
-def holds_pictures(source: str | Path) -> bool:
-    """Whether a source is one of pictures: a folder, a picture, IDX, the name of a set, or an array of them."""
-    if str(source) in SETS:
-        return True
-    path = Path(source)
-    if path.is_dir() or path.suffix.lower() in SUFFIXES or _is_idx(path):
-        return True
-    if path.suffix.lower() not in ARRAYS or not path.is_file():
-        return False
-    return any(len(shape) in (3, 4) for shape in _shapes(path).values())
 
 
 def read_pictures(source: str | Path) -> Pictures:
@@ -93,12 +79,12 @@ def read_pictures(source: str | Path) -> Pictures:
         raise InputError(f"{path}: no such file or folder")
     if path.suffix.lower() in ARRAYS:
         return _read_arrays(path)
-    if _is_idx(path):
+    if is_idx(path):
         return _numbered(as_pixels(read_idx(path), str(path)), None)
     if path.suffix.lower() in SUFFIXES:
         return Pictures(_read_file(path)[None], [path.name], None)
     raise InputError(
-        f"{path}: pictures are read from folders, {', '.join(SUFFIXES + ARRAYS)} and IDX files; for a table use .csv or "
+        f"{path}: pictures are read from folders, {', '.join(SUFFIXES + ARRAYS)} and IDX files; tables from .csv or "
         ".parquet"
     )
 
@@ -152,24 +138,6 @@ def _numbered(pixels: np.ndarray, labels: list[str] | None) -> Pictures:
     return Pictures(pixels, list(map(str, range(len(pixels)))), labels)
 
 
-def _is_idx(path: Path) -> bool:
-    name = path.name.lower().removesuffix(".gz")
-    return name.endswith((".idx", "-ubyte", ".idx3", "-idx3-ubyte"))
-
-
-def _shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """The shapes of the arrays in a file, without reading them whole."""
-    try:
-        loaded = np.load(path, mmap_mode="r")
-        if isinstance(loaded, np.ndarray):
-            return {"": loaded.shape}
-        with loaded as arrays:
-            return {name: arrays[name].shape for name in arrays.files}
-    except (ValueError, OSError, EOFError):
-        # The reader of tables says what is wrong with it.
-        return {}
-
-
 def _read_arrays(path: Path) -> Pictures:
     try:
         loaded = np.load(path)
@@ -181,9 +149,10 @@ def _read_arrays(path: Path) -> Pictures:
         raise InputError(f"{path} cannot be read: {error}") from None
     pictures = [name for name, array in found.items() if array.ndim in (3, 4)]
     if len(pictures) != 1:
+        shapes = ", ".join(f"{name} {array.shape}" for name, array in found.items())
         raise InputError(
-            f"{path} holds {', '.join(f'{name} {array.shape}' for name, array in found.items())}: one array of pictures "
-            "(n, height, width) or (n, height, width, channels) was expected"
+            f"{path} holds {shapes}: one array of pictures (n, height, width) or (n, height, width, channels) was "
+            "expected"
         )
     pixels = as_pixels(found[pictures[0]], f"{path}: {pictures[0]}")
     labels = found.get("labels")
@@ -212,8 +181,8 @@ def _read_folder(folder: Path) -> Pictures:
     lossy = sum(path.suffix.lower() in LOSSY for path, _ in files)
     if lossy:
         warnings.warn(
-            f"{plural(lossy, 'picture')} of {len(files)} in {folder} are JPEG, which is lossy: bits per dimension are of "
-            "what they decode to",
+            f"{plural(lossy, 'picture')} of {len(files)} in {folder} are JPEG, which is lossy: bits per dimension are "
+            "of what they decode to",
             InputWarning,
             stacklevel=3,
         )
@@ -336,18 +305,26 @@ def write_pictures(
     Raises `InputError` if the target exists, unless `force`, or cannot be written.
     """
     path = Path(target)
+    check_pictures_output(path, force)
     if path.suffix.lower() in ARRAYS:
         _write_arrays(path, pixels, labels, force)
         return
-    if path.suffix:
-        raise InputError(f"{path}: pictures are written to a folder, or to {' or '.join(ARRAYS)}")
-    if path.exists() and (not path.is_dir() or (any(path.iterdir()) and not force)):
-        raise InputError(f"{path} exists and is not an empty folder: give another name, or --force")
     digits = len(str(max(len(pixels) - 1, 1)))
     for i, picture in enumerate(pixels):
         folder = path if labels is None else path / labels[i]
         folder.mkdir(parents=True, exist_ok=True)
         write_picture(folder / f"{i:0{digits}}.png", picture, force=True)
+
+
+def check_pictures_output(target: str | Path, force: bool) -> None:
+    """Raise `InputError` unless pictures can be written to a target, see `write_pictures`."""
+    path = Path(target)
+    if path.suffix.lower() in ARRAYS:
+        check_output(path, force, ARRAYS)
+    elif path.suffix:
+        raise InputError(f"{path}: pictures are written to a folder, or to {' or '.join(ARRAYS)}")
+    elif path.exists() and (not path.is_dir() or (any(path.iterdir()) and not force)):
+        raise InputError(f"{path} exists and is not an empty folder: give another name, or --force")
 
 
 def _write_arrays(

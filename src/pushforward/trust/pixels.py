@@ -37,6 +37,7 @@ def trusted_images(
             "pictures": len(held),
             "bits": float(bits.mean()),
             "error": float(bits.std() / math.sqrt(len(bits))),
+            "quantiles": np.quantile(bits, np.linspace(0, 1, 101)).tolist(),
         },
         "anchors": anchors(train, held, model.levels),
     }
