@@ -64,7 +64,8 @@ def rotation(key: PRNGKeyArray, d: int) -> Float[Array, "d d"]:
         matrix = np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))[0]
         _, lower, upper = lu(matrix)
         # Columns are turned around where a pivot is negative, which leaves L as it is.
-        return np.tril(lower, -1) + upper * np.sign(np.diag(upper))
+        factors: np.ndarray = np.tril(lower, -1) + upper * np.sign(np.diag(upper))
+        return factors
 
     return _drawn(draw, key, (d, d))
 

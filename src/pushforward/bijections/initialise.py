@@ -58,7 +58,12 @@ def _passed(bijection: B, x: Numbers, condition: Any, methods: tuple[str, ...]) 
 
 def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
     if hasattr(bijection, "visited"):
-        return bijection.visited(lambda *reached: _set(*reached, methods), x, condition)
+
+        def visit(part: Any, x: Array, condition: Any) -> tuple[Any, Array]:
+            return _set(part, x, condition, methods)
+
+        whole: tuple[Any, Array] = bijection.visited(visit, x, condition)
+        return whole
     parts: list[AbstractBijection] = []
     for part in reversed(bijection.parts()):
         part, x = _set(part, x, condition, methods)

@@ -30,8 +30,8 @@ def keep_checkpoint(checkpoint: Path, resume: bool, force: bool, quiet: bool) ->
                 f"{checkpoint}: an unfinished fit left this checkpoint; go on with --resume or "
                 "start over with --force"
             )
-        from pushforward.training.checkpoint import Checkpoint
+        from pushforward.training.checkpoint import Checkpoint, open_checkpoint
 
         # Under its lock, as the checkpoint of a running fit must stay.
-        with opencheckpoint_of(Checkpoint(checkpoint, resume=True), {}):
+        with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
             checkpoint.unlink()

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pushforward.models.image_model import ImageModel
     from pushforward.training import Training
 
-FAMILIAR = "bits per dimension are no measure of familiarity: flat pictures have few under any model, whatever it was fitted to"
+FAMILIAR = "likelihood is not familiarity: flat pictures need few bits under any model, whatever it was fitted to"
 
 
 def is_of_images(model: Path) -> bool:

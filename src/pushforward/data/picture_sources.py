@@ -2,6 +2,7 @@
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 ARRAYS = (".npy", ".npz")
@@ -30,10 +31,10 @@ def _shapes(path: Path) -> list[tuple[int, ...]]:
     """The shapes of the arrays in a file, by their headers."""
     from numpy.lib import format as header
 
-    def shape(stream: object) -> tuple[int, ...]:
-        version = header.read_magic(stream)  # type: ignore[no-untyped-call]
+    def shape(stream: Any) -> tuple[int, ...]:
+        version = header.read_magic(stream)
         read = header.read_array_header_1_0 if version == (1, 0) else header.read_array_header_2_0
-        found: tuple[int, ...] = read(stream)[0]  # type: ignore[no-untyped-call]
+        found: tuple[int, ...] = read(stream)[0]
         return found
 
     try:

@@ -113,7 +113,8 @@ def as_pixels(array: Any, what: str) -> UInt8[np.ndarray, "n h w c"]:
         raise InputError(f"{what} has shape {array.shape}: there is no picture in it")
     if array.dtype != np.uint8:
         array = _levels(array, what)
-    return array[..., None] if array.ndim == 3 else array
+    pixels: np.ndarray = array[..., None] if array.ndim == 3 else array
+    return pixels
 
 
 def _levels(array: np.ndarray, what: str) -> UInt8[np.ndarray, "..."]:

@@ -81,8 +81,8 @@ def load(
 
     Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
     table, an `ImageDensity` of pictures, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises
-    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is not registered, and for an
-    equation by a function, which `NeuralODERegressor.load` takes.
+    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is
+    not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile

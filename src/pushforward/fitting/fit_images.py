@@ -149,16 +149,19 @@ def _architecture(
         if "patch" in {field.name for field in fields(kind)}:
             h, w = pixels.shape[1:3]
             options["patch"] = next(k for k in (4, 5, 3, 7, 2, 1) if h % k == 0 and w % k == 0)
-        architecture = kind(**options) if Facts.of(kind()).images else kind()
-    if not Facts.of(architecture).images:
+        chosen: Any = kind(**options) if Facts.of(kind()).images else kind()
+    else:
+        chosen = architecture
+    if not Facts.of(chosen).images:
         raise InputError(
-            f"{type(architecture).__name__} models vectors; of images are "
+            f"{type(chosen).__name__} models vectors; of images are "
             + ", ".join(n for n in ARCHITECTURES if Facts.of(ARCHITECTURES[n]()).images)
         )
-    if getattr(architecture, "knots", None) == ():
-        counts = np.bincount(pixels.ravel(), minlength=getattr(architecture, "levels", 256))
-        architecture = replace(architecture, knots=knots_of(counts))  # type: ignore[type-var]
-    return architecture
+    if getattr(chosen, "knots", None) == ():
+        counts = np.bincount(pixels.ravel(), minlength=chosen.levels)
+        chosen = replace(chosen, knots=knots_of(counts))
+    built: Architecture = chosen
+    return built
 
 
 def _started(

@@ -138,7 +138,8 @@ class ImageModel:
                 f"temperature={temperature}: the latents of {self.architecture} are uniform, which a temperature does "
                 "not scale; fit image_nsf or image_glow for it"
             )
-        return z * np.float32(temperature)
+        scaled: np.ndarray = z * np.float32(temperature)
+        return scaled
 
     @property
     def flow(self) -> Any:
@@ -274,7 +275,8 @@ def great_circle(
         direction = (1 - t) * u + t * v
     else:
         direction = (np.sin((1 - t) * angle) * u + np.sin(t * angle) * v) / np.sin(angle)
-    return direction * ((1 - t) * lengths[0] + t * lengths[1])
+    path: np.ndarray = direction * ((1 - t) * lengths[0] + t * lengths[1])
+    return path
 
 
 @eqx.filter_jit

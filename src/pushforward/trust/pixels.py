@@ -110,8 +110,9 @@ def anchors(
 def _shares(counts: np.ndarray, prior: np.ndarray | None = None) -> np.ndarray:
     """Counts `(contexts, levels)` as shares, backed off to a distribution of levels."""
     prior = np.full(counts.shape[1], 1 / counts.shape[1]) if prior is None else prior
-    total: np.ndarray = counts + prior * 1.0
-    return total / total.sum(1, keepdims=True)
+    total = counts + prior
+    shares: np.ndarray = total / total.sum(1, keepdims=True)
+    return shares
 
 
 def _by_pixel(train: np.ndarray, held: np.ndarray, marginal: np.ndarray) -> float:
@@ -143,7 +144,7 @@ def _contexts(pixels: np.ndarray, levels: int) -> Int[np.ndarray, "n h w c"]:
     coarse = np.digitize(pixels, bounds).astype(np.int64)
     _, h, w, _ = pixels.shape
     wide = np.pad(coarse, ((0, 0), (1, 0), (1, 1), (0, 0)))
-    code = np.zeros_like(coarse)
+    code: np.ndarray = np.zeros_like(coarse)
     for down, right in NEIGHBOURS:
         code = code * CLASSES + wide[:, 1 + down : 1 + down + h, 1 + right : 1 + right + w]
     return code

@@ -233,7 +233,8 @@ def _patched(images: np.ndarray, patch: int) -> np.ndarray:
     """`to_patches` on the host, with the pixels of a patch apart: `(n, tokens, pixels, c)`."""
     n, h, w, c = images.shape
     cut = images.reshape(n, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
-    return cut.reshape(n, h * w // patch**2, patch**2, c)
+    patches: np.ndarray = cut.reshape(n, h * w // patch**2, patch**2, c)
+    return patches
 
 
 def _inside(row: Array, column: Array, side: int, reach: int, h: int, w: int) -> Array:

@@ -89,7 +89,7 @@ class MultiScale(AbstractBijection):
 
     def latents(self, z: Array) -> list[Array]:
         """Flat latents `(n, size)` as the parts that they are made of: the last level's image, then what left."""
-        parts, end = [], z.shape[1]
+        parts, end = list[Array](), z.shape[1]
         for level, following in zip(self.levels, [*self.levels[1:], None], strict=True):
             h, w, c = level.latent_shape
             leaving = c if following is None else c - following.event_shape[2]
@@ -102,7 +102,7 @@ class MultiScale(AbstractBijection):
         self, visit: Callable[..., tuple[Any, Array]], x: Array, condition: Condition
     ) -> tuple["MultiScale", Array]:
         """See `initialised`: each level is visited with the images that reach it."""
-        levels, left = [], []
+        levels, left = list[AbstractBijection](), list[Array]()
         for i in range(len(self.levels)):
             level, z = visit(self.levels[i], x, condition)
             levels.append(level)

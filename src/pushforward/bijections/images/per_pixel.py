@@ -14,6 +14,7 @@ from pushforward.bijections.base import (
     Mapped,
     PerRow,
     check_bijection,
+    replaced,
 )
 from pushforward.errors import InputError
 from pushforward.rows import Shape
@@ -47,7 +48,7 @@ class PerPixel(AbstractBijection):
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
-    def __init__(self, bijection: AbstractBijection, pixels: tuple[int, int]):
+    def __init__(self, bijection: AbstractBijection, pixels: Shape):
         check_bijection(bijection, "a pixel's map")
         ends = bijection.latent_shape, bijection.event_shape
         if max(map(len, ends)) > 1:
@@ -63,14 +64,14 @@ class PerPixel(AbstractBijection):
 
     def without_log_det(self) -> "PerPixel":
         inner = self.bijection.without_log_det()
-        return self if inner is self.bijection else PerPixel(inner, self.event_shape[:2])
+        return self if inner is self.bijection else replaced(self, bijection=inner)
 
     def visited(
         self, visit: Callable[..., tuple[Any, Array]], x: Array, condition: Condition
     ) -> tuple["PerPixel", Array]:
         """See `initialised`: the map of channels is visited with the pixels of all images as its rows."""
         inner, z = visit(self.bijection, *self._pixels(x, condition))
-        return PerPixel(inner, self.event_shape[:2]), z.reshape(x.shape)
+        return replaced(self, bijection=inner), z.reshape(x.shape)
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         x, log_det = self.bijection.forward_rows(*self._pixels(z, condition), key)
