@@ -179,7 +179,8 @@ class ImageModel:
             raise InputError(f"latents have shape {np.shape(z)}, (n, {latent}) was expected")
         condition = self.condition(labels, len(z)) if condition is None else condition
         pictures = self._mapped(_decode, np.asarray(z, np.float32), condition, DRAWN)
-        return np.clip(np.nan_to_num(pictures), 0, self.levels - 1).astype(np.uint8)
+        levels: np.ndarray = np.clip(np.nan_to_num(pictures), 0, self.levels - 1).astype(np.uint8)
+        return levels
 
     def decoded(
         self, z: Float[np.ndarray, "n latent"], condition: np.ndarray | None = None

@@ -7,13 +7,22 @@ from typing import Any, get_args, get_type_hints
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections as b
 from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
-from pushforward.bijections import AbstractBijection
+from pushforward.bijections import AbstractBijection, images
 from pushforward.distributions import BASES, UniformTorus
 from pushforward.fields import MLPField
-from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, PeriodicMLP
+from pushforward.networks import (
+    MLP,
+    CausalTransformer,
+    ImageNetwork,
+    LipschitzMLP,
+    MaskedMLP,
+    PeriodicMLP,
+)
+from pushforward.rows import Shape
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.transformers import Affine, CircularSpline, RationalQuadratic
 
@@ -51,6 +60,7 @@ def example_bijections() -> dict[str, Subject]:
         return b.Amortized(bijection, 2, where=where, rank=rank, key=key)
 
     maps: dict[str, AbstractBijection] = {
+        "ActLinear": b.ActLinear(3, key=key),
         "ActNorm": b.ActNorm(2),
         "Amortized planar": amortized(b.Planar(2, key=key)),
         "Amortized radial": amortized(b.Radial(2, key=key)),
@@ -102,12 +112,59 @@ def example_bijections() -> dict[str, Subject]:
         "Sylvester triangular": b.Sylvester(3, 2, "triangular", key=key),
         "Stack": b.Stack(lambda k: b.ActNorm(2), 3, key=key),
     }
-    return {name: bijection_subject(name, bijection) for name, bijection in maps.items()}
+    return {
+        **{name: bijection_subject(name, bijection) for name, bijection in maps.items()},
+        **_example_maps_of_images(key),
+    }
+
+
+def _example_maps_of_images(key: PRNGKeyArray) -> dict[str, Subject]:
+    """The same for `pushforward.bijections.images`; images of 4 x 4 pixels have 16 coordinates."""
+    image, knots = (4, 4, 1), (0.0, 0.1, 0.4, 1.0)
+
+    def coupling(event: Shape, seen: int) -> images.ImageCoupling:
+        network = ImageNetwork(
+            (*event[:2], seen), (2, event[2] - seen), width=4, condition_shape=(2,), key=key
+        )
+        return images.ImageCoupling(event, network, Affine())
+
+    board, squeeze = images.Checker(image), images.Squeeze(image)
+    patches = CausalTransformer(4, 4, (2, 4), width=8, condition_shape=(2,), key=key)
+    maps: dict[str, AbstractBijection] = {
+        "Checker": b.Chain([coupling((4, 2, 2), 1), board]),
+        "ImageCoupling": coupling((2, 2, 3), 1),
+        "MultiScale": images.MultiScale(
+            [b.Chain([coupling((2, 2, 4), 2), squeeze]), coupling((2, 2, 2), 1)]
+        ),
+        "PerPixel": images.PerPixel(b.ActLinear(3, key=key), (2, 2)),
+        "Pixels": b.Chain([b.Power((2, 2, 1)), images.Pixels((2, 2, 1), levels=4, alpha=0.05)]),
+        "Squeeze": b.Chain([b.Power((2, 2, 4)), squeeze]),
+        "CausalPatches": images.CausalPatches(image, 2, patches, Affine(), backwards=True),
+    }
+    found = {name: bijection_subject(name, bijection) for name, bijection in maps.items()}
+    pixels = images.CausalPixels(
+        (2, 4, 1),
+        knots,
+        levels=10,
+        patch=2,
+        width=8,
+        hidden=8,
+        reach=1,
+        condition_shape=(2,),
+        key=key,
+    )
+    found["CausalPixels"] = bijection_subject("CausalPixels", pixels, support=(0.0, 1.0))
+    return found
 
 
 def exported_bijections() -> set[str]:
     """Names of the concrete bijection classes that `pushforward.bijections` exports."""
-    kinds = {name: kind for name in b.__all__ if isinstance(kind := getattr(b, name), type)}
+    kinds = {
+        name: kind
+        for module in (b, images)
+        for name in module.__all__
+        if isinstance(kind := getattr(module, name), type)
+    }
     return {n for n, kind in kinds.items() if issubclass(kind, AbstractBijection)} - {
         "AbstractBijection"
     }
@@ -161,9 +218,12 @@ def architecture_subject(
 
 
 def example_architectures() -> dict[str, tuple[str, Architecture, int, int | None]]:
-    """Every registered architecture at every case, and each variant at 3 coordinates given 2, ready to be built."""
+    """Every registered architecture of vectors at every case, and each variant at 3 coordinates given 2, ready to be
+    built."""
     found: dict[str, tuple[str, Architecture, int, int | None]] = {}
     for name, kind in ARCHITECTURES.items():
+        if Facts.of(kind()).images:
+            continue
         cases = [(name, tiny(kind), *case) for case in CASES]
         cases += [(f"{name} {what}", changed, 3, 2) for what, changed in variants(kind)]
         for case in cases:

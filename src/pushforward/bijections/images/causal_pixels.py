@@ -224,9 +224,9 @@ class CausalPixels(AbstractBijection):
         before = around[:, :, None] < order[:, :, :, None, None]
         # (h, w, own channel, window, feature, channel), as `level_features` lays them out.
         seen = np.repeat(before[:, :, :, :, None], FEATURES, axis=4)
-        return _patched(seen.reshape(1, h, w, -1), self.patch)[0].reshape(
-            *places[0].shape[:2], c, -1
-        )
+        patches = _patched(seen.reshape(1, h, w, -1), self.patch)[0]
+        allowed: np.ndarray = patches.reshape(*places[0].shape[:2], c, -1)
+        return allowed
 
 
 def _patched(images: np.ndarray, patch: int) -> np.ndarray:
