@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 
 from pushforward import architectures, transformers
-from pushforward.architectures import ARCHITECTURES, Facts
+from pushforward.architectures import ARCHITECTURES, registered
 from pushforward.distributions import BASES
 from pushforward.rows import broadcasting
 from pushforward.testing import (
@@ -61,7 +61,7 @@ CONTINUOUS = ("planar_cnf", "ot_flow")
 FFJORD_FIELD = ("rnode", "flow_matching")
 
 
-OF_VECTORS = [name for name, kind in ARCHITECTURES.items() if not Facts.of(kind()).images]
+OF_VECTORS = tuple(registered(images=False))
 
 
 def table_for(name, event, variant):
@@ -145,7 +145,7 @@ def test_every_transformer_and_architecture_is_registered():
             written |= {
                 c.name
                 for c in classes
-                if {"build", "plan", "inverse"}
+                if {"build", "plan", "of_scale", "inverse"}
                 & {n.name for n in c.body if isinstance(n, ast.FunctionDef)}
             }
         # Interfaces, and the models of typed tables, which are no flows.

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES, Facts
+from pushforward.architectures import ARCHITECTURES, registered
 from pushforward.bijections import initialised
 from pushforward.bijections.images import Pixels, Squeeze
 from pushforward.cli import main
@@ -20,7 +20,7 @@ from pushforward.distributions import Dequantized, Uniform
 from pushforward.errors import InputError, InputWarning
 from pushforward.testing.perturb import perturbed
 
-NAMES = [name for name, kind in ARCHITECTURES.items() if Facts.of(kind()).images]
+NAMES = tuple(registered(images=True))
 SMALL = {
     **{"steps": 1, "width": 8, "bins": 4, "patch": 2, "hidden": 8, "reach": 1, "flows": 2},
     **{"layers": 1, "blocks": 1},
@@ -149,7 +149,11 @@ class TestImageDensity:
     def test_learns_more_than_counting_does(self, fitted):
         trust = fitted.model_.trust
         assert trust["held_out"]["bits"] < 4
-        assert trust["anchors"]["neighbours"] < trust["anchors"]["levels"] < trust["anchors"]["uniform"]
+        assert (
+            trust["anchors"]["neighbours"]
+            < trust["anchors"]["levels"]
+            < trust["anchors"]["uniform"]
+        )
         assert trust["round_trip"]["held_out"] == 0
         assert 0 <= trust["classes"]["accuracy"] <= 1
 

@@ -1,14 +1,14 @@
 """Published models, one per file: frozen configurations that build a flow, and the registry of their names.
 
-Those of this package model vectors. They raise `InputError` for an event that is not a vector, sizes below 1 and names
-of bases or other parts that are unknown.
+Those of this package model vectors or images (`registered` tells them apart). They raise `InputError` for an event of
+another kind, sizes below 1 and names of bases or other parts that are unknown.
 """
 
 # In the order of the registry, which the command line and the docs show.
 # ruff: noqa: I001
 
 from pushforward.architectures.architecture import Architecture, Facts
-from pushforward.architectures.registry import ARCHITECTURES, register
+from pushforward.architectures.registry import ARCHITECTURES, register, registered
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.realnvp import RealNVP
 from pushforward.architectures.glow import Glow
@@ -92,6 +92,7 @@ __all__ = [
     "SylvesterFlow",
     "TarFlow",
     "register",
+    "registered",
 ]
 
 __getattr__ = renamed(

@@ -194,7 +194,7 @@ def fit(
             data,
             output,
             labels=labels,
-            architecture=options.chosen_architecture(flow, setting or []),
+            architecture=options.chosen_architecture(flow, setting or [], data=data, images=True),
             training=training,
             seed=seed,
             checkpoint=checkpoint,
@@ -220,7 +220,7 @@ def fit(
         from pushforward.models.table_file import save_table_model
         from pushforward.models.typed_file import save_typed_table
 
-        architecture = options.chosen_architecture(flow, setting or [])
+        architecture = options.chosen_architecture(flow, setting or [], data=data, images=False)
         kinds = options.declared_columns(column or [])
         try:
             with Meter("reading", quiet) as meter:

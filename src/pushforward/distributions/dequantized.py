@@ -99,7 +99,8 @@ class Dequantized(AbstractDistribution):
 
 def _keys_of(x: Array) -> PRNGKeyArray:
     """A key for each row, which follows from the row's numbers alone: a row's noise must not depend on its place."""
-    words = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32).reshape(len(x), -1)
+    words = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
+    words = words.reshape(len(x), math.prod(x.shape[1:]))
     places = jnp.arange(words.shape[1], dtype=jnp.uint32)
     # Odd factors that differ from place to place; Knuth's multiplier spreads neighbours.
     factors = 2 * places * jnp.uint32(2654435761) + jnp.uint32(1)

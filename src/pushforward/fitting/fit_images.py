@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
-from pushforward.architectures import ARCHITECTURES, Architecture, Facts
+from pushforward.architectures import ARCHITECTURES, Architecture, Facts, registered
 from pushforward.architectures.images.levels import knots_of
 from pushforward.bijections import initialised
 from pushforward.distributions import Dequantized, Flow
@@ -142,8 +142,9 @@ def _architecture(
     if isinstance(architecture, str):
         name = "pixel_spline" if architecture == "auto" else architecture
         if name not in ARCHITECTURES:
-            known = [n for n in ARCHITECTURES if Facts.of(ARCHITECTURES[n]()).images]
-            raise InputError(f"architecture {name!r} is unknown; of images are {', '.join(known)}")
+            raise InputError(
+                f"architecture {name!r} is unknown; of images are {', '.join(registered(images=True))}"
+            )
         kind: Any = ARCHITECTURES[name]
         options: dict[str, Any] = {"levels": levels}
         if "patch" in {field.name for field in fields(kind)}:
@@ -154,8 +155,7 @@ def _architecture(
         chosen = architecture
     if not Facts.of(chosen).images:
         raise InputError(
-            f"{type(chosen).__name__} models vectors; of images are "
-            + ", ".join(n for n in ARCHITECTURES if Facts.of(ARCHITECTURES[n]()).images)
+            f"{type(chosen).__name__} models vectors; of images are {', '.join(registered(images=True))}"
         )
     if getattr(chosen, "knots", None) == ():
         counts = np.bincount(pixels.ravel(), minlength=chosen.levels)

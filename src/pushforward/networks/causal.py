@@ -128,14 +128,14 @@ class CausalTransformer(eqx.Module):
         """What the outputs are made of, tokens of one row side by side."""
         n, tokens, _ = x.shape
         before = jnp.pad(x[:, :-1] @ self.embed, ((0, 0), (1, 0), (0, 0)))
-        h = (before + self._places(condition)).reshape(n * tokens, -1)
+        h = (before + self._places(condition)).reshape(n * tokens, self.scale.size)
         arrays, rest = eqx.partition(self.layers, eqx.is_array)
         count = self.layers.up.shape[0]
         keys = None if key is None else jax.random.split(key, count)
 
         def apply(h: Array, own: tuple[Any, Any]) -> tuple[Array, None]:
             layer: Layer = eqx.combine(own[0], rest)
-            return layer(h, n, self.dropout, own[1]), None
+            return layer(h, (n, tokens), self.dropout, own[1]), None
 
         h, _ = jax.lax.scan(apply, h, (arrays, keys))
         return normalised(h) * self.scale
@@ -198,10 +198,12 @@ class Layer(eqx.Module):
         self.down = 0.5 * added * normal(keys[3], (4 * width, width))
         self.up_bias, self.scales, self.heads = jnp.zeros(4 * width), jnp.ones((2, width)), heads
 
-    def __call__(self, h: Array, n: int, dropout: float, key: PRNGKeyArray | None) -> Array:
-        """Rows' tokens flat, `(n tokens, width)`, so that every product is one of plain matrices."""
+    def __call__(
+        self, h: Array, rows: tuple[int, int], dropout: float, key: PRNGKeyArray | None
+    ) -> Array:
+        """The tokens of `rows = (n, tokens)` flat, `(n tokens, width)`, so that products are of plain matrices."""
         first, second = split(key, 2)
-        tokens, width = len(h) // n, h.shape[1]
+        (n, tokens), width = rows, h.shape[1]
 
         def parted(a: Array) -> Array:
             return a.reshape(n, tokens, self.heads, width // self.heads).transpose(0, 2, 1, 3)

@@ -131,10 +131,11 @@ FEATURES = 3
 
 def level_features(x: Float[Array, "*shape c"], levels: int) -> Float[Array, "*shape 3*c"]:
     """What a network sees of numbers on the scale [0, 1]: the level, whether it is above the lowest, and whether it is
-    among the highest 2 %. Noise within a level is not seen: it says nothing, and would have to be ignored.
+    among the highest 2 %, or the highest one of few. Noise within a level is not seen: it says nothing, and would have
+    to be ignored.
     """
     level = jnp.floor(levels * jnp.clip(x, 0.0, 1.0))
-    lowest, highest = level > 0, level > 0.98 * levels
+    lowest, highest = level > 0, level > min(0.98 * levels, levels - 2)
     return jnp.concatenate(
         [2 * level / levels, lowest.astype(x.dtype), highest.astype(x.dtype)], axis=-1
     )

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections as b
-from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
+from pushforward.architectures import MAF, Architecture, Facts, registered
 from pushforward.bijections import AbstractBijection, images
 from pushforward.distributions import BASES, UniformTorus
 from pushforward.fields import MLPField
@@ -129,23 +129,29 @@ def _example_maps_of_images(key: PRNGKeyArray) -> dict[str, Subject]:
         return images.ImageCoupling(event, network, Affine())
 
     board, squeeze = images.Checker(image), images.Squeeze(image)
+    last, exchange = coupling((2, 2, 2), 1), images.PerPixel(b.Reverse(2), (2, 2))
     patches = CausalTransformer(4, 4, (2, 4), width=8, condition_shape=(2,), key=key)
     maps: dict[str, AbstractBijection] = {
         "Checker": b.Chain([coupling((4, 2, 2), 1), board]),
         "ImageCoupling": coupling((2, 2, 3), 1),
         "MultiScale": images.MultiScale(
-            [b.Chain([coupling((2, 2, 4), 2), squeeze]), coupling((2, 2, 2), 1)]
+            [b.Chain([coupling((2, 2, 4), 2), squeeze]), b.Chain([last, exchange, last])]
         ),
         "PerPixel": images.PerPixel(b.ActLinear(3, key=key), (2, 2)),
         "Pixels": b.Chain([b.Power((2, 2, 1)), images.Pixels((2, 2, 1), levels=4, alpha=0.05)]),
         "Squeeze": b.Chain([b.Power((2, 2, 4)), squeeze]),
         "CausalPatches": images.CausalPatches(image, 2, patches, Affine(), backwards=True),
     }
-    found = {name: bijection_subject(name, bijection) for name, bijection in maps.items()}
+    # Convolutions have a reverse rule of their own.
+    modes = {"CausalPatches": "forward", "PerPixel": "forward", "Pixels": "forward"}
+    found = {
+        name: bijection_subject(name, bijection, mode=modes.get(name, "reverse"))
+        for name, bijection in maps.items()
+    }
     pixels = images.CausalPixels(
         (2, 4, 1),
         knots,
-        levels=10,
+        levels=4,
         patch=2,
         width=8,
         hidden=8,
@@ -221,9 +227,7 @@ def example_architectures() -> dict[str, tuple[str, Architecture, int, int | Non
     """Every registered architecture of vectors at every case, and each variant at 3 coordinates given 2, ready to be
     built."""
     found: dict[str, tuple[str, Architecture, int, int | None]] = {}
-    for name, kind in ARCHITECTURES.items():
-        if Facts.of(kind()).images:
-            continue
+    for name, kind in registered(images=False).items():
         cases = [(name, tiny(kind), *case) for case in CASES]
         cases += [(f"{name} {what}", changed, 3, 2) for what, changed in variants(kind)]
         for case in cases:

@@ -92,8 +92,10 @@ class LevelSpline(AbstractTransformer):
         ends = jnp.cumsum(mass, axis=0)[:-1]
         left, here = masks(safe[None] >= ends)
         start, width, own = self._bin(here, mass)
-        # Within its bin, whatever sums round to: a draw is of the level that it was drawn for.
-        t = jnp.clip((safe - picked(left, mass)) / own, 0.0, 1.0 - jnp.finfo(z.dtype).epsneg)
+        # Within its bin, whatever sums round to: a draw is of the level that it was drawn for. `jnp.clip` would halve
+        # the slope at the bin's start.
+        t, last = (safe - picked(left, mass)) / own, 1.0 - jnp.finfo(z.dtype).epsneg
+        t = jnp.where(t < 0, 0.0, jnp.where(t > last, last, t))
         x = start + width * t
         log_slope = jnp.log(width) - jnp.log(own)
         return jnp.where(inside, x, z), jnp.where(inside, log_slope, 0.0)

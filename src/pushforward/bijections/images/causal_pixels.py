@@ -118,6 +118,10 @@ class CausalPixels(AbstractBijection):
             jnp.zeros(self.spline.size),
         )
 
+    def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
+        """The weights of the window for places that come before no number."""
+        return {"window": ~self._allowed().any((0, 1, 2))[:, None]}
+
     def standardising(self, x: Float[Array, "n h w c"]) -> "CausalPixels":
         """The same map, started at the histogram of the numbers of all pixels."""
         start = self.spline.starting(np.asarray(x).ravel())
@@ -155,8 +159,8 @@ class CausalPixels(AbstractBijection):
             wide, log_det = state
             z, context, mask, row, column, channel = own
             around = jax.lax.dynamic_slice(wide, (0, row, column, 0), (n, side, side, c))
-            inside = _inside(row, column, side, reach, h, w)
-            seen = level_features(around, self.levels) * inside[None, :, :, None]
+            inside = _inside(row, column, side, reach, h, w)[None, :, :, None]
+            seen = jnp.where(inside, level_features(around, self.levels), 0.0)
             params = self._params(seen.reshape(n, len(self.window)) * mask[None], context)
             x, log_slope = self.spline.forward(z, params)
             place = (0, row + reach, column + reach, channel)
@@ -167,8 +171,8 @@ class CausalPixels(AbstractBijection):
             past, before, wide, log_det = state
             t, z, *others = own
             hidden, past = self.network.step(past, before, t, condition)
-            context = self._context(hidden, n).reshape(n, numbers, -1).swapaxes(0, 1)
-            steps = (z.T, context, *others)
+            context = self._context(hidden, n).reshape(n, numbers, self.network.out[0])
+            steps = (z.T, context.swapaxes(0, 1), *others)
             (wide, log_det), x = jax.lax.scan(number, (wide, log_det), steps)
             # As `to_patches` of features: of each pixel the channels of one feature after the other.
             pixels = x.T.reshape(n, patch * patch, c)
@@ -187,12 +191,8 @@ class CausalPixels(AbstractBijection):
 
     def _context(self, hidden: Array, m: int) -> Float[Array, "m*numbers hidden"]:
         """What the transformer says to each number of `m` tokens."""
-        return (
-            self.network.outputs(hidden)
-            .reshape(-1, self.network.out[1], m)
-            .transpose(2, 1, 0)
-            .reshape(m * self.network.out[1], -1)
-        )
+        units, numbers = self.network.out
+        return self.network.outputs(hidden).transpose(2, 1, 0).reshape(m * numbers, units)
 
     def _params(self, seen: Array, context: Array) -> Float[Array, "size m"]:
         hidden = jax.nn.silu(seen @ self.window + context)
@@ -204,12 +204,7 @@ class CausalPixels(AbstractBijection):
 
     def _places(self) -> tuple[Int[np.ndarray, "..."], ...]:
         """Row, column and channel of each number, in their order, `(tokens, pixels of a patch, c)`."""
-        h, w, c = self.event_shape
-        indices = np.indices((h, w, c)).astype(np.int32)
-        found = []
-        for index in indices:
-            found.append(_patched(index[None], self.patch)[0])
-        return tuple(found)
+        return tuple(_patched(i[None], self.patch)[0] for i in np.indices(self.event_shape))
 
     def _allowed(self) -> Bool[np.ndarray, "tokens pixels c seen"]:
         """Which entries of its window come before a number."""
@@ -238,8 +233,8 @@ def _patched(images: np.ndarray, patch: int) -> np.ndarray:
 
 
 def _inside(row: Array, column: Array, side: int, reach: int, h: int, w: int) -> Array:
-    """Which places of a window lie within the image: 1 or 0."""
+    """Which places of a window lie within the image."""
     own_rows = row + jnp.arange(side) - reach
     own_columns = column + jnp.arange(side) - reach
     rows, columns = (own_rows >= 0) & (own_rows < h), (own_columns >= 0) & (own_columns < w)
-    return (rows[:, None] & columns[None]).astype(jnp.float32)
+    return rows[:, None] & columns[None]
