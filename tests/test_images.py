@@ -290,6 +290,7 @@ def test_command_line(tmp_path, capsys, monkeypatch):
         ("sample", "m.safetensors", "-n", "9999999", "--grid", "h.png"): "too many",
         ("fit", "in", "-o", "n.safetensors", "--columns", "a"): "for tables",
         ("fit", "in", "-o", "n.safetensors", "--labels"): "has none",
+        ("fit", "in", "-o", "n.safetensors", "--flow", "maf"): "maf: models tables; in holds",
         ("score", "m.safetensors", "g.png"): "(18, 28, 1)",
         ("interpolate", "m.safetensors", "g.png", "g.png", "--grid", "h.png"): "(18, 28, 1)",
     }.items():

@@ -29,8 +29,12 @@ from pushforward.transformers import Affine, CircularSpline, RationalQuadratic
 TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
     **{"units": 4, "components": 3, "polynomials": 2, "degree": 3, "nodes": 8},
+    # Of images.
+    **{"steps": 1, "blocks": 1, "flows": 2, "patch": 2, "hidden": 8, "reach": 1},
 }
 """Values of architecture fields of these names. In three layers each of three coordinates has its turn."""
+IMAGE = (4, 4, 1)
+"""The shape of images that architectures of them are checked at."""
 
 CASES: tuple[tuple[int, int | None], ...] = ((1, 2), (2, None), (3, 2))
 """Event sizes and condition sizes that every architecture is checked at."""

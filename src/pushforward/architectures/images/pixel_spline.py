@@ -16,8 +16,10 @@ from pushforward.rows import Size, as_shape
 class PixelSpline:
     """Number by number: piecewise-linear splines with knots at grey levels, given all numbers before.
 
-    Its likelihood is the best of all here; drawing takes one small step per number. What it conditions on are levels,
-    see `CausalPixels`, and its latents are uniform: they do not interpolate. Density: one pass.
+    Its likelihood is the best of all here. What it conditions on are levels, see `CausalPixels`, and its latents are
+    uniform: they do not interpolate.
+
+    Density: one network pass. Sampling: one small step per number.
 
     Arguments:
         width, layers: of the transformer over patches; default 128 and 2.

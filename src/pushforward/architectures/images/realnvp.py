@@ -15,8 +15,9 @@ from pushforward.transformers import Affine
 class ImageRealNVP(Scaled):
     """At each scale, affine couplings by checkerboard, then, on squeezed pixels, by channels.
 
-    Checkerboards are packed, not masked; activation normalisation stands in place of batch normalisation. Density and
-    sampling: twice `steps` network passes at each scale.
+    Checkerboards are packed, not masked; activation normalisation stands in place of batch normalisation.
+
+    Density and sampling: twice `steps` network passes at each scale.
 
     Arguments:
         scales: how often pixels are squeezed; default 0, as often as height and width can be halved, at most 3.

@@ -34,8 +34,10 @@ class SubscaleSpline:
     """Coarse to fine: of each block of two by two pixels the lower right one given the upper left one, then the other
     two, by piecewise-linear splines with knots at grey levels; the coarsest pixels one after the other.
 
-    Its likelihood comes close to `PixelSpline`'s, while drawing takes three network passes for each scale and one small
-    step for each of the coarsest pixels. What it conditions on are levels, and its latents are uniform.
+    Its likelihood comes close to `PixelSpline`'s. What it conditions on are levels, and its latents are uniform.
+
+    Density: three network passes at each scale, and one for the coarsest pixels. Sampling: the same, with one small
+    step for each of the coarsest pixels.
 
     Arguments:
         scales: how often pixels are parted; default 0, as often as height and width can be halved, at most 3.

@@ -22,8 +22,9 @@ from pushforward.transformers import RationalQuadratic
 class TarFlow:
     """Blocks that go from patch to patch, every other one backwards, with splines at each number.
 
-    Density: one pass of each block's transformer; drawing one small step per patch and block. Splines in place of the
-    paper's affine maps: those would first have to learn the scales of flat backgrounds.
+    Splines stand in place of the paper's affine maps, which would first have to learn the scales of flat backgrounds.
+
+    Density: one pass of each block's transformer. Sampling: one small step per patch and block.
 
     Arguments:
         flows: blocks; default 4.
