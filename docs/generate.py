@@ -151,9 +151,9 @@ def api() -> str:
 
 
 def _public(module: Any) -> list[str]:
-    """The names a module offers: those of `__all__`, else the classes and functions it defines."""
+    """The names a module offers: those of `__all__` but modules, else the classes and functions it defines."""
     if hasattr(module, "__all__"):
-        return sorted(module.__all__)
+        return sorted(n for n in module.__all__ if not inspect.ismodule(getattr(module, n)))
     return sorted(
         name
         for name, value in vars(module).items()

@@ -45,4 +45,4 @@ class ImageGlow(Scaled):
         self, event: Shape, condition: Shape | None, key: PRNGKeyArray
     ) -> list[AbstractBijection]:
         squeeze, latent = squeezed(event)
-        return [self.stack(latent, Affine(bound=2.0), condition, key), squeeze]
+        return [self._stack(latent, Affine(bound=2.0), condition, key), squeeze]

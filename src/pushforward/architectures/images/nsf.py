@@ -48,4 +48,4 @@ class ImageNSF(Scaled):
     ) -> list[AbstractBijection]:
         squeeze, latent = squeezed(event)
         splines = RationalQuadratic(bins=self.bins, bound=4.0)
-        return [self.stack(latent, splines, condition, key), squeeze]
+        return [self._stack(latent, splines, condition, key), squeeze]

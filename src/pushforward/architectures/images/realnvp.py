@@ -59,7 +59,7 @@ class ImageRealNVP(Scaled):
         """Couplings that exchange the two halves of the channels."""
 
         def step(key: PRNGKeyArray) -> Chain:
-            coupling = self.coupling(event, event[2] // 2, Affine(bound=2.0), condition, key)
+            coupling = self._coupling(event, event[2] // 2, Affine(bound=2.0), condition, key)
             pixels, c = (event[0], event[1]), event[2]
             return Chain([coupling, PerPixel(Reverse(c), pixels), PerPixel(ActNorm(c), pixels)])
 

@@ -66,14 +66,14 @@ class Scaled(ABC):
             first = (
                 self._top(latent, c, of_first)
                 if last
-                else self.coupling(latent, latent[2] - latent[2] // 2, Affine(), c, of_first)
+                else self._coupling(latent, latent[2] - latent[2] // 2, Affine(), c, of_first)
             )
             maps.append(Chain([first, *inner]))
             image = image_shape((*latent[:2], latent[2] - latent[2] // 2))
         bijection = Chain([MultiScale(maps), Pixels(shape, self.levels, self.scale, self.alpha)])
         return Flow(StandardNormal(bijection.latent_shape), bijection)
 
-    def coupling(
+    def _coupling(
         self,
         event: Shape,
         seen: int,
@@ -93,7 +93,7 @@ class Scaled(ABC):
         )
         return ImageCoupling(event, network, transformer)
 
-    def stack(
+    def _stack(
         self,
         event: Shape,
         transformer: AbstractTransformer,
@@ -104,7 +104,7 @@ class Scaled(ABC):
 
         def step(key: PRNGKeyArray) -> Chain:
             of_coupling, of_linear = spawn(key, 2)
-            coupling = self.coupling(event, event[2] // 2, transformer, condition, of_coupling)
+            coupling = self._coupling(event, event[2] // 2, transformer, condition, of_coupling)
             return Chain([coupling, PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
 
         return Stack(step, self.steps, key=key)

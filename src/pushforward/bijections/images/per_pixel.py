@@ -23,7 +23,7 @@ from pushforward.rows import Shape
 class PerPixel(AbstractBijection):
     """The same map of channels at every pixel, `x[i, j] = f(z[i, j])`; the log-dets of all pixels add up.
 
-    With `PLULinear` it is Glow's invertible 1 x 1 convolution, with `ActNorm` its activation normalisation per channel,
+    With `LULinear` it is Glow's invertible 1 x 1 convolution, with `ActNorm` its activation normalisation per channel,
     measured over rows and places, with `Permutation` or `Reverse` a reordering of the channels. Cost: that of f for
     h w rows per image.
 
@@ -37,7 +37,7 @@ class PerPixel(AbstractBijection):
 
     ```python
     >>> import jax, pushforward as pf
-    >>> mixing = pf.bijections.images.PerPixel(pf.bijections.PLULinear(4, key=jax.random.key(0)), (14, 14))
+    >>> mixing = pf.bijections.images.PerPixel(pf.bijections.LULinear(4, key=jax.random.key(0)), (14, 14))
     >>> mixing.event_shape
     (14, 14, 4)
 

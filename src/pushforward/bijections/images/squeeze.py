@@ -13,7 +13,7 @@ from pushforward.rows import Shape, as_shape
 class Squeeze(AbstractBijection):
     """Two by two pixels as one pixel of four times the channels: log-det 0, no arithmetic.
 
-        z[i, j, 2 (2 a + b) + k] with c = 2:  z[i, j, (2 a + b) c + k] = x[2 i + a, 2 j + b, k]
+        z[i, j, (2 a + b) c + k] = x[2 i + a, 2 j + b, k]
 
     So the latent's channels are those of the upper left pixel of each block, then of the upper right, the lower left
     and the lower right one. A 3 x 3 convolution sees twice as far in it.
