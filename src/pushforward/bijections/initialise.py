@@ -2,8 +2,10 @@
 
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from pushforward.bijections.base import AbstractBijection
@@ -76,7 +78,21 @@ def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> 
     elif (inner := _within(bijection, methods)) is not None:
         outer = type(bijection).__name__
         raise InputError(f"{type(inner).__name__} inside {outer} cannot be set from data")
-    return bijection, bijection.inverse_rows(x, condition, None)[0]
+    return bijection, _latents(bijection, x, condition)
+
+
+def _latents(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
+    z = _compiled(bijection, x, condition)
+    if not isinstance(z, jax.core.Tracer) and np.isnan(np.asarray(z)).any():
+        # Uncompiled, a search that fails raises.
+        return bijection.inverse_rows(x, condition, None)[0]
+    return z
+
+
+@eqx.filter_jit
+def _compiled(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
+    """Compiled once for all equal layers."""
+    return bijection.inverse_rows(x, condition, None)[0]
 
 
 def _within(model: Any, methods: tuple[str, ...]) -> AbstractBijection | None:

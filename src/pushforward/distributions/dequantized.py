@@ -71,13 +71,16 @@ class Dequantized(AbstractDistribution):
 
     def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
         keys = _keys_of(x) if key is None else jax.random.split(key, len(x))
-        each = [self._once(x, condition, keys, i, key) for i in range(self.draws)]
         if self.draws == 1:
-            return each[0]
-        log_mean: PerRow = jax.nn.logsumexp(jnp.stack(each), axis=0) - math.log(self.draws)
+            return self._once(x, condition, keys, 0, key)
+        # A loop, so that a program of many draws is compiled as soon as one of a single draw.
+        each = jax.lax.map(lambda i: self._once(x, condition, keys, i, key), jnp.arange(self.draws))
+        log_mean: PerRow = jax.nn.logsumexp(each, axis=0) - math.log(self.draws)
         return log_mean
 
-    def _once(self, x: Array, condition: Condition, keys: Array, i: int, key: Key) -> PerRow:
+    def _once(
+        self, x: Array, condition: Condition, keys: Array, i: int | Array, key: Key
+    ) -> PerRow:
         own = jax.vmap(lambda one: jax.random.fold_in(one, i))(keys)
         if self.noise is None:
             u = jax.vmap(lambda one: jax.random.uniform(one, self.event_shape, x.dtype))(own)
