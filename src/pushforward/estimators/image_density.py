@@ -49,7 +49,7 @@ class ImageDensity(DensityMixin, NestedParameters):
     ```python
     >>> import numpy as np, pushforward as pf
     >>> X = np.random.default_rng(0).integers(0, 16, (200, 4, 4)).astype(np.uint8)
-    >>> small = pf.architectures.ImageNSF(steps=1, width=8, bins=4, levels=16)
+    >>> small = pf.architectures.ImageNSF(scales=1, steps=1, width=8, bins=4, levels=16)
     >>> density = pf.ImageDensity(small, training=pf.Training(max_epochs=1), random_state=0).fit(X)
     >>> density.bits_per_dim(X[:5]).shape, density.sample(3, random_state=1).shape
     ((5,), (3, 4, 4))

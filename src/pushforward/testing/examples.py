@@ -136,7 +136,7 @@ def _example_maps_of_images(key: PRNGKeyArray) -> dict[str, Subject]:
     last, exchange = coupling((2, 2, 2), 1), images.PerPixel(b.Reverse(2), (2, 2))
     patches = CausalTransformer(4, 4, (2, 4), width=8, condition_shape=(2,), key=key)
     maps: dict[str, AbstractBijection] = {
-        "Checker": b.Chain([coupling((4, 2, 2), 1), board]),
+        "Checker": b.Chain([b.Power((4, 2, 2)), board]),
         "ImageCoupling": coupling((2, 2, 3), 1),
         "MultiScale": images.MultiScale(
             [b.Chain([coupling((2, 2, 4), 2), squeeze]), b.Chain([last, exchange, last])]

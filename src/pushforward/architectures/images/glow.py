@@ -24,10 +24,10 @@ class ImageGlow(Scaled):
         scale, alpha: the scale of the layers, see `bijections.images.Pixels`; default "logit" and 1e-6.
 
     ```python
-    >>> import jax, pushforward as pf
-    >>> flow = pf.architectures.ImageGlow(steps=2, width=8).build((8, 8, 1), key=jax.random.key(0))
-    >>> flow.log_prob(jax.numpy.full((4, 8, 8, 1), 100.5)).shape
-    (4,)
+    >>> import equinox as eqx, jax, pushforward as pf
+    >>> flow = pf.architectures.ImageGlow(steps=2, width=8).build((4, 4, 1), key=jax.random.key(0))
+    >>> eqx.filter_jit(flow.log_prob)(jax.numpy.full((5, 4, 4, 1), 100.5)).shape
+    (5,)
 
     ```
     """
