@@ -175,10 +175,11 @@ def _mass(density: Any, rows: Any) -> float:
 
 def models() -> list[str]:
     """The rows of the table: registered names, and the variants that are models of their own."""
-    from pushforward.architectures import ARCHITECTURES
+    from pushforward.architectures import registered
 
-    names = [name for name in ARCHITECTURES if name not in ANGLES]
-    names += [name for name in VARIANTS if name.split()[0] in ARCHITECTURES]
+    known = registered(images=False)
+    names = [name for name in known if name not in ANGLES]
+    names += [name for name in VARIANTS if name.split()[0] in known]
     return sorted(names)
 
 

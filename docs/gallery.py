@@ -10,7 +10,7 @@ NOTE = "<!-- Written by docs/generate.py. docs/figures.py draws the pictures. --
 
 def gallery() -> str:
     """The page of learned densities: a card for each picture that `figures.py zoo` has drawn, by architecture."""
-    from pushforward.architectures import ARCHITECTURES
+    from pushforward.architectures import registered
 
     files = {path.stem for path in (DOCS / "img" / "gallery").glob("*.png")}
     out = [
@@ -27,8 +27,9 @@ def gallery() -> str:
         "",
         _card("data", "the data"),
     ]
-    absent = [_link(name) + ABSENT.get(name, "") for name in ARCHITECTURES if name not in files]
-    for name in ARCHITECTURES:
+    names = registered(images=False)
+    absent = [_link(name) + ABSENT.get(name, "") for name in names if name not in files]
+    for name in names:
         for stem in sorted(files):
             if stem == name or stem.startswith(f"{name}-"):
                 variant = stem.removeprefix(name).replace("-", " ")

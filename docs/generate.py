@@ -11,7 +11,6 @@ import itertools
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ ERRORS = ("InputError", "InputWarning")
 PACKAGES = [
     "architectures",
     "bijections",
+    "bijections.images",
     "transformers",
     "distributions",
     "ode",
@@ -37,6 +37,8 @@ PACKAGES = [
     "estimators",
     "data.tables",
     "data.images",
+    "data.pictures",
+    "models.image_model",
     "testing",
 ]
 NOTE = "<!-- Written by docs/generate.py. Change the docstrings, then run it. -->\n"
@@ -149,9 +151,9 @@ def api() -> str:
 
 
 def _public(module: Any) -> list[str]:
-    """The names a module offers: those of `__all__`, else the classes and functions it defines."""
+    """The names a module offers: those of `__all__` but modules, else the classes and functions it defines."""
     if hasattr(module, "__all__"):
-        return sorted(module.__all__)
+        return sorted(n for n in module.__all__ if not inspect.ismodule(getattr(module, n)))
     return sorted(
         name
         for name, value in vars(module).items()
@@ -264,7 +266,8 @@ def _code(text: str) -> list[str]:
 
 def architectures() -> str:
     """The page of the registry of architectures."""
-    from pushforward.architectures import ARCHITECTURES, Facts
+    from pushforward.architectures import ARCHITECTURES, Facts, registered
+    from pushforward.cli.options import architecture_defaults
     from pushforward.distributions import BASES
     from pushforward.transformers import TRANSFORMERS
 
@@ -275,22 +278,9 @@ def architectures() -> str:
         "A name works on the command line (`--flow maf`) and in the estimators "
         '(`FlowDensity("maf")`), a class in Python (`pf.architectures.MAF(layers=8)`).',
         "",
-        '<div class="words" markdown>',
+        "## Of tables { #tables }",
         "",
-        "| name | what it is | cost | reference |",
-        "| --- | --- | --- | --- |",
-    ]
-    for name, kind in ARCHITECTURES.items():
-        facts = Facts.of(kind())
-        what, *rest = paragraphs(inspect.getdoc(kind) or "")
-        cost = next((p for p in rest if p.startswith(("Density", "Sampling"))), "")
-        out.append(
-            f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(facts.reference)} |"
-        )
-    out += [
-        "",
-        "</div>",
-        "",
+        *_listed(registered(images=False)),
         "Every one of them takes events of any number of columns from 1 up, with or without a condition, and can be",
         "evaluated and sampled. They differ in cost and in what they can bend. Autoregressive layers (`maf`, `iaf`,",
         "`nsf`, `naf`, ...) let every coordinate depend on all before it; coupling layers (`nice`, `realnvp`, `glow`,",
@@ -302,7 +292,13 @@ def architectures() -> str:
         "Where a direction has no closed form it is a search to rounding: its result is certified, its gradients are",
         "those of the implicit function, and one that fails raises `ConvergenceError` (NaN under `jit`).",
         "",
-        "Image architectures are not there yet.",
+        "## Of pictures { #pictures }",
+        "",
+        *_listed(registered(images=True)),
+        "Their events are pictures `(h, w, c)` in grey levels, with or without a condition, such as the class.",
+        "`pushforward fit` fits them to a folder of pictures, and `ImageDensity` to an array. The default is",
+        "`pixel_spline`; where draws must be fast take `subscale_spline`, and where latents are to be interpolated or",
+        "scaled by a temperature `image_nsf` or `image_glow`.",
         "",
     ]
     for name, kind in ARCHITECTURES.items():
@@ -310,7 +306,6 @@ def architectures() -> str:
         facts = Facts.of(kind())
         rate = facts.learning_rate
         trained = f" Tables are fitted with a learning rate of {rate:g}." if rate else ""
-        options = " ".join(f"{f.name}={_shown(f.default)}" for f in fields(kind))
         out += [
             f"## {kind.__name__} {{ #{name} }}",
             "",
@@ -322,7 +317,7 @@ def architectures() -> str:
             "",
             "```text",
             f"--flow {name}",
-            *(f"--set {option}" for option in options.split()),
+            *(f"--set {key}={value}" for key, value in architecture_defaults(kind).items()),
             "```",
             "",
         ]
@@ -333,8 +328,16 @@ def architectures() -> str:
     return "\n".join(out).rstrip() + "\n"
 
 
-def _shown(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _listed(kinds: Mapping[str, type]) -> list[str]:
+    """Architectures with what they are and what they cost."""
+    out = ['<div class="words" markdown>', ""]
+    out += ["| name | what it is | cost | reference |", "| --- | --- | --- | --- |"]
+    for name, kind in kinds.items():
+        what, *rest = paragraphs(inspect.getdoc(kind) or "")
+        cost = next((p for p in rest if p.startswith(("Density", "Sampling"))), "")
+        reference = getattr(kind, "reference", "")
+        out.append(f"| [`{name}`](#{name}) | {_cell(what)} | {_cell(cost)} | {_cell(reference)} |")
+    return [*out, "", "</div>", ""]
 
 
 PAGES: dict[str, Callable[[], str]] = {

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES, NSF, Glow, RealNVP
+from pushforward.architectures import ARCHITECTURES, NSF, Facts, Glow, RealNVP
 from pushforward.bijections import (
     AbstractBijection,
     ActNorm,
@@ -33,6 +33,7 @@ from pushforward.distributions import Flow, StandardNormal
 from pushforward.errors import InputError
 from pushforward.networks import MaskedMLP
 from pushforward.testing import perturbed
+from pushforward.testing.examples import IMAGE
 from pushforward.transformers import Affine, DenseSigmoid, RationalQuadratic, SumOfSquares
 
 KEY = jax.random.key(0)
@@ -360,9 +361,10 @@ def test_scalar_maps_at_their_former_place_warn():
 def test_a_size_of_nothing_is_refused_where_it_is_no_default(kind):
     sizes = [f.name for f in fields(kind) if type(f.default) is int and f.default > 0]
     assert sizes
+    event = IMAGE if Facts.of(kind()).images else 2
     for name in sizes:
         with pytest.raises(InputError, match="0"):
-            kind(**{name: 0}).build(2, 1, key=KEY)
+            kind(**{name: 0}).build(event, 1, key=KEY)
 
 
 def test_a_far_row_does_not_rule_a_mean():

@@ -133,13 +133,13 @@ class TestHelp:
         assert run("--version").out.strip() == __version__
 
     def test_list_names_every_flow_option_and_base(self, run):
-        from pushforward.architectures import ARCHITECTURES
+        from pushforward.architectures import ARCHITECTURES, registered
         from pushforward.distributions import BASES
 
-        out = run("list").out
+        out, of_pictures = run("list").out, registered(images=True)
         for name, kind in ARCHITECTURES.items():
-            assert name in out
-            assert kind.reference in out
+            mark = " [pictures]" if name in of_pictures else ""
+            assert f"\n{name:<17}{kind.reference}{mark}\n" in f"\n{out}"
         assert "bins=8" in out
         assert all(base in out for base in BASES)
 
@@ -274,6 +274,7 @@ class TestFit:
         ("words", "expected"),
         [
             (["--flow", "resnet"], ["resnet", "auto", "realnvp"]),
+            (["--flow", "image_glow"], ["image_glow: models pictures; data.csv is a table", "nsf"]),
             (["--set", "layers=2"], ["--flow"]),
             (["--flow", "maf", "--set", "bins=8"], ["'bins'", "layers=5", "residual=false"]),
             (["--flow", "maf", "--set", "layers"], ["key=value"]),

@@ -635,6 +635,7 @@ class TestRefused:
             ({"precision": 16}, "precision=16: 32 or 64"),
             ({"architecture": "nosuch"}, "nosuch"),
             ({"architecture": RealNVP}, "an instance such as"),
+            ({"architecture": "tarflow"}, "TarFlow models pictures, not the rows of a table: Im"),
             ({"architecture": 3}, "architecture=3: 'auto', a name or an instance"),
             ({"columns": ["whole"]}, "columns=.'whole'.: kinds by name are expected"),
             ({"columns": {"x7": "whole"}}, "X: no column 'x7'"),

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES
+from pushforward.architectures import ARCHITECTURES, registered
 from pushforward.data.frames import read_frame
+from pushforward.models.image_file import load_image_model
 from pushforward.models.table_file import load_table_model
 from pushforward.models.typed_file import load_typed_table
 from pushforward.testing import perturbed
@@ -18,7 +19,7 @@ from pushforward.testing.evidence import log_prob
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
-OTHERS = ("table", "angles", "kinds", "equation", "typed", "products")
+OTHERS = ("table", "angles", "kinds", "equation", "typed", "products", "pictures")
 FLOWS = [
     (version, path.stem)
     for version in VERSIONS
@@ -35,7 +36,7 @@ def expected(version: str, name: str) -> dict[str, np.ndarray]:
 
 
 def differences(flow, version: str, name: str) -> None:
-    probe = expected(version, "flows")
+    probe = expected(version, "images" if name in registered(images=True) else "flows")
     found = log_prob(flow, *(jnp.asarray(probe[k], jnp.float32) for k in ("rows", "given")))
     np.testing.assert_allclose(found, expected(version, name)["log_prob"], rtol=CLOSE, atol=CLOSE)
 
@@ -85,6 +86,14 @@ def test_equations(version):
     kept = expected(version, "equation")
     model = pf.NeuralODERegressor.load(GOLDEN / version / "equation.safetensors")
     np.testing.assert_allclose(model.predict(kept["times"]), kept["values"], rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_pictures(version):
+    kept = expected(version, "pictures")
+    model = load_image_model(GOLDEN / version / "pictures.safetensors")
+    found = model.log_prob_of_labels(kept["pixels"].astype(np.uint8))
+    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
 
 
 def test_every_architecture_has_a_file():

@@ -153,6 +153,7 @@ def test_exported_names():
         "Checkpoint",
         "ConditionalFlowDensity",
         "FlowDensity",
+        "ImageDensity",
         "InputError",
         "InputWarning",
         "NeuralODERegressor",

@@ -1,93 +1,311 @@
-"""Images in the IDX format: what is read, and what is told of files that cannot be."""
+"""Pictures: distributions that sum to one, bits per dimension, architectures, files, the command line."""
 
-import gzip
-import struct
+import itertools
+import math
+import re
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from PIL import Image
 
-from pushforward.data.images import mnist, read_idx
-from pushforward.errors import InputError
+import pushforward as pf
+from pushforward.architectures import ARCHITECTURES, registered
+from pushforward.bijections import initialised
+from pushforward.bijections.images import Pixels, Squeeze
+from pushforward.cli import main
+from pushforward.data.pictures import as_pixels, grid, read_pictures, write_pictures
+from pushforward.distributions import Dequantized, Uniform
+from pushforward.errors import InputError, InputWarning
+from pushforward.testing import perturbed
+from pushforward.testing.evidence import draw
 
-
-def idx(array):
-    kinds = {"uint8": 8, "int8": 9, "int16": 11, "int32": 12, "float32": 13, "float64": 14}
-    head = bytes([0, 0, kinds[array.dtype.name], array.ndim])
-    return (
-        head
-        + struct.pack(f">{array.ndim}i", *array.shape)
-        + array.astype(array.dtype.newbyteorder(">")).tobytes()
-    )
-
-
-@pytest.fixture
-def folder(tmp_path, rng):
-    """A set of five and three images, one of the files not compressed."""
-    for share, n in (("train", 5), ("t10k", 3)):
-        images = rng.integers(256, size=(n, 4, 6)).astype(np.uint8)
-        (tmp_path / f"{share}-images-idx3-ubyte.gz").write_bytes(gzip.compress(idx(images)))
-        (tmp_path / f"{share}-labels-idx1-ubyte").write_bytes(idx(np.arange(n, dtype=np.uint8)))
-    return tmp_path
+NAMES = tuple(registered(images=True))
+SMALL = {
+    **{"steps": 1, "width": 8, "bins": 4, "patch": 2, "hidden": 8, "reach": 1, "flows": 2},
+    **{"layers": 1, "blocks": 1},
+}
 
 
-@pytest.mark.parametrize("dtype", ["uint8", "int8", "int16", "int32", "float32", "float64"])
-def test_every_type_is_read(dtype, tmp_path, rng):
-    array = (100 * rng.normal(size=(2, 3, 4))).astype(dtype)
-    path = tmp_path / "array"
-    path.write_bytes(idx(array))
-    found = read_idx(path)
-    np.testing.assert_array_equal(found, array)
-    assert found.dtype == dtype
-    assert found.dtype.isnative
+def small(name, **options):
+    kind = ARCHITECTURES[name]
+    known = kind.__dataclass_fields__
+    return kind(**{key: value for key, value in (SMALL | options).items() if key in known})
 
 
-def test_a_set_is_found_in_the_folder_or_in_one_named_mnist(folder, tmp_path, monkeypatch):
-    found = mnist(folder)
-    assert found.train.shape == (5, 4, 6)
-    assert found.test.shape == (3, 4, 6)
-    assert found.test_labels.tolist() == [0, 1, 2]
-    inside = tmp_path / "all" / "mnist"
-    inside.mkdir(parents=True)
-    for path in folder.glob("*ubyte*"):
-        (inside / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setenv("PUSHFORWARD_DATA", str(inside.parent))
-    np.testing.assert_array_equal(mnist().train, found.train)
+@eqx.filter_jit
+def scored(model, x, key=None):
+    return model.log_prob(x, key=key)
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (lambda content: content[:-1], "has 3[0-9]? bytes|bytes, but"),
-        (lambda content: content + b"\0", "bytes, but"),
-        (lambda content: b"\x89PNG" + content, "does not begin as an IDX"),
-        (lambda content: b"", "does not begin as an IDX"),
-        (lambda content: gzip.compress(content)[:-9], "is damaged"),
-        (lambda content: b"\x1f\x8b" + content, "is damaged"),
-        (lambda content: content[:2] + b"\x0a" + content[3:], "does not begin as an IDX"),
-        (lambda content: content[:4] + b"\xff" + content[5:], "bytes, but"),
-    ],
-)
-def test_a_file_that_is_not_whole_is_refused(spoil, words, tmp_path):
-    path = tmp_path / "spoilt"
-    path.write_bytes(spoil(idx(np.arange(12, dtype=np.uint8).reshape(3, 4))))
-    with pytest.raises(InputError, match=words) as caught:
-        read_idx(path)
-    assert "\n" not in str(caught.value)
-    assert str(path) in str(caught.value)
+def pictures(n, shape=(8, 8, 1), levels=256, seed=0):
+    """Bright blocks on black, each of one level or the next."""
+    rng = np.random.default_rng(seed)
+    found = np.zeros((n, *shape), np.uint8)
+    for picture in found:
+        i, j = rng.integers(0, shape[0] - 2), rng.integers(0, shape[1] - 2)
+        level = rng.integers(levels // 2, levels - 1)
+        picture[i : i + 3, j : j + 3] = level + rng.integers(0, 2, (3, 3, shape[2]))
+    return found
 
 
-def test_what_is_missing_is_named(folder, monkeypatch):
-    monkeypatch.delenv("PUSHFORWARD_DATA", raising=False)
-    with pytest.raises(InputError, match="set PUSHFORWARD_DATA to a folder"):
-        mnist()
-    (folder / "t10k-images-idx3-ubyte.gz").unlink()
-    with pytest.raises(InputError, match=r"t10k-images-idx3-ubyte\.gz is missing: put it into"):
-        mnist(folder)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_idx(folder / "nothing")
+@pytest.mark.parametrize("scale", ["unit", "centre", "logit"])
+def test_a_uniform_density_has_eight_bits_under_every_scale(scale):
+    shape = (2, 2, 1)
+    pixels = Pixels(shape, scale=scale)
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 256, (50, *shape)), jnp.float32)
+
+    def log_prob(x):
+        # The uniform density in the layers' units, whatever these are.
+        z, log_det = pixels.inverse_rows(x, None, None)
+        back = pixels.forward_rows(z, None, None)[1]
+        return Uniform(shape, 0.0, 256.0).log_prob_rows(x, None, None) + log_det + back
+
+    class Through(eqx.Module):
+        event_shape = shape
+        condition_shape = None
+
+        def log_prob_rows(self, x, condition, key):
+            return log_prob(x)
+
+    bits = -Dequantized(Through()).log_prob_rows(x, None, None) / (4 * math.log(2))
+    np.testing.assert_allclose(bits, 8.0, atol=2e-4)
 
 
-def test_labels_that_do_not_fit_are_refused(folder):
-    (folder / "t10k-labels-idx1-ubyte").write_bytes(idx(np.arange(4, dtype=np.uint8)))
-    with pytest.raises(InputError, match=r"t10k images .* \(3, 4, 6\), their labels \(4,\)"):
-        mnist(folder)
+@pytest.mark.parametrize("name", NAMES)
+def test_there_and_back_and_determinant(name):
+    """With classes, away from the start, after the data pass."""
+    x = jnp.asarray(pictures(12, (4, 4, 1)) + 0.5, jnp.float32)
+    condition = jnp.eye(2)[jnp.arange(12) % 2]
+    # One scale costs less; the others have two.
+    scales = {"scales": 1} if name in ("image_glow", "image_nsf") else {}
+    flow = small(name, **scales).build((4, 4, 1), 2, key=jax.random.key(0))
+    bijection = perturbed(initialised(flow.bijection, x, condition), jax.random.key(1), 0.2)
+
+    @eqx.filter_jit
+    def run(bijection, x, condition):
+        z, log_det = bijection.inverse_rows(x, condition, None)
+        back, other = bijection.forward_rows(z, condition, None)
+
+        def one(y):
+            return bijection.inverse_rows(y[None], condition[:1], None)[0].ravel()
+
+        return log_det, back, other, jax.jacobian(one)(x[0]).reshape(16, 16)
+
+    log_det, back, other, jacobian = run(bijection, x, condition)
+    assert (jnp.floor(back) == jnp.floor(x)).all()
+    np.testing.assert_allclose(log_det, -other, atol=1e-3)
+    expected = np.linalg.slogdet(np.asarray(jacobian, np.float64))[1]
+    np.testing.assert_allclose(log_det[0], expected, atol=1e-3)
+    turned = run(bijection, x, condition[::-1])[0]
+    assert (turned != log_det).all()
+
+
+@pytest.mark.parametrize("name", ["pixel_spline", "subscale_spline"])
+def test_probabilities_of_all_pictures_sum_to_one(name):
+    """Densities are even within a level: the probability is exact, whatever the noise."""
+    architecture = small(name, levels=3, knots=(0, 1, 2, 3), patch=1)
+    flow = architecture.build((2, 2, 1), key=jax.random.key(0))
+    model = Dequantized(perturbed(flow, jax.random.key(1), 1.0))
+    every = np.array(list(itertools.product(range(3), repeat=4)), np.float32).reshape(-1, 2, 2, 1)
+    log_prob = np.asarray(scored(model, every), np.float64)
+    assert np.exp(log_prob).sum() == pytest.approx(1, abs=1e-5)
+    noisy = np.asarray(scored(model, every, jax.random.key(5)))
+    np.testing.assert_allclose(noisy, log_prob, atol=1e-5)
+    assert log_prob.std() > 0.1
+    x, of_draws = draw(model, jax.random.key(2), 81, None)
+    assert set(np.unique(x)) <= {0.0, 1.0, 2.0}
+    np.testing.assert_allclose(scored(model, x), of_draws, atol=1e-5)
+
+
+def test_more_noise_is_a_tighter_bound():
+    flow = small("image_nsf", levels=4, scales=1).build((4, 4, 1), key=jax.random.key(0))
+    flow = perturbed(flow, jax.random.key(1), 1.0)
+    x = np.random.default_rng(0).integers(0, 4, (300, 4, 4, 1))
+    one, many = (scored(Dequantized(flow, draws=k), x).mean() for k in (1, 8))
+    assert many > one
+
+
+def test_a_pictures_noise_does_not_depend_on_those_beside_it():
+    flow = small("image_glow", scales=1).build((4, 4, 1), key=jax.random.key(0))
+    model, x = Dequantized(perturbed(flow, jax.random.key(1))), pictures(20, (4, 4, 1))
+    log_prob = np.asarray(scored(model, x))
+    np.testing.assert_allclose(scored(model, x[::-1])[::-1], log_prob, rtol=1e-5)
+    assert (np.asarray(scored(model, x, jax.random.key(3))) != log_prob).all()
+
+
+def test_what_leaves_first_stands_last():
+    x = jnp.arange(64.0).reshape(1, 4, 4, 4)
+    first, second = Squeeze((4, 4, 4)), Squeeze((2, 2, 8))
+    both = pf.bijections.images.MultiScale([first, second])
+    z = both.inverse_rows(x, None, None)[0]
+    whole = first.inverse_rows(x, None, None)[0]
+    np.testing.assert_array_equal(z[:, 32:], whole[..., 8:].reshape(1, -1))
+    expected = second.inverse_rows(whole[..., :8], None, None)[0]
+    np.testing.assert_array_equal(z[:, :32], expected.reshape(1, -1))
+    np.testing.assert_array_equal(both.forward_rows(z, None, None)[0], x)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return pf.ImageDensity(
+        small("image_nsf", scales=1), training=pf.Training(max_steps=60, batch=32), random_state=0
+    ).fit(pictures(400)[..., 0], ["left", "right"] * 200)
+
+
+class TestImageDensity:
+    def test_learns_more_than_counting_does(self, fitted):
+        trust = fitted.model_.trust
+        assert trust["held_out"]["bits"] < 4
+        assert (
+            trust["anchors"]["neighbours"]
+            < trust["anchors"]["levels"]
+            < trust["anchors"]["uniform"]
+        )
+        assert trust["round_trip"]["held_out"] == 0
+        assert 0 <= trust["classes"]["accuracy"] <= 1
+
+    def test_there_and_back(self, fitted, tmp_path):
+        x = pictures(5, seed=1)[..., 0]
+        y = ["left"] * 5
+        z = fitted.encode(x, y)
+        assert z.shape == (5, 64)
+        np.testing.assert_array_equal(fitted.decode(z, y), x)
+        fitted.save(tmp_path / "m.safetensors")
+        again = pf.load(tmp_path / "m.safetensors")
+        np.testing.assert_array_equal(again.score_samples(x, y), fitted.score_samples(x, y))
+        np.testing.assert_array_equal(again.sample(3, 1), fitted.sample(5, 1)[:3])
+        between = again.interpolate(x[0], x[1], 5, y="left")
+        np.testing.assert_array_equal(between[[0, -1]], x[:2])
+
+    def test_bad_input(self, fitted):
+        x = pictures(5)[..., 0]
+        for run, words in {
+            lambda: fitted.score_samples(x): "label for each of 5",
+            lambda: fitted.score_samples(x, ["up"] * 5): "'up' was not seen",
+            lambda: fitted.score_samples(x[:, :4], ["left"] * 5): "(4, 8, 1)",
+            lambda: fitted.sample(2, 0, temperature=0): "temperature=0",
+            lambda: pf.ImageDensity().fit(x / 255): "np.round(255 * x)",
+            lambda: pf.ImageDensity().fit(x.astype(int) * 300): "levels from 0 to 255",
+            lambda: pf.ImageDensity().fit(np.zeros((5, 3, 8, 8), np.uint8)): "channels first",
+            lambda: pf.ImageDensity().fit(np.zeros((200, 8, 8), np.uint8)): "equal",
+            lambda: pf.ImageDensity("maf").fit(np.resize(x, (200, 8, 8))): "of images are",
+        }.items():
+            with pytest.raises(InputError, match=re.escape(words)):
+                run()
+
+    def test_odd_sizes_say_what_fits(self):
+        with pytest.raises(InputError, match="even height and width"):
+            pf.architectures.ImageGlow(scales=2).build((6, 6, 1), key=jax.random.key(0))
+
+
+class TestFiles:
+    def test_folders_with_labels(self, tmp_path):
+        x = pictures(6)
+        write_pictures(tmp_path / "out", x, ["a", "b"] * 3)
+        read = read_pictures(tmp_path / "out")
+        order = np.argsort(["a", "b"] * 3, kind="stable")
+        np.testing.assert_array_equal(read.pixels, x[order])
+        assert read.labels == ["a"] * 3 + ["b"] * 3
+        write_pictures(tmp_path / "out.npz", x)
+        np.testing.assert_array_equal(read_pictures(tmp_path / "out.npz").pixels, x)
+
+    def test_colours(self, tmp_path):
+        x = np.random.default_rng(0).integers(0, 256, (3, 5, 6, 3)).astype(np.uint8)
+        write_pictures(tmp_path / "c", x)
+        np.testing.assert_array_equal(read_pictures(tmp_path / "c").pixels, x)
+
+    def test_files_that_are_no_pictures_of_one_kind(self, tmp_path):
+        def folder(name, **images):
+            (tmp_path / name).mkdir()
+            for file, image in images.items():
+                image.save(tmp_path / name / f"{file}.png")
+            return tmp_path / name
+
+        grey = Image.new("L", (8, 8))
+        cases = {
+            folder("empty"): "no pictures",
+            folder("sizes", a=grey, b=Image.new("L", (9, 8))): "b.png is 8 x 9",
+            folder("kinds", a=grey, b=Image.new("RGB", (8, 8))): "b.png is 8 x 8 pixels of colour",
+            folder("alpha", a=Image.new("RGBA", (8, 8))): "alpha",
+            folder("palette", a=Image.new("P", (8, 8))): "palette",
+            folder("bit", a=Image.new("1", (8, 8))): "one bit",
+            folder("deep", a=Image.new("I;16", (8, 8))): "16 bit",
+        }
+        cut = folder("cut", a=Image.fromarray(pictures(1, (64, 64, 1))[0, ..., 0]))
+        (cut / "a.png").write_bytes((cut / "a.png").read_bytes()[:60])
+        cases[cut] = "a.png cannot be read"
+        frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+        (tmp_path / "moving").mkdir()
+        frames[0].save(tmp_path / "moving" / "a.png", save_all=True, append_images=frames[1:])
+        cases[tmp_path / "moving"] = "animated"
+        for path, words in cases.items():
+            with pytest.raises(InputError, match=words):
+                read_pictures(path)
+
+    def test_too_many_pixels(self, tmp_path, monkeypatch):
+        Image.new("L", (80, 80)).save(tmp_path / "a.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+        with pytest.raises(InputError, match="too many pixels"):
+            read_pictures(tmp_path / "a.png")
+
+    def test_jpeg_is_lossy(self, tmp_path):
+        Image.new("L", (8, 8)).save(tmp_path / "a.jpg")
+        with pytest.warns(InputWarning, match="lossy"):
+            read_pictures(tmp_path)
+
+    def test_a_turned_picture_stands_upright(self, tmp_path):
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        Image.new("L", (8, 4)).save(tmp_path / "a.png", exif=exif)
+        assert read_pictures(tmp_path / "a.png").pixels.shape == (1, 8, 4, 1)
+
+    def test_grids(self):
+        x = pictures(5)
+        whole = grid(x)
+        assert whole.shape == (18, 28, 1)
+        np.testing.assert_array_equal(whole[10:18, 10:18], x[4])
+        with pytest.raises(InputError, match="at most"):
+            grid(np.zeros((5000, 1, 1, 1), np.uint8))
+
+    def test_levels(self):
+        assert as_pixels(np.zeros((2, 3, 4), int), "x").shape == (2, 3, 4, 1)
+
+
+def test_command_line(tmp_path, capsys, monkeypatch):
+    """From a folder to a grid of draws."""
+    monkeypatch.chdir(tmp_path)
+    write_pictures("in", pictures(150))
+    settings = [word for one in ("scales=1", "steps=1", "width=8") for word in ("--set", one)]
+    options = ["--flow", "image_glow", *settings, "--max-epochs", "1"]
+    assert main(["fit", "in", "-o", "m.safetensors", *options]) == 0
+    said = capsys.readouterr().err
+    assert "bits per dimension" in said
+    assert "nats" not in said
+    assert main(["score", "m.safetensors", "in", "-o", "s.csv"]) == 0
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines[0] == "picture,bits_per_dim,log_prob,quantile"
+    assert len(lines) == 151
+    assert main(["sample", "m.safetensors", "-n", "5", "--grid", "g.png", "-o", "out"]) == 0
+    assert read_pictures("g.png").pixels.shape == (1, 18, 28, 1)
+    assert read_pictures("out").pixels.shape == (5, 8, 8, 1)
+    between = ["in/000.png", "in/001.png", "--steps", "3", "--grid", "b.png"]
+    assert main(["interpolate", "m.safetensors", *between]) == 0
+    assert main(["inspect", "m.safetensors"]) == 0
+    assert "ImageGlow" in capsys.readouterr().out
+    for words, message in {
+        ("sample", "m.safetensors", "-n", "5"): "--grid",
+        ("sample", "m.safetensors", "-n", "5", "--grid", "h.png", "--temperature", "-1"): "above 0",
+        ("sample", "m.safetensors", "-n", "9999999", "--grid", "h.png"): "too many",
+        ("fit", "in", "-o", "n.safetensors", "--columns", "a"): "for tables",
+        ("fit", "in", "-o", "n.safetensors", "--labels"): "has none",
+        ("fit", "in", "-o", "n.safetensors", "--flow", "maf"): "maf: models tables; in holds",
+        ("score", "m.safetensors", "g.png"): "(18, 28, 1)",
+        ("interpolate", "m.safetensors", "g.png", "g.png", "--grid", "h.png"): "(18, 28, 1)",
+    }.items():
+        assert main(list(words)) == 2
+        error = capsys.readouterr().err
+        assert message in error
+        assert error.count("\n") == 1

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import load, save
 
 from pushforward import model_file
-from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP
+from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP, registered
 from pushforward.bijections import Permutation
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
@@ -37,6 +37,7 @@ from pushforward.saving import (
     write_model,
 )
 from pushforward.testing import tiny
+from pushforward.testing.examples import IMAGE
 
 GOLDEN = Path(__file__).parent / "golden"
 ROWS = np.stack([np.random.default_rng(0).normal(5, 3, 60), np.arange(60.0) % 7], axis=1)
@@ -99,7 +100,8 @@ class TestRoundTrip:
         architecture = tiny(ARCHITECTURES[name])
         if hasattr(architecture, "base"):
             architecture = replace(architecture, base="mixture")
-        flow = architecture.build(3, 2, key=jax.random.key(0))
+        event = IMAGE if name in registered(images=True) else 3
+        flow = architecture.build(event, 2, key=jax.random.key(0))
         write_flow(tmp_path / "flow", flow)
         again = read_flow(tmp_path / "flow")
         assert jax.tree.structure(again) == jax.tree.structure(flow)

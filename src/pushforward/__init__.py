@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from pushforward.estimators import (
         ConditionalFlowDensity,
         FlowDensity,
+        ImageDensity,
         NeuralODERegressor,
         TableDensity,
         load,
@@ -37,6 +38,7 @@ __all__ = [
     "Checkpoint",
     "ConditionalFlowDensity",
     "FlowDensity",
+    "ImageDensity",
     "InputError",
     "InputWarning",
     "NeuralODERegressor",
@@ -63,6 +65,7 @@ _HOMES = {
     "Checkpoint": "training",
     "ConditionalFlowDensity": "estimators",
     "FlowDensity": "estimators",
+    "ImageDensity": "estimators",
     "InputError": "errors",
     "InputWarning": "errors",
     "NeuralODERegressor": "estimators",

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Int, PRNGKeyArray
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
@@ -51,6 +51,23 @@ def uniform(key: PRNGKeyArray, shape: Shape, low: float = -1.0, high: float = 1.
 def normal(key: PRNGKeyArray, shape: Shape) -> Array:
     """Standard normal, of JAX's default type."""
     return _drawn(lambda seed: np.random.default_rng(seed).standard_normal(shape), key, shape)
+
+
+def rotation(key: PRNGKeyArray, d: int) -> Float[Array, "d d"]:
+    """The factors of a random orthogonal matrix `L U`: below the diagonal L, whose diagonal is 1, from it on U, whose
+    diagonal is positive. Rows are in an order in which elimination needs no pivots."""
+
+    # Few models need it.
+    from scipy.linalg import lu
+
+    def draw(seed: list[int]) -> np.ndarray:
+        matrix = np.linalg.qr(np.random.default_rng(seed).standard_normal((d, d)))[0]
+        _, lower, upper = lu(matrix)
+        # Columns are turned around where a pivot is negative, which leaves L as it is.
+        factors: np.ndarray = np.tril(lower, -1) + upper * np.sign(np.diag(upper))
+        return factors
+
+    return _drawn(draw, key, (d, d))
 
 
 def permutation(key: PRNGKeyArray, n: int, number: int = 0) -> Int[np.ndarray, " n"]:

@@ -1,12 +1,13 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
-of one with every kind of column, of typed tables and of an equation of a series, and `expected.json`: inputs with what
-each model gave for them. Files that are there are kept. Every later version must load all of them and give the same
-numbers: none is ever removed or written anew.
+of one with every kind of column, of typed tables, of pictures and of an equation of a series, and `expected.json`:
+inputs with what each model gave for them. Files that are there are kept. Every later version must load all of them and
+give the same numbers: none is ever removed or written anew.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,19 @@ import numpy as np
 import polars as pl
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF
+from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF, registered
+from pushforward.architectures.images import PixelSpline
 from pushforward.architectures.products import Products
 from pushforward.architectures.typed import Typed
+from pushforward.bijections import initialised
 from pushforward.columns import Angle, Bounded, Columns
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.data.frames import read_frame
 from pushforward.distributions import Flow
+from pushforward.fitting.fit_images import fit_images
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.fitting.products import fit_products
+from pushforward.models.image_file import save_image_model
 from pushforward.models.table_file import save_table_model
 from pushforward.models.table_flow import table_flow
 from pushforward.models.table_model import TableModel
@@ -32,6 +37,7 @@ from pushforward.models.typed_file import save_typed_table
 from pushforward.models.typed_table import TypedTable
 from pushforward.testing import architecture_subject, perturbed, tiny
 from pushforward.testing.evidence import log_prob
+from pushforward.testing.examples import IMAGE
 
 HERE = Path(__file__).parent
 SHORT = pf.Training(max_epochs=1)
@@ -51,6 +57,38 @@ def write_flow(name: str, path: Path) -> dict[str, Any]:
     assert isinstance(flow, Flow)
     pf.save(path, flow)
     return {"log_prob": log_prob(flow, *map(jnp.asarray, flow_rows()))}
+
+
+def image_rows() -> tuple[np.ndarray, np.ndarray]:
+    """Ten images in grey levels, dark ones and others, and conditions of 2."""
+    rng = np.random.default_rng(6)
+    rows = 255.9 * rng.beta(0.5, 1.0, (10, *IMAGE))
+    return rows.round(3).astype(np.float32), rng.normal(0, 1, (10, 2)).round(4).astype(np.float32)
+
+
+def write_image_flow(name: str, path: Path) -> dict[str, Any]:
+    """A small flow of an architecture of images, its scales set by the rows, perturbed."""
+    architecture = replace(tiny(ARCHITECTURES[name]), width=8)
+    rows, given = map(jnp.asarray, image_rows())
+    built = architecture.build(IMAGE, 2, key=jax.random.key(7))
+    started = Flow(built.base, initialised(built.bijection, rows, given), built.architecture)
+    flow = perturbed(started, jax.random.key(1000), 0.3)
+    pf.save(path, flow)
+    return {"log_prob": log_prob(flow, rows, given)}
+
+
+def write_pictures(path: Path) -> dict[str, Any]:
+    """Pictures given their class."""
+    rng = np.random.default_rng(8)
+    pixels = rng.integers(0, 16, (120, *IMAGE)).astype(np.uint8)
+    labels = ["dark", "light"] * 60
+    pixels[::2] //= 2
+    small = PixelSpline(width=8, layers=1, patch=2, hidden=8, reach=1, levels=16)
+    fitted = fit_images(pixels, labels, architecture=small, training=SHORT, trust=False)
+    model = replace(fitted, model=perturbed(fitted.model, jax.random.key(1), 0.3))
+    save_image_model(model, path)
+    probe = pixels[:20]
+    return {"pixels": probe, "log_prob": model.log_prob_of_labels(probe)}
 
 
 def write_table(path: Path) -> dict[str, Any]:
@@ -159,6 +197,7 @@ OTHERS = {
     "angles": write_angles,
     "kinds": write_kinds,
     "equation": write_equation,
+    "pictures": write_pictures,
 }
 
 
@@ -167,15 +206,20 @@ def main() -> None:
     folder = HERE / pf.__version__
     folder.mkdir(exist_ok=True)
     record = folder / "expected.json"
-    rows, given = flow_rows()
-    expected: dict[str, Any] = {"flows": {"rows": rows.tolist(), "given": given.tolist()}}
+    expected: dict[str, Any] = {}
     if record.exists():
         expected = json.loads(record.read_text())
+    for what, (rows, given) in {"flows": flow_rows(), "images": image_rows()}.items():
+        expected.setdefault(what, {"rows": rows.tolist(), "given": given.tolist()})
+    of_images = registered(images=True)
     for name in (*ARCHITECTURES, *OTHERS):
         if name in expected:
             continue
         path = folder / f"{name}.safetensors"
-        found = OTHERS[name](path) if name in OTHERS else write_flow(name, path)
+        if name in OTHERS:
+            found = OTHERS[name](path)
+        else:
+            found = (write_image_flow if name in of_images else write_flow)(name, path)
         expected[name] = {k: np.asarray(v, np.float64).tolist() for k, v in found.items()}
         record.write_text(json.dumps(expected) + "\n")
 

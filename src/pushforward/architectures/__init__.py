@@ -1,14 +1,14 @@
 """Published models, one per file: frozen configurations that build a flow, and the registry of their names.
 
-Those of this package model vectors. They raise `InputError` for an event that is not a vector, sizes below 1 and names
-of bases or other parts that are unknown.
+Those of this package model vectors or images (`registered` tells them apart). They raise `InputError` for an event of
+another kind, sizes below 1 and names of bases or other parts that are unknown.
 """
 
 # In the order of the registry, which the command line and the docs show.
 # ruff: noqa: I001
 
 from pushforward.architectures.architecture import Architecture, Facts
-from pushforward.architectures.registry import ARCHITECTURES, register
+from pushforward.architectures.registry import ARCHITECTURES, register, registered
 from pushforward.architectures.nice import NICE
 from pushforward.architectures.realnvp import RealNVP
 from pushforward.architectures.glow import Glow
@@ -40,6 +40,14 @@ from pushforward.architectures.ffjord import FFJORD
 from pushforward.architectures.rnode import RNODE
 from pushforward.architectures.ot_flow import OTFlow
 from pushforward.architectures.flow_matching import FlowMatching
+from pushforward.architectures.images import (
+    ImageGlow,
+    ImageNSF,
+    ImageRealNVP,
+    PixelSpline,
+    SubscaleSpline,
+    TarFlow,
+)
 from pushforward.deprecated import renamed
 
 __all__ = [
@@ -66,18 +74,25 @@ __all__ = [
     "Gaussianization",
     "Glow",
     "IResNet",
+    "ImageGlow",
+    "ImageNSF",
+    "ImageRealNVP",
     "LinearSplineFlow",
     "MAFMoG",
     "Mixture",
     "OTFlow",
+    "PixelSpline",
     "PlanarCNF",
     "PlanarFlow",
     "QuadraticSplineFlow",
     "RadialFlow",
     "RealNVP",
     "ResidualFlow",
+    "SubscaleSpline",
     "SylvesterFlow",
+    "TarFlow",
     "register",
+    "registered",
 ]
 
 __getattr__ = renamed(

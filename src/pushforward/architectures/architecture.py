@@ -43,6 +43,7 @@ class Facts:
         angles: whether rows are angles in `[-pi, pi]`; default False.
         one_order: whether it is one layer in one order, so that its first coordinate depends on itself alone; default
             False.
+        images: whether events are images, `(h, w, c)`; default False, vectors.
         loss: what fits minimise in place of the negative log-density, a `training.loss.Loss`; default None.
 
     ```python
@@ -57,6 +58,7 @@ class Facts:
     learning_rate: float | None = None
     angles: bool = False
     one_order: bool = False
+    images: bool = False
     loss: Callable[..., Any] | None = None
 
     @classmethod

@@ -82,6 +82,30 @@ ARCHITECTURES = Registry()
 """From names to architectures."""
 
 
+def registered(*, images: bool) -> dict[str, type[Architecture]]:
+    """The registered architectures of images, or those of vectors, by name and in the registry's order.
+
+    Imports what other packages bring; what cannot be imported is left out.
+
+    ```python
+    >>> import pushforward as pf
+    >>> list(pf.architectures.registered(images=True))[:2]
+    ['image_realnvp', 'image_glow']
+
+    ```
+    """
+    found = {}
+    for name in ARCHITECTURES:
+        try:
+            kind = ARCHITECTURES[name]
+        except InputError:
+            # A broken package must not hide the rest.
+            continue
+        if Facts.of(kind()).images is images:
+            found[name] = kind
+    return found
+
+
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def published(name: str, reference: str, **facts: Any) -> Callable[[type[T]], type[T]]:
     """A class decorator for this package's own architectures: a `configuration` with a name in the registry.

@@ -1,5 +1,6 @@
 """Invertible maps with tractable log-determinants."""
 
+from pushforward.bijections import images
 from pushforward.bijections.actnorm import ActNorm
 from pushforward.bijections.amortized import Amortized
 from pushforward.bijections.autoregressive import Autoregressive
@@ -12,7 +13,7 @@ from pushforward.bijections.cylinder import Cylinder
 from pushforward.bijections.elementwise import Elementwise
 from pushforward.bijections.flow_map import FlowMap
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
-from pushforward.bijections.linear import LULinear
+from pushforward.bijections.linear import ActLinear, LULinear
 from pushforward.bijections.margins import Margins
 from pushforward.bijections.orthogonal import Householder, QRLinear
 from pushforward.bijections.permutation import Permutation, Reverse
@@ -30,6 +31,7 @@ from pushforward.transformers import __all__ as _TRANSFORMERS
 
 __all__ = [
     "AbstractBijection",
+    "ActLinear",
     "ActNorm",
     "Amortized",
     "Autoregressive",
@@ -59,6 +61,7 @@ __all__ = [
     "Stack",
     "Sylvester",
     "has_statistics",
+    "images",
     "increasing_root",
     "initialised",
     "with_remat",

@@ -34,9 +34,9 @@ class AbstractBijection(eqx.Module):
     take any leading axes, broadcast the condition and check shapes.
 
     Everything else has a default, which a leaf may replace by a property or a class attribute: its `latent_shape`, the
-    `parts` of a composition, and the facts `volume_preserving`, `exact` and `recomputable`. Two names are optional: a
-    method `unread`, the entries of its arrays that the map never reads (`pushforward.parameters.Unread`), and an
-    attribute `amortized`, the fields that `Amortized` makes each row's own.
+    `parts` of a composition, and the facts `volume_preserving`, `exact` and `recomputable`. Optional are a method
+    `unread`, the entries of its arrays that the map never reads (`pushforward.parameters.Unread`), an attribute
+    `amortized`, the fields that `Amortized` makes each row's own, and the methods that `initialised` names.
 
     Attributes:
         event_shape: the shape of one data event.

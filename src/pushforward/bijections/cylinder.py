@@ -1,6 +1,7 @@
 """Angles and real coordinates in one map."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -76,12 +77,14 @@ class Cylinder(AbstractBijection):
         bare = self.turned.without_log_det(), self.straight.without_log_det()
         return Cylinder(*bare, self.angles)
 
-    def branches(
-        self, x: Array, condition: Condition
-    ) -> tuple[tuple[AbstractBijection, Array, Array | None], ...]:
-        """Each map with its part of the data rows `(n, d)` and its condition."""
+    def visited(
+        self, visit: Callable[..., tuple[Any, Array]], x: Array, condition: Condition
+    ) -> tuple["Cylinder", Array]:
+        """See `initialised`: each map is visited with its part of the data rows `(n, d)`."""
         turned, straight = parted(x, self.angles)
-        return (self.turned, turned, condition), (self.straight, straight, _seen(turned, condition))
+        one, z_turned = visit(self.turned, turned, condition)
+        other, z_straight = visit(self.straight, straight, _seen(turned, condition))
+        return Cylinder(one, other, self.angles), joined(z_turned, z_straight, self.angles)
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         keys = split(key, 2)
@@ -92,8 +95,8 @@ class Cylinder(AbstractBijection):
 
     def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         keys = split(key, 2)
-        (_, turned, _), (_, straight, seen) = self.branches(x, condition)
-        straight, log_det = self.straight.inverse_rows(straight, seen, keys[1])
+        turned, straight = parted(x, self.angles)
+        straight, log_det = self.straight.inverse_rows(straight, _seen(turned, condition), keys[1])
         turned, more = self.turned.inverse_rows(turned, condition, keys[0])
         return joined(turned, straight, self.angles), log_det + more
 

@@ -2,12 +2,13 @@
 
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from pushforward.bijections.base import AbstractBijection
-from pushforward.bijections.cylinder import Cylinder, joined
 from pushforward.errors import InputError
 from pushforward.rows import Numbers, broadcasting
 
@@ -21,7 +22,10 @@ START = ("standardising", *STATISTICS)
 def initialised(bijection: B, x: Numbers, condition: Numbers | None = None) -> B:
     """The map with every `ActNorm` and `BatchNorm` in it set from the data rows that reach it; all else unchanged.
 
-    So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set.
+    So is any map with a method `standardising(x)` or `measuring(x)`, from data rows to the map that they set. A map of
+    maps that are not its parts, as they do not act on whole events, has a method `visited(visit, x, condition)`: it
+    calls `visit(map, rows, condition)` for each of them, which gives the map that the rows have set and their latents,
+    and returns itself with these maps, and the latents of x.
 
     Arguments:
         bijection: a map, or a composition, whose parts are visited.
@@ -55,12 +59,13 @@ def _passed(bijection: B, x: Numbers, condition: Any, methods: tuple[str, ...]) 
 
 
 def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> tuple[Any, Array]:
-    if isinstance(bijection, Cylinder):
-        (turned, z_turned), (straight, z_straight) = (
-            _set(*branch, methods) for branch in bijection.branches(x, condition)
-        )
-        whole = Cylinder(turned, straight, bijection.angles)
-        return whole, joined(z_turned, z_straight, bijection.angles)
+    if hasattr(bijection, "visited"):
+
+        def visit(part: Any, x: Array, condition: Any) -> tuple[Any, Array]:
+            return _set(part, x, condition, methods)
+
+        whole: tuple[Any, Array] = bijection.visited(visit, x, condition)
+        return whole
     parts: list[AbstractBijection] = []
     for part in reversed(bijection.parts()):
         part, x = _set(part, x, condition, methods)
@@ -73,7 +78,21 @@ def _set(bijection: Any, x: Array, condition: Any, methods: tuple[str, ...]) -> 
     elif (inner := _within(bijection, methods)) is not None:
         outer = type(bijection).__name__
         raise InputError(f"{type(inner).__name__} inside {outer} cannot be set from data")
-    return bijection, bijection.inverse_rows(x, condition, None)[0]
+    return bijection, _latents(bijection, x, condition)
+
+
+def _latents(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
+    z = _compiled(bijection, x, condition)
+    if not isinstance(z, jax.core.Tracer) and np.isnan(np.asarray(z)).any():
+        # Uncompiled, a search that fails raises.
+        return bijection.inverse_rows(x, condition, None)[0]
+    return z
+
+
+@eqx.filter_jit
+def _compiled(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
+    """Compiled once for all equal layers."""
+    return bijection.inverse_rows(x, condition, None)[0]
 
 
 def _within(model: Any, methods: tuple[str, ...]) -> AbstractBijection | None:

@@ -15,6 +15,7 @@ from pushforward.cli.explain import explain
 from pushforward.cli.fit import fit
 from pushforward.cli.impute import impute
 from pushforward.cli.inspect import inspect
+from pushforward.cli.interpolate import interpolate
 from pushforward.cli.interrupts import Terminated, tidy_end
 from pushforward.cli.list import list_
 from pushforward.cli.programs import keep_programs
@@ -63,6 +64,11 @@ def pushforward(
       pushforward explain m.safetensors new.csv -o why.csv
       pushforward sample m.safetensors -n 1000 --where "delay>60" -o late.csv
 
+    \b
+    Of pictures, in a folder, .npz or IDX file:
+      pushforward fit digits/ -o m.safetensors --max-time 600
+      pushforward sample m.safetensors -n 64 --grid draws.png
+
     Tables are CSV, TSV, Parquet, NPY or NPZ, by the suffix of the file, with one row per observation
     and cells of any kind: numbers for a flow, for a typed model also text, dates and gaps. `-` is CSV
     on standard input or output, and `file.npz:train` is the array `train` of an archive. Columns are
@@ -91,6 +97,7 @@ app.command("impute")(impute)
 app.command("explain")(explain)
 app.command("inspect")(inspect)
 app.command("report")(report)
+app.command("interpolate")(interpolate)
 app.command("list")(list_)
 
 

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from pushforward.cli import options
+from pushforward.cli.checkpoints import checkpoint_of, keep_checkpoint, refuse_complete
+from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, say
 from pushforward.cli.typed import fit_typed_file, trust_line
 from pushforward.cli.watch import Watch
+from pushforward.data.picture_sources import holds_pictures
 from pushforward.errors import CellError, InputError
 
 if TYPE_CHECKING:
@@ -99,6 +102,13 @@ def fit(
             help="Set an option of training, such as learning_rate=1e-3, batch=512; repeatable.",
         ),
     ] = None,
+    labels: Annotated[
+        bool,
+        typer.Option(
+            "--labels",
+            help="Of pictures: fit them given their class, the name of their sub-folder.",
+        ),
+    ] = False,
     seed: options.Seed = 0,
     max_epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Stop after N passes over the data.")
@@ -118,7 +128,7 @@ def fit(
         bool, typer.Option("--force", help="Replace MODEL and discard any checkpoint.")
     ] = False,
 ) -> None:
-    """Fit a density to a table and write it to one file.
+    """Fit a density to a table, or a distribution to pictures, and write it to one file.
 
     No preparation is needed: columns are standardised, columns of whole numbers are recognised, and
     a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
@@ -134,6 +144,12 @@ def fit(
       pushforward fit data.npz:train --flow maf --set layers=8 -o m.safetensors
       pushforward fit flights.csv --ignore tailnum --min-count 20 -o m.safetensors
       pushforward fit data.csv --column wind=angle:360 --column share=bounded:0,1 -o m.safetensors
+
+    DATA may be a folder of PNG or JPEG files, an .npy or .npz file of uint8 pictures, an IDX file, or
+    mnist:train where PUSHFORWARD_DATA names a folder with MNIST.
+
+    \b
+      pushforward fit digits/ -o m.safetensors --max-time 600
 
     The state of training is kept in MODEL.checkpoint until the model is written. After a crash the
     same command with --resume continues from there and arrives at the same model, bit for bit on
@@ -154,13 +170,42 @@ def fit(
     if max_time is not None and not math.isfinite(max_time):
         raise InputError(f"--max-time {max_time}: a number of seconds is expected")
     if resume and not force:
-        _refuse_complete(output)
+        refuse_complete(output)
     options.check_model_output(output, force)
     options.refuse_same_file(output, data)
-    checkpoint = _checkpoint(output)
-    _keep(checkpoint, resume, force, quiet)
+    checkpoint = checkpoint_of(output)
+    keep_checkpoint(checkpoint, resume, force, quiet)
     training = options.chosen_training(train or [], max_epochs, max_time)
     named = flow.lower()
+    if holds_pictures(data):
+        refuse_for_images(
+            data,
+            {
+                "--columns": columns is not None,
+                "--condition": condition is not None,
+                "--column": bool(column),
+                "--ignore": ignore is not None,
+                "--min-count": min_count is not None,
+                "--gaps": gaps is not None,
+                "--precision": precision is Precision.DOUBLE,
+            },
+        )
+        fit_image_file(
+            data,
+            output,
+            labels=labels,
+            architecture=options.chosen_architecture(flow, setting or [], data=data, images=True),
+            training=training,
+            seed=seed,
+            checkpoint=checkpoint,
+            resume=resume,
+            quiet=quiet,
+        )
+        return
+    if labels:
+        raise InputError(
+            f"--labels: is for pictures; {data} is a table, whose columns are given by --condition"
+        )
     frame = None
     only_typed = gaps is not None or min_count is not None
     if only_typed and named not in ("auto", "typed"):
@@ -175,7 +220,7 @@ def fit(
         from pushforward.models.table_file import save_table_model
         from pushforward.models.typed_file import save_typed_table
 
-        architecture = options.chosen_architecture(flow, setting or [])
+        architecture = options.chosen_architecture(flow, setting or [], data=data, images=False)
         kinds = options.declared_columns(column or [])
         try:
             with Meter("reading", quiet) as meter:
@@ -291,37 +336,6 @@ def _rival(
     return typed_rival(
         framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
     )
-
-
-def _checkpoint(output: Path) -> Path:
-    """The checkpoint next to the output."""
-    return output.with_name(output.name + ".checkpoint")
-
-
-def _refuse_complete(output: Path) -> None:
-    """Raise `InputError` for a model without a checkpoint, as nothing is left to resume."""
-    if output.is_file() and not _checkpoint(output).exists():
-        raise InputError(
-            f"{output}: that fit is complete: there is no {_checkpoint(output).name} to go on from; "
-            "fit it anew with --force"
-        )
-
-
-def _keep(checkpoint: Path, resume: bool, force: bool, quiet: bool) -> None:
-    """Make sure that an existing checkpoint is not lost by accident."""
-    if resume and not checkpoint.exists():
-        say(f"{checkpoint}: no checkpoint; the fit starts from the beginning", quiet)
-    if checkpoint.exists() and not resume:
-        if not force:
-            raise InputError(
-                f"{checkpoint}: an unfinished fit left this checkpoint; go on with --resume or "
-                "start over with --force"
-            )
-        from pushforward.training.checkpoint import Checkpoint, open_checkpoint
-
-        # Under its lock, as the checkpoint of a running fit must stay.
-        with open_checkpoint(Checkpoint(checkpoint, resume=True), {}):
-            checkpoint.unlink()
 
 
 def _kept(

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from pushforward.cli.image_files import image_sections, is_of_images
 from pushforward.cli.options import Model, shown
 from pushforward.cli.typed import is_typed, trust_sections, typed_sections
 
@@ -28,11 +29,21 @@ def inspect(
     """
     from pushforward.architectures import Facts
     from pushforward.model_file import read_header
+    from pushforward.models.image_file import load_image_model
     from pushforward.models.notes import NOTES
     from pushforward.models.table_file import load_table_model
     from pushforward.models.typed_file import load_typed_table
     from pushforward.trust.verdict import format_trust
 
+    if is_of_images(model):
+        pictures = load_image_model(model)
+        if as_json:
+            print(json.dumps(read_header(model), indent=2))
+            return
+        for title, lines in image_sections(pictures).items():
+            _section(title, lines)
+        _section("training", _training(pictures.summary))
+        return
     # The whole file is read for --json too, so that a damaged one does not pass for a model.
     typed = load_typed_table(model) if is_typed(model) else None
     fitted = load_table_model(model) if typed is None else None

@@ -8,8 +8,9 @@ import textwrap
 def list_() -> None:
     """List the flows that `fit --flow` knows, and their options.
 
-    Options are shown with their defaults; `fit --flow NAME --set key=value` changes them. The last
-    line lists the base distributions, for the option `base`.
+    Those marked [pictures] are of pictures, the others of tables. Options are shown with their
+    defaults; `fit --flow NAME --set key=value` changes them. The last line lists the base
+    distributions, for the option `base`.
     """
     from pushforward.architectures import ARCHITECTURES, Facts
     from pushforward.cli.options import architecture_defaults
@@ -32,7 +33,9 @@ def list_() -> None:
             print(f"pushforward: warning: {error}", file=sys.stderr)
             continue
         options = architecture_defaults(kind)
-        print(f"{name:<17}{Facts.of(kind()).reference}".rstrip())
+        facts = Facts.of(kind())
+        mark = "[pictures]" if facts.images else ""
+        print(f"{name:<17}{facts.reference} {mark}".rstrip())
         print(paragraph((kind.__doc__ or "").strip().split("\n\n")[0]))
         print(paragraph("  ".join(f"{key}={value}" for key, value in options.items())))
         print()

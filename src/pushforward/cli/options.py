@@ -146,20 +146,28 @@ def typed_architecture(settings: Sequence[str]) -> "Typed | None":
     return chosen
 
 
-def chosen_architecture(flow: str, settings: Sequence[str]) -> "str | Architecture":
-    """The architecture that `--flow` and `--set` describe, or "auto"."""
-    from pushforward.architectures import ARCHITECTURES
+def chosen_architecture(
+    flow: str, settings: Sequence[str], *, data: str, images: bool
+) -> "str | Architecture":
+    """The architecture that `--flow` and `--set` describe, or "auto"; of images where `data` holds them."""
+    from pushforward.architectures import ARCHITECTURES, Facts, registered
 
-    known = ", ".join(ARCHITECTURES)
     name = flow.lower()
     if name == "auto":
         if settings:
+            known = ", ".join(registered(images=images))
             raise InputError(f"--set {settings[0]}: choose a flow to set, with --flow ({known})")
         return "auto"
     if name not in ARCHITECTURES:
+        known = ", ".join(registered(images=images))
         raise InputError(f"--flow {flow}: unknown; known are auto, {known}")
     chosen: Architecture = _configured(ARCHITECTURES[name], name, settings)
-    return chosen
+    if Facts.of(chosen).images is not images:
+        wrong = f"tables; {data} holds pictures" if images else f"pictures; {data} is a table"
+        known = ", ".join(registered(images=images))
+        raise InputError(f"--flow {flow}: models {wrong}, for which there are auto, {known}")
+    # By its name alone, the pictures choose the side of its patches.
+    return name if images and not settings else chosen
 
 
 def _configured(kind: Any, name: str, settings: Sequence[str]) -> Any:

@@ -1,11 +1,13 @@
 """`pushforward sample`: draws from a model, as a stream."""
 
+from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 
 from pushforward.cli import options
+from pushforward.cli.image_files import is_of_images, refuse_for_images, sample_image_file
 from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.cli.typed import is_typed, sample_typed
 from pushforward.errors import InputError
@@ -35,6 +37,20 @@ def sample(
         ),
     ] = None,
     where: options.Where = None,
+    grid: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.png", help="Of pictures: write them side by side."),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(metavar="A,B,...", help="Of pictures: the classes to draw, in turn."),
+    ] = None,
+    temperature: Annotated[
+        float,
+        typer.Option(
+            metavar="T", help="Of pictures: factor on the latents; below 1 is nearer to the mode."
+        ),
+    ] = 1.0,
     solver: options.SolverOption = None,
     guidance: options.Guidance = None,
     force: options.Force = False,
@@ -54,7 +70,11 @@ def sample(
     weights. A condition is COLUMN, one of > >= < <= =, and a value spelled as in the table; or
     COLUMN in VALUE,VALUE,...; or COLUMN is missing; several are joined by commas or `and`.
 
+    A model of pictures draws PNG files into a folder, or one .npz file, and with --grid one picture of
+    them all.
+
     \b
+      pushforward sample m.safetensors -n 64 --grid draws.png
       pushforward sample m.safetensors -n 1000 -o draws.csv
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.parquet
       pushforward sample m.safetensors -n 1000 --where "dep_delay>60, origin in JFK,LGA" -o late.csv
@@ -64,6 +84,41 @@ def sample(
         raise InputError(f"-n {n}: at least 1 draw is needed")
     if n > MOST_ROWS:
         raise InputError(f"-n {n}: too many; at most {MOST_ROWS:,} rows are drawn")
+    if is_of_images(model):
+        refuse_for_images(
+            str(model),
+            {
+                "--condition": condition is not None,
+                "--given": given is not None,
+                "--where": where is not None,
+                "--solver": bool(solver),
+                "--guidance": guidance is not None,
+            },
+        )
+        sample_image_file(
+            model,
+            n,
+            output,
+            grid=grid,
+            labels=options.column_list("--labels", labels),
+            temperature=temperature,
+            seed=seed,
+            force=force,
+            quiet=quiet,
+        )
+        return
+    if wrong := [
+        option
+        for option, given_ in {
+            "--grid": grid is not None,
+            "--labels": labels is not None,
+            "--temperature": temperature != 1,
+        }.items()
+        if given_
+    ]:
+        raise InputError(
+            f"{model}: holds a table's model; {' and '.join(wrong)}: for pictures only"
+        )
     if is_typed(model):
         from pushforward.data.tables import check_output
 

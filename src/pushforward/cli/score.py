@@ -6,6 +6,7 @@ import numpy as np
 import typer
 
 from pushforward.cli import options
+from pushforward.cli.image_files import is_of_images, refuse_for_images, score_image_file
 from pushforward.cli.progress import Meter, on_terminal, say
 from pushforward.cli.typed import is_typed, score_exactly, score_typed, score_where
 from pushforward.errors import InputError
@@ -69,6 +70,9 @@ def score(
     the standard error, and effective_draws: how many of the K draws count. It takes about K times as
     long.
 
+    A model of pictures writes for each its name, bits_per_dim, log_prob (a bound, by one draw of the
+    noise) and quantile, its place among the held-out pictures of the fit.
+
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
       zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
@@ -81,6 +85,22 @@ def score(
 
     check_output(output, force)
     options.refuse_same_file(output, model, data)
+    if is_of_images(model):
+        refuse_for_images(
+            str(model),
+            {
+                "--solver": bool(solver),
+                "--guidance": guidance is not None,
+                "--given": given is not None,
+                "--per-column": per_column,
+                "--exact": exact is not None,
+                "--gaps": gaps,
+                "--allow-absent": allow_absent,
+                "--where": where is not None,
+            },
+        )
+        score_image_file(model, data, output, quiet=quiet)
+        return
     if is_typed(model):
         options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()

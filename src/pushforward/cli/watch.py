@@ -24,8 +24,16 @@ ENDINGS = {
 class Watch:
     """Shows stages, epochs and steps on a meter, and returns whether the user asked to stop."""
 
-    def __init__(self, meter: Meter, interrupt: PoliteInterrupt, max_time: float | None) -> None:
+    def __init__(
+        self,
+        meter: Meter,
+        interrupt: PoliteInterrupt,
+        max_time: float | None,
+        unit: str = "loss",
+    ) -> None:
+        """`unit` is what a loss that is no likelihood is called."""
         self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
+        self._unit = unit
         self._first: tuple[int, float] | None = None
         self._stage = ""
         self.epochs = "0 epochs"
@@ -37,7 +45,7 @@ class Watch:
             self._meter.stage(step.stage)
         if step.step:
             self._interrupt.ready = True
-            unit, loss = ("nats", -step.loss) if step.likelihood else ("loss", step.loss)
+            unit, loss = ("nats", -step.loss) if step.likelihood else (self._unit, step.loss)
             of = f"epoch {step.epoch}/{step.epochs}, step {step.step:,} of {step.steps:,}"
             self._meter.update(f"{of}, {unit} {loss:.3f}, {clock(step.seconds)}")
         return self._interrupt.requested
@@ -61,7 +69,7 @@ class Watch:
         if epoch.note:
             self._meter.note(f"epoch {epoch.epoch}: {epoch.note}")
         # A likelihood is maximised, any other loss minimised.
-        unit, sign = ("nats", -1.0) if epoch.likelihood else ("loss", 1.0)
+        unit, sign = ("nats", -1.0) if epoch.likelihood else (self._unit, 1.0)
         text = (
             f"epoch {epoch.epoch}/{epoch.epochs}  {unit}: train {sign * epoch.train_loss:.3f}, "
             f"valid {sign * epoch.validation_loss:.3f}, best {sign * epoch.best_loss:.3f}"

@@ -1,6 +1,7 @@
 """The place where a table is to be written: checked before any work, replaced at the end."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pushforward.data.arrays import is_utf8
@@ -11,12 +12,15 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".npy", ".npz")
 """The known formats, for reading and writing."""
 
 
-def check_output(target: str | Path, force: bool = False) -> None:
-    """Check before any work that a table can be written.
+def check_output(
+    target: str | Path, force: bool = False, suffixes: Sequence[str] = SUFFIXES
+) -> None:
+    """Check before any work that a table can be written, or another file.
 
     Arguments:
         target: a path with a known suffix, or `-` for CSV on standard output.
         force: whether an existing file may be replaced; default False.
+        suffixes: the known formats; default those of tables.
 
     Raises `InputError` if the format is unknown, the file exists and `force` is not set, or its directory is missing or
     not writable.
@@ -24,10 +28,10 @@ def check_output(target: str | Path, force: bool = False) -> None:
     if str(target) == "-":
         return
     path = Path(target)
-    if path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in suffixes:
+        stream = " and - for CSV on standard output" if suffixes == SUFFIXES else ""
         raise InputError(
-            f"{target}: unknown format '{path.suffix}'; known are {', '.join(SUFFIXES)} and - for "
-            "CSV on standard output"
+            f"{target}: unknown format '{path.suffix}'; known are {', '.join(suffixes)}{stream}"
         )
     if path.is_dir():
         raise InputError(f"{target}: is a directory; name a file")

@@ -3,6 +3,7 @@
 from pushforward.deprecated import renamed
 from pushforward.distributions.base import AbstractDistribution
 from pushforward.distributions.bases import BASES, base_named
+from pushforward.distributions.dequantized import Dequantized
 from pushforward.distributions.flow import Flow
 from pushforward.distributions.mixture import GaussianMixture
 from pushforward.distributions.product import Product
@@ -15,6 +16,7 @@ from pushforward.distributions.uniform import Uniform
 __all__ = [
     "BASES",
     "AbstractDistribution",
+    "Dequantized",
     "Flow",
     "GaussianMixture",
     "Product",

@@ -14,12 +14,14 @@ from pushforward.models.table_model import TableModel
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
+    from pushforward.estimators.image_density import ImageDensity
     from pushforward.estimators.neural_ode import NeuralODERegressor
     from pushforward.estimators.table_density import TableDensity
 
 _ESTIMATORS = {
     "ConditionalFlowDensity": "conditional",
     "FlowDensity": "density",
+    "ImageDensity": "image_density",
     "NeuralODERegressor": "neural_ode",
     "TableDensity": "table_density",
 }
@@ -27,6 +29,7 @@ _ESTIMATORS = {
 __all__ = [
     "ConditionalFlowDensity",
     "FlowDensity",
+    "ImageDensity",
     "NeuralODERegressor",
     "TableDensity",
     "TableModel",

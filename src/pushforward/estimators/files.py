@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, Any
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.model_file import read_header
+from pushforward.models.image_file import KIND as IMAGES
+from pushforward.models.image_file import save_image_model
+from pushforward.models.image_model import ImageModel
 from pushforward.models.series_file import KIND as SERIES
 from pushforward.models.table_file import load_table_model, save_table_model
 from pushforward.models.table_model import TableModel
@@ -17,6 +20,7 @@ from pushforward.saving import read_flow, write_flow
 if TYPE_CHECKING:
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
+    from pushforward.estimators.image_density import ImageDensity
     from pushforward.estimators.neural_ode import NeuralODERegressor
     from pushforward.estimators.table_density import TableDensity
 
@@ -27,7 +31,8 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
     Arguments:
         path: the file.
-        model: a fitted estimator, a `TableModel`, a `TypedTable`, or a `Flow` that an architecture has built.
+        model: a fitted estimator, a `TableModel`, a `TypedTable`, an `ImageModel`, or a `Flow` that an architecture has
+            built.
         force: whether an existing file may be replaced; default True.
 
     Raises `InputError` where the file cannot be written, for a flow that was put together from parts, and for anything
@@ -48,6 +53,8 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
         write_flow(path, model, force=force)
     elif isinstance(model, TableModel):
         save_table_model(model, path, force)
+    elif isinstance(model, ImageModel):
+        save_image_model(model, path, force)
     elif isinstance(model, TypedTable):
         save_typed_table(model, path, force)
     elif any(base.__module__.startswith(f"{__package__}.") for base in type(model).__mro__):
@@ -61,7 +68,9 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
-) -> "FlowDensity | ConditionalFlowDensity | TableDensity | NeuralODERegressor | Flow":
+) -> (
+    "FlowDensity | ConditionalFlowDensity | TableDensity | ImageDensity | NeuralODERegressor | Flow"
+):
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -71,9 +80,9 @@ def load(
         path: the file.
 
     Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
-    table, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises `InputError` for a file that is
-    missing, damaged, foreign or newer than this version, for an architecture that is not registered, and for an
-    equation by a function, which `NeuralODERegressor.load` takes.
+    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises
+    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is
+    not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile
@@ -97,6 +106,10 @@ def load(
         from pushforward.estimators.neural_ode import NeuralODERegressor
 
         return NeuralODERegressor.load(path)
+    if kind == IMAGES:
+        from pushforward.estimators.image_density import ImageDensity
+
+        return ImageDensity.load(path)
     if kind == TYPED:
         from pushforward.estimators.table_density import TableDensity
 

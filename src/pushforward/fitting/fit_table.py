@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from pushforward.architectures import ARCHITECTURES, Architecture, CircularNSF, Facts
+from pushforward.architectures import ARCHITECTURES, Architecture, CircularNSF, Facts, registered
 from pushforward.columns import AbstractColumn, Angle, Columns
 from pushforward.columns.names import stand_in_names
 from pushforward.deprecated import renamed_arguments
@@ -200,19 +200,27 @@ def _summary(choice: Choice, rows: int, log_det: float) -> dict[str, Any]:
 
 
 def _known(choice: str | Architecture) -> str | Architecture:
-    """The architecture of a name, "auto" as it is. Raises `InputError` for what is not registered."""
-    if choice == "auto":
-        return choice
-    if not isinstance(choice, str):
-        if ARCHITECTURES.name_of(type(choice)) is not None:
+    """The architecture of a name, "auto" as it is. Raises `InputError` for one that is unknown or of images."""
+    if isinstance(choice, str):
+        if choice == "auto":
             return choice
+        if choice not in ARCHITECTURES:
+            known = ", ".join(registered(images=False))
+            raise InputError(f"flow {choice!r} is unknown; known: auto, {known}")
+        architecture: Architecture = ARCHITECTURES[choice]()
+    elif ARCHITECTURES.name_of(type(choice)) is not None:
+        architecture = choice
+    else:
         raise InputError(
             f"architecture must be a name or an instance such as NSF(), not {choice!r}; a class of your own is known "
             "after pushforward.architectures.register(name, class)"
         )
-    if choice not in ARCHITECTURES:
-        raise InputError(f"flow {choice!r} is unknown; known: auto, {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[choice]()
+    if Facts.of(architecture).images:
+        raise InputError(
+            f"{type(architecture).__name__} models pictures, not the rows of a table: ImageDensity fits it; of tables "
+            "are auto, " + ", ".join(registered(images=False))
+        )
+    return architecture
 
 
 def _entrants(choice: str | Architecture, rows: Prepared) -> tuple[Entrant, ...]:

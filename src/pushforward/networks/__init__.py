@@ -1,7 +1,9 @@
 """Networks: features stand on the leading axis and rows on the last; images have their channels last."""
 
 from pushforward.deprecated import renamed
+from pushforward.networks.causal import CausalTransformer
 from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, ResidualBlocks, squeeze
+from pushforward.networks.images import ImageNetwork
 from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
 from pushforward.networks.mlp import MLP
@@ -10,9 +12,11 @@ from pushforward.networks.recurrent import RecurrentNetwork
 
 __all__ = [
     "MLP",
+    "CausalTransformer",
     "Conv",
     "ConvBlock",
     "GroupNorm",
+    "ImageNetwork",
     "LipschitzMLP",
     "MaskedMLP",
     "PeriodicMLP",

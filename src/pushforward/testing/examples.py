@@ -7,21 +7,34 @@ from typing import Any, get_args, get_type_hints
 
 import jax
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from pushforward import bijections as b
-from pushforward.architectures import ARCHITECTURES, MAF, Architecture, Facts
-from pushforward.bijections import AbstractBijection
+from pushforward.architectures import MAF, Architecture, Facts, registered
+from pushforward.bijections import AbstractBijection, images
 from pushforward.distributions import BASES, UniformTorus
 from pushforward.fields import MLPField
-from pushforward.networks import MLP, LipschitzMLP, MaskedMLP, PeriodicMLP
+from pushforward.networks import (
+    MLP,
+    CausalTransformer,
+    ImageNetwork,
+    LipschitzMLP,
+    MaskedMLP,
+    PeriodicMLP,
+)
+from pushforward.rows import Shape
 from pushforward.testing.subjects import Subject, bijection_subject
 from pushforward.transformers import Affine, CircularSpline, RationalQuadratic
 
 TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
     **{"units": 4, "components": 3, "polynomials": 2, "degree": 3, "nodes": 8},
+    # Of images.
+    **{"steps": 1, "blocks": 1, "flows": 2, "patch": 2, "hidden": 8, "reach": 1},
 }
 """Values of architecture fields of these names. In three layers each of three coordinates has its turn."""
+IMAGE = (4, 4, 1)
+"""The shape of images that architectures of them are checked at."""
 
 CASES: tuple[tuple[int, int | None], ...] = ((1, 2), (2, None), (3, 2))
 """Event sizes and condition sizes that every architecture is checked at."""
@@ -51,6 +64,7 @@ def example_bijections() -> dict[str, Subject]:
         return b.Amortized(bijection, 2, where=where, rank=rank, key=key)
 
     maps: dict[str, AbstractBijection] = {
+        "ActLinear": b.ActLinear(3, key=key),
         "ActNorm": b.ActNorm(2),
         "Amortized planar": amortized(b.Planar(2, key=key)),
         "Amortized radial": amortized(b.Radial(2, key=key)),
@@ -102,12 +116,65 @@ def example_bijections() -> dict[str, Subject]:
         "Sylvester triangular": b.Sylvester(3, 2, "triangular", key=key),
         "Stack": b.Stack(lambda k: b.ActNorm(2), 3, key=key),
     }
-    return {name: bijection_subject(name, bijection) for name, bijection in maps.items()}
+    return {
+        **{name: bijection_subject(name, bijection) for name, bijection in maps.items()},
+        **_example_maps_of_images(key),
+    }
+
+
+def _example_maps_of_images(key: PRNGKeyArray) -> dict[str, Subject]:
+    """The same for `pushforward.bijections.images`; images of 4 x 4 pixels have 16 coordinates."""
+    image, knots = (4, 4, 1), (0.0, 0.1, 0.4, 1.0)
+
+    def coupling(event: Shape, seen: int) -> images.ImageCoupling:
+        network = ImageNetwork(
+            (*event[:2], seen), (2, event[2] - seen), width=4, condition_shape=(2,), key=key
+        )
+        return images.ImageCoupling(event, network, Affine())
+
+    board, squeeze = images.Checker(image), images.Squeeze(image)
+    last, exchange = coupling((2, 2, 2), 1), images.PerPixel(b.Reverse(2), (2, 2))
+    patches = CausalTransformer(4, 4, (2, 4), width=8, condition_shape=(2,), key=key)
+    maps: dict[str, AbstractBijection] = {
+        "Checker": b.Chain([b.Power((4, 2, 2)), board]),
+        "ImageCoupling": coupling((2, 2, 3), 1),
+        "MultiScale": images.MultiScale(
+            [b.Chain([coupling((2, 2, 4), 2), squeeze]), b.Chain([last, exchange, last])]
+        ),
+        "PerPixel": images.PerPixel(b.ActLinear(3, key=key), (2, 2)),
+        "Pixels": b.Chain([b.Power((2, 2, 1)), images.Pixels((2, 2, 1), levels=4, alpha=0.05)]),
+        "Squeeze": b.Chain([b.Power((2, 2, 4)), squeeze]),
+        "CausalPatches": images.CausalPatches(image, 2, patches, Affine(), backwards=True),
+    }
+    # Convolutions have a reverse rule of their own.
+    modes = {"CausalPatches": "forward", "PerPixel": "forward", "Pixels": "forward"}
+    found = {
+        name: bijection_subject(name, bijection, mode=modes.get(name, "reverse"))
+        for name, bijection in maps.items()
+    }
+    pixels = images.CausalPixels(
+        (2, 4, 1),
+        knots,
+        levels=4,
+        patch=2,
+        width=8,
+        hidden=8,
+        reach=1,
+        condition_shape=(2,),
+        key=key,
+    )
+    found["CausalPixels"] = bijection_subject("CausalPixels", pixels, support=(0.0, 1.0))
+    return found
 
 
 def exported_bijections() -> set[str]:
     """Names of the concrete bijection classes that `pushforward.bijections` exports."""
-    kinds = {name: kind for name in b.__all__ if isinstance(kind := getattr(b, name), type)}
+    kinds = {
+        name: kind
+        for module in (b, images)
+        for name in module.__all__
+        if isinstance(kind := getattr(module, name), type)
+    }
     return {n for n, kind in kinds.items() if issubclass(kind, AbstractBijection)} - {
         "AbstractBijection"
     }
@@ -161,9 +228,10 @@ def architecture_subject(
 
 
 def example_architectures() -> dict[str, tuple[str, Architecture, int, int | None]]:
-    """Every registered architecture at every case, and each variant at 3 coordinates given 2, ready to be built."""
+    """Every registered architecture of vectors at every case, and each variant at 3 coordinates given 2, ready to be
+    built."""
     found: dict[str, tuple[str, Architecture, int, int | None]] = {}
-    for name, kind in ARCHITECTURES.items():
+    for name, kind in registered(images=False).items():
         cases = [(name, tiny(kind), *case) for case in CASES]
         cases += [(f"{name} {what}", changed, 3, 2) for what, changed in variants(kind)]
         for case in cases:

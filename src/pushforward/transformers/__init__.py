@@ -11,6 +11,7 @@ from pushforward.transformers.dense_sigmoid import DenseSigmoid
 from pushforward.transformers.gated import Gated
 from pushforward.transformers.gaussian_mixture import GaussianMixtureCDF
 from pushforward.transformers.integral import Integral
+from pushforward.transformers.level_spline import LevelSpline
 from pushforward.transformers.linear_spline import LinearSpline
 from pushforward.transformers.logistic_mixture import LogisticMixtureCDF
 from pushforward.transformers.quadratic_spline import QuadraticSpline
@@ -21,6 +22,7 @@ TRANSFORMERS: dict[str, type[AbstractTransformer]] = {
     "additive": Additive,
     "affine": Affine,
     "gated": Gated,
+    "level_spline": LevelSpline,
     "linear_spline": LinearSpline,
     "quadratic_spline": QuadraticSpline,
     "cubic_spline": CubicSpline,
@@ -48,6 +50,7 @@ __all__ = [
     "Gated",
     "GaussianMixtureCDF",
     "Integral",
+    "LevelSpline",
     "LinearSpline",
     "LogisticMixtureCDF",
     "QuadraticSpline",

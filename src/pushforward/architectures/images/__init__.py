@@ -1,0 +1,13 @@
+"""Published models of images, one a file."""
+
+# In the order of the registry.
+# ruff: noqa: I001
+
+from pushforward.architectures.images.realnvp import ImageRealNVP
+from pushforward.architectures.images.glow import ImageGlow
+from pushforward.architectures.images.nsf import ImageNSF
+from pushforward.architectures.images.subscale_spline import SubscaleSpline
+from pushforward.architectures.images.pixel_spline import PixelSpline
+from pushforward.architectures.images.tarflow import TarFlow
+
+__all__ = ["ImageGlow", "ImageNSF", "ImageRealNVP", "PixelSpline", "SubscaleSpline", "TarFlow"]

@@ -1,0 +1,134 @@
+"""What multi-scale models of images share."""
+
+from abc import ABC, abstractmethod
+from typing import Any
+
+from jaxtyping import PRNGKeyArray
+
+from pushforward.bijections import (
+    AbstractBijection,
+    ActLinear,
+    Chain,
+    Elementwise,
+    Stack,
+)
+from pushforward.bijections.images import (
+    ImageCoupling,
+    MultiScale,
+    PerPixel,
+    Pixels,
+    Squeeze,
+)
+from pushforward.bijections.images.squeeze import image_shape
+from pushforward.distributions import Flow, StandardNormal
+from pushforward.draws import spawn
+from pushforward.networks import MLP, ImageNetwork
+from pushforward.rows import Shape, Size, condition_size
+from pushforward.transformers import AbstractTransformer, Affine
+
+MOST = 3
+"""Scales at most, where the architecture does not say how many."""
+
+
+class Scaled(ABC):
+    """A multi-scale architecture: at each scale two by two pixels become one, then come its `steps`, then half of the
+    channels leave, given the other half.
+
+    The last scale's latents have a trained mean and deviation at every place, which a condition may move.
+    """
+
+    scales: int
+    steps: int
+    width: int
+    blocks: int
+    dropout: float
+    levels: int
+    scale: str
+    alpha: float
+
+    @abstractmethod
+    def of_scale(
+        self, event: Shape, condition: Shape | None, key: PRNGKeyArray
+    ) -> list[AbstractBijection]:
+        """The maps of one scale, from its latents to images `event`, of which the last one is to be `Squeeze`."""
+
+    def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
+        """A flow with fresh parameters, in grey levels, see `Architecture`."""
+        shape: Any = event
+        image, c = image_shape(shape), self._condition(condition)
+        count = self.scales or fitting_scales(image)
+        maps: list[AbstractBijection] = []
+        for i, own in enumerate(spawn(key, count)):
+            of_scale, of_first = spawn(own, 2)
+            inner = self.of_scale(image, c, of_scale)
+            latent = inner[0].latent_shape
+            last = i == count - 1
+            first = (
+                self._top(latent, c, of_first)
+                if last
+                else self._coupling(latent, latent[2] - latent[2] // 2, Affine(), c, of_first)
+            )
+            maps.append(Chain([first, *inner]))
+            image = image_shape((*latent[:2], latent[2] - latent[2] // 2))
+        bijection = Chain([MultiScale(maps), Pixels(shape, self.levels, self.scale, self.alpha)])
+        return Flow(StandardNormal(bijection.latent_shape), bijection)
+
+    def _coupling(
+        self,
+        event: Shape,
+        seen: int,
+        transformer: AbstractTransformer,
+        condition: Shape | None,
+        key: PRNGKeyArray,
+    ) -> ImageCoupling:
+        """A coupling that sees the first channels and transforms the others."""
+        network = ImageNetwork(
+            (*event[:2], seen),
+            (transformer.size, event[2] - seen),
+            width=self.width,
+            blocks=self.blocks,
+            dropout=self.dropout,
+            condition_shape=condition,
+            key=key,
+        )
+        return ImageCoupling(event, network, transformer)
+
+    def _stack(
+        self,
+        event: Shape,
+        transformer: AbstractTransformer,
+        condition: Shape | None,
+        key: PRNGKeyArray,
+    ) -> Stack:
+        """Steps of a coupling by channels, then one product that normalises and mixes them."""
+
+        def step(key: PRNGKeyArray) -> Chain:
+            of_coupling, of_linear = spawn(key, 2)
+            coupling = self._coupling(event, event[2] // 2, transformer, condition, of_coupling)
+            return Chain([coupling, PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
+
+        return Stack(step, self.steps, key=key)
+
+    def _condition(self, condition: Size | None) -> Shape | None:
+        return (condition,) if isinstance(condition, int) else condition
+
+    def _top(self, latent: Shape, condition: Shape | None, key: PRNGKeyArray) -> Elementwise:
+        if condition is None:
+            return Elementwise(Affine(), latent)
+        network = MLP(condition_size(condition), (2, *latent), width=self.width, depth=1, key=key)
+        return Elementwise(Affine(), latent, network=network, condition_shape=condition)
+
+
+def squeezed(event: Shape) -> tuple[Squeeze, Shape]:
+    """The map that ends a scale, and the shape of its latents."""
+    squeeze = Squeeze(event)
+    return squeeze, squeeze.latent_shape
+
+
+def fitting_scales(event: Shape) -> int:
+    """How often an image can be halved, between 1 and `MOST`."""
+    h, w, _ = event
+    count = 0
+    while count < MOST and h % 2 == 0 and w % 2 == 0:
+        h, w, count = h // 2, w // 2, count + 1
+    return max(count, 1)

@@ -1,0 +1,238 @@
+"""What the commands do with pictures, and with models of them."""
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pushforward.cli import options
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
+from pushforward.cli.progress import Meter, say
+from pushforward.cli.watch import Watch
+from pushforward.errors import InputError
+
+if TYPE_CHECKING:
+    from pushforward.architectures import Architecture
+    from pushforward.models.image_model import ImageModel
+    from pushforward.training import Training
+
+FAMILIAR = "likelihood is not familiarity: flat pictures need few bits under any model, whatever it was fitted to"
+
+
+def is_of_images(model: Path) -> bool:
+    """Whether a model file holds a distribution of pictures."""
+    from pushforward.model_file import read_header
+
+    return read_header(model).get("kind") == "images"
+
+
+def refuse_for_images(what: str, given: Mapping[str, bool]) -> None:
+    """Raise `InputError` for options that pictures have no use for, of which some are given."""
+    if wrong := [option for option, is_given in given.items() if is_given]:
+        verb = "is" if len(wrong) == 1 else "are"
+        raise InputError(f"{what}: holds pictures; {' and '.join(wrong)} {verb} for tables")
+
+
+def fit_image_file(
+    data: str,
+    output: Path,
+    *,
+    labels: bool,
+    architecture: "str | Architecture",
+    training: "Training",
+    seed: int,
+    checkpoint: Path,
+    resume: bool,
+    quiet: bool,
+) -> None:
+    """Fit a distribution of the pictures of a file or folder, and write it."""
+    from pushforward.data.pictures import read_pictures
+    from pushforward.fitting.fit_images import fit_images
+    from pushforward.models.image_file import save_image_model
+
+    with Meter("reading", quiet):
+        pictures = read_pictures(data)
+    if labels and pictures.labels is None:
+        raise InputError(
+            f"--labels: {data} has none; put the pictures of each class into a sub-folder, or an array 'labels' into "
+            "the .npz file"
+        )
+    began = time.perf_counter()
+    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
+        n, h, w, c = pictures.pixels.shape
+        meter.update(f"{n:,} pictures of {h} x {w} x {c}, compiling")
+        watch = Watch(meter, interrupt, training.max_time, unit="bits per dimension")
+        try:
+            model = fit_images(
+                pictures.pixels,
+                pictures.labels if labels else None,
+                architecture=architecture,
+                training=training,
+                seed=seed,
+                report=watch,
+                progress=watch.step,
+                checkpoint=checkpoint,
+                resume=resume,
+            )
+            save_image_model(model, output)
+        except (KeyboardInterrupt, Terminated) as stop:
+            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
+            raise without_model(stop, interrupt, kept) from None
+    checkpoint.unlink(missing_ok=True)
+    for line in trust_lines(model.trust)[:2]:
+        say(line, quiet)
+    for line in trust_warnings(model.trust):
+        say(f"warning: {line}", quiet)
+    say(watch.ending(model.summary["stopped"], began, output), quiet)
+
+
+def trust_lines(trust: dict[str, Any]) -> list[str]:
+    """What is measured of a model of pictures, in words."""
+    if not trust:
+        return ["no pictures were held out"]
+    held, anchors = trust["held_out"], trust["anchors"]
+    wrong, draws = trust["round_trip"], trust["draws"]
+    lines = [
+        f"held out: {held['bits']:.4f} +- {held['error']:.4f} bits per dimension of {held['pictures']:,} pictures "
+        "(a bound; uniform noise)",
+        f"by counting: all levels alike {anchors['uniform']:.3f}, one distribution of levels {anchors['levels']:.3f}, "
+        f"one for each pixel {anchors['pixels']:.3f}, given four neighbours {anchors['neighbours']:.3f}",
+        f"there and back, wrong pixels: held out {wrong['held_out']:.2g}, draws {wrong['draws']:.2g}, noise "
+        f"{wrong['noise']:.2g}",
+        f"draws: {draws['bits']:.3f} bits per dimension; root mean square to the nearest training picture "
+        f"{np.median(draws['nearest']):.1f} levels (held out: {np.median(draws['nearest_held_out']):.1f})",
+    ]
+    if "classes" in trust:
+        classes = trust["classes"]
+        lines.append(
+            f"the most probable class is right for {classes['accuracy']:.1%} of {classes['pictures']} pictures"
+        )
+    return [*lines, FAMILIAR]
+
+
+def trust_warnings(trust: dict[str, Any]) -> list[str]:
+    """What a user of the model should know."""
+    if not trust:
+        return []
+    found = []
+    held, anchors, wrong = trust["held_out"], trust["anchors"], trust["round_trip"]
+    if held["bits"] > anchors["neighbours"]:
+        found.append(
+            f"{held['bits']:.3f} bits per dimension are more than a count of neighbouring levels needs "
+            f"({anchors['neighbours']:.3f}): train for longer"
+        )
+    if wrong["held_out"] > 0:
+        found.append(f"{wrong['held_out']:.2g} of pixels are wrong after encoding and decoding")
+    nearest, usual = (
+        np.median(trust["draws"]["nearest"]),
+        np.median(trust["draws"]["nearest_held_out"]),
+    )
+    if nearest < usual / 2:
+        found.append(
+            "draws are much closer to training pictures than held-out pictures are: they may be copies"
+        )
+    return found
+
+
+def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
+    """What `inspect` shows of a model of pictures."""
+    from dataclasses import fields
+
+    from pushforward.architectures import Facts
+
+    h, w, c = fitted.shape
+    architecture: Any = fitted.architecture
+    classes = "" if fitted.labels is None else f" given one of {len(fitted.labels)} classes"
+    chosen = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
+    return {
+        "model": [
+            f"P(picture of {h} x {w} pixels, {'grey' if c == 1 else 'colour'}, {fitted.levels} levels{classes})"
+        ],
+        "classes": [] if fitted.labels is None else [", ".join(fitted.labels)],
+        "flow": [
+            f"{type(architecture).__name__}  {Facts.of(architecture).reference}".rstrip(),
+            " ".join(f"{name}={options.shown(value)}" for name, value in chosen.items()),
+        ],
+        "trust": [
+            *trust_lines(fitted.trust),
+            *(f"warning: {line}" for line in trust_warnings(fitted.trust)),
+        ],
+    }
+
+
+def score_image_file(model: Path, data: str, output: str, *, quiet: bool) -> None:
+    """Write the bits per dimension of every picture."""
+    import polars as pl
+
+    from pushforward.data.frames import write_frame
+    from pushforward.data.pictures import read_pictures
+    from pushforward.models.image_file import load_image_model
+
+    fitted, pictures = load_image_model(model), read_pictures(data)
+    labels = None
+    if fitted.labels is not None:
+        labels = pictures.labels
+        if labels is None:
+            raise InputError(
+                f"{model}: is of pictures given their class; {data} has no labels (sub-folders, or an array 'labels')"
+            )
+    log_prob = fitted.log_prob(pictures.pixels, labels)
+    bits = -log_prob / (fitted.size * math.log(2))
+    columns: dict[str, Any] = {
+        "picture": pictures.names,
+        "bits_per_dim": bits,
+        "log_prob": log_prob,
+    }
+    if quantiles := fitted.trust.get("held_out", {}).get("quantiles"):
+        shares = np.linspace(0, 1, len(quantiles))
+        columns["quantile"] = np.interp(bits, quantiles, shares)
+    write_frame(pl.DataFrame(columns), output)
+    error = bits.std() / math.sqrt(len(bits))
+    say(f"{len(bits):,} pictures, mean {bits.mean():.4f} +- {error:.4f} bits per dimension", quiet)
+    say(FAMILIAR, quiet)
+
+
+def sample_image_file(
+    model: Path,
+    n: int,
+    output: str,
+    *,
+    grid: Path | None,
+    labels: Sequence[str] | None,
+    temperature: float,
+    seed: int,
+    force: bool,
+    quiet: bool,
+) -> None:
+    """Draw pictures, into a folder or file and into a grid."""
+    from pushforward.data import pictures
+    from pushforward.data.targets import check_output
+    from pushforward.models.image_file import load_image_model
+
+    if output == "-" and grid is None:
+        raise InputError(
+            "-o: draws of pictures are written to a folder or an .npz file; or to one picture by --grid draws.png"
+        )
+    if grid is not None:
+        check_output(grid, force, (".png",))
+        if n > pictures.MOST_IN_GRID:
+            raise InputError(
+                f"--grid: {n:,} pictures are too many; at most {pictures.MOST_IN_GRID:,}, or -o a folder or .npz"
+            )
+    if output != "-":
+        pictures.check_pictures_output(output, force)
+    fitted = load_image_model(model)
+    chosen = None
+    if labels is not None:
+        chosen = [labels[i % len(labels)] for i in range(n)]
+    with Meter("sampling", quiet):
+        drawn = fitted.sample(n, seed, chosen, temperature=temperature)
+    if output != "-":
+        pictures.write_pictures(output, drawn, chosen, force=force)
+    if grid is not None:
+        pictures.write_picture(grid, pictures.grid(drawn), force=force)
+    places = ", ".join(str(place) for place in (output if output != "-" else None, grid) if place)
+    say(f"{n:,} pictures in {places}", quiet)

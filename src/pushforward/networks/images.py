@@ -1,0 +1,141 @@
+"""Networks from images to the parameters of couplings."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from pushforward.draws import spawn
+from pushforward.errors import check_count
+from pushforward.networks.convolutional import convolved
+from pushforward.networks.layers import activation_named, dropout, split, stacked, uniform_weights
+from pushforward.rows import Shape, condition_size, flat
+
+THIN = 8
+"""Channels up to which a convolution is one product over shifted copies: the compiler's own needs twice the time."""
+
+
+class ImageNetwork(eqx.Module):
+    """A convolutional network from images to parameters at every pixel, `(n, h, w, c)` to `(*out, n h w)`.
+
+    A 3 x 3 convolution with a bias of each place, in which a condition is one more bias; residual blocks of one 3 x 3
+    convolution each; and a product at every pixel that starts at 0, so that what it parametrises starts at the
+    identity. The output has features in front, as scalar maps take them.
+
+    Arguments:
+        event: the shape `(h, w, c)` of an image.
+        out: shape of the output's leading axes.
+        width: channels within.
+        blocks: how many, at least 1; default 1.
+        condition_shape: the shape of a condition; None for none.
+        activation: default "relu".
+        dropout: share of channels' values zeroed before the last product when called with a key; default 0.
+        levels: if given, of images on the scale [0, 1] it sees `level_features`; default None, the numbers.
+
+    Raises `InputError` for a width or a number of blocks below 1, or an unknown activation.
+
+    ```python
+    >>> import jax
+    >>> from pushforward.networks import ImageNetwork
+    >>> network = ImageNetwork((4, 4, 2), (3, 5), width=8, key=jax.random.key(0))
+    >>> network(jax.numpy.ones((10, 4, 4, 2))).shape
+    (3, 5, 160)
+
+    ```
+    """
+
+    decaying = ("first", "kernels", "last", "by_condition")
+    amortized = ("last_bias",)
+    first: Float[Array, "3 3 inputs width"]
+    place: Float[Array, "h w width"]
+    by_condition: Float[Array, "condition width"] | None
+    kernels: Float[Array, "blocks 3 3 width width"]
+    biases: Float[Array, "blocks width"]
+    last: Float[Array, "out width"]
+    last_bias: Float[Array, " out"]
+    event_shape: Shape = eqx.field(static=True)
+    condition_shape: Shape | None = eqx.field(static=True)
+    out: tuple[int, ...] = eqx.field(static=True)
+    activation: str = eqx.field(static=True)
+    dropout: float = eqx.field(static=True)
+    levels: int | None = eqx.field(static=True)
+
+    def __init__(
+        self,
+        event: Shape,
+        out: tuple[int, int],
+        *,
+        width: int,
+        blocks: int = 1,
+        condition_shape: Shape | None = None,
+        activation: str = "relu",
+        dropout: float = 0.0,
+        levels: int | None = None,
+        key: PRNGKeyArray,
+    ):
+        check_count("width", width)
+        check_count("blocks", blocks)
+        activation_named(activation)
+        h, w, c = event
+        keys = spawn(key, 3)
+        # Uniform weights of He's variance: 3 / fan_in of the bound's square.
+        gain = 6.0**0.5
+        inputs = c if levels is None else FEATURES * c
+        self.first = gain * uniform_weights(keys[0], (3, 3, inputs, width), 9 * inputs)
+        self.kernels = stacked(
+            lambda key: gain * uniform_weights(key, (3, 3, width, width), 9 * width),
+            blocks,
+            keys[1],
+        )
+        self.place, self.biases = jnp.zeros((h, w, width)), jnp.zeros((blocks, width))
+        size = condition_size(condition_shape)
+        self.by_condition = uniform_weights(keys[2], (size, width), size) if size else None
+        self.last, self.last_bias = jnp.zeros((out[0] * out[1], width)), jnp.zeros(out[0] * out[1])
+        self.event_shape, self.condition_shape, self.out = (h, w, c), condition_shape, tuple(out)
+        self.activation, self.dropout, self.levels = activation, dropout, levels
+
+    def __call__(
+        self,
+        x: Float[Array, "n h w c"],
+        condition: Array | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Array:
+        act = activation_named(self.activation)
+        x = x if self.levels is None else level_features(x, self.levels)
+        thin = x.shape[-1] <= THIN
+        hidden = (few_convolved if thin else convolved)(x, self.first) + self.place[None]
+        if self.by_condition is not None and condition is not None:
+            hidden = hidden + (flat(condition) @ self.by_condition)[:, None, None]
+        for kernel, bias in zip(self.kernels, self.biases, strict=True):
+            hidden = hidden + convolved(act(hidden), kernel) + bias
+        (own,) = split(key, 1)
+        pixels = dropout(act(hidden), self.dropout, own).reshape(-1, hidden.shape[-1])
+        params = jax.lax.dot_general(self.last, pixels, (((1,), (1,)), ((), ())))
+        return (params + self.last_bias[:, None]).reshape(*self.out, len(pixels))
+
+
+def few_convolved(x: Float[Array, "n h w c"], kernel: Float[Array, "size size c out"]) -> Array:
+    """`convolved` of images of few channels: their shifted copies side by side, and one product."""
+    size, _, c, out = kernel.shape
+    margin = size // 2
+    n, h, w, _ = x.shape
+    wide = jnp.pad(x, ((0, 0), (margin, margin), (margin, margin), (0, 0)))
+    copies = [wide[:, i : i + h, j : j + w] for i in range(size) for j in range(size)]
+    columns = jnp.concatenate(copies, axis=-1).reshape(n * h * w, size * size * c)
+    return (columns @ kernel.reshape(size * size * c, out)).reshape(n, h, w, out)
+
+
+FEATURES = 3
+"""What `level_features` gives for each number."""
+
+
+def level_features(x: Float[Array, "*shape c"], levels: int) -> Float[Array, "*shape 3*c"]:
+    """What a network sees of numbers on the scale [0, 1]: the level, whether it is above the lowest, and whether it is
+    among the highest 2 %, or the highest one of few. Noise within a level is not seen: it says nothing, and would have
+    to be ignored.
+    """
+    level = jnp.floor(levels * jnp.clip(x, 0.0, 1.0))
+    lowest, highest = level > 0, level > min(0.98 * levels, levels - 2)
+    return jnp.concatenate(
+        [2 * level / levels, lowest.astype(x.dtype), highest.astype(x.dtype)], axis=-1
+    )
