@@ -100,7 +100,7 @@ class Dequantized(AbstractDistribution):
         return x, self.log_prob_rows(x, condition, None)
 
 
-def _keys_of(x: Array) -> PRNGKeyArray:
+def _keys_of(x: Array) -> Array:
     """A key for each row, which follows from the row's numbers alone: a row's noise must not depend on its place."""
     words = jax.lax.bitcast_convert_type(x.astype(jnp.float32), jnp.uint32)
     words = words.reshape(len(x), math.prod(x.shape[1:]))

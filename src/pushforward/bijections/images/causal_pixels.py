@@ -120,7 +120,8 @@ class CausalPixels(AbstractBijection):
 
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
         """The weights of the window for places that come before no number."""
-        return {"window": ~self._allowed().any((0, 1, 2))[:, None]}
+        read = np.logical_or.reduce(self._allowed(), axis=(0, 1, 2))
+        return {"window": ~read[:, None]}
 
     def standardising(self, x: Float[Array, "n h w c"]) -> "CausalPixels":
         """The same map, started at the histogram of the numbers of all pixels."""
@@ -189,7 +190,7 @@ class CausalPixels(AbstractBijection):
         (_, _, wide, log_det), _ = jax.lax.scan(token, start, steps)
         return wide[:, reach : reach + h, reach : reach + w], log_det
 
-    def _context(self, hidden: Array, m: int) -> Float[Array, "m*numbers hidden"]:
+    def _context(self, hidden: Array, m: int) -> Float[Array, "rows units"]:
         """What the transformer says to each number of `m` tokens."""
         units, numbers = self.network.out
         return self.network.outputs(hidden).transpose(2, 1, 0).reshape(m * numbers, units)

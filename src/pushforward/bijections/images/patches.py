@@ -147,9 +147,7 @@ def check_patch(event: Shape, patch: int) -> int:
     return patch
 
 
-def to_patches(
-    images: Float[Array, "n h w c"], patch: int
-) -> Float[Array, "n tokens patch*patch*c"]:
+def to_patches(images: Float[Array, "n h w c"], patch: int) -> Float[Array, "n tokens numbers"]:
     """Patches in the order of reading, each with its pixels in the order of reading."""
     n, h, w, c = images.shape
     cut = images.reshape(n, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)

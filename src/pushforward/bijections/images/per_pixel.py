@@ -87,6 +87,6 @@ class PerPixel(AbstractBijection):
             condition = jnp.repeat(condition, h * w, axis=0)
         return images.reshape(len(images) * h * w, c), condition
 
-    def _of_images(self, log_det: PerRow) -> PerRow:
+    def _of_images(self, log_det: Array) -> PerRow:
         h, w, _ = self.event_shape
         return log_det.reshape(-1, h * w).sum(1)
