@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 
 # The environment of the lowest versions, and the tests that meet every dependency there in a few minutes.
 LOWEST := .venv-lowest
-LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,house bijections networks ode training saving tables columns cli estimators))
+LOWEST_TESTS := $(addprefix tests/test_,$(addsuffix .py,house bijections networks ode training saving tables columns images cli estimators))
 
 # Where a release is built, then installed from what was built.
 RELEASE := .venv-release

@@ -9,11 +9,15 @@ import pytest
 import pushforward as pf
 from pushforward.bijections import (
     AbstractBijection,
+    ActNorm,
+    Chain,
     Elementwise,
+    Invert,
     Sigmoid,
     Softplus,
     Stack,
     increasing_root,
+    initialised,
 )
 from pushforward.errors import ConvergenceError, InputError
 from pushforward.transformers import AbstractTransformer
@@ -122,6 +126,12 @@ class Bounded(AbstractTransformer):
 def broken() -> AbstractBijection:
     """Stacked, so that the search stands in a scan, where nothing can raise."""
     return Stack(lambda key: Elementwise(Bounded(), 2), 2, key=jax.random.key(0))
+
+
+def test_a_failure_within_a_data_pass_is_told_too():
+    layers = Chain([ActNorm(2), Invert(Elementwise(Bounded(), 2))])
+    with pytest.raises(ConvergenceError, match="6 of 6 values"):
+        initialised(layers, jnp.full((3, 2), 5.0))
 
 
 def test_a_failure_within_a_compiled_loop_is_told_too():

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import pushforward as pf
-from pushforward.architectures import ARCHITECTURES, NSF, RealNVP, register
+from pushforward.architectures import ARCHITECTURES, NSF, RealNVP, register, registered
 from pushforward.cli import main
 from pushforward.errors import InputError
 from pushforward.saving import architecture_from_json, architecture_to_json, read_header
@@ -221,6 +221,14 @@ class TestByAPackage:
             "'mine-flows' and import 'minepkg' before loading\n"
         )
 
+    def test_images_or_vectors(self, tmp_path, monkeypatch):
+        source = SOURCE + "    images = True\n"
+        place = package(tmp_path / "p", "seen", "seenpkg:Mine", "seen-flows", source)
+        monkeypatch.syspath_prepend(place)
+        both = registered(images=True), registered(images=False)
+        assert [list(kinds)[-1] for kinds in both] == ["seen", "flow_matching"]
+        assert {**both[1], **both[0]} == dict(ARCHITECTURES)
+
     def test_it_is_imported_when_it_is_asked_for(self, tmp_path, monkeypatch):
         monkeypatch.syspath_prepend(package(tmp_path / "p", "lazy", "lazypkg:Mine", "lazy-flows"))
         assert "lazy" in ARCHITECTURES
@@ -256,6 +264,7 @@ class TestByAPackage:
         assert main(["list"]) == 0
         shown = capsys.readouterr()
         assert "broken-flows cannot be imported" in shown.err
+        assert "broken" not in registered(images=False)
         assert "flow_matching" in shown.out
 
 

@@ -36,7 +36,8 @@ def list_() -> None:
         facts = Facts.of(kind())
         mark = "[pictures]" if facts.images else ""
         print(f"{name:<17}{facts.reference} {mark}".rstrip())
-        print(paragraph((kind.__doc__ or "").strip().split("\n\n")[0]))
+        first = (kind.__doc__ or "").strip().split("\n\n")[0]
+        print(paragraph(" ".join(first.split())))
         print(paragraph("  ".join(f"{key}={value}" for key, value in options.items())))
         print()
     print(f"{'base':<17}{', '.join(BASES)}")

@@ -138,7 +138,7 @@ class CausalTransformer(eqx.Module):
             return layer(h, (n, tokens), self.dropout, own[1]), None
 
         h, _ = jax.lax.scan(apply, h, (arrays, keys))
-        return normalised(h) * self.scale
+        return normalised(h) * self.scale[None]
 
     def outputs(self, hidden: Float[Array, "m width"]) -> Array:
         """`(*out, m)`, features in front, as scalar maps take them."""
@@ -168,7 +168,7 @@ class CausalTransformer(eqx.Module):
             return layer.step(h, own[1], own[2], t)
 
         h, (keys, values) = jax.lax.scan(apply, h, (arrays, *past))
-        return normalised(h) * self.scale, Past(keys, values)
+        return normalised(h) * self.scale[None], Past(keys, values)
 
     def _places(self, condition: Array | None) -> Float[Array, "n tokens width"]:
         """What every token has besides its own features; n is 1 without a condition."""
@@ -209,7 +209,7 @@ class Layer(eqx.Module):
             return a.reshape(n, tokens, self.heads, width // self.heads).transpose(0, 2, 1, 3)
 
         queries, keys, values = map(
-            parted, jnp.split((normalised(h) * self.scales[0]) @ self.mix, 3, 1)
+            parted, jnp.split((normalised(h) * self.scales[:1]) @ self.mix, 3, 1)
         )
         seen = jnp.tril(jnp.ones((tokens, tokens), bool))
         attended = _attended(queries, keys, values, seen).transpose(0, 2, 1, 3)
@@ -221,7 +221,7 @@ class Layer(eqx.Module):
     ) -> tuple[Array, tuple[Array, Array]]:
         """The same of token t alone, with the keys and values of those before."""
         n, width = h.shape
-        mixed = (normalised(h) * self.scales[0]) @ self.mix
+        mixed = (normalised(h) * self.scales[:1]) @ self.mix
         query, key, value = (
             part.reshape(n, self.heads, 1, width // self.heads) for part in jnp.split(mixed, 3, 1)
         )
@@ -234,13 +234,16 @@ class Layer(eqx.Module):
         return h + self._perceptron(h), (keys, values)
 
     def _perceptron(self, h: Array) -> Array:
-        return jax.nn.silu((normalised(h) * self.scales[1]) @ self.up + self.up_bias) @ self.down
+        return (
+            jax.nn.silu((normalised(h) * self.scales[1:]) @ self.up + self.up_bias[None])
+            @ self.down
+        )
 
 
 def _attended(queries: Array, keys: Array, values: Array, seen: Array) -> Array:
     """`(n, heads, tokens, features)`; `seen` says which keys a query may see."""
     scores = jnp.einsum("nhqd,nhkd->nhqk", queries, keys) / math.sqrt(queries.shape[-1])
-    share = jax.nn.softmax(jnp.where(seen, scores, -jnp.inf), axis=-1)
+    share = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf), axis=-1)
     return jnp.einsum("nhqk,nhkd->nhqd", share, values)
 
 

@@ -107,7 +107,7 @@ class ImageNetwork(eqx.Module):
         if self.by_condition is not None and condition is not None:
             hidden = hidden + (flat(condition) @ self.by_condition)[:, None, None]
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
-            hidden = hidden + convolved(act(hidden), kernel) + bias
+            hidden = hidden + convolved(act(hidden), kernel) + bias[None, None, None]
         (own,) = split(key, 1)
         pixels = dropout(act(hidden), self.dropout, own).reshape(-1, hidden.shape[-1])
         params = jax.lax.dot_general(self.last, pixels, (((1,), (1,)), ((), ())))
