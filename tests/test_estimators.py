@@ -277,6 +277,7 @@ class TestFlowDensity:
         assert (one != other).any()
         np.testing.assert_array_equal(again.sample(5, np.random.default_rng(4)), one)
 
+    @pytest.mark.mistyped
     @pytest.mark.parametrize("wrong", ["a", 1.5, -1, 2**32, jax.random.key(0), [1, 2]])
     def test_other_states_are_named(self, wrong, rows, fitted_conditional):
         fitted = density(max_epochs=1).fit(rows)
@@ -289,6 +290,7 @@ class TestFlowDensity:
             with pytest.raises(InputError, match=r"random_state=.*a whole number from 0 to"):
                 call()
 
+    @pytest.mark.mistyped
     def test_seeds_of_the_functions_are_whole_numbers(self, rows):
         fitted = density(max_epochs=1).fit(rows)
         for seed in (np.random.default_rng(0), np.random.RandomState(0), 0.5, -1, 2**64):
@@ -303,6 +305,7 @@ class TestFlowDensity:
         first, again, other = (density(random_state=seed).fit(rows) for seed in (0, 0, 1))
         assert first.score(rows) == again.score(rows) != other.score(rows)
 
+    @pytest.mark.mistyped
     def test_an_int_is_the_seed_of_the_functions_below(self, rows):
         fitted = density(random_state=5).fit(rows)
         model = fit_table(rows, architecture=SMALL, training=QUICK, seed=5)

@@ -89,7 +89,7 @@ class Logistics(AbstractNumberHead):
         spread = [jnp.broadcast_to(part, log_weights.shape) for part in parts]
         return jnp.concatenate([*spread, jnp.zeros((2, log_weights.shape[1]), means.dtype)])
 
-    def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
+    def log_prob(self, params: Float[Array, "size #n"], cell: Cell) -> Float[Array, " n"]:
         log_weights, means, log_scales = self.mixture(params)
         inverse = jnp.exp(-log_scales)
         # A cell below z has the mass of its mirror image, so that half-lines keep the edge they have.

@@ -191,7 +191,7 @@ def _quantile(places: Array, weights: Array, share: float) -> Array:
     """The least place up to which the weights make up a share, to one part in 2^40 of the range."""
     low, high = places.min(0) - 1.0, places.max(0)
 
-    def halved(_: int, ends: tuple[Array, Array]) -> tuple[Array, Array]:
+    def halved(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
         low, high = ends
         middle = (low + high) / 2
         enough = jnp.where(places <= middle[None], weights, 0.0).sum(0) >= share * weights.sum(0)
