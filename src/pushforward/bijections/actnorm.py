@@ -40,9 +40,7 @@ class ActNorm(AbstractBijection):
 
     def standardising(self, x: Float[Array, "n d"]) -> "ActNorm":
         """The same map with scale and shift set from data rows; constant columns keep scale 1."""
-        deviation = x.std(0)
-        log_scale = jnp.where(deviation > 1e-6, jnp.log(jnp.maximum(deviation, 1e-6)), 0.0)
-        return replaced(self, log_scale=log_scale, shift=x.mean(0))
+        return replaced(self, log_scale=log_deviation(x), shift=x.mean(0))
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         x = z * jnp.exp(self.log_scale) + self.shift
@@ -51,3 +49,9 @@ class ActNorm(AbstractBijection):
     def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         z = (x - self.shift) * jnp.exp(-self.log_scale)
         return z, jnp.broadcast_to(-self.log_scale.sum(), x.shape[:1])
+
+
+def log_deviation(x: Float[Array, "n d"]) -> Float[Array, " d"]:
+    """The logarithm of each column's standard deviation, 0 for a constant column."""
+    deviation = x.std(0)
+    return jnp.where(deviation > 1e-6, jnp.log(jnp.maximum(deviation, 1e-6)), 0.0)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from pushforward.bijections.actnorm import log_deviation
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
 from pushforward.draws import rotation
 from pushforward.rows import Shape
@@ -106,8 +107,7 @@ class ActLinear(AbstractBijection):
 
     def standardising(self, x: Float[Array, "n d"]) -> "ActLinear":
         """The same map of standardised data rows; constant columns keep their scale."""
-        deviation = x.std(0)
-        log_scale = jnp.where(deviation > 1e-6, jnp.log(jnp.maximum(deviation, 1e-6)), 0.0)
+        log_scale = log_deviation(x)
         scaled = replaced(
             self.linear,
             upper=self.linear.upper * jnp.exp(-log_scale)[None],

@@ -300,8 +300,7 @@ def fit(
             else:
                 save_typed_table(rival, output)
         except (KeyboardInterrupt, Terminated) as stop:
-            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
-            raise without_model(stop, interrupt, kept) from None
+            raise without_model(stop, interrupt, checkpoint) from None
     checkpoint.unlink(missing_ok=True)
     for line in _held_out(model.trust) if rival is None else [trust_line(rival.trust)]:
         say(line, quiet)

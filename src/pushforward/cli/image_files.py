@@ -31,9 +31,7 @@ def is_of_images(model: Path) -> bool:
 
 def refuse_for_images(what: str, given: Mapping[str, bool]) -> None:
     """Raise `InputError` for options that pictures have no use for, of which some are given."""
-    if wrong := [option for option, is_given in given.items() if is_given]:
-        verb = "is" if len(wrong) == 1 else "are"
-        raise InputError(f"{what}: holds pictures; {' and '.join(wrong)} {verb} for tables")
+    options.refuse_options(what, "pictures", given, "tables")
 
 
 def fit_image_file(
@@ -79,8 +77,7 @@ def fit_image_file(
             )
             save_image_model(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
-            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
-            raise without_model(stop, interrupt, kept) from None
+            raise without_model(stop, interrupt, checkpoint) from None
     checkpoint.unlink(missing_ok=True)
     for line in trust_lines(model.trust)[:2]:
         say(line, quiet)

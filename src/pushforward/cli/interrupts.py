@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 from typing import Self
 
@@ -94,15 +95,16 @@ class PoliteInterrupt:
 
 
 def without_model(
-    stop: KeyboardInterrupt | Terminated, interrupt: PoliteInterrupt, kept: str = ""
+    stop: KeyboardInterrupt | Terminated, interrupt: PoliteInterrupt, checkpoint: Path
 ) -> KeyboardInterrupt | Terminated:
     """What ended a fit, with a message that says that no model was written.
 
     Arguments:
         stop: what ended it.
         interrupt: of the fit, which knows whether an epoch was done.
-        kept: what was written instead, to be added to the message.
+        checkpoint: from which `--resume` goes on, if it was written.
     """
+    kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
     when = "" if interrupt.ready else " before the first epoch was done"
     ended = f"{str(stop) or 'interrupted'}{when}: no model was written{kept}"
     return (

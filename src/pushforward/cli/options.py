@@ -199,11 +199,21 @@ def refuse_for_typed(model: Path, solver: Sequence[str] | None, guidance: float 
 
 def refuse_for_flow(model: Path, options: Mapping[str, bool]) -> None:
     """Raise `InputError` for options that only a typed model has a use for, of which some are given."""
+    refuse_options(model, "a flow", options, "typed models: refit with --flow typed")
+
+
+def refuse_options(what: str | Path, holds: str, options: Mapping[str, bool], purpose: str) -> None:
+    """Raise `InputError` for options that what a file holds has no use for, of which some are given.
+
+    Arguments:
+        what: the file.
+        holds: what is in it.
+        options: whether each is given.
+        purpose: what they are for.
+    """
     if given := [option for option, is_given in options.items() if is_given]:
         verb = "is" if len(given) == 1 else "are"
-        raise InputError(
-            f"{model}: holds a flow; {' and '.join(given)} {verb} for typed models: refit with --flow typed"
-        )
+        raise InputError(f"{what}: holds {holds}; {' and '.join(given)} {verb} for {purpose}")
 
 
 def solved_anew(

@@ -107,18 +107,16 @@ def sample(
             quiet=quiet,
         )
         return
-    if wrong := [
-        option
-        for option, given_ in {
+    options.refuse_options(
+        model,
+        "a table's model",
+        {
             "--grid": grid is not None,
             "--labels": labels is not None,
             "--temperature": temperature != 1,
-        }.items()
-        if given_
-    ]:
-        raise InputError(
-            f"{model}: holds a table's model; {' and '.join(wrong)}: for pictures only"
-        )
+        },
+        "pictures",
+    )
     if is_typed(model):
         from pushforward.data.tables import check_output
 

@@ -96,8 +96,7 @@ def fit_typed_file(
             )
             save_typed_table(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
-            kept = f"; --resume goes on from {checkpoint}" if checkpoint.exists() else ""
-            raise without_model(stop, interrupt, kept) from None
+            raise without_model(stop, interrupt, checkpoint) from None
     checkpoint.unlink(missing_ok=True)
     for column in model.columns.every:
         if not column.modelled and (column.kind != "constant" or column.missing == 1):

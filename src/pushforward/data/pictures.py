@@ -3,7 +3,8 @@
 import math
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +14,11 @@ from jaxtyping import UInt8
 from pushforward.data.images import mnist, read_idx
 from pushforward.data.picture_sources import ARRAYS, SETS, SUFFIXES, is_idx
 from pushforward.data.targets import check_output, put_in_place
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.words import plural
 
 LOSSY = (".jpg", ".jpeg")
-MODES = {"L": 1, "RGB": 3}
+MODES = ("L", "RGB")
 INSTEAD = {
     "1": "black and white of one bit",
     "LA": "grey with an alpha channel",
@@ -181,11 +182,9 @@ def _read_folder(folder: Path) -> Pictures:
         raise InputError(f"{folder} holds no pictures: files {', '.join(SUFFIXES)} were expected")
     lossy = sum(path.suffix.lower() in LOSSY for path, _ in files)
     if lossy:
-        warnings.warn(
+        warn(
             f"{plural(lossy, 'picture')} of {len(files)} in {folder} are JPEG, which is lossy: bits per dimension are "
-            "of what they decode to",
-            InputWarning,
-            stacklevel=3,
+            "of what they decode to"
         )
     first = _read_file(files[0][0])
     pixels = np.empty((len(files), *first.shape), np.uint8)
@@ -284,14 +283,8 @@ def write_picture(path: str | Path, picture: UInt8[np.ndarray, "h w c"], *, forc
     check_output(target, force, (".png",))
     image = _pillow()
     array = picture[..., 0] if picture.shape[2] == 1 else picture
-    part = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
+    with _replacing(target) as part:
         image.fromarray(array).save(part, format="PNG")
-        put_in_place(part, target)
-    except OSError as error:
-        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def write_pictures(
@@ -308,7 +301,7 @@ def write_pictures(
     path = Path(target)
     check_pictures_output(path, force)
     if path.suffix.lower() in ARRAYS:
-        _write_arrays(path, pixels, labels, force)
+        _write_arrays(path, pixels, labels)
         return
     digits = len(str(max(len(pixels) - 1, 1)))
     for i, picture in enumerate(pixels):
@@ -328,21 +321,24 @@ def check_pictures_output(target: str | Path, force: bool) -> None:
         raise InputError(f"{path} exists and is not an empty folder: give another name, or --force")
 
 
-def _write_arrays(
-    path: Path, pixels: np.ndarray, labels: Sequence[str] | None, force: bool
-) -> None:
-    check_output(path, force, ARRAYS)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _write_arrays(path: Path, pixels: np.ndarray, labels: Sequence[str] | None) -> None:
+    with _replacing(path) as part, part.open("wb") as file:
+        if path.suffix.lower() == ".npy":
+            np.save(file, pixels)
+        elif labels is None:
+            np.savez_compressed(file, pictures=pixels)
+        else:
+            np.savez_compressed(file, pictures=pixels, labels=np.array(labels))
+
+
+@contextmanager
+def _replacing(target: Path) -> Iterator[Path]:
+    """A file beside the target to write to, which takes its place at the end. Raises `InputError` if that fails."""
+    part = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        with part.open("wb") as file:
-            if path.suffix.lower() == ".npy":
-                np.save(file, pixels)
-            elif labels is None:
-                np.savez_compressed(file, pictures=pixels)
-            else:
-                np.savez_compressed(file, pictures=pixels, labels=np.array(labels))
-        put_in_place(part, path)
+        yield part
+        put_in_place(part, target)
     except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from None
+        raise InputError(f"{target} cannot be written: {error.strerror or error}") from None
     finally:
         part.unlink(missing_ok=True)

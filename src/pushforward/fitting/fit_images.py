@@ -2,7 +2,6 @@
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from pushforward.architectures.images.levels import knots_of
 from pushforward.bijections import initialised
 from pushforward.distributions import Dequantized, Flow
 from pushforward.draws import key_of, spawn
-from pushforward.errors import InputError, InputWarning
+from pushforward.errors import InputError, warn
 from pushforward.models.image_model import ImageModel
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import Batch, holdout
@@ -128,11 +127,7 @@ def _check(pixels: np.ndarray, levels: int, labels: Sequence[str] | None) -> Non
     if labels is not None and len(labels) != n:
         raise InputError(f"{len(labels)} labels were given for {n} pictures")
     if n < FEW:
-        warnings.warn(
-            f"{n} pictures are few: what is fitted to under {FEW} says little about others",
-            InputWarning,
-            stacklevel=3,
-        )
+        warn(f"{n} pictures are few: what is fitted to under {FEW} says little about others")
 
 
 def _architecture(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array, Float, UInt8
 
 from pushforward.architectures import Architecture
-from pushforward.distributions import Dequantized
+from pushforward.distributions import Dequantized, StandardNormal
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.rows import block_size, padded
@@ -119,25 +119,30 @@ class ImageModel:
         Raises `InputError` for a temperature that is not positive, or one other than 1 with uniform latents.
         """
         check_count("n", n, 0)
-        if labels is None and self.labels is not None:
-            labels = [self.labels[i % len(self.labels)] for i in range(n)]
+        if labels is None:
+            labels = self.in_turn(n)
         condition = self.condition(labels, n)
         z = self._latents(n, seed, temperature)
         return self.decode(z, condition=condition)
 
+    def in_turn(self, n: int) -> list[str] | None:
+        """Classes for n pictures, one after the other and again; None for a model without."""
+        labels = self.labels
+        return None if labels is None else [labels[i % len(labels)] for i in range(n)]
+
     def _latents(self, n: int, seed: int, temperature: float) -> Float[np.ndarray, "n latent"]:
         if not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature={temperature}: a number above 0 was expected")
-        base, blocks = self.flow.base, []
-        for number in range(math.ceil(n / DRAWN)):
-            key = jax.random.fold_in(key_of(seed), number)
-            blocks.append(np.asarray(base.sample(key, DRAWN)))
-        z = np.concatenate([np.zeros((0, *base.event_shape), np.float32), *blocks])[:n]
         if temperature != 1 and not self.gaussian:
             raise InputError(
                 f"temperature={temperature}: the latents of {self.architecture} are uniform, which a temperature does "
                 "not scale; fit image_nsf or image_glow for it"
             )
+        base, blocks = self.flow.base, []
+        for number in range(math.ceil(n / DRAWN)):
+            key = jax.random.fold_in(key_of(seed), number)
+            blocks.append(np.asarray(base.sample(key, DRAWN)))
+        z = np.concatenate([np.zeros((0, *base.event_shape), np.float32), *blocks])[:n]
         scaled: np.ndarray = z * np.float32(temperature)
         return scaled
 
@@ -149,7 +154,7 @@ class ImageModel:
     @property
     def gaussian(self) -> bool:
         """Whether latents are normal, so that they can be scaled and interpolated."""
-        return type(self.flow.base).__name__ == "StandardNormal"
+        return isinstance(self.flow.base, StandardNormal)
 
     def encode(
         self, pixels: UInt8[np.ndarray, "n h w c"], labels: Sequence[str] | None = None
@@ -178,7 +183,7 @@ class ImageModel:
         if np.shape(z)[1:] != latent:
             raise InputError(f"latents have shape {np.shape(z)}, (n, {latent}) was expected")
         condition = self.condition(labels, len(z)) if condition is None else condition
-        pictures = self._mapped(_decode, np.asarray(z, np.float32), condition, DRAWN)
+        pictures = self.decoded(z, condition)
         levels: np.ndarray = np.clip(np.nan_to_num(pictures), 0, self.levels - 1).astype(np.uint8)
         return levels
 

@@ -44,11 +44,7 @@ def trusted_images(
     rng = np.random.default_rng(0)
     some = None if labels is None else list(labels[:ROUND])
     drawn = model.sample(DRAWS, 0)
-    of_draws = (
-        None
-        if model.labels is None
-        else [model.labels[i % len(model.labels)] for i in range(DRAWS)]
-    )
+    of_draws = model.in_turn(DRAWS)
     noise = rng.integers(0, model.levels, (DRAWS, *model.shape)).astype(np.uint8)
     of_noise = None if model.labels is None else [model.labels[0]] * DRAWS
     report["round_trip"] = {

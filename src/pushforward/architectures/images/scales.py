@@ -23,7 +23,7 @@ from pushforward.bijections.images.squeeze import image_shape
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.draws import spawn
 from pushforward.networks import MLP, ImageNetwork
-from pushforward.rows import Shape, Size, condition_size
+from pushforward.rows import Shape, Size, as_shape, condition_size
 from pushforward.transformers import AbstractTransformer, Affine
 
 MOST = 3
@@ -55,7 +55,7 @@ class Scaled(ABC):
     def build(self, event: Size, condition: Size | None = None, *, key: PRNGKeyArray) -> Flow:
         """A flow with fresh parameters, in grey levels, see `Architecture`."""
         shape: Any = event
-        image, c = image_shape(shape), self._condition(condition)
+        image, c = image_shape(shape), as_shape(condition, "condition")
         count = self.scales or fitting_scales(image)
         maps: list[AbstractBijection] = []
         for i, own in enumerate(spawn(key, count)):
@@ -108,9 +108,6 @@ class Scaled(ABC):
             return Chain([coupling, PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
 
         return Stack(step, self.steps, key=key)
-
-    def _condition(self, condition: Size | None) -> Shape | None:
-        return (condition,) if isinstance(condition, int) else condition
 
     def _top(self, latent: Shape, condition: Shape | None, key: PRNGKeyArray) -> Elementwise:
         if condition is None:

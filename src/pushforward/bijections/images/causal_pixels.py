@@ -205,7 +205,9 @@ class CausalPixels(AbstractBijection):
 
     def _places(self) -> tuple[Int[np.ndarray, "..."], ...]:
         """Row, column and channel of each number, in their order, `(tokens, pixels of a patch, c)`."""
-        return tuple(_patched(i[None], self.patch)[0] for i in np.indices(self.event_shape))
+        pixels = (self.patch**2, self.event_shape[2])
+        tokens = to_patches(np.indices(self.event_shape), self.patch)
+        return tuple(index.reshape(-1, *pixels) for index in tokens)
 
     def _allowed(self) -> Bool[np.ndarray, "tokens pixels c seen"]:
         """Which entries of its window come before a number."""
@@ -220,17 +222,9 @@ class CausalPixels(AbstractBijection):
         before = around[:, :, None] < order[:, :, :, None, None]
         # (h, w, own channel, window, feature, channel), as `level_features` lays them out.
         seen = np.repeat(before[:, :, :, :, None], FEATURES, axis=4)
-        patches = _patched(seen.reshape(1, h, w, -1), self.patch)[0]
+        patches = to_patches(seen.reshape(1, h, w, -1), self.patch)[0]
         allowed: np.ndarray = patches.reshape(*places[0].shape[:2], c, -1)
         return allowed
-
-
-def _patched(images: np.ndarray, patch: int) -> np.ndarray:
-    """`to_patches` on the host, with the pixels of a patch apart: `(n, tokens, pixels, c)`."""
-    n, h, w, c = images.shape
-    cut = images.reshape(n, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
-    patches: np.ndarray = cut.reshape(n, h * w // patch**2, patch**2, c)
-    return patches
 
 
 def _inside(row: Array, column: Array, side: int, reach: int, h: int, w: int) -> Array:

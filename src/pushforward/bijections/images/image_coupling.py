@@ -2,16 +2,15 @@
 
 import equinox as eqx
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
+from pushforward.bijections.images.histogram import at_histogram
 from pushforward.bijections.images.squeeze import image_shape
 from pushforward.errors import InputError
 from pushforward.networks.images import ImageNetwork
 from pushforward.rows import Shape
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.level_spline import LevelSpline
 
 
 class ImageCoupling(AbstractBijection):
@@ -67,11 +66,7 @@ class ImageCoupling(AbstractBijection):
 
     def standardising(self, x: Float[Array, "n h w c"]) -> "ImageCoupling":
         """The same map; of splines with fixed knots started at the histogram of the images' numbers."""
-        if not isinstance(self.transformer, LevelSpline):
-            return self
-        start = np.repeat(self.transformer.starting(np.asarray(x).ravel()), self.network.out[1])
-        bias = jnp.asarray(start, self.network.last_bias.dtype)
-        return replaced(self, network=replaced(self.network, last_bias=bias))
+        return replaced(self, network=at_histogram(self.network, self.transformer, x))
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         return self._mapped(z, condition, key, "forward")

@@ -1,6 +1,6 @@
 """Images as patches, and maps that go from patch to patch."""
 
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -9,13 +9,15 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
+from pushforward.bijections.images.histogram import at_histogram
 from pushforward.bijections.images.squeeze import image_shape
 from pushforward.errors import InputError, check_count
 from pushforward.networks.causal import CausalTransformer
 from pushforward.networks.images import FEATURES, level_features
 from pushforward.rows import Shape
 from pushforward.transformers.base import AbstractTransformer
-from pushforward.transformers.level_spline import LevelSpline
+
+A = TypeVar("A", Array, np.ndarray)
 
 
 class CausalPatches(AbstractBijection):
@@ -90,11 +92,7 @@ class CausalPatches(AbstractBijection):
 
     def standardising(self, x: Float[Array, "n h w c"]) -> "CausalPatches":
         """The same map; of splines with fixed knots started at the histogram of the images' numbers."""
-        if not isinstance(self.transformer, LevelSpline):
-            return self
-        start = np.repeat(self.transformer.starting(np.asarray(x).ravel()), self.network.out[1])
-        bias = jnp.asarray(start, self.network.last_bias.dtype)
-        return replaced(self, network=replaced(self.network, last_bias=bias))
+        return replaced(self, network=at_histogram(self.network, self.transformer, x))
 
     def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         tokens = self._tokens(x)
@@ -147,11 +145,13 @@ def check_patch(event: Shape, patch: int) -> int:
     return patch
 
 
-def to_patches(images: Float[Array, "n h w c"], patch: int) -> Float[Array, "n tokens numbers"]:
-    """Patches in the order of reading, each with its pixels in the order of reading."""
+def to_patches(images: A, patch: int) -> A:
+    """Patches in the order of reading, `(n, tokens, numbers)`, of images `(n, h, w, c)` of any type; each has its
+    pixels in the order of reading."""
     n, h, w, c = images.shape
     cut = images.reshape(n, h // patch, patch, w // patch, patch, c).transpose(0, 1, 3, 2, 4, 5)
-    return cut.reshape(n, h * w // patch**2, patch * patch * c)
+    tokens: A = cut.reshape(n, h * w // patch**2, patch * patch * c)
+    return tokens
 
 
 def from_patches(tokens: Float[Array, "n tokens numbers"], patch: int, event: Shape) -> Array:
