@@ -134,7 +134,7 @@ def subject_named():
 
 
 def tier(subject, check):
-    """The marks of a check: with 3 columns the determinant, with 1 the integral and the draws are in every run."""
+    """The marks of a check: what the lists above leave to another subject is nightly."""
     name, _, size = subject.partition(" d=")
     kind, variant = name.split()[0] if name else "", "=" in name
     of_structure = kind in ALIKE and (variant or check in OF_STRUCTURE)
