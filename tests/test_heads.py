@@ -211,10 +211,9 @@ class TestBounded:
         place = marginal.encode(np.array([0.0, 1.0]))
         assert place.width[0] < 0 < place.width[1]
         head, params = Logistics(8), some_params(Logistics(8), 2)
-        ends = np.exp(head.log_prob(params, cell_of(place)))
-        np.testing.assert_allclose(
-            ends, [head.cdf(params, place.z)[0], 1 - head.cdf(params, place.z)[1]], rtol=1e-4
-        )
+        cell = cell_of(place)
+        ends, below = np.exp(head.log_prob(params, cell)), head.cdf(params, cell.z)
+        np.testing.assert_allclose(ends, [below[0], 1 - below[1]], rtol=1e-4)
         slopes = jax.grad(lambda p: head.log_prob(p, cell_of(place)).sum())(params)
         assert np.isfinite(slopes).all()
         assert np.abs(slopes).max() > 1e-3

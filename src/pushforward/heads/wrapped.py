@@ -62,9 +62,9 @@ class WrappedCauchy(AbstractNumberHead):
 
     def log_prob(self, params: Float[Array, "size n"], cell: Cell) -> Float[Array, " n"]:
         log_weights, means, log_k = self.mixture(params)
-        half, k = (cell.z - means) / 2, jnp.exp(log_k)
-        is_cell = cell.width > 0
-        width = jnp.where(is_cell, cell.width, 1.0)
+        half, k = (cell.z[None] - means) / 2, jnp.exp(log_k)
+        is_cell = (cell.width > 0)[None]
+        width = jnp.where(is_cell, cell.width[None], 1.0)
         spread = jnp.square(jnp.cos(half)) + jnp.square(k * jnp.sin(half))
         each = jnp.where(
             is_cell,
@@ -76,14 +76,14 @@ class WrappedCauchy(AbstractNumberHead):
     def cdf(self, params: Float[Array, "size n"], z: Float[Array, " n"]) -> Float[Array, " n"]:
         """The probability of the arc from -pi to z, for z up to pi."""
         log_weights, means, log_k = self.mixture(params)
-        arc = _arc((-np.pi - means) / 2, z + np.pi, jnp.exp(log_k))
+        arc = _arc((-np.pi - means) / 2, (z + np.pi)[None], jnp.exp(log_k))
         return (jnp.exp(log_weights) * arc).sum(0)
 
     def sample(self, params: Float[Array, "size n"], key: PRNGKeyArray) -> Cell:
         log_weights, means, log_k = self.mixture(params)
         which_key, key = jax.random.split(key)
         which = jax.random.categorical(which_key, log_weights, axis=0)
-        at = jnp.arange(self.components)[:, None] == which
+        at = jnp.arange(self.components)[:, None] == which[None]
         mean, log_k = (jnp.where(at, a, 0.0).sum(0) for a in (means, log_k))
         half = np.pi * jax.random.uniform(key, which.shape, params.dtype, -0.5, 0.5)
         z = mean + 2 * jnp.arctan2(jnp.sin(half), jnp.exp(log_k) * jnp.cos(half))
@@ -97,13 +97,14 @@ class WrappedCauchy(AbstractNumberHead):
             jnp.clip(jnp.asarray(ends), -np.pi, np.pi)[:, None, None]
             for ends in (cut.low, cut.high)
         )
-        half, k = (low - means) / 2, jnp.exp(log_k)
-        width = jnp.minimum(jnp.asarray(cut.width)[:, None, None], high - low)
         # (intervals, components, n)
+        half, k = (low - means[None]) / 2, jnp.exp(log_k)[None]
+        width = jnp.minimum(jnp.asarray(cut.width)[:, None, None], high - low)
         arcs = _arc(half, width, k)
-        parts = (log_weights + jnp.log(arcs)).reshape(-1, means.shape[1])
+        parts = (log_weights[None] + jnp.log(arcs)).reshape(-1, means.shape[1])
         which_key, key = jax.random.split(key)
-        at = jnp.arange(len(parts))[:, None] == jax.random.categorical(which_key, parts, axis=0)
+        which = jax.random.categorical(which_key, parts, axis=0)
+        at = jnp.arange(len(parts))[:, None] == which[None]
 
         def chosen(array: Array) -> Array:
             return jnp.where(at, jnp.broadcast_to(array, arcs.shape).reshape(parts.shape), 0.0).sum(
@@ -114,7 +115,7 @@ class WrappedCauchy(AbstractNumberHead):
         u = jax.random.uniform(key, parts.shape[1:], params.dtype)
         begin = jnp.arctan2(k * jnp.sin(half), jnp.cos(half))
         t = chosen(begin) + np.pi * u * chosen(arcs)
-        z = chosen(means) + 2 * jnp.arctan2(jnp.sin(t), chosen(k) * jnp.cos(t))
+        z = chosen(means[None]) + 2 * jnp.arctan2(jnp.sin(t), chosen(k) * jnp.cos(t))
         low, high = chosen(low), chosen(high)
         # Rounding may carry a draw beyond an end, or once around.
         away = jnp.mod(z - (low + high) / 2 + np.pi, 2 * np.pi) - np.pi
@@ -126,7 +127,8 @@ class WrappedCauchy(AbstractNumberHead):
         half = jnp.asarray(np.pi * (np.arange(16) + 0.5) / 16 - np.pi / 2, params.dtype)[
             :, None, None
         ]
-        each = _turned(means + 2 * jnp.arctan2(jnp.sin(half), jnp.exp(log_k) * jnp.cos(half)))
+        turned = jnp.arctan2(jnp.sin(half), jnp.exp(log_k)[None] * jnp.cos(half))
+        each = _turned(means[None] + 2 * turned)
         ends = jnp.broadcast_to(
             jnp.asarray([-np.pi, np.pi], params.dtype)[:, None], (2, each.shape[2])
         )
@@ -144,8 +146,8 @@ def _cell(z: Float[Array, " n"]) -> Cell:
 
 
 def _arc(
-    half: Float[Array, "m n"], width: Float[Array, " n"], k: Float[Array, "m n"]
-) -> Float[Array, "m n"]:
+    half: Float[Array, "*k m n"], width: Float[Array, "*k #m #n"], k: Float[Array, "*#k m n"]
+) -> Float[Array, "*k m n"]:
     """The probability of an arc that begins at twice `half` from the mean."""
     end = half + width / 2
     dot = jnp.cos(half) * jnp.cos(end) + jnp.square(k) * jnp.sin(half) * jnp.sin(end)
