@@ -13,7 +13,7 @@ from PIL import Image
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, registered
-from pushforward.bijections import initialised
+from pushforward.bijections import Chain, Elementwise, initialised
 from pushforward.bijections.images import Pixels, Squeeze
 from pushforward.cli import main
 from pushforward.data.pictures import as_pixels, grid, read_pictures, write_pictures
@@ -21,6 +21,7 @@ from pushforward.distributions import AbstractDistribution, Dequantized, Flow, U
 from pushforward.errors import InputError, InputWarning
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import draw
+from pushforward.transformers import LevelSpline
 
 NAMES = tuple(registered(images=True))
 SMALL = {
@@ -125,6 +126,35 @@ def test_probabilities_of_all_pictures_sum_to_one(name):
     x, of_draws = draw(model, jax.random.key(2), 81, None)
     assert set(np.unique(x)) <= {0.0, 1.0, 2.0}
     np.testing.assert_allclose(scored(model, x), of_draws, atol=1e-5)
+
+
+def test_every_level_comes_back_however_improbable():
+    """Latents beside 0 and 1 keep the levels apart, and none reaches 1, where the uniform density ends."""
+    spline = LevelSpline(tuple(i / 256 for i in range(257)))
+
+    @eqx.filter_jit
+    def there_and_back(x, likely):
+        """All levels, where nearly all mass lies in one."""
+        params = jnp.where(jnp.arange(256)[:, None] == likely, 0.0, -20.0)
+        z, _ = spline.inverse(x, jnp.broadcast_to(params, (256, 256)))
+        return z, spline.forward(z, jnp.broadcast_to(params, (256, 256)))[0]
+
+    levels = np.arange(256)
+    for likely in (0, 1, 100, 254, 255):
+        _, back = there_and_back(jnp.asarray((levels + 0.5) / 256, jnp.float32), likely)
+        np.testing.assert_array_equal(np.floor(np.asarray(back) * 256), levels)
+        edge = jnp.nextafter(jnp.asarray((levels + 1) / 256, jnp.float32), 0.0)
+        assert float(there_and_back(edge, likely)[0].max()) < 1
+
+
+def test_noise_never_reaches_the_next_level():
+    """In float32, 255 + u is 256 once in 130,000 draws, beyond the map's ends, where the density is another one."""
+    shape = (250, 250, 1)
+    spline = Elementwise(LevelSpline((0.0, 255 / 256, 1.0)), shape)
+    spline = eqx.tree_at(lambda s: s.params, spline, spline.params.at[0].set(5.0))
+    model = Dequantized(Flow(Uniform(shape), Chain([spline, Pixels(shape, 256, "unit")])))
+    log_prob = scored(model, jnp.full((16, *shape), 255.0), jax.random.key(0))
+    np.testing.assert_allclose(log_prob, log_prob.min(), rtol=1e-6)
 
 
 def test_more_noise_is_a_tighter_bound():

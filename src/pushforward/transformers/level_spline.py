@@ -81,7 +81,12 @@ class LevelSpline(AbstractTransformer):
         mass = self._masses(params)
         left, here = masks(safe[None] >= self._along(np.array(self.knots[1:-1]), mass))
         start, width, own = self._bin(here, mass)
-        z = picked(left, mass) + own * ((safe - start) / width)
+        t = (safe - start) / width
+        # From the nearer end: a bin's mass may be a few roundings of a sum near 1. And below 1, where latents end.
+        below = picked(left, mass) + own * t
+        above = picked(~left & ~here, mass) + own * (1 - t)
+        least = float(jnp.finfo(x.dtype).epsneg)
+        z = jnp.where(below < 0.5, below, 1 - jnp.where(above < least, least, above))
         log_slope = jnp.log(own) - jnp.log(width)
         return jnp.where(inside, z, x), jnp.where(inside, log_slope, 0.0)
 
@@ -89,12 +94,15 @@ class LevelSpline(AbstractTransformer):
         inside = (z >= 0) & (z < 1)
         safe = jnp.where(inside, z, 0.5)
         mass = self._masses(params)
-        ends = jnp.cumsum(mass, axis=0)[:-1]
-        left, here = masks(safe[None] >= ends)
+        below, above = jnp.cumsum(mass, axis=0)[:-1], jnp.cumsum(mass[::-1], axis=0)[-2::-1]
+        low = safe < 0.5
+        left, here = masks(jnp.where(low[None], safe[None] >= below, 1 - safe[None] <= above))
         start, width, own = self._bin(here, mass)
+        from_below = (safe - picked(left, mass)) / own
+        from_above = (1 - safe - picked(~left & ~here, mass)) / own
         # Within its bin, whatever sums round to: a draw is of the level that it was drawn for. `jnp.clip` would halve
         # the slope at the bin's start.
-        t, last = (safe - picked(left, mass)) / own, 1.0 - jnp.finfo(z.dtype).epsneg
+        t, last = jnp.where(low, from_below, 1 - from_above), 1.0 - jnp.finfo(z.dtype).epsneg
         t = jnp.where(t < 0, 0.0, jnp.where(t > last, last, t))
         x = start + width * t
         log_slope = jnp.log(width) - jnp.log(own)
