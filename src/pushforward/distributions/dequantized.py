@@ -84,7 +84,7 @@ class Dequantized(AbstractDistribution):
         own = jax.vmap(lambda one: jax.random.fold_in(one, i))(keys)
         if self.noise is None:
             u = jax.vmap(lambda one: jax.random.uniform(one, self.event_shape, x.dtype))(own)
-            return self.density.log_prob_rows(_within(x, u), condition, key)
+            return self.density.log_prob_rows(within_level(x, u), condition, key)
         noise = self.noise
 
         def drawn(one: PRNGKeyArray, row: Array) -> Draws:
@@ -92,7 +92,7 @@ class Dequantized(AbstractDistribution):
             return u[0], log_q[0]
 
         u, log_q = jax.vmap(drawn)(own, x)
-        return self.density.log_prob_rows(_within(x, u), condition, key) - log_q
+        return self.density.log_prob_rows(within_level(x, u), condition, key) - log_q
 
     def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         """Draws of whole numbers, with one draw's estimate of their log-probabilities."""
@@ -100,7 +100,7 @@ class Dequantized(AbstractDistribution):
         return x, self.log_prob_rows(x, condition, None)
 
 
-def _within(x: Array, u: Array) -> Array:
+def within_level(x: Array, u: Array) -> Array:
     """x + u below x + 1, to which float32 rounds 255 + u once in 130,000 draws: beyond the last level there is no
     density."""
     return jnp.minimum(x + u, jnp.nextafter(x + 1, x))

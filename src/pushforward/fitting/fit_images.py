@@ -17,6 +17,7 @@ from pushforward.architectures import ARCHITECTURES, Architecture, Facts, regist
 from pushforward.architectures.images.levels import knots_of
 from pushforward.bijections import initialised
 from pushforward.distributions import Dequantized, Flow
+from pushforward.distributions.dequantized import within_level
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError, warn
 from pushforward.models.image_model import ImageModel
@@ -169,7 +170,7 @@ def _started(
     """The flow with its data-dependent layers set."""
     first = train[:FIRST]
     x = jnp.asarray(pixels[first], jnp.float32)
-    x = x + jax.random.uniform(key, x.shape)
+    x = within_level(x, jax.random.uniform(key, x.shape))
     c = None if condition is None else jnp.asarray(condition[first], jnp.float32)
     return Flow(flow.base, initialised(flow.bijection, x, c))
 

@@ -69,24 +69,25 @@ class LevelSpline(AbstractTransformer):
         """Numbers of the bins on the leading axis of an array."""
         return jnp.asarray(values, like.dtype).reshape(-1, *[1] * (like.ndim - 1))
 
-    def _bin(self, here: Array, mass: Array) -> tuple[Array, Array, Array]:
-        """Where a value's bin starts, how wide it is, and its mass."""
+    def _bin(self, passed: Array, mass: Array) -> tuple[Array, ...]:
+        """Of the bin after the inner knots that a value has passed: its start, its width, its mass, and the masses of
+        all bins below and above it."""
+        left, here = masks(passed)
         starts, widths = np.array(self.knots[:-1]), np.diff(self.knots)
         start, width = (picked(here, self._along(values, mass)) for values in (starts, widths))
-        return start, width, picked(here, mass)
+        return start, width, picked(here, mass), picked(left, mass), picked(~left & ~here, mass)
 
     def inverse(self, x: Array, params: Array) -> tuple[Array, Array]:
         inside = (x >= 0) & (x < 1)
         safe = jnp.where(inside, x, 0.5)
         mass = self._masses(params)
-        left, here = masks(safe[None] >= self._along(np.array(self.knots[1:-1]), mass))
-        start, width, own = self._bin(here, mass)
+        passed = safe[None] >= self._along(np.array(self.knots[1:-1]), mass)
+        start, width, own, below, above = self._bin(passed, mass)
         t = (safe - start) / width
         # From the nearer end: a bin's mass may be a few roundings of a sum near 1. And below 1, where latents end.
-        below = picked(left, mass) + own * t
-        above = picked(~left & ~here, mass) + own * (1 - t)
+        from_0, from_1 = below + own * t, above + own * (1 - t)
         least = float(jnp.finfo(x.dtype).epsneg)
-        z = jnp.where(below < 0.5, below, 1 - jnp.where(above < least, least, above))
+        z = jnp.where(from_0 < 0.5, from_0, 1 - jnp.where(from_1 < least, least, from_1))
         log_slope = jnp.log(own) - jnp.log(width)
         return jnp.where(inside, z, x), jnp.where(inside, log_slope, 0.0)
 
@@ -94,15 +95,15 @@ class LevelSpline(AbstractTransformer):
         inside = (z >= 0) & (z < 1)
         safe = jnp.where(inside, z, 0.5)
         mass = self._masses(params)
-        below, above = jnp.cumsum(mass, axis=0)[:-1], jnp.cumsum(mass[::-1], axis=0)[-2::-1]
+        # At the inner knots, from either end.
+        from_0, from_1 = jnp.cumsum(mass, axis=0)[:-1], jnp.cumsum(mass[::-1], axis=0)[-2::-1]
         low = safe < 0.5
-        left, here = masks(jnp.where(low[None], safe[None] >= below, 1 - safe[None] <= above))
-        start, width, own = self._bin(here, mass)
-        from_below = (safe - picked(left, mass)) / own
-        from_above = (1 - safe - picked(~left & ~here, mass)) / own
+        passed = jnp.where(low[None], safe[None] >= from_0, 1 - safe[None] <= from_1)
+        start, width, own, below, above = self._bin(passed, mass)
         # Within its bin, whatever sums round to: a draw is of the level that it was drawn for. `jnp.clip` would halve
         # the slope at the bin's start.
-        t, last = jnp.where(low, from_below, 1 - from_above), 1.0 - jnp.finfo(z.dtype).epsneg
+        t = jnp.where(low, (safe - below) / own, 1 - (1 - safe - above) / own)
+        last = 1.0 - jnp.finfo(z.dtype).epsneg
         t = jnp.where(t < 0, 0.0, jnp.where(t > last, last, t))
         x = start + width * t
         log_slope = jnp.log(width) - jnp.log(own)
