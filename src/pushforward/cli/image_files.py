@@ -79,7 +79,7 @@ def fit_image_file(
         except (KeyboardInterrupt, Terminated) as stop:
             raise without_model(stop, interrupt, checkpoint) from None
     checkpoint.unlink(missing_ok=True)
-    for line in trust_lines(model.trust)[:2]:
+    for line in trust_lines(model.trust)[: 3 if "bound" in model.trust else 2]:
         say(line, quiet)
     for line in trust_warnings(model.trust):
         say(f"warning: {line}", quiet)
@@ -94,7 +94,7 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
     wrong, draws = trust["round_trip"], trust["draws"]
     lines = [
         f"held out: {held['bits']:.4f} +- {held['error']:.4f} bits per dimension of {held['pictures']:,} pictures "
-        "(a bound; uniform noise)",
+        f"(a bound; {held.get('noise', 'uniform')} noise)",
         f"by counting: all levels alike {anchors['uniform']:.3f}, one distribution of levels {anchors['levels']:.3f}, "
         f"one for each pixel {anchors['pixels']:.3f}, given four neighbours {anchors['neighbours']:.3f}",
         f"there and back, wrong pixels: held out {wrong['held_out']:.2g}, draws {wrong['draws']:.2g}, noise "
@@ -102,6 +102,13 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
         f"draws: {draws['bits']:.3f} bits per dimension; root mean square to the nearest training picture "
         f"{np.median(draws['nearest']):.1f} levels (held out: {np.median(draws['nearest_held_out']):.1f})",
     ]
+    if "bound" in trust:
+        bound = trust["bound"]
+        lines.insert(
+            1,
+            f"the first {bound['pictures']:,} of them: {bound['by_one']:.4f} by one draw of the noise for each, "
+            f"{bound['bits']:.4f} by {bound['draws']}, a tighter bound",
+        )
     if "classes" in trust:
         classes = trust["classes"]
         lines.append(
@@ -146,7 +153,8 @@ def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
     chosen = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
     return {
         "model": [
-            f"P(picture of {h} x {w} pixels, {'grey' if c == 1 else 'colour'}, {fitted.levels} levels{classes})"
+            f"P(picture of {h} x {w} pixels, {'grey' if c == 1 else 'colour'}, {fitted.levels} levels{classes})",
+            f"reported is a bound, by {fitted.noise} noise within the levels",
         ],
         "classes": [] if fitted.labels is None else [", ".join(fitted.labels)],
         "flow": [
@@ -160,8 +168,8 @@ def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
     }
 
 
-def score_image_file(model: Path, data: str, output: str, *, quiet: bool) -> None:
-    """Write the bits per dimension of every picture."""
+def score_image_file(model: Path, data: str, output: str, *, draws: int, quiet: bool) -> None:
+    """Write the bits per dimension of every picture, by `draws` of the noise."""
     import polars as pl
 
     from pushforward.data.frames import write_frame
@@ -176,19 +184,24 @@ def score_image_file(model: Path, data: str, output: str, *, quiet: bool) -> Non
             raise InputError(
                 f"{model}: is of pictures given their class; {data} has no labels (sub-folders, or an array 'labels')"
             )
-    log_prob = fitted.log_prob(pictures.pixels, labels)
+    log_prob = fitted.log_prob(pictures.pixels, labels, draws=draws)
     bits = -log_prob / (fitted.size * math.log(2))
     columns: dict[str, Any] = {
         "picture": pictures.names,
         "bits_per_dim": bits,
         "log_prob": log_prob,
     }
-    if quantiles := fitted.trust.get("held_out", {}).get("quantiles"):
+    quantiles = fitted.trust.get("held_out", {}).get("quantiles")
+    # Those of the held-out pictures are by one draw.
+    if quantiles and draws == 1:
         shares = np.linspace(0, 1, len(quantiles))
         columns["quantile"] = np.interp(bits, quantiles, shares)
     write_frame(pl.DataFrame(columns), output)
     error = bits.std() / math.sqrt(len(bits))
-    say(f"{len(bits):,} pictures, mean {bits.mean():.4f} +- {error:.4f} bits per dimension", quiet)
+    say(
+        f"{len(bits):,} pictures, mean {bits.mean():.4f} +- {error:.4f} bits per dimension (a bound)",
+        quiet,
+    )
     say(FAMILIAR, quiet)
 
 
