@@ -26,6 +26,9 @@ from pushforward.models.image_file import load_image_model, save_image_model
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import draw
 from pushforward.transformers import LevelSpline
+from pushforward.trust.picture_verdict import judged
+from pushforward.trust.pixels import trusted_images
+from pushforward.trust.stretch import local_stretch
 
 NAMES = tuple(registered(images=True))
 SMALL = {
@@ -304,6 +307,38 @@ class TestImageDensity:
         between = again.interpolate(x[0], x[1], 5, y="left")
         np.testing.assert_array_equal(between[[0, -1]], x[:2])
 
+    def test_the_largest_stretch_is_found_from_below(self, fitted):
+        model, x = fitted.model_, pictures(3, seed=2)
+        labels = ["left", "right", "left"]
+        z, condition = model.encode(x, labels), model.condition(labels, 3)
+
+        @eqx.filter_jit
+        def jacobians(flow, z, condition):
+            def decoded(one):
+                return flow.bijection.forward_rows(one.reshape(z.shape), condition, None)[0].sum(0)
+
+            return jax.jacrev(decoded)(z.ravel())
+
+        jacobian = np.asarray(jacobians(model.flow, z, condition), np.float64)
+        each = jacobian.reshape(64, 3, 64).swapaxes(0, 1)
+        exact = np.linalg.svd(each, compute_uv=False)[:, 0]
+        one, many = (local_stretch(model, x, labels, rounds) for rounds in (1, 8))
+        assert (many <= exact * 1.001).all()
+        assert (many > 0.9 * exact).all()
+        assert (one < 0.9 * exact).any()
+        stretch, draws = model.trust["stretch"], model.trust["draws"]
+        assert 0 < stretch["median"] <= stretch["largest"]
+        assert draws["non_finite"] == 0
+
+    def test_draws_that_are_not_finite_are_counted(self, fitted, monkeypatch):
+        model, x = fitted.model_, pictures(4)
+        latents = model.latents(64, 0)
+        latents[:5] = np.nan
+        monkeypatch.setattr(type(model), "latents", lambda *_: latents)
+        report = trusted_images(model, x, x, ["left"] * 4)
+        assert report["draws"]["non_finite"] == 5
+        assert any("5 of 64 draws" in text for text, good in judged(report) if good is False)
+
     def test_bad_input(self, fitted):
         x = pictures(5)[..., 0]
         for run, words in {
@@ -421,7 +456,10 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     between = ["in/000.png", "in/001.png", "--steps", "3", "--grid", "b.png"]
     assert main(["interpolate", "m.safetensors", *between]) == 0
     assert main(["inspect", "m.safetensors"]) == 0
-    assert "ImageGlow" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ImageGlow" in said
+    assert "levels per unit" in said
+    assert "0 of 64 draws are not finite" in said
     for words, message in {
         ("sample", "m.safetensors", "-n", "5"): "--grid",
         ("sample", "m.safetensors", "-n", "5", "--grid", "h.png", "--temperature", "-1"): "above 0",

@@ -13,13 +13,12 @@ from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_mode
 from pushforward.cli.progress import Meter, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
+from pushforward.trust.picture_verdict import FAMILIAR, judged
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.models.image_model import ImageModel
     from pushforward.training import Training
-
-FAMILIAR = "likelihood is not familiarity: flat pictures need few bits under any model, whatever it was fitted to"
 
 
 def is_of_images(model: Path) -> bool:
@@ -102,6 +101,14 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
         f"draws: {draws['bits']:.3f} bits per dimension; root mean square to the nearest training picture "
         f"{np.median(draws['nearest']):.1f} levels (held out: {np.median(draws['nearest_held_out']):.1f})",
     ]
+    if "stretch" in trust:
+        stretch = trust["stretch"]
+        lines.append(
+            f"a latent moves a picture by up to {stretch['largest']:.3g} levels per unit (median "
+            f"{stretch['median']:.3g}; at {stretch['pictures']} held-out pictures, from below)"
+        )
+    if "non_finite" in draws:
+        lines.append(f"{draws['non_finite']} of {draws['count']} draws are not finite")
     if "bound" in trust:
         bound = trust["bound"]
         lines.insert(
@@ -119,26 +126,7 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
 
 def trust_warnings(trust: dict[str, Any]) -> list[str]:
     """What a user of the model should know."""
-    if not trust:
-        return []
-    found = []
-    held, anchors, wrong = trust["held_out"], trust["anchors"], trust["round_trip"]
-    if held["bits"] > anchors["neighbours"]:
-        found.append(
-            f"{held['bits']:.3f} bits per dimension are more than a count of neighbouring levels needs "
-            f"({anchors['neighbours']:.3f}): train for longer"
-        )
-    if wrong["held_out"] > 0:
-        found.append(f"{wrong['held_out']:.2g} of pixels are wrong after encoding and decoding")
-    nearest, usual = (
-        np.median(trust["draws"]["nearest"]),
-        np.median(trust["draws"]["nearest_held_out"]),
-    )
-    if nearest < usual / 2:
-        found.append(
-            "draws are much closer to training pictures than held-out pictures are: they may be copies"
-        )
-    return found
+    return [text for text, good in judged(trust) if good is False]
 
 
 def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
@@ -203,6 +191,27 @@ def score_image_file(model: Path, data: str, output: str, *, draws: int, quiet: 
         quiet,
     )
     say(FAMILIAR, quiet)
+
+
+def report_image_file(
+    model: Path, data: str | None, target: Path, *, seed: int, quiet: bool
+) -> None:
+    """Write a page about a model of pictures, and pictures if there are any."""
+    from pushforward.data.pictures import read_pictures
+    from pushforward.models.image_file import load_image_model
+    from pushforward.report.picture_page import picture_page
+    from pushforward.report.pictures import picture_findings
+
+    with Meter("measuring", quiet):
+        fitted = load_image_model(model)
+        pixels = labels = None
+        if data is not None:
+            pixels, _, labels = read_pictures(data)
+        found = picture_findings(fitted, pixels, labels, seed)
+        page = picture_page(found, model.name, None if data is None else Path(data).name)
+    target.write_text(page, encoding="utf-8")
+    given = "no pictures" if found.given is None else f"{found.given.total:,} pictures"
+    say(f"{len(found.draws)} draws, {given}, {len(page) / 1e6:.2f} MB in {target}", quiet)
 
 
 def sample_image_file(

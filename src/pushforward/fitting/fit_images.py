@@ -23,6 +23,7 @@ from pushforward.models.image_model import ImageModel
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import Batch, holdout
 from pushforward.trust.pixels import trusted_images
+from pushforward.words import plural
 
 FEW = 100
 """Pictures below which a fit is warned of."""
@@ -118,7 +119,7 @@ def _check(pixels: np.ndarray, levels: int, labels: Sequence[str] | None) -> Non
     n = len(pixels)
     if n < 3:
         raise InputError(
-            f"{n} pictures were given; at least 3 are needed, and hundreds to be of use"
+            f"{plural(n, 'picture')} given; at least 3 are needed, and hundreds to be of use"
         )
     if int(pixels.max()) >= levels:
         raise InputError(f"levels={levels}: the pictures have levels up to {int(pixels.max())}")

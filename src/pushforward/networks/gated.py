@@ -94,7 +94,7 @@ class GatedNetwork(AbstractImageNetwork):
         condition: Array | None = None,
         key: PRNGKeyArray | None = None,
     ) -> Array:
-        by_condition = 0.0
+        by_condition: Array | float = 0.0
         if self.levels is not None and condition is not None:
             # The middle of a level, so that rounding does not give another one.
             seen = level_features((condition + 0.5) / self.levels, self.levels)
@@ -147,6 +147,6 @@ class GatedBlock(eqx.Module):
         return (rows + _gated(seen @ self.together)).reshape(h.shape)
 
 
-def _gated(both: Float[Array, "n 2*width"]) -> Float[Array, "n width"]:
+def _gated(both: Float[Array, "n twice"]) -> Float[Array, "n width"]:
     value, gate = jnp.split(both, 2, 1)
     return value * jax.nn.sigmoid(gate)
