@@ -7,7 +7,7 @@ import re
 import shlex
 import sys
 import tomllib
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -91,6 +91,20 @@ def short_fits(monkeypatch, page):
         training = replace(training or pushforward.Training(), max_epochs=1)
         return fit_typed(table, architecture=TINY, training=training, **options)
 
+    images = importlib.import_module("pushforward.fitting.fit_images")
+    fit_images = images.fit_images
+
+    def short_images(pixels, labels=None, *, architecture="auto", training=None, **options):
+        if isinstance(architecture, str) and architecture in (*REGISTERED_IMAGES, "auto"):
+            name = "pixel_spline" if architecture == "auto" else architecture
+            kind = pushforward.architectures.ARCHITECTURES[name]
+            known = {field.name for field in fields(kind)}
+            architecture = kind(**{k: v for k, v in TINY_IMAGES.items() if k in known})
+        training = replace(training or pushforward.Training(), max_epochs=1, batch=64)
+        return fit_images(pixels, labels, architecture=architecture, training=training, **options)
+
+    for user in (images, importlib.import_module("pushforward.estimators.image_density")):
+        monkeypatch.setattr(user, "fit_images", short_images)
     for user in (module, *map(importlib.import_module, USERS)):
         monkeypatch.setattr(user, "fit_table", short)
     for user in (typed, *map(importlib.import_module, TYPED_USERS)):
@@ -104,6 +118,10 @@ BUILT_IN = tuple(pushforward.architectures.registered(images=False))
 KNOWN = ("auto", *BUILT_IN)
 USERS = ("pushforward.estimators.density", "pushforward.estimators.conditional")
 TYPED_USERS = ("pushforward.estimators.table_density", "pushforward.fitting.rival")
+REGISTERED_IMAGES = tuple(pushforward.architectures.registered(images=True))
+TINY_IMAGES = {"scales": 1, "steps": 1, "width": 8, "bins": 4, "blocks": 1, "layers": 1} | {
+    "patch": 2, "hidden": 8, "reach": 1, "levels": 256
+}  # fmt: skip
 TINY = Typed(width=16, blocks=1, context=8, context_blocks=1, components=4)
 
 

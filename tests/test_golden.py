@@ -19,7 +19,7 @@ from pushforward.testing.evidence import log_prob
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
-OTHERS = ("table", "angles", "kinds", "equation", "typed", "products", "pictures")
+OTHERS = ("table", "angles", "kinds", "equation", "typed", "products", "pictures", "noisy_pictures")
 FLOWS = [
     (version, path.stem)
     for version in VERSIONS
@@ -93,6 +93,10 @@ def test_pictures(version):
     kept = expected(version, "pictures")
     model = load_image_model(GOLDEN / version / "pictures.safetensors")
     found = model.log_prob_of_labels(kept["pixels"].astype(np.uint8))
+    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+    kept = expected(version, "noisy_pictures")
+    model = load_image_model(GOLDEN / version / "noisy_pictures.safetensors")
+    found = model.log_prob(kept["pixels"].astype(np.uint8), draws=2)
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
 
 

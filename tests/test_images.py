@@ -13,20 +13,27 @@ from PIL import Image
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, registered
+from pushforward.architectures.images.noise import dequantized, noise_given_picture
 from pushforward.bijections import Chain, Elementwise, initialised
 from pushforward.bijections.images import Pixels, Squeeze
 from pushforward.cli import main
+from pushforward.cli.image_files import image_sections
 from pushforward.data.pictures import as_pixels, grid, read_pictures, write_pictures
 from pushforward.distributions import AbstractDistribution, Dequantized, Flow, Uniform
 from pushforward.errors import InputError, InputWarning
+from pushforward.fitting.fit_images import fit_images
+from pushforward.models.image_file import load_image_model, save_image_model
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import draw
 from pushforward.transformers import LevelSpline
+from pushforward.trust.picture_verdict import judged
+from pushforward.trust.pixels import trusted_images
+from pushforward.trust.stretch import local_stretch
 
 NAMES = tuple(registered(images=True))
 SMALL = {
     **{"steps": 1, "width": 8, "bins": 4, "patch": 2, "hidden": 8, "reach": 1, "flows": 2},
-    **{"layers": 1, "blocks": 1},
+    **{"layers": 1, "blocks": 1, "components": 2},
 }
 
 
@@ -88,7 +95,8 @@ def test_there_and_back_and_determinant(name):
     x = jnp.asarray(pictures(12, (4, 4, 1)) + 0.5, jnp.float32)
     condition = jnp.eye(2)[jnp.arange(12) % 2]
     # One scale costs less; the others have two.
-    scales = {"scales": 1} if name in ("image_glow", "image_nsf") else {}
+    one = ("image_glow", "image_nsf", "image_flow_plus_plus")
+    scales = {"scales": 1} if name in one else {}
     flow = small(name, **scales).build((4, 4, 1), 2, key=jax.random.key(0))
     bijection = perturbed(initialised(flow.bijection, x, condition), jax.random.key(1), 0.2)
 
@@ -157,6 +165,87 @@ def test_noise_never_reaches_the_next_level():
     np.testing.assert_allclose(log_prob, log_prob.min(), rtol=1e-6)
 
 
+def test_noise_given_a_picture_is_a_density_within_the_levels():
+    """It starts uniform; away from there it integrates to 1, and its draws and values agree."""
+    start = noise_given_picture((1, 2, 1), steps=1, width=8, levels=4, key=jax.random.key(0))
+    x = jnp.array([[[3.0], [1.0]]])
+    drawn = eqx.filter_jit(lambda q: q.sample_and_log_prob(jax.random.key(2), (4000,), x))
+    np.testing.assert_allclose(drawn(start)[1], 0.0, atol=1e-4)
+    noise = perturbed(start, jax.random.key(1), 0.5)
+    u, log_q = drawn(noise)
+    assert 0 < u.min() < u.max() < 1
+    sides = (jnp.arange(200.0) + 0.5) / 200
+    grid = jnp.stack(jnp.meshgrid(sides, sides), -1).reshape(-1, 1, 2, 1)
+    both = jnp.concatenate([u, grid])
+    log_prob = eqx.filter_jit(lambda q: q.log_prob(both, x))(noise)
+    np.testing.assert_allclose(log_prob[:4000], log_q, atol=1e-3)
+    on_grid = log_prob[4000:]
+    assert float(jnp.exp(on_grid).mean()) == pytest.approx(1, abs=2e-3)
+    # The mean of log q over its draws is its integral.
+    information = float((jnp.exp(on_grid) * on_grid).mean())
+    assert float(log_q.mean()) == pytest.approx(information, abs=4 * float(log_q.std()) / 4000**0.5)
+    assert information > 0.1
+
+
+def test_probabilities_sum_to_one_by_draws_of_variational_noise():
+    """The mean of p / q over draws of the noise is a picture's probability, and all of them sum to 1."""
+    architecture = small("image_flow_plus_plus", levels=2, scales=1)
+    model = dequantized(architecture, (2, 2, 1), None, key=jax.random.key(0))
+    flow = perturbed(model.density, jax.random.key(1), 0.2)
+    model = Dequantized(flow, perturbed(model.noise, jax.random.key(2), 0.2))
+    n, every = 4000, np.array(list(itertools.product(range(2), repeat=4)), np.float32)
+    rows = jnp.asarray(every.reshape(-1, 2, 2, 1).repeat(n, 0))
+    log_ratio = np.asarray(scored(model, rows, jax.random.key(3)), np.float64)
+    ratio = np.exp(log_ratio).reshape(16, n)
+    error = math.sqrt(ratio.var(1).sum() / n)
+    assert error < 0.02
+    assert ratio.mean(1).sum() == pytest.approx(1, abs=4 * error)
+
+
+def test_noise_stays_within_its_level_in_single_precision():
+    """However far out its logit: 255 + u is below 256, and the density is finite there."""
+    noise = noise_given_picture((2, 2, 1), steps=1, width=8, levels=256, key=jax.random.key(0))
+    last = noise.bijection.bijections[-2]
+    for shift in (-100.0, 100.0):
+        far = eqx.tree_at(lambda e: e.params, last, last.params.at[0].set(shift))
+        parts = [*noise.bijection.bijections[:-2], far, noise.bijection.bijections[-1]]
+        moved = Flow(noise.base, noise.bijection.with_parts(parts))
+        flow = small("image_glow", scales=1).build((2, 2, 1), key=jax.random.key(0))
+        model = Dequantized(flow, moved)
+        x = jnp.array([0.0, 1.0, 200.0, 255.0]).reshape(1, 2, 2, 1)
+        within, log_q = model.dequantized(x, jax.random.key(1))
+        assert (jnp.floor(within) == x).all()
+        assert jnp.isfinite(log_q).all()
+        assert jnp.isfinite(scored(model, x)).all()
+
+
+def test_noise_that_does_not_fit_is_refused():
+    noise = noise_given_picture((2, 2, 1), steps=1, width=4, levels=4, key=jax.random.key(0))
+    with pytest.raises(InputError, match=re.escape("noise of events (2, 2, 1)")):
+        Dequantized(Uniform((4, 4, 1), 0.0, 4.0), noise)
+    assert pf.architectures.ImageFlowPlusPlus(noise=0).noise_of((4, 4, 1), key=None) is None
+
+
+def test_variational_noise_is_fitted_saved_and_reported(tmp_path):
+    x = pictures(200, (4, 4, 1))
+    architecture = small("image_flow_plus_plus", scales=1)
+    short = pf.Training(max_steps=20, batch=32)
+    model = fit_images(x, architecture=architecture, training=short, trust=False)
+    fresh = dequantized(architecture, (4, 4, 1), None, key=jax.random.key(0))
+    learned = model.model.noise.bijection.bijections[-2].params
+    assert (learned != fresh.noise.bijection.bijections[-2].params).all()
+    save_image_model(model, tmp_path / "m.safetensors")
+    again = load_image_model(tmp_path / "m.safetensors")
+    one, four = (again.bits_per_dim(x[:50], draws=k) for k in (1, 4))
+    np.testing.assert_array_equal(one, model.bits_per_dim(x[:50]))
+    assert four.mean() < one.mean()
+    by_hand = Dequantized(model.model.density, model.model.noise, draws=4)
+    np.testing.assert_allclose(four * -16 * math.log(2), scored(by_hand, x[:50]), rtol=1e-4)
+    assert "a bound, by variational noise" in image_sections(again)["model"][1]
+    with pytest.raises(InputError, match="draws"):
+        model.bits_per_dim(x[:5], draws=0)
+
+
 def test_more_noise_is_a_tighter_bound():
     flow = small("image_nsf", levels=4, scales=1).build((4, 4, 1), key=jax.random.key(0))
     flow = perturbed(flow, jax.random.key(1), 1.0)
@@ -202,6 +291,7 @@ class TestImageDensity:
             < trust["anchors"]["uniform"]
         )
         assert trust["round_trip"]["held_out"] == 0
+        assert trust["bound"]["bits"] < trust["bound"]["by_one"]
         assert 0 <= trust["classes"]["accuracy"] <= 1
 
     def test_there_and_back(self, fitted, tmp_path):
@@ -216,6 +306,38 @@ class TestImageDensity:
         np.testing.assert_array_equal(again.sample(3, 1), fitted.sample(5, 1)[:3])
         between = again.interpolate(x[0], x[1], 5, y="left")
         np.testing.assert_array_equal(between[[0, -1]], x[:2])
+
+    def test_the_largest_stretch_is_found_from_below(self, fitted):
+        model, x = fitted.model_, pictures(3, seed=2)
+        labels = ["left", "right", "left"]
+        z, condition = model.encode(x, labels), model.condition(labels, 3)
+
+        @eqx.filter_jit
+        def jacobians(flow, z, condition):
+            def decoded(one):
+                return flow.bijection.forward_rows(one.reshape(z.shape), condition, None)[0].sum(0)
+
+            return jax.jacrev(decoded)(z.ravel())
+
+        jacobian = np.asarray(jacobians(model.flow, z, condition), np.float64)
+        each = jacobian.reshape(64, 3, 64).swapaxes(0, 1)
+        exact = np.linalg.svd(each, compute_uv=False)[:, 0]
+        one, many = (local_stretch(model, x, labels, rounds) for rounds in (1, 8))
+        assert (many <= exact * 1.001).all()
+        assert (many > 0.9 * exact).all()
+        assert (one < 0.9 * exact).any()
+        stretch, draws = model.trust["stretch"], model.trust["draws"]
+        assert 0 < stretch["median"] <= stretch["largest"]
+        assert draws["non_finite"] == 0
+
+    def test_draws_that_are_not_finite_are_counted(self, fitted, monkeypatch):
+        model, x = fitted.model_, pictures(4)
+        latents = model.latents(64, 0)
+        latents[:5] = np.nan
+        monkeypatch.setattr(type(model), "latents", lambda *_: latents)
+        report = trusted_images(model, x, x, ["left"] * 4)
+        assert report["draws"]["non_finite"] == 5
+        assert any("5 of 64 draws" in text for text, good in judged(report) if good is False)
 
     def test_bad_input(self, fitted):
         x = pictures(5)[..., 0]
@@ -322,16 +444,22 @@ def test_command_line(tmp_path, capsys, monkeypatch):
     assert "bits per dimension" in said
     assert "nats" not in said
     assert main(["score", "m.safetensors", "in", "-o", "s.csv"]) == 0
+    assert "(a bound)" in capsys.readouterr().err
     lines = (tmp_path / "s.csv").read_text().splitlines()
     assert lines[0] == "picture,bits_per_dim,log_prob,quantile"
     assert len(lines) == 151
+    assert main(["score", "m.safetensors", "in", "-o", "t.csv", "--draws", "3"]) == 0
+    assert (tmp_path / "t.csv").read_text().splitlines()[0] == "picture,bits_per_dim,log_prob"
     assert main(["sample", "m.safetensors", "-n", "5", "--grid", "g.png", "-o", "out"]) == 0
     assert read_pictures("g.png").pixels.shape == (1, 18, 28, 1)
     assert read_pictures("out").pixels.shape == (5, 8, 8, 1)
     between = ["in/000.png", "in/001.png", "--steps", "3", "--grid", "b.png"]
     assert main(["interpolate", "m.safetensors", *between]) == 0
     assert main(["inspect", "m.safetensors"]) == 0
-    assert "ImageGlow" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "ImageGlow" in said
+    assert "levels per unit" in said
+    assert "0 of 64 draws are not finite" in said
     for words, message in {
         ("sample", "m.safetensors", "-n", "5"): "--grid",
         ("sample", "m.safetensors", "-n", "5", "--grid", "h.png", "--temperature", "-1"): "above 0",

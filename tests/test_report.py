@@ -1,6 +1,8 @@
 """The page of a report: what it says is right, it is well formed, and a browser shows it."""
 
+import base64
 import html
+import io
 import json
 import re
 import shutil
@@ -14,14 +16,17 @@ import jax
 import numpy as np
 import polars as pl
 import pytest
+from PIL import Image
 
 import pushforward as pf
 from pushforward.architectures.typed import Typed
 from pushforward.cli import main
 from pushforward.columns.typed_columns import TypedColumns
+from pushforward.data.pictures import grid
 from pushforward.errors import InputError
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.explanation import explained
+from pushforward.models.image_file import load_image_model
 from pushforward.models.table_file import load_table_model
 from pushforward.models.typed_file import save_typed_table
 from pushforward.models.typed_table import TypedTable
@@ -32,10 +37,13 @@ from pushforward.report.flow import flow_findings
 from pushforward.report.gaps import patterns
 from pushforward.report.html import VOID, element
 from pushforward.report.page import report_page
+from pushforward.report.picture_page import picture_page
+from pushforward.report.pictures import picture_findings
 from pushforward.report.svg import ticks
 from pushforward.report.typed import typed_findings
 from pushforward.report.verdict import headline, reasons
 from pushforward.testing import perturbed
+from pushforward.trust.picture_verdict import judged
 
 SMALL = {"width": 24, "blocks": 1, "context": 16, "context_blocks": 1, "components": 4}
 WICKED = "<script>alert('a&b')</script>"
@@ -136,10 +144,12 @@ def faults(page):
     found = [f"not nested: {tag}" for tag in read.wrong]
     found += [f"twice: {name}" for name, count in Counter(read.ids).items() if count > 1]
     found += [f"leads nowhere: {name}" for name in read.refs if name not in read.ids]
-    found += [f"loads {what}" for what in read.loads if what != "data:,"]
+    found += [f"loads {what}" for what in read.loads if not what.startswith("data:")]
     found += [f"names {url}" for url in re.findall(r"(?:https?:|url\()\S*", page)]
     if read.tags["script"]:
         found.append("has a script")
+    if read.tags["img"] != page.count(' alt="'):
+        found.append("a picture without words")
     for tag, inner in (("table", "caption"), ("svg", "desc"), ("section", "h2")):
         if read.tags[tag] != read.tags[inner]:
             found.append(f"{read.tags[tag]} of {tag}, {read.tags[inner]} of {inner}")
@@ -159,6 +169,7 @@ class TestPage:
             ('<p id="verdict"></p>', "twice: verdict"),
             ('<a href="#nowhere">x</a>', "leads nowhere"),
             ('<img src="https://a.b/c.png">', "loads https"),
+            ('<img src="data:,">', "without words"),
             ("<script>1</script>", "has a script"),
             ("<table></table>", "of caption"),
         ],
@@ -368,6 +379,125 @@ def test_a_flow_has_what_it_can_say():
         assert " | " in found.density
 
 
+HELD = {
+    "held_out": {
+        "pictures": 200, "bits": 3.0, "error": 0.02, "quantiles": np.linspace(2, 4, 101).tolist()
+    },
+    "anchors": {"uniform": 4.0, "levels": 3.9, "pixels": 3.3, "neighbours": 3.4},
+    "bound": {"pictures": 100, "draws": 8, "by_one": 3.0, "bits": 2.95},
+    "round_trip": {"held_out": 0.0, "draws": 0.0, "noise": 0.0},
+    "stretch": {"pictures": 8, "largest": 40.0, "median": 30.0},
+    "draws": {
+        "count": 64, "bits": 3.1, "non_finite": 0, "nearest": [2.0] * 16,
+        "nearest_held_out": [2.5] * 16,
+    },
+    "classes": {"pictures": 200, "accuracy": 0.9, "chance": 0.5},
+}  # fmt: skip
+"""What a fit measures of pictures, all of it good."""
+GOLDEN = Path(__file__).parent / "golden" / "0.5.0"
+
+
+@pytest.fixture(scope="module")
+def of_pictures():
+    return replace(load_image_model(GOLDEN / "pictures.safetensors"), trust=HELD)
+
+
+@pytest.fixture(scope="module")
+def seen(of_pictures):
+    """Its draws are among the pictures that it was given, the last ones."""
+    x = np.random.default_rng(0).integers(0, 16, (40, 4, 4, 1)).astype(np.uint8)
+    x = np.concatenate([x, of_pictures.sample(10, 3)])
+    return x, picture_findings(of_pictures, x, ["dark", "light"] * 25, 3)
+
+
+class TestPictures:
+    def test_page(self, seen):
+        page = picture_page(seen[1], "m.safetensors", "pictures")
+        assert faults(page) == []
+        names = re.findall(r'<section id="([a-z-]+)"', page)
+        assert names == [
+            "verdict", "model", "bits", "typical", "draws", "nearest", "back", "classes", "familiar", "file",
+        ]  # fmt: skip
+        text = "".join(Reader(page).text)
+        assert "Better than counting levels by 0.300 bits" in text
+        assert "uniform noise" in text
+        assert "8 draws of the noise" in text
+
+    def test_shows_what_the_model_draws(self, seen, of_pictures):
+        x, found = seen
+        page = picture_page(found, "m", "pictures")
+        packed = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+        shown = [np.asarray(Image.open(io.BytesIO(base64.b64decode(one)))) for one in packed]
+        draws = of_pictures.sample(64, 3)
+        np.testing.assert_array_equal(shown[0], grid(draws * 17, 2)[..., 0])
+        nearest = grid(np.concatenate([draws[:10], x[40:]]) * 17, 10)[..., 0]
+        np.testing.assert_array_equal(shown[2], nearest)
+        assert (found.given.distances == 0).all()
+        bits = of_pictures.bits_per_dim(x, ["dark", "light"] * 25)
+        np.testing.assert_allclose(found.given.bits, bits, rtol=1e-5)
+        np.testing.assert_array_equal(found.given.most[0], x[np.argmax(bits)])
+        np.testing.assert_array_equal(found.given.fewest[0], x[np.argmin(bits)])
+
+    def test_of_the_file_alone_and_of_nothing_held_out(self, of_pictures):
+        page = picture_page(picture_findings(of_pictures), "m")
+        assert faults(page) == []
+        assert 'id="left-out"' in page
+        assert page.count("<img") == 1
+        bare = picture_page(picture_findings(replace(of_pictures, trust={})), "m")
+        assert faults(bare) == []
+        assert "nobody knows" in bare
+
+    def test_without_labels_nothing_is_scored(self, seen, of_pictures):
+        found = picture_findings(of_pictures, seen[0])
+        assert found.given.bits is None
+        assert "have no labels" in picture_page(found, "m", "x")
+
+    @pytest.mark.parametrize(
+        ("part", "name", "value", "words"),
+        [
+            ("held_out", "bits", 3.28, "not fewer than counting"),
+            ("round_trip", "held_out", 1e-3, "wrong after there and back"),
+            ("round_trip", "draws", 1e-3, "wrong after there and back"),
+            ("stretch", "largest", 1e8, "another picture"),
+            ("draws", "non_finite", 3, "3 of 64 draws"),
+            ("draws", "bits", 3.8, "too wild"),
+            ("draws", "bits", 2.3, "too plain"),
+            ("draws", "nearest", [1.0] * 16, "may be copies"),
+            ("classes", "accuracy", 0.52, "52.0%"),
+        ],
+    )
+    def test_what_speaks_against_a_model(self, part, name, value, words):
+        assert [text for text, good in judged(HELD) if good is False] == []
+        (text,) = [
+            text
+            for text, good in judged({**HELD, part: {**HELD[part], name: value}})
+            if good is False
+        ]
+        assert words in text
+
+    def test_records_of_earlier_fits(self, of_pictures):
+        draws = {k: v for k, v in HELD["draws"].items() if k != "non_finite"}
+        classes = {"pictures": 200, "accuracy": 0.9}
+        trust = {**HELD, "draws": draws, "classes": classes}
+        del trust["stretch"]
+        found = picture_findings(replace(of_pictures, trust=trust))
+        assert faults(picture_page(found, "m")) == []
+
+    def test_command(self, tmp_path, monkeypatch, capsys):
+        monkeypatch.chdir(tmp_path)
+        model = str(GOLDEN / "pictures.safetensors")
+        assert main(["report", model, "-o", "r.html"]) == 0
+        assert "64 draws, no pictures" in capsys.readouterr().err
+        assert faults(Path("r.html").read_text(encoding="utf-8")) == []
+        np.save("x.npy", np.zeros((3, 5, 4), np.uint8))
+        for words, message in {
+            (model, "x.npy"): "(5, 4, 1)",
+            (str(GOLDEN / "kinds.safetensors"),): "name the table after it",
+        }.items():
+            assert main(["report", *words, "-o", "s.html"]) == 2
+            assert message in capsys.readouterr().err
+
+
 def test_ticks_are_round():
     assert ticks(0.0, 7.3) == [0.0, 2.0, 4.0, 6.0]
     assert ticks(5.0, 5.0) == [5.0]
@@ -427,8 +557,13 @@ class TestBrowser:
         )  # fmt: skip
         return done
 
-    @pytest.mark.parametrize(("width", "dark"), [(1280, False), (390, True)])
-    def test_renders(self, page, tmp_path, width, dark):
+    @pytest.mark.parametrize(
+        ("width", "dark", "pictures"),
+        [(1280, False, False), (390, True, False), (1280, True, True), (390, False, True)],
+    )
+    def test_renders(self, page, seen, tmp_path, width, dark, pictures):
+        if pictures:
+            page = picture_page(seen[1], "m", "pictures")
         free = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
         assert free != page
         options = [f"--window-size={width},900"]
@@ -442,7 +577,9 @@ class TestBrowser:
             "wide": 0, "ground": ground, "flat": 0, "deaf": 0, "opens": True, "alerts": 0
         }  # fmt: skip
 
-    def test_has_nothing_to_say_on_the_console(self, page, tmp_path):
-        assert "CONSOLE" not in self.render(page, tmp_path).stderr
+    def test_has_nothing_to_say_on_the_console(self, page, seen, tmp_path):
+        of_pictures = picture_page(seen[1], "m", "pictures")
+        for one in (page, of_pictures):
+            assert "CONSOLE" not in self.render(one, tmp_path).stderr
         broken = page.replace("</footer>", '<img src="nowhere.png"></footer>')
         assert "CONSOLE" in self.render(broken, tmp_path).stderr

@@ -18,7 +18,7 @@ import polars as pl
 
 import pushforward as pf
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, CircularNSF, registered
-from pushforward.architectures.images import PixelSpline
+from pushforward.architectures.images import ImageFlowPlusPlus, PixelSpline
 from pushforward.architectures.products import Products
 from pushforward.architectures.typed import Typed
 from pushforward.bijections import initialised
@@ -89,6 +89,18 @@ def write_pictures(path: Path) -> dict[str, Any]:
     save_image_model(model, path)
     probe = pixels[:20]
     return {"pixels": probe, "log_prob": model.log_prob_of_labels(probe)}
+
+
+def write_noisy_pictures(path: Path) -> dict[str, Any]:
+    """Pictures under noise that is learned."""
+    rng = np.random.default_rng(8)
+    pixels = rng.integers(0, 16, (120, *IMAGE)).astype(np.uint8)
+    small = ImageFlowPlusPlus(scales=1, steps=1, width=8, components=2, levels=16)
+    fitted = fit_images(pixels, architecture=small, training=SHORT, trust=False)
+    model = replace(fitted, model=perturbed(fitted.model, jax.random.key(1), 0.3))
+    save_image_model(model, path)
+    probe = pixels[:20]
+    return {"pixels": probe, "log_prob": model.log_prob(probe, draws=2)}
 
 
 def write_table(path: Path) -> dict[str, Any]:
@@ -198,6 +210,7 @@ OTHERS = {
     "kinds": write_kinds,
     "equation": write_equation,
     "pictures": write_pictures,
+    "noisy_pictures": write_noisy_pictures,
 }
 
 

@@ -45,6 +45,8 @@ class Facts:
             False.
         images: whether events are images, `(h, w, c)`; default False, vectors.
         loss: what fits minimise in place of the negative log-density, a `training.loss.Loss`; default None.
+        noise_of: of images: a method `noise_of(event, *, key)` that gives the flow of the noise given a picture, see
+            `distributions.Dequantized`; default None, or where it gives None, for uniform noise.
 
     ```python
     >>> import pushforward as pf
@@ -60,6 +62,7 @@ class Facts:
     one_order: bool = False
     images: bool = False
     loss: Callable[..., Any] | None = None
+    noise_of: Callable[..., Flow | None] | None = None
 
     @classmethod
     def of(cls, architecture: Architecture) -> Self:

@@ -13,13 +13,12 @@ from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_mode
 from pushforward.cli.progress import Meter, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
+from pushforward.trust.picture_verdict import FAMILIAR, judged
 
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.models.image_model import ImageModel
     from pushforward.training import Training
-
-FAMILIAR = "likelihood is not familiarity: flat pictures need few bits under any model, whatever it was fitted to"
 
 
 def is_of_images(model: Path) -> bool:
@@ -79,7 +78,7 @@ def fit_image_file(
         except (KeyboardInterrupt, Terminated) as stop:
             raise without_model(stop, interrupt, checkpoint) from None
     checkpoint.unlink(missing_ok=True)
-    for line in trust_lines(model.trust)[:2]:
+    for line in trust_lines(model.trust)[: 3 if "bound" in model.trust else 2]:
         say(line, quiet)
     for line in trust_warnings(model.trust):
         say(f"warning: {line}", quiet)
@@ -94,7 +93,7 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
     wrong, draws = trust["round_trip"], trust["draws"]
     lines = [
         f"held out: {held['bits']:.4f} +- {held['error']:.4f} bits per dimension of {held['pictures']:,} pictures "
-        "(a bound; uniform noise)",
+        f"(a bound; {held.get('noise', 'uniform')} noise)",
         f"by counting: all levels alike {anchors['uniform']:.3f}, one distribution of levels {anchors['levels']:.3f}, "
         f"one for each pixel {anchors['pixels']:.3f}, given four neighbours {anchors['neighbours']:.3f}",
         f"there and back, wrong pixels: held out {wrong['held_out']:.2g}, draws {wrong['draws']:.2g}, noise "
@@ -102,6 +101,21 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
         f"draws: {draws['bits']:.3f} bits per dimension; root mean square to the nearest training picture "
         f"{np.median(draws['nearest']):.1f} levels (held out: {np.median(draws['nearest_held_out']):.1f})",
     ]
+    if "stretch" in trust:
+        stretch = trust["stretch"]
+        lines.append(
+            f"a latent moves a picture by up to {stretch['largest']:.3g} levels per unit (median "
+            f"{stretch['median']:.3g}; at {stretch['pictures']} held-out pictures, from below)"
+        )
+    if "non_finite" in draws:
+        lines.append(f"{draws['non_finite']} of {draws['count']} draws are not finite")
+    if "bound" in trust:
+        bound = trust["bound"]
+        lines.insert(
+            1,
+            f"the first {bound['pictures']:,} of them: {bound['by_one']:.4f} by one draw of the noise for each, "
+            f"{bound['bits']:.4f} by {bound['draws']}, a tighter bound",
+        )
     if "classes" in trust:
         classes = trust["classes"]
         lines.append(
@@ -112,26 +126,7 @@ def trust_lines(trust: dict[str, Any]) -> list[str]:
 
 def trust_warnings(trust: dict[str, Any]) -> list[str]:
     """What a user of the model should know."""
-    if not trust:
-        return []
-    found = []
-    held, anchors, wrong = trust["held_out"], trust["anchors"], trust["round_trip"]
-    if held["bits"] > anchors["neighbours"]:
-        found.append(
-            f"{held['bits']:.3f} bits per dimension are more than a count of neighbouring levels needs "
-            f"({anchors['neighbours']:.3f}): train for longer"
-        )
-    if wrong["held_out"] > 0:
-        found.append(f"{wrong['held_out']:.2g} of pixels are wrong after encoding and decoding")
-    nearest, usual = (
-        np.median(trust["draws"]["nearest"]),
-        np.median(trust["draws"]["nearest_held_out"]),
-    )
-    if nearest < usual / 2:
-        found.append(
-            "draws are much closer to training pictures than held-out pictures are: they may be copies"
-        )
-    return found
+    return [text for text, good in judged(trust) if good is False]
 
 
 def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
@@ -146,7 +141,8 @@ def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
     chosen = {field.name: getattr(architecture, field.name) for field in fields(architecture)}
     return {
         "model": [
-            f"P(picture of {h} x {w} pixels, {'grey' if c == 1 else 'colour'}, {fitted.levels} levels{classes})"
+            f"P(picture of {h} x {w} pixels, {'grey' if c == 1 else 'colour'}, {fitted.levels} levels{classes})",
+            f"reported is a bound, by {fitted.noise} noise within the levels",
         ],
         "classes": [] if fitted.labels is None else [", ".join(fitted.labels)],
         "flow": [
@@ -160,8 +156,8 @@ def image_sections(fitted: "ImageModel") -> dict[str, list[str]]:
     }
 
 
-def score_image_file(model: Path, data: str, output: str, *, quiet: bool) -> None:
-    """Write the bits per dimension of every picture."""
+def score_image_file(model: Path, data: str, output: str, *, draws: int, quiet: bool) -> None:
+    """Write the bits per dimension of every picture, by `draws` of the noise."""
     import polars as pl
 
     from pushforward.data.frames import write_frame
@@ -176,20 +172,46 @@ def score_image_file(model: Path, data: str, output: str, *, quiet: bool) -> Non
             raise InputError(
                 f"{model}: is of pictures given their class; {data} has no labels (sub-folders, or an array 'labels')"
             )
-    log_prob = fitted.log_prob(pictures.pixels, labels)
+    log_prob = fitted.log_prob(pictures.pixels, labels, draws=draws)
     bits = -log_prob / (fitted.size * math.log(2))
     columns: dict[str, Any] = {
         "picture": pictures.names,
         "bits_per_dim": bits,
         "log_prob": log_prob,
     }
-    if quantiles := fitted.trust.get("held_out", {}).get("quantiles"):
+    quantiles = fitted.trust.get("held_out", {}).get("quantiles")
+    # Those of the held-out pictures are by one draw.
+    if quantiles and draws == 1:
         shares = np.linspace(0, 1, len(quantiles))
         columns["quantile"] = np.interp(bits, quantiles, shares)
     write_frame(pl.DataFrame(columns), output)
     error = bits.std() / math.sqrt(len(bits))
-    say(f"{len(bits):,} pictures, mean {bits.mean():.4f} +- {error:.4f} bits per dimension", quiet)
+    say(
+        f"{len(bits):,} pictures, mean {bits.mean():.4f} +- {error:.4f} bits per dimension (a bound)",
+        quiet,
+    )
     say(FAMILIAR, quiet)
+
+
+def report_image_file(
+    model: Path, data: str | None, target: Path, *, seed: int, quiet: bool
+) -> None:
+    """Write a page about a model of pictures, and pictures if there are any."""
+    from pushforward.data.pictures import read_pictures
+    from pushforward.models.image_file import load_image_model
+    from pushforward.report.picture_page import picture_page
+    from pushforward.report.pictures import picture_findings
+
+    with Meter("measuring", quiet):
+        fitted = load_image_model(model)
+        pixels = labels = None
+        if data is not None:
+            pixels, _, labels = read_pictures(data)
+        found = picture_findings(fitted, pixels, labels, seed)
+        page = picture_page(found, model.name, None if data is None else Path(data).name)
+    target.write_text(page, encoding="utf-8")
+    given = "no pictures" if found.given is None else f"{found.given.total:,} pictures"
+    say(f"{len(found.draws)} draws, {given}, {len(page) / 1e6:.2f} MB in {target}", quiet)
 
 
 def sample_image_file(

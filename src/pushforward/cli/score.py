@@ -44,6 +44,12 @@ def score(
         bool,
         typer.Option("--allow-absent", help="Of a typed model: the table may lack columns."),
     ] = False,
+    draws: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="K", help="Of a model of pictures: draws of the noise; more are tighter."
+        ),
+    ] = None,
     where: options.Where = None,
     seed: options.Seed = 0,
     force: options.Force = False,
@@ -71,7 +77,8 @@ def score(
     long.
 
     A model of pictures writes for each its name, bits_per_dim, log_prob (a bound, by one draw of the
-    noise) and quantile, its place among the held-out pictures of the fit.
+    noise) and quantile, its place among the held-out pictures of the fit. --draws K takes K draws of
+    the noise for each picture, in K times the time: the bound is tighter, and quantile is left out.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
@@ -99,8 +106,9 @@ def score(
                 "--where": where is not None,
             },
         )
-        score_image_file(model, data, output, quiet=quiet)
+        score_image_file(model, data, output, draws=draws or 1, quiet=quiet)
         return
+    options.refuse_options(model, "a model of tables", {"--draws": draws is not None}, "pictures")
     if is_typed(model):
         options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()

@@ -1,5 +1,6 @@
 """Pictures from folders and files, and pictures written."""
 
+import io
 import math
 import os
 import warnings
@@ -142,13 +143,14 @@ def _numbered(pixels: np.ndarray, labels: list[str] | None) -> Pictures:
 
 def _read_arrays(path: Path) -> Pictures:
     try:
-        loaded = np.load(path)
-        if isinstance(loaded, np.ndarray):
-            return _numbered(as_pixels(loaded, str(path)), None)
-        with loaded as arrays:
-            found = {name: arrays[name] for name in arrays.files}
+        loaded, found = np.load(path), dict[str, np.ndarray]()
+        if not isinstance(loaded, np.ndarray):
+            with loaded as arrays:
+                found = {name: arrays[name] for name in arrays.files}
     except (ValueError, OSError, EOFError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
+    if isinstance(loaded, np.ndarray):
+        return _numbered(as_pixels(loaded, str(path)), None)
     pictures = [name for name, array in found.items() if array.ndim in (3, 4)]
     if len(pictures) != 1:
         shapes = ", ".join(f"{name} {array.shape}" for name, array in found.items())
@@ -281,10 +283,16 @@ def write_picture(path: str | Path, picture: UInt8[np.ndarray, "h w c"], *, forc
     """Write one PNG file, all or nothing. Raises `InputError` if it exists, unless `force`, or cannot be written."""
     target = Path(path)
     check_output(target, force, (".png",))
-    image = _pillow()
-    array = picture[..., 0] if picture.shape[2] == 1 else picture
     with _replacing(target) as part:
-        image.fromarray(array).save(part, format="PNG")
+        part.write_bytes(as_png(picture))
+
+
+def as_png(picture: UInt8[np.ndarray, "h w c"]) -> bytes:
+    """A picture as the bytes of a PNG file. Raises `InputError` where Pillow is missing."""
+    packed = io.BytesIO()
+    array = picture[..., 0] if picture.shape[2] == 1 else picture
+    _pillow().fromarray(array).save(packed, format="PNG")
+    return packed.getvalue()
 
 
 def write_pictures(

@@ -9,6 +9,7 @@ from jaxtyping import Array, PRNGKeyArray, UInt32
 
 from pushforward.bijections.base import Condition, Key, PerRow
 from pushforward.distributions.base import AbstractDistribution, Draws
+from pushforward.distributions.flow import Flow
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
 
@@ -29,8 +30,8 @@ class Dequantized(AbstractDistribution):
 
     Arguments:
         density: of real numbers, in units of the levels.
-        noise: the distribution q of u given x, of the density's shape on the unit cube, whose condition is x; default
-            None for uniform noise.
+        noise: the flow q of u given x, of the density's shape on the unit cube, whose condition is x; default None for
+            uniform noise.
         draws: of the noise, for a bound of their mean, `log (1/K) sum p / q`; default 1.
 
     Raises `InputError` for noise of another shape, or fewer than 1 draw.
@@ -47,7 +48,7 @@ class Dequantized(AbstractDistribution):
     """
 
     density: AbstractDistribution
-    noise: AbstractDistribution | None
+    noise: Flow | None
     draws: int = eqx.field(static=True)
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
@@ -55,7 +56,7 @@ class Dequantized(AbstractDistribution):
     def __init__(
         self,
         density: AbstractDistribution,
-        noise: AbstractDistribution | None = None,
+        noise: Flow | None = None,
         *,
         draws: int = 1,
     ):
@@ -70,29 +71,33 @@ class Dequantized(AbstractDistribution):
         self.event_shape, self.condition_shape = shape, density.condition_shape
 
     def log_prob_rows(self, x: Array, condition: Condition, key: Key) -> PerRow:
-        keys = _keys_of(x) if key is None else jax.random.split(key, len(x))
         if self.draws == 1:
-            return self._once(x, condition, keys, 0, key)
+            return self.log_prob_of_draw(x, condition, key, 0)
         # A loop, so that a program of many draws is compiled as soon as one of a single draw.
-        each = jax.lax.map(lambda i: self._once(x, condition, keys, i, key), jnp.arange(self.draws))
+        each = jax.lax.map(
+            lambda i: self.log_prob_of_draw(x, condition, key, i), jnp.arange(self.draws)
+        )
         log_mean: PerRow = jax.nn.logsumexp(each, axis=0) - math.log(self.draws)
         return log_mean
 
-    def _once(
-        self, x: Array, condition: Condition, keys: Array, i: int | Array, key: Key
-    ) -> PerRow:
+    def log_prob_of_draw(self, x: Array, condition: Condition, key: Key, i: int | Array) -> PerRow:
+        """`log p(x + u) - log q(u | x)` of rows by draw number `i` of the noise: `log_prob_rows` is the logarithm of
+        the mean of `exp` of the first `draws` of them."""
+        within, log_q = self.dequantized(x, key, i)
+        return self.density.log_prob_rows(within, condition, key) - log_q
+
+    def dequantized(self, x: Array, key: Key, i: int | Array = 0) -> Draws:
+        """Rows with draw number `i` of the noise, x + u, and the noise's log-densities `log q(u | x)`."""
+        keys = _keys_of(x) if key is None else jax.random.split(key, len(x))
         own = jax.vmap(lambda one: jax.random.fold_in(one, i))(keys)
         if self.noise is None:
             u = jax.vmap(lambda one: jax.random.uniform(one, self.event_shape, x.dtype))(own)
-            return self.density.log_prob_rows(within_level(x, u), condition, key)
-        noise = self.noise
-
-        def drawn(one: PRNGKeyArray, row: Array) -> Draws:
-            u, log_q = noise.sample_rows(one, 1, row[None])
-            return u[0], log_q[0]
-
-        u, log_q = jax.vmap(drawn)(own, x)
-        return self.density.log_prob_rows(within_level(x, u), condition, key) - log_q
+            return within_level(x, u), jnp.zeros(len(x), x.dtype)
+        # Rows have keys of their own, but pass through the map together: of single ones networks are slow.
+        base = self.noise.base
+        z, log_base = jax.vmap(lambda one: base.sample_rows(one, 1, None))(own)
+        u, log_det = self.noise.bijection.forward_rows(z[:, 0], x, key)
+        return within_level(x, u), log_base[:, 0] - log_det
 
     def sample_rows(self, key: PRNGKeyArray, n: int, condition: Condition) -> Draws:
         """Draws of whole numbers, with one draw's estimate of their log-probabilities."""

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, UInt8
 
 from pushforward.architectures import ARCHITECTURES, Architecture, Facts, registered
 from pushforward.architectures.images.levels import knots_of
+from pushforward.architectures.images.noise import dequantized
 from pushforward.bijections import initialised
 from pushforward.distributions import Dequantized, Flow
-from pushforward.distributions.dequantized import within_level
 from pushforward.draws import key_of, spawn
 from pushforward.errors import InputError, warn
 from pushforward.models.image_model import ImageModel
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
 from pushforward.training.batches import Batch, holdout
 from pushforward.trust.pixels import trusted_images
+from pushforward.words import plural
 
 FEW = 100
 """Pictures below which a fit is warned of."""
@@ -34,7 +34,8 @@ STEPS, BATCH, LEARNING_RATE = 6000, 16, 2e-3
 
 
 class BitsPerDim(eqx.Module):
-    """The loss: bits per dimension of pictures, `-log p(x + u) / (d log 2)`, with new noise at every step."""
+    """The loss: bits per dimension of pictures, `-log (p(x + u) / q(u | x)) / (d log 2)`, with new noise at every
+    step."""
 
     def __call__(
         self, model: Dequantized, batch: Batch, key: PRNGKeyArray | None
@@ -85,12 +86,11 @@ def fit_images(
     if classes is not None and labels is not None:
         number = {label: i for i, label in enumerate(classes)}
         condition = np.eye(len(classes), dtype=np.uint8)[[number[str(label)] for label in labels]]
-    flow = chosen.build(
-        pixels.shape[1:], None if classes is None else (len(classes),), key=build_key
+    built = dequantized(
+        chosen, pixels.shape[1:], None if classes is None else (len(classes),), key=build_key
     )
-    started = _started(flow, pixels, condition, train, noise_key)
     fitted = fit(
-        Dequantized(Flow(started.base, started.bijection, chosen)),
+        _started(built, pixels, condition, train, noise_key),
         pixels[train],
         None if condition is None else condition[train],
         key=fit_key,
@@ -119,7 +119,7 @@ def _check(pixels: np.ndarray, levels: int, labels: Sequence[str] | None) -> Non
     n = len(pixels)
     if n < 3:
         raise InputError(
-            f"{n} pictures were given; at least 3 are needed, and hundreds to be of use"
+            f"{plural(n, 'picture')} given; at least 3 are needed, and hundreds to be of use"
         )
     if int(pixels.max()) >= levels:
         raise InputError(f"levels={levels}: the pictures have levels up to {int(pixels.max())}")
@@ -161,18 +161,24 @@ def _architecture(
 
 
 def _started(
-    flow: Flow,
+    model: Dequantized,
     pixels: np.ndarray,
     condition: np.ndarray | None,
     train: np.ndarray,
     key: PRNGKeyArray,
-) -> Flow:
-    """The flow with its data-dependent layers set."""
-    first = train[:FIRST]
-    x = jnp.asarray(pixels[first], jnp.float32)
-    x = within_level(x, jax.random.uniform(key, x.shape))
+) -> Dequantized:
+    """The distribution with the data-dependent layers of its flow set."""
+    first, flow = train[:FIRST], model.density
+    assert isinstance(flow, Flow)
+    x = _noisy(model, jnp.asarray(pixels[first], jnp.float32), key)
     c = None if condition is None else jnp.asarray(condition[first], jnp.float32)
-    return Flow(flow.base, initialised(flow.bijection, x, c))
+    started = Flow(flow.base, initialised(flow.bijection, x, c), flow.architecture)
+    return Dequantized(started, model.noise)
+
+
+@eqx.filter_jit
+def _noisy(model: Dequantized, x: Array, key: PRNGKeyArray) -> Array:
+    return model.dequantized(x, key)[0]
 
 
 def _for_images(training: Training, n: int) -> Training:

@@ -5,6 +5,7 @@ from typing import Any
 
 import jax
 
+from pushforward.architectures.images.noise import dequantized
 from pushforward.distributions import Dequantized
 from pushforward.errors import InputError
 from pushforward.model_file import read_model, write_model
@@ -61,4 +62,4 @@ def _skeleton(header: dict[str, Any]) -> Dequantized:
         raise InputError(f"the shape of pictures is damaged: {shape!r}")
     condition = None if labels is None else (len(labels),)
     architecture = architecture_from_json(header["architecture"])
-    return Dequantized(architecture.build(tuple(shape), condition, key=jax.random.key(0)))
+    return dequantized(architecture, tuple(shape), condition, key=jax.random.key(0))

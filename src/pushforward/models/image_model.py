@@ -9,7 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, UInt8
+from jaxtyping import Array, Float, Int, UInt8
 
 from pushforward.architectures import Architecture
 from pushforward.distributions import Dequantized, StandardNormal
@@ -28,8 +28,10 @@ DRAWN = 64
 class ImageModel:
     """A distribution of pictures: a flow in grey levels, dequantized, and a record of the fit.
 
-    What it reports in nats is an estimate of a picture's log-probability whose expectation is a bound from below,
-    `E[log p(x + u)] <= log P(x)`, by the same noise for a picture every time.
+    What it reports in nats is an estimate of a picture's log-probability whose expectation is a bound from below, by
+    the same K draws of the noise for a picture every time, and the tighter the more draws:
+
+        E[log 1/K sum_k p(x + u_k) / q(u_k | x)] <= log P(x)
 
     Attributes:
         model: the distribution, of pictures `(h, w, c)` of levels.
@@ -62,33 +64,52 @@ class ImageModel:
         """Numbers of a picture."""
         return math.prod(self.shape)
 
+    @property
+    def noise(self) -> str:
+        """The noise within the levels: "uniform", or "variational" where it is learned."""
+        return "uniform" if self.model.noise is None else "variational"
+
     def log_prob(
-        self, pixels: UInt8[np.ndarray, "n h w c"], labels: Sequence[str] | None = None
+        self,
+        pixels: UInt8[np.ndarray, "n h w c"],
+        labels: Sequence[str] | None = None,
+        *,
+        draws: int = 1,
     ) -> Float[np.ndarray, " n"]:
-        """Log-probability of each picture in nats, by one draw of the noise, the same every time; float64.
+        """Estimated log-probability of each picture in nats, a bound in expectation; float64.
 
         Arguments:
             pixels: the pictures.
             labels: their classes, for a model of classes.
+            draws: of the noise, K; the time grows with them; default 1.
 
-        Raises `InputError` for pictures of another size, a label that is not known, or labels that are missing or not
-        taken.
+        Raises `InputError` for pictures of another size, a label that is not known, labels that are missing or not
+        taken, or fewer than 1 draw.
         """
-        condition = self.condition(labels, len(self._checked(pixels)))
+        check_count("draws", draws)
+        condition = self.condition(labels, len(self.checked(pixels)))
         size, parts = block_size(len(pixels), BLOCK), [np.zeros(0)]
         for start in range(0, len(pixels), size):
             rows = slice(start, start + size)
             block = padded(pixels[rows], size)
             given = None if condition is None else padded(condition[rows], size)
-            scored = np.asarray(_log_prob(self.model, block, given), np.float64)
-            parts.append(scored[: len(pixels[rows])])
+            # As an array: a plain number would be a part of the program.
+            numbers = [jnp.asarray(i, jnp.int32) for i in range(draws)]
+            each = [np.asarray(_log_prob(self.model, block, given, i)) for i in numbers]
+            log_mean = np.logaddexp.reduce(each, axis=0, dtype=np.float64) - math.log(draws)
+            parts.append(log_mean[: len(pixels[rows])])
         return np.concatenate(parts)
 
     def bits_per_dim(
-        self, pixels: UInt8[np.ndarray, "n h w c"], labels: Sequence[str] | None = None
+        self,
+        pixels: UInt8[np.ndarray, "n h w c"],
+        labels: Sequence[str] | None = None,
+        *,
+        draws: int = 1,
     ) -> Float[np.ndarray, " n"]:
-        """Bits per dimension of each picture, `-log_prob / (h w c log 2)`; arguments and errors as of `log_prob`."""
-        return -self.log_prob(pixels, labels) / (self.size * math.log(2))
+        """Bits per dimension of each picture, `-log_prob / (h w c log 2)`, a bound from above in expectation; arguments
+        and errors as of `log_prob`."""
+        return -self.log_prob(pixels, labels, draws=draws) / (self.size * math.log(2))
 
     def log_prob_of_labels(
         self, pixels: UInt8[np.ndarray, "n h w c"]
@@ -122,7 +143,7 @@ class ImageModel:
         if labels is None:
             labels = self.in_turn(n)
         condition = self.condition(labels, n)
-        z = self._latents(n, seed, temperature)
+        z = self.latents(n, seed, temperature)
         return self.decode(z, condition=condition)
 
     def in_turn(self, n: int) -> list[str] | None:
@@ -130,7 +151,8 @@ class ImageModel:
         labels = self.labels
         return None if labels is None else [labels[i % len(labels)] for i in range(n)]
 
-    def _latents(self, n: int, seed: int, temperature: float) -> Float[np.ndarray, "n latent"]:
+    def latents(self, n: int, seed: int, temperature: float = 1.0) -> Float[np.ndarray, "n ..."]:
+        """The latents that `sample` decodes; arguments and errors as there."""
         if not (math.isfinite(temperature) and temperature > 0):
             raise InputError(f"temperature={temperature}: a number above 0 was expected")
         if temperature != 1 and not self.gaussian:
@@ -158,14 +180,14 @@ class ImageModel:
 
     def encode(
         self, pixels: UInt8[np.ndarray, "n h w c"], labels: Sequence[str] | None = None
-    ) -> Float[np.ndarray, "n latent"]:
+    ) -> Float[np.ndarray, "n ..."]:
         """The latents of pictures, at the middle of their levels; arguments and errors as of `log_prob`."""
-        condition = self.condition(labels, len(self._checked(pixels)))
+        condition = self.condition(labels, len(self.checked(pixels)))
         return self._mapped(_encode, pixels, condition)
 
     def decode(
         self,
-        z: Float[np.ndarray, "n latent"],
+        z: Float[np.ndarray, "n ..."],
         labels: Sequence[str] | None = None,
         *,
         condition: np.ndarray | None = None,
@@ -183,12 +205,15 @@ class ImageModel:
         if np.shape(z)[1:] != latent:
             raise InputError(f"latents have shape {np.shape(z)}, (n, {latent}) was expected")
         condition = self.condition(labels, len(z)) if condition is None else condition
-        pictures = self.decoded(z, condition)
+        return self.as_levels(self.decoded(z, condition))
+
+    def as_levels(self, pictures: Float[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
+        """Whole levels from what `decoded` gives; what is not finite is 0."""
         levels: np.ndarray = np.clip(np.nan_to_num(pictures), 0, self.levels - 1).astype(np.uint8)
         return levels
 
     def decoded(
-        self, z: Float[np.ndarray, "n latent"], condition: np.ndarray | None = None
+        self, z: Float[np.ndarray, "n ..."], condition: np.ndarray | None = None
     ) -> Float[np.ndarray, "n h w c"]:
         """Levels from latents, as the flow gives them."""
         return self._mapped(_decode, np.asarray(z, np.float32), condition, DRAWN)
@@ -256,7 +281,8 @@ class ImageModel:
             )
         return np.eye(len(known), dtype=np.float32)[[known[str(label)] for label in labels]]
 
-    def _checked(self, pixels: np.ndarray) -> np.ndarray:
+    def checked(self, pixels: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w c"]:
+        """Pictures of the model's size and levels. Raises `InputError` for others."""
         if np.shape(pixels)[1:] != self.shape:
             raise InputError(
                 f"pictures of shape {np.shape(pixels)[1:]} were given; the model is of {self.shape}, height, width and "
@@ -286,8 +312,11 @@ def great_circle(
 
 
 @eqx.filter_jit
-def _log_prob(model: Dequantized, pixels: Array, condition: Array | None) -> Array:
-    return model.log_prob(pixels.astype(jnp.float32), condition)
+def _log_prob(
+    model: Dequantized, pixels: Array, condition: Array | None, i: Int[Array, ""]
+) -> Array:
+    # By one draw, so that one program serves any number of them.
+    return model.log_prob_of_draw(pixels.astype(jnp.float32), condition, None, i)
 
 
 @eqx.filter_jit

@@ -3,6 +3,7 @@
 from pushforward.deprecated import renamed
 from pushforward.networks.causal import CausalTransformer
 from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, ResidualBlocks, squeeze
+from pushforward.networks.gated import GatedNetwork
 from pushforward.networks.images import ImageNetwork
 from pushforward.networks.lipschitz import LipschitzMLP
 from pushforward.networks.masked_mlp import MaskedMLP
@@ -15,6 +16,7 @@ __all__ = [
     "CausalTransformer",
     "Conv",
     "ConvBlock",
+    "GatedNetwork",
     "GroupNorm",
     "ImageNetwork",
     "LipschitzMLP",

@@ -212,8 +212,8 @@ class Layer(eqx.Module):
             parted, jnp.split((normalised(h) * self.scales[:1]) @ self.mix, 3, 1)
         )
         seen = jnp.tril(jnp.ones((tokens, tokens), bool))
-        attended = _attended(queries, keys, values, seen).transpose(0, 2, 1, 3)
-        h = h + dropped(attended.reshape(n * tokens, width) @ self.together, dropout, first)
+        mixed = attended(queries, keys, values, seen).transpose(0, 2, 1, 3)
+        h = h + dropped(mixed.reshape(n * tokens, width) @ self.together, dropout, first)
         return h + dropped(self._perceptron(h), dropout, second)
 
     def step(
@@ -230,7 +230,7 @@ class Layer(eqx.Module):
             for old, new in ((keys, key), (values, value))
         )
         seen = (jnp.arange(keys.shape[2]) <= t)[None]
-        h = h + _attended(query, keys, values, seen).reshape(n, width) @ self.together
+        h = h + attended(query, keys, values, seen).reshape(n, width) @ self.together
         return h + self._perceptron(h), (keys, values)
 
     def _perceptron(self, h: Array) -> Array:
@@ -240,10 +240,12 @@ class Layer(eqx.Module):
         )
 
 
-def _attended(queries: Array, keys: Array, values: Array, seen: Array) -> Array:
-    """`(n, heads, tokens, features)`; `seen` says which keys a query may see."""
+def attended(queries: Array, keys: Array, values: Array, seen: Array | None = None) -> Array:
+    """`(n, heads, tokens, features)`; `seen` says which keys a query may see, None for all."""
     scores = jnp.einsum("nhqd,nhkd->nhqk", queries, keys) / math.sqrt(queries.shape[-1])
-    share = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf), axis=-1)
+    if seen is not None:
+        scores = jnp.where(seen[None, None], scores, -jnp.inf)
+    share = jax.nn.softmax(scores, axis=-1)
     return jnp.einsum("nhqk,nhkd->nhqd", share, values)
 
 

@@ -1,5 +1,7 @@
 """Networks from images to the parameters of couplings."""
 
+from abc import abstractmethod
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -15,7 +17,32 @@ THIN = 8
 """Channels up to which a convolution is one product over shifted copies: the compiler's own needs twice the time."""
 
 
-class ImageNetwork(eqx.Module):
+class AbstractImageNetwork(eqx.Module):
+    """A network from images and a condition to parameters at every pixel, `(n, h, w, c)` to `(*out, n h w)`.
+
+    Attributes:
+        event_shape: the shape `(h, w, c)` of an image.
+        condition_shape: the shape of a condition, or None.
+        out: shape of the output's leading axes.
+        last_bias: `prod(out)` numbers that are added to the output at every pixel, with which scalar maps start.
+    """
+
+    event_shape: eqx.AbstractVar[Shape]
+    condition_shape: eqx.AbstractVar[Shape | None]
+    out: eqx.AbstractVar[tuple[int, ...]]
+    last_bias: eqx.AbstractVar[Array]
+
+    @abstractmethod
+    def __call__(
+        self,
+        x: Float[Array, "n h w c"],
+        condition: Array | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Array:
+        """The parameters; `key` for dropout."""
+
+
+class ImageNetwork(AbstractImageNetwork):
     """A convolutional network from images to parameters at every pixel, `(n, h, w, c)` to `(*out, n h w)`.
 
     A 3 x 3 convolution with a bias of each place, in which a condition is one more bias; residual blocks of one 3 x 3
@@ -102,16 +129,32 @@ class ImageNetwork(eqx.Module):
     ) -> Array:
         act = activation_named(self.activation)
         x = x if self.levels is None else level_features(x, self.levels)
-        thin = x.shape[-1] <= THIN
-        hidden = (few_convolved if thin else convolved)(x, self.first) + self.place[None]
+        hidden = thinly_convolved(x, self.first) + self.place[None]
         if self.by_condition is not None and condition is not None:
             hidden = hidden + (flat(condition) @ self.by_condition)[:, None, None]
         for kernel, bias in zip(self.kernels, self.biases, strict=True):
             hidden = hidden + convolved(act(hidden), kernel) + bias[None, None, None]
         (own,) = split(key, 1)
         pixels = dropout(act(hidden), self.dropout, own).reshape(-1, hidden.shape[-1])
-        params = jax.lax.dot_general(self.last, pixels, (((1,), (1,)), ((), ())))
-        return (params + self.last_bias[:, None]).reshape(*self.out, len(pixels))
+        return features_first(pixels, self.last, self.last_bias, self.out)
+
+
+def thinly_convolved(
+    x: Float[Array, "n h w c"], kernel: Float[Array, "size size c out"]
+) -> Float[Array, "n h w out"]:
+    """`convolved`, of images of few channels as one product."""
+    return (few_convolved if x.shape[-1] <= THIN else convolved)(x, kernel)
+
+
+def features_first(
+    pixels: Float[Array, "m width"],
+    weights: Float[Array, "outputs width"],
+    bias: Float[Array, " outputs"],
+    out: tuple[int, ...],
+) -> Array:
+    """A product at every pixel, `(*out, m)`: features in front, as scalar maps take them."""
+    params = jax.lax.dot_general(weights, pixels, (((1,), (1,)), ((), ())))
+    return (params + bias[:, None]).reshape(*out, len(pixels))
 
 
 def few_convolved(x: Float[Array, "n h w c"], kernel: Float[Array, "size size c out"]) -> Array:

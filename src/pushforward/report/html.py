@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-VOID = frozenset({"meta", "link", "br", "line", "rect", "circle", "path"})
+VOID = frozenset({"meta", "link", "br", "img", "line", "rect", "circle", "path"})
 """Elements without an end tag in HTML, and those of SVG that close themselves."""
 _SVG_VOID = frozenset({"line", "rect", "circle", "path"})
 

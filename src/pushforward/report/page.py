@@ -1,26 +1,24 @@
-"""The page: one HTML file with all that it needs."""
+"""The page about a model and a table."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pushforward import __version__
 from pushforward.report.calibration import BINS, CHANCE, calibration_figure
 from pushforward.report.claims import claims_list
 from pushforward.report.dependence import dependence_figure
 from pushforward.report.draws import Distance, distance, draws_figure
 from pushforward.report.findings import Findings, Values
 from pushforward.report.gaps import gaps_table
-from pushforward.report.html import Html, element, folded, section, table
+from pushforward.report.html import Html, element, folded, table
 from pushforward.report.nats import columns_table, figures, nats_figure
+from pushforward.report.skeleton import Part, skeleton
 from pushforward.report.strange import strange_table
-from pushforward.report.style import STYLE
 from pushforward.report.typical import typical_figure
 from pushforward.report.verdict import verdict
 from pushforward.words import plural
 
 PANELS = 100
 """Columns that have pictures."""
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _CLAIMS = {
     "agreement": (
         "Do conditionals agree?",
@@ -41,51 +39,17 @@ def report_page(found: Findings, model: str, data: str) -> str:
         model, data: names of the model's file and of the table's.
     """
     distances = [distance(column, len(found.columns)) for column in found.columns]
-    sections = [part for part in _sections(found, distances) if part is not None]
-    links = [element("li", element("a", title, href=f"#{name}")) for name, title, _ in sections]
-    title = f"Report on {model}"
-    head = element(
-        "head",
-        element("meta", charset="utf-8"),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", http_equiv="Content-Security-Policy", content=_POLICY),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Html(STYLE)),
-    )
     rows = (
         f"all {plural(found.used, 'row')}"
         if found.used == found.total
         else f"{found.used:,} rows drawn at random of {found.total:,}"
     )
-    body = element(
-        "body",
-        element("a", "Skip to the verdict", href="#verdict", class_="skip"),
-        element(
-            "header",
-            element("h1", title),
-            element(
-                "p",
-                f"Measured on {rows} of {data} and on {len(found.draws_log_prob):,} draws.",
-                class_="soft",
-            ),
-        ),
-        element("nav", element("ul", links), aria_label="Sections"),
-        element("main", [section(*part) for part in sections]),
-        element(
-            "footer",
-            element(
-                "p",
-                "This page shows cells of the table that it was made from: share it as you would share the table. "
-                f"Written by pushforward {__version__}.",
-                class_="soft",
-            ),
-        ),
+    return skeleton(
+        f"Report on {model}",
+        f"Measured on {rows} of {data} and on {len(found.draws_log_prob):,} draws.",
+        _sections(found, distances),
+        "This page shows cells of the table that it was made from: share it as you would share the table.",
     )
-    return f"<!DOCTYPE html>\n{element('html', head, body, lang='en')}\n"
-
-
-Part = tuple[str, str, Any]
 
 
 def _sections(found: Findings, distances: Sequence[Distance | None]) -> list[Part | None]:

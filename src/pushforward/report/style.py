@@ -47,10 +47,13 @@ svg .faint { fill: var(--soft); }
 .data { fill: var(--data); } .drawn { fill: var(--draws); }
 .step { fill: none; stroke: var(--draws); stroke-width: 1.75; stroke-linejoin: round; }
 .axis { stroke: var(--line); } .mark { fill: var(--accent); } .whisker { stroke: var(--accent); stroke-width: 2; }
+.band-line { stroke: var(--text); stroke-width: 2; }
 .band { fill: var(--band); } .heat { fill: var(--accent); } .grid { fill: none; stroke: var(--line); stroke-width: .5; }
 .key { display: inline-block; width: .8em; height: .8em; border-radius: 2px; margin: 0 .35em 0 .8em; }
 .key.data { background: var(--data); } .key.drawn { background: var(--draws); } .key.band { background: var(--band); }
 .spark { width: 6rem; } .spark svg { margin-top: .3rem; }
+.beside { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(18rem, 100%), 1fr)); gap: 1rem; }
+.pictures { display: block; width: 100%; height: auto; image-rendering: pixelated; border-radius: .25rem; }
 .matrix { min-width: 24rem; max-width: 46rem; }
 dt { font-weight: 600; } dd { margin: 0 0 .35rem; }
 details { margin: .5rem 0; } td details { margin: 0; }

@@ -94,7 +94,12 @@ def reasons(found: Findings, distances: Sequence[Distance | None]) -> list[Reaso
 
 def verdict(found: Findings, distances: Sequence[Distance | None]) -> list[Html]:
     """The sentence and the list."""
-    sentence, good = headline(found)
+    return shown_verdict(headline(found), reasons(found, distances))
+
+
+def shown_verdict(sentence: tuple[str, bool | None], given: Sequence[Reason]) -> list[Html]:
+    """A sentence that is good or not, and the reasons."""
+    told, good = sentence
     marks = {True: "good", False: "bad", None: "told"}
     spoken = {True: "For it: ", False: "Against it: ", None: ""}
     items = [
@@ -104,9 +109,9 @@ def verdict(found: Findings, distances: Sequence[Distance | None]) -> list[Html]
             reason.text,
             class_=marks[reason.speaks_for],
         )
-        for reason in reasons(found, distances)
+        for reason in given
     ]
     return [
-        element("p", sentence, class_=f"headline {marks[good]}-text"),
+        element("p", told, class_=f"headline {marks[good]}-text"),
         element("ul", items, class_="reasons"),
     ]

@@ -8,9 +8,14 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from pushforward.models.image_model import ImageModel
+from pushforward.trust.stretch import local_stretch
 
 ROUND, DRAWS, CLASSED = 200, 64, 200
 """Pictures whose round trip is measured, draws, and pictures that are classified."""
+STRETCHED = 8
+"""Pictures at which the stretch is measured."""
+BOUNDED, NOISES = 100, 8
+"""Pictures whose bound is measured by more draws of the noise, and how many."""
 CLASSES = 7
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, -1), (-1, 1))
 
@@ -35,16 +40,27 @@ def trusted_images(
     report: dict[str, Any] = {
         "held_out": {
             "pictures": len(held),
+            "noise": model.noise,
             "bits": float(bits.mean()),
             "error": float(bits.std() / math.sqrt(len(bits))),
             "quantiles": np.quantile(bits, np.linspace(0, 1, 101)).tolist(),
         },
         "anchors": anchors(train, held, model.levels),
     }
+    if model.gaussian:
+        # Models with knots at grey levels are even within a level: their bound is exact.
+        few, of_few = held[:BOUNDED], None if labels is None else list(labels[:BOUNDED])
+        report["bound"] = {
+            "pictures": len(few),
+            "draws": NOISES,
+            "by_one": float(bits[:BOUNDED].mean()),
+            "bits": float(model.bits_per_dim(few, of_few, draws=NOISES).mean()),
+        }
     rng = np.random.default_rng(0)
     some = None if labels is None else list(labels[:ROUND])
-    drawn = model.sample(DRAWS, 0)
     of_draws = model.in_turn(DRAWS)
+    raw = model.decoded(model.latents(DRAWS, 0), model.condition(of_draws, DRAWS))
+    drawn = model.as_levels(raw)
     noise = rng.integers(0, model.levels, (DRAWS, *model.shape)).astype(np.uint8)
     of_noise = None if model.labels is None else [model.labels[0]] * DRAWS
     report["round_trip"] = {
@@ -52,17 +68,31 @@ def trusted_images(
         "draws": wrong_pixels(model, drawn, of_draws),
         "noise": wrong_pixels(model, noise, of_noise),
     }
+    each = local_stretch(
+        model, held[:STRETCHED], None if labels is None else list(labels[:STRETCHED])
+    )
+    report["stretch"] = {
+        "pictures": len(each),
+        "largest": float(each.max()),
+        "median": float(np.median(each)),
+    }
     of_draw_bits = model.bits_per_dim(drawn, of_draws)
     report["draws"] = {
         "count": DRAWS,
         "bits": float(of_draw_bits.mean()),
-        "nearest": nearest(drawn[:16], train).tolist(),
-        "nearest_held_out": nearest(held[:16], train).tolist(),
+        "non_finite": int((~np.isfinite(raw).all((1, 2, 3))).sum()),
+        "nearest": nearest(drawn[:16], train)[0].tolist(),
+        "nearest_held_out": nearest(held[:16], train)[0].tolist(),
     }
     if labels is not None and model.labels is not None:
         best = model.log_prob_of_labels(held[:CLASSED]).argmax(1)
         right = np.array(model.labels)[best] == np.array(labels[:CLASSED])
-        report["classes"] = {"pictures": len(right), "accuracy": float(right.mean())}
+        _, counts = np.unique(labels[:CLASSED], return_counts=True)
+        report["classes"] = {
+            "pictures": len(right),
+            "accuracy": float(right.mean()),
+            "chance": float(counts.max() / len(right)),
+        }
     return report
 
 
@@ -77,16 +107,19 @@ def wrong_pixels(
 
 def nearest(
     pixels: UInt8[np.ndarray, "n h w c"], train: UInt8[np.ndarray, "m h w c"], most: int = 20_000
-) -> Float[np.ndarray, " n"]:
-    """The root mean square of the differences in levels to the nearest of the first training pictures."""
+) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
+    """The root mean square of the differences in levels to the nearest of the first training pictures, and which that
+    is."""
     size = math.prod(pixels.shape[1:])
     rows = train[:most].reshape(-1, size).astype(np.float32)
     squares = (rows**2).sum(1)
-    found = []
+    found, which = [], []
     for picture in pixels.reshape(-1, size).astype(np.float32):
         squared = squares - 2 * rows @ picture + (picture**2).sum()
-        found.append(math.sqrt(max(float(squared.min()), 0.0) / size))
-    return np.array(found)
+        which.append(int(squared.argmin()))
+        # Not by the products, which lose the digits of near ones.
+        found.append(math.sqrt(float(((rows[which[-1]] - picture) ** 2).mean())))
+    return np.array(found), np.array(which)
 
 
 def anchors(

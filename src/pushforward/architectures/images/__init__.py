@@ -6,8 +6,17 @@
 from pushforward.architectures.images.realnvp import ImageRealNVP
 from pushforward.architectures.images.glow import ImageGlow
 from pushforward.architectures.images.nsf import ImageNSF
+from pushforward.architectures.images.flow_plus_plus import ImageFlowPlusPlus
 from pushforward.architectures.images.subscale_spline import SubscaleSpline
 from pushforward.architectures.images.pixel_spline import PixelSpline
 from pushforward.architectures.images.tarflow import TarFlow
 
-__all__ = ["ImageGlow", "ImageNSF", "ImageRealNVP", "PixelSpline", "SubscaleSpline", "TarFlow"]
+__all__ = [
+    "ImageFlowPlusPlus",
+    "ImageGlow",
+    "ImageNSF",
+    "ImageRealNVP",
+    "PixelSpline",
+    "SubscaleSpline",
+    "TarFlow",
+]

@@ -4,8 +4,8 @@ from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.images.scales import Scaled, squeezed
 from pushforward.architectures.registry import published
-from pushforward.bijections import AbstractBijection, ActNorm, Chain, Invert, Reverse, Stack
-from pushforward.bijections.images import Checker, PerPixel
+from pushforward.bijections import AbstractBijection, Invert
+from pushforward.bijections.images import Checker
 from pushforward.draws import spawn
 from pushforward.rows import Shape
 from pushforward.transformers import Affine
@@ -50,17 +50,7 @@ class ImageRealNVP(Scaled):
     ) -> list[AbstractBijection]:
         (squeeze, latent), board = squeezed(event), Checker(event)
         by_channel, by_colour = (
-            self._alternating(shape, condition, own)
+            self._alternating(shape, Affine(bound=2.0), condition, own)
             for shape, own in zip((latent, board.latent_shape), spawn(key, 2), strict=True)
         )
         return [by_channel, squeeze, Invert(board), by_colour, board]
-
-    def _alternating(self, event: Shape, condition: Shape | None, key: PRNGKeyArray) -> Stack:
-        """Couplings that exchange the two halves of the channels."""
-
-        def step(key: PRNGKeyArray) -> Chain:
-            coupling = self._coupling(event, event[2] // 2, Affine(bound=2.0), condition, key)
-            pixels, c = (event[0], event[1]), event[2]
-            return Chain([coupling, PerPixel(Reverse(c), pixels), PerPixel(ActNorm(c), pixels)])
-
-        return Stack(step, self.steps, key=key)

@@ -8,8 +8,10 @@ from jaxtyping import PRNGKeyArray
 from pushforward.bijections import (
     AbstractBijection,
     ActLinear,
+    ActNorm,
     Chain,
     Elementwise,
+    Reverse,
     Stack,
 )
 from pushforward.bijections.images import (
@@ -23,6 +25,7 @@ from pushforward.bijections.images.squeeze import image_shape
 from pushforward.distributions import Flow, StandardNormal
 from pushforward.draws import spawn
 from pushforward.networks import MLP, ImageNetwork
+from pushforward.networks.images import AbstractImageNetwork
 from pushforward.rows import Shape, Size, as_shape, condition_size
 from pushforward.transformers import AbstractTransformer, Affine
 
@@ -73,6 +76,20 @@ class Scaled(ABC):
         bijection = Chain([MultiScale(maps), Pixels(shape, self.levels, self.scale, self.alpha)])
         return Flow(StandardNormal(bijection.latent_shape), bijection)
 
+    def network(
+        self, event: Shape, out: tuple[int, int], condition: Shape | None, key: PRNGKeyArray
+    ) -> AbstractImageNetwork:
+        """The network of a coupling that sees images `event`; default an `ImageNetwork`."""
+        return ImageNetwork(
+            event,
+            out,
+            width=self.width,
+            blocks=self.blocks,
+            dropout=self.dropout,
+            condition_shape=condition,
+            key=key,
+        )
+
     def _coupling(
         self,
         event: Shape,
@@ -82,15 +99,8 @@ class Scaled(ABC):
         key: PRNGKeyArray,
     ) -> ImageCoupling:
         """A coupling that sees the first channels and transforms the others."""
-        network = ImageNetwork(
-            (*event[:2], seen),
-            (transformer.size, event[2] - seen),
-            width=self.width,
-            blocks=self.blocks,
-            dropout=self.dropout,
-            condition_shape=condition,
-            key=key,
-        )
+        seen_event, out = (*event[:2], seen), (transformer.size, event[2] - seen)
+        network = self.network(seen_event, out, condition, key)
         return ImageCoupling(event, network, transformer)
 
     def _stack(
@@ -106,6 +116,22 @@ class Scaled(ABC):
             of_coupling, of_linear = spawn(key, 2)
             coupling = self._coupling(event, event[2] // 2, transformer, condition, of_coupling)
             return Chain([coupling, PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
+
+        return Stack(step, self.steps, key=key)
+
+    def _alternating(
+        self,
+        event: Shape,
+        transformer: AbstractTransformer,
+        condition: Shape | None,
+        key: PRNGKeyArray,
+    ) -> Stack:
+        """Couplings that exchange the two halves of the channels."""
+
+        def step(key: PRNGKeyArray) -> Chain:
+            coupling = self._coupling(event, event[2] // 2, transformer, condition, key)
+            pixels, c = (event[0], event[1]), event[2]
+            return Chain([coupling, PerPixel(Reverse(c), pixels), PerPixel(ActNorm(c), pixels)])
 
         return Stack(step, self.steps, key=key)
 

@@ -118,6 +118,11 @@ class CausalPixels(AbstractBijection):
             jnp.zeros(self.spline.size),
         )
 
+    @property
+    def recomputable(self) -> bool:
+        # Forward runs the network token by token, without dropout.
+        return self.network.dropout == 0
+
     def unread(self) -> dict[str, Bool[np.ndarray, "..."]]:
         """The weights of the window for places that come before no number."""
         read = np.logical_or.reduce(self._allowed(), axis=(0, 1, 2))

@@ -8,11 +8,11 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.base import replaced
 from pushforward.networks.causal import CausalTransformer
-from pushforward.networks.images import ImageNetwork
+from pushforward.networks.images import AbstractImageNetwork
 from pushforward.transformers.base import AbstractTransformer
 from pushforward.transformers.level_spline import LevelSpline
 
-N = TypeVar("N", ImageNetwork, CausalTransformer)
+N = TypeVar("N", AbstractImageNetwork, CausalTransformer)
 
 
 def at_histogram(network: N, transformer: AbstractTransformer, x: Float[Array, "n h w c"]) -> N:

@@ -8,7 +8,7 @@ from pushforward.bijections.base import AbstractBijection, Condition, Key, Mappe
 from pushforward.bijections.images.histogram import at_histogram
 from pushforward.bijections.images.squeeze import image_shape
 from pushforward.errors import InputError
-from pushforward.networks.images import ImageNetwork
+from pushforward.networks.images import AbstractImageNetwork
 from pushforward.rows import Shape
 from pushforward.transformers.base import AbstractTransformer
 
@@ -44,12 +44,14 @@ class ImageCoupling(AbstractBijection):
     """
 
     amortized = ("network",)
-    network: ImageNetwork
+    network: AbstractImageNetwork
     transformer: AbstractTransformer
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
 
-    def __init__(self, event: Shape, network: ImageNetwork, transformer: AbstractTransformer):
+    def __init__(
+        self, event: Shape, network: AbstractImageNetwork, transformer: AbstractTransformer
+    ):
         h, w, c = self.event_shape = image_shape(event)
         seen, (size, moved) = network.event_shape, network.out
         if seen[:2] != (h, w) or seen[2] + moved > c or size != transformer.size:

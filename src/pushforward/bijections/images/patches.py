@@ -90,6 +90,11 @@ class CausalPatches(AbstractBijection):
     def volume_preserving(self) -> bool:
         return self.transformer.volume_preserving
 
+    @property
+    def recomputable(self) -> bool:
+        # Forward runs the network token by token, without dropout.
+        return self.network.dropout == 0
+
     def standardising(self, x: Float[Array, "n h w c"]) -> "CausalPatches":
         """The same map; of splines with fixed knots started at the histogram of the images' numbers."""
         return replaced(self, network=at_histogram(self.network, self.transformer, x))
