@@ -41,6 +41,7 @@ from pushforward.architectures.rnode import RNODE
 from pushforward.architectures.ot_flow import OTFlow
 from pushforward.architectures.flow_matching import FlowMatching
 from pushforward.architectures.images import (
+    ImageFFJORD,
     ImageGlow,
     ImageNSF,
     ImageRealNVP,
@@ -74,6 +75,7 @@ __all__ = [
     "Gaussianization",
     "Glow",
     "IResNet",
+    "ImageFFJORD",
     "ImageGlow",
     "ImageNSF",
     "ImageRealNVP",

@@ -9,5 +9,14 @@ from pushforward.architectures.images.nsf import ImageNSF
 from pushforward.architectures.images.subscale_spline import SubscaleSpline
 from pushforward.architectures.images.pixel_spline import PixelSpline
 from pushforward.architectures.images.tarflow import TarFlow
+from pushforward.architectures.images.ffjord import ImageFFJORD
 
-__all__ = ["ImageGlow", "ImageNSF", "ImageRealNVP", "PixelSpline", "SubscaleSpline", "TarFlow"]
+__all__ = [
+    "ImageFFJORD",
+    "ImageGlow",
+    "ImageNSF",
+    "ImageRealNVP",
+    "PixelSpline",
+    "SubscaleSpline",
+    "TarFlow",
+]
