@@ -26,7 +26,7 @@ from pushforward.transformers import LevelSpline
 NAMES = tuple(registered(images=True))
 SMALL = {
     **{"steps": 1, "width": 8, "bins": 4, "patch": 2, "hidden": 8, "reach": 1, "flows": 2},
-    **{"layers": 1, "blocks": 1, "rtol": 1e-5, "atol": 1e-5},
+    **{"layers": 1, "blocks": 1, "rtol": 1e-5, "atol": 1e-5, "probes": 16},
 }
 
 

@@ -30,10 +30,10 @@ class FlowMap(AbstractBijection):
 
     Without a key (evaluation) every row takes its own steps, so that its density does not depend on the rows beside it,
     and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
-    beyond, it is Hutchinson's estimate by fixed probes, the same for every row. With a key (training) the batch shares
-    its steps, fields without closed form draw a probe from 9 coordinates on, and the regularisers' penalty is
-    subtracted from the log-det. A density by a fixed number of steps is compared on a few rows with that by twice as
-    many steps; a warning says how far off it is.
+    beyond, it is Hutchinson's estimate by `PROBES` fixed probes, the same for every row, and a warning says so. With a
+    key (training) the batch shares its steps, fields without closed form draw a probe from 9 coordinates on, and the
+    regularisers' penalty is subtracted from the log-det. A density by a fixed number of steps is compared on a few rows
+    with that by twice as many steps; a warning says how far off it is.
 
     Cost: the field's, for each stage of each step, either way.
 
@@ -46,7 +46,8 @@ class FlowMap(AbstractBijection):
         solver: how to solve; default `Solver()`.
         training_steps: a number of equal steps of the solver's method in training, in place of its own control;
             default None.
-        probes: of the estimate in evaluation; default 16.
+        probes: of the log-det in evaluation, which is exact up to as many coordinates; default None, exact up to
+            `EXACT` coordinates and estimated by `PROBES` beyond.
         kinetic: weight of `int |f|^2 dt` in training; default 0 (RNODE's, OT-Flow's).
         jacobian: weight of `int |df/dx v|^2 dt`, v the probe, whose expectation is the Frobenius norm; default 0.
         hjb: weight of `int |d phi/dt - |grad phi|^2 / 2| dt`, for a `PotentialField`; default 0 (OT-Flow's).
@@ -75,7 +76,7 @@ class FlowMap(AbstractBijection):
     time: float = eqx.field(static=True)
     solver: Solver = eqx.field(static=True)
     training_steps: int | None = eqx.field(static=True)
-    probes: int = eqx.field(static=True)
+    probes: int | None = eqx.field(static=True)
     kinetic: float = eqx.field(static=True)
     jacobian: float = eqx.field(static=True)
     hjb: float = eqx.field(static=True)
@@ -94,7 +95,7 @@ class FlowMap(AbstractBijection):
         trained_time: bool = False,
         solver: Solver | None = None,
         training_steps: int | None = None,
-        probes: int = PROBES,
+        probes: int | None = None,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
         hjb: float = 0.0,
@@ -120,7 +121,8 @@ class FlowMap(AbstractBijection):
             )
         if training_steps is not None:
             check_count("training_steps", training_steps)
-        check_count("probes", probes)
+        if probes is not None:
+            check_count("probes", probes)
         self.training_steps, self.probes = training_steps, probes
         self.field, self.time, self.solver = field, float(time), solver or Solver()
         self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
@@ -130,8 +132,7 @@ class FlowMap(AbstractBijection):
 
     @property
     def exact(self) -> bool:
-        few = math.prod(self.event_shape) <= EXACT
-        return few or self._closed(jnp.zeros((1, *self.event_shape)))
+        return self._few() or self._closed(jnp.zeros((1, *self.event_shape)))
 
     @property
     def recomputable(self) -> bool:
@@ -172,14 +173,15 @@ class FlowMap(AbstractBijection):
         d = math.prod(self.event_shape)
         if key is not None and (self.jacobian or (d > EXACT_TRAINING and not self._closed(x))):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
-        elif key is None and d > EXACT and not self._closed(x):
+        elif key is None and not (self._few() or self._closed(x)):
+            count, most = (PROBES, EXACT) if self.probes is None else (self.probes,) * 2
             warn(
-                f"log-dets of {d} coordinates are estimates, by {self.probes} fixed probes: beyond {EXACT} only fields "
-                "that know their divergence are exact (MLPField of one or two hidden layers)"
+                f"log-dets of {d} coordinates are estimates, by {count} fixed probes: beyond {most} only fields that "
+                "know their divergence are exact (MLPField of one or two hidden layers)"
             )
-            shape = (self.probes, 1, *self.event_shape)
+            shape = (count, 1, *self.event_shape)
             noise = jax.random.rademacher(jax.random.key(0), shape, x.dtype)
-            noise = jnp.broadcast_to(noise, (self.probes, *x.shape))
+            noise = jnp.broadcast_to(noise, (count, *x.shape))
         weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
         moving = _Moving(self._prepared(), condition, noise, *weights)
         interval = (nothing, end) if ahead else (end, nothing)
@@ -258,6 +260,10 @@ class FlowMap(AbstractBijection):
         moving, options = _WithScore(self.field, conditions), self.solver.options(per_row=True)
         found = solve(moving, (rows, scores), 0.0, self._end(rows), **options)
         return tuple(part.reshape(*batch, *self.event_shape) for part in found.y1)
+
+    def _few(self) -> bool:
+        """Whether exact log-dets cost no more than what evaluation may spend."""
+        return math.prod(self.event_shape) <= (EXACT if self.probes is None else self.probes)
 
     def _prepared(self) -> Any:
         return self.field.prepared() if isinstance(self.field, AbstractField) else self.field

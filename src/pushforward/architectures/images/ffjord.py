@@ -24,7 +24,8 @@ class ImageFFJORD(Scaled):
     Training takes few equal steps of dopri5, six calls of the field each, and a random probe for the log-det: adaptive
     steps would cost a multiple. Density and sampling take steps by tolerance, a few dozen calls, so that the validation
     tells a field for which the steps of training are too few; the regularisers keep it from becoming one. Log-dets in
-    evaluation are exact up to 128 numbers at a scale, and estimates by fixed probes beyond.
+    evaluation are estimates by fixed probes, the same for every picture, and exact where a scale has no more numbers
+    than there are probes.
 
     Arguments:
         scales: how often pixels are squeezed; default 0, as often as height and width can be halved, at most 3.
@@ -35,7 +36,7 @@ class ImageFFJORD(Scaled):
         kinetic, jacobian: weights of RNODE's regularisers, in nats; default 0.01 each.
         training_steps: of the solver, for each flow, in training; default 1.
         rtol, atol: tolerances of the solver otherwise; default 1e-4 each.
-        probes: of an estimated log-det in evaluation; default 4.
+        probes: of the log-det in evaluation, each as costly as a call of the field; default 4.
         levels: grey levels; default 256.
         scale, alpha: the scale of the layers, see `bijections.images.Pixels`; default "logit" and 1e-6.
 
