@@ -52,6 +52,8 @@ def test_the_log_det_of_training_is_right_on_average():
     event = (3, 3, 1)
     assert np.prod(event) > EXACT_TRAINING
     moving = FlowMap(field_of(event), solver=Solver(method="rk4", steps=2), training_steps=2)
+    assert moving.exact
+    assert [FlowMap(moving.field, probes=n).exact for n in (8, 9)] == [False, True]
     x = jax.random.normal(KEY, (2, *event))
 
     @eqx.filter_jit

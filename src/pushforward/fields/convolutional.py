@@ -92,7 +92,8 @@ class ConvField(AbstractField):
 
         def weights(key: PRNGKeyArray, shape: tuple[int, ...], fan_in: int) -> Array:
             # Of variance 1 / fan_in: sums that neither fade nor saturate the activation.
-            return 3.0**0.5 * uniform_weights(key, shape, fan_in)
+            spread: Array = 3.0**0.5 * uniform_weights(key, shape, fan_in)
+            return spread
 
         self.first = weights(keys[0], (3, 3, c, width), 9 * c)
         self.down = weights(keys[1], (halvings, 3, 3, 4 * width, width), 36 * width)
