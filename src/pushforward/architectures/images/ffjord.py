@@ -30,7 +30,7 @@ class ImageFFJORD(Scaled):
     Arguments:
         scales: how often pixels are squeezed; default 0, as often as height and width can be halved, at most 3.
         steps: flows of each scale; default 2.
-        width, depth: channels and convolutions of each field; default 64 and 1.
+        width, depth: channels and convolutions of each field; default 32 and 1.
         halvings: of height and width within a field, an encoder and decoder; default 0.
         activation: "tanh" (default), "softplus" or "silu".
         kinetic, jacobian: weights of RNODE's regularisers, in nats; default 0.01 each.
@@ -51,7 +51,7 @@ class ImageFFJORD(Scaled):
 
     scales: int = 0
     steps: int = 2
-    width: int = 64
+    width: int = 32
     depth: int = 1
     halvings: int = 0
     activation: str = "tanh"
