@@ -41,6 +41,11 @@ def flat(condition: Array) -> Float[Array, "n size"]:
     return condition.reshape(condition.shape[0], math.prod(condition.shape[1:]))
 
 
+def sum_event(value: Float[Array, "n ..."]) -> Float[Array, " n"]:
+    """Sum over all axes but the first."""
+    return value.reshape(value.shape[0], math.prod(value.shape[1:])).sum(1)
+
+
 def as_float(value: Numbers, name: str = "value") -> Array:
     """The value as a floating-point array: integers and booleans become the default float type.
 

@@ -42,6 +42,7 @@ from pushforward.architectures.ot_flow import OTFlow
 from pushforward.architectures.flow_matching import FlowMatching
 from pushforward.architectures.images import (
     ImageFlowPlusPlus,
+    ImageFFJORD,
     ImageGlow,
     ImageNSF,
     ImageRealNVP,
@@ -75,6 +76,7 @@ __all__ = [
     "Gaussianization",
     "Glow",
     "IResNet",
+    "ImageFFJORD",
     "ImageFlowPlusPlus",
     "ImageGlow",
     "ImageNSF",

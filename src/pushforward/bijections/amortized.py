@@ -240,7 +240,7 @@ class _AmortizedField(AbstractField):
     ) -> tuple[Float[Array, "n d"], PerRow | None]:
         assert condition is not None
         t = jnp.asarray(t, x.dtype)
-        times = jnp.broadcast_to(t, (len(x), 1)) if t.ndim else None
+        times = jnp.broadcast_to(t, (len(x), *t.shape[1:])) if t.ndim else None
 
         def one(row: Array, x: Array, own_t: Array | None) -> tuple[Array, Array | None]:
             own, given = self.amortized._apart(row)

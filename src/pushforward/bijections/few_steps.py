@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import warn
+from pushforward.rows import sum_event
 
 LOOKED_AT = 16
 """Rows on which the error is measured."""
@@ -20,12 +21,12 @@ def tell_error(coarse: tuple[Array, Array], fine: tuple[Array, Array], steps: in
     `jit` too.
 
     Arguments:
-        coarse, fine: latent rows `(n, d)` and log-dets `(n,)`, by `steps` steps and by twice as many.
+        coarse, fine: latent rows `(n, *event)` and log-dets `(n,)`, by `steps` steps and by twice as many.
         steps: their number.
     """
 
     def nats(found: tuple[Array, Array]) -> Array:
-        return found[1] - 0.5 * jnp.square(found[0]).sum(1)
+        return found[1] - 0.5 * sum_event(jnp.square(found[0]))
 
     error = jnp.abs(nats(coarse) - nats(fine)).max()
     jax.debug.callback(_warn, jax.lax.stop_gradient(error), steps=steps)

@@ -1,5 +1,6 @@
 """The flow of an ordinary differential equation."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -11,10 +12,11 @@ from jaxtyping import Array, Float
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow, replaced
 from pushforward.bijections.few_steps import LOOKED_AT, tell_error
-from pushforward.errors import InputError, warn
+from pushforward.errors import InputError, check_count, warn
 from pushforward.fields import AbstractField, PotentialField, divergence
+from pushforward.fields.divergence import pushed
 from pushforward.ode import Solver, solve
-from pushforward.rows import Numbers, Shape, as_shape, broadcast_rows, broadcasting
+from pushforward.rows import Numbers, Shape, as_shape, broadcast_rows, broadcasting, sum_event
 
 EXACT, EXACT_TRAINING, PROBES = 128, 8, 16
 """Coordinates up to which the divergence of a field without closed form is exact, in evaluation and in training; the
@@ -28,26 +30,30 @@ class FlowMap(AbstractBijection):
 
     Without a key (evaluation) every row takes its own steps, so that its density does not depend on the rows beside it,
     and the divergence is exact: in closed form if the field has one, else by d tangents up to `EXACT` coordinates;
-    beyond, it is Hutchinson's estimate by `PROBES` fixed probes. With a key (training) the batch shares its steps,
-    fields without closed form draw a probe from 9 coordinates on, and the regularisers' penalty is subtracted from the
-    log-det. A density by a fixed number of steps is compared on a few rows with that by twice as many steps; a warning
-    says how far off it is.
+    beyond, it is Hutchinson's estimate by `PROBES` fixed probes, the same for every row, and a warning says so. With a
+    key (training) the batch shares its steps, fields without closed form draw a probe from 9 coordinates on, and the
+    regularisers' penalty is subtracted from the log-det. A density by a fixed number of steps is compared on a few rows
+    with that by twice as many steps; a warning says how far off it is.
 
     Cost: the field's, for each stage of each step, either way.
 
     Arguments:
         field: `AbstractField`, or any module or function `f(t, x)`, `f(t, x, condition)` on rows.
-        event_shape: `d` or `(d,)`; default the field's.
+        event_shape: of an event, such as `d`, or `(h, w, c)` for images; default the field's.
         condition_shape: of a condition; default the field's, or None.
         time: T; default 1.
         trained_time: whether T is a parameter, which starts at `time`; default False.
         solver: how to solve; default `Solver()`.
+        training_steps: a number of equal steps of the solver's method in training, in place of its own control;
+            default None.
+        probes: of the log-det in evaluation, which is exact up to as many coordinates; default None, exact up to
+            `EXACT` coordinates and estimated by `PROBES` beyond.
         kinetic: weight of `int |f|^2 dt` in training; default 0 (RNODE's, OT-Flow's).
         jacobian: weight of `int |df/dx v|^2 dt`, v the probe, whose expectation is the Frobenius norm; default 0.
         hjb: weight of `int |d phi/dt - |grad phi|^2 / 2| dt`, for a `PotentialField`; default 0 (OT-Flow's).
         steer: in training T is drawn from `[T - steer, T + steer]`; default 0.
 
-    Raises `InputError` for a time or weights out of range.
+    Raises `InputError` for a time, weights or numbers out of range.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Grathwohl et al. 2019, arXiv 1810.01367 (FFJORD); Finlay et al. 2020,
     arXiv 2002.02798 (RNODE); Onken et al. 2021, arXiv 2006.00104 (OT-Flow); Ghosh et al. 2020, arXiv 2006.10711
@@ -69,6 +75,8 @@ class FlowMap(AbstractBijection):
     log_time: Float[Array, ""] | None
     time: float = eqx.field(static=True)
     solver: Solver = eqx.field(static=True)
+    training_steps: int | None = eqx.field(static=True)
+    probes: int | None = eqx.field(static=True)
     kinetic: float = eqx.field(static=True)
     jacobian: float = eqx.field(static=True)
     hjb: float = eqx.field(static=True)
@@ -86,6 +94,8 @@ class FlowMap(AbstractBijection):
         time: float = 1.0,
         trained_time: bool = False,
         solver: Solver | None = None,
+        training_steps: int | None = None,
+        probes: int | None = None,
         kinetic: float = 0.0,
         jacobian: float = 0.0,
         hjb: float = 0.0,
@@ -95,8 +105,10 @@ class FlowMap(AbstractBijection):
             event_shape, condition_shape = field.event_shape, field.condition_shape
         event_shape = as_shape(event_shape)
         condition_shape = as_shape(condition_shape, "condition")
-        if event_shape is None or len(event_shape) != 1:
-            raise InputError(f"event_shape={event_shape}: the shape (d,) of a vector was expected")
+        if not event_shape:
+            raise InputError(
+                f"event_shape={event_shape}: the shape of an event was expected, such as (d,)"
+            )
         if not time > 0 or not 0 <= steer < time:
             raise InputError(f"time={time}, steer={steer}: 0 <= steer < time was expected")
         if kinetic < 0 or jacobian < 0 or hjb < 0:
@@ -107,6 +119,11 @@ class FlowMap(AbstractBijection):
             raise InputError(
                 f"hjb={hjb} needs a field with a potential: a PotentialField, or hjb=0"
             )
+        if training_steps is not None:
+            check_count("training_steps", training_steps)
+        if probes is not None:
+            check_count("probes", probes)
+        self.training_steps, self.probes = training_steps, probes
         self.field, self.time, self.solver = field, float(time), solver or Solver()
         self.log_time = jnp.log(jnp.asarray(float(time))) if trained_time else None
         self.kinetic, self.jacobian, self.hjb, self.steer = kinetic, jacobian, hjb, steer
@@ -115,7 +132,12 @@ class FlowMap(AbstractBijection):
 
     @property
     def exact(self) -> bool:
-        return self.event_shape[0] <= EXACT or self._closed(jnp.zeros((1, *self.event_shape)))
+        return self._few() or self._closed(jnp.zeros((1, *self.event_shape)))
+
+    @property
+    def recomputable(self) -> bool:
+        # So few steps there are not those back.
+        return self.training_steps is None
 
     def with_field(self, field: Any) -> "FlowMap":
         """The same map of another field, solved and regularised alike."""
@@ -148,20 +170,25 @@ class FlowMap(AbstractBijection):
             steer_key, key = jax.random.split(key)
             if self.steer:
                 end = end + self.steer * jax.random.uniform(steer_key, (), x.dtype, -1.0, 1.0)
-        d = x.shape[1]
+        d = math.prod(self.event_shape)
         if key is not None and (self.jacobian or (d > EXACT_TRAINING and not self._closed(x))):
             noise = jax.random.rademacher(key, x.shape, x.dtype)
-        elif key is None and d > EXACT and not self._closed(x):
+        elif key is None and not (self._few() or self._closed(x)):
+            count, most = (PROBES, EXACT) if self.probes is None else (self.probes,) * 2
             warn(
-                f"log-dets of {d} coordinates are estimates, by {PROBES} fixed probes: beyond {EXACT} only fields that "
+                f"log-dets of {d} coordinates are estimates, by {count} fixed probes: beyond {most} only fields that "
                 "know their divergence are exact (MLPField of one or two hidden layers)"
             )
-            noise = jax.random.rademacher(jax.random.key(0), (PROBES, 1, d), x.dtype)
-            noise = jnp.broadcast_to(noise, (PROBES, *x.shape))
+            shape = (count, 1, *self.event_shape)
+            noise = jax.random.rademacher(jax.random.key(0), shape, x.dtype)
+            noise = jnp.broadcast_to(noise, (count, *x.shape))
         weights = (0.0,) * 3 if key is None else (self.kinetic, self.jacobian, self.hjb)
         moving = _Moving(self._prepared(), condition, noise, *weights)
         interval = (nothing, end) if ahead else (end, nothing)
-        found = _integrated(moving, x, interval, self.solver, key is None)
+        solver = self.solver
+        if key is not None and self.training_steps is not None:
+            solver = replace(solver, steps=self.training_steps)
+        found = _integrated(moving, x, interval, solver, key is None)
         if key is None and not ahead and self.solver.steps is not None:
             few = (
                 None if condition is None else condition[:LOOKED_AT],
@@ -205,12 +232,12 @@ class FlowMap(AbstractBijection):
         stored. Cost: a solve with a vector-Jacobian product at each call of the field.
 
         Arguments:
-            z: `(*batch, d)`.
-            score: the gradient of the latent log-density at z, `(*batch, d)`; `-z` of a standard normal.
+            z: `(*batch, *event)`.
+            score: the gradient of the latent log-density at z, `(*batch, *event)`; `-z` of a standard normal.
             condition: `(*batch, *condition)`, broadcast against the batch of z.
 
-        Returns x and the score at x, `(*batch, d)` each. Raises `InputError` where a shape does not fit, `SolveError`
-        where the solve fails.
+        Returns x and the score at x, `(*batch, *event)` each. Raises `InputError` where a shape does not fit,
+        `SolveError` where the solve fails.
 
         ```python
         >>> import jax, jax.numpy as jnp, pushforward as pf
@@ -234,6 +261,10 @@ class FlowMap(AbstractBijection):
         found = solve(moving, (rows, scores), 0.0, self._end(rows), **options)
         return tuple(part.reshape(*batch, *self.event_shape) for part in found.y1)
 
+    def _few(self) -> bool:
+        """Whether exact log-dets cost no more than what evaluation may spend."""
+        return math.prod(self.event_shape) <= (EXACT if self.probes is None else self.probes)
+
     def _prepared(self) -> Any:
         return self.field.prepared() if isinstance(self.field, AbstractField) else self.field
 
@@ -253,7 +284,10 @@ class FlowMap(AbstractBijection):
         return found[1] is not None
 
 
-_OPTIONS = ("time", "solver", "kinetic", "jacobian", "hjb", "steer")
+_OPTIONS = (
+    *("time", "solver", "training_steps", "probes"),
+    *("kinetic", "jacobian", "hjb", "steer"),
+)
 
 
 class _Moving(eqx.Module):
@@ -279,9 +313,9 @@ class _Moving(eqx.Module):
     def _moves(self, t: Array, x: Array, *_: Array) -> tuple[Array, ...]:
         if self.jacobian and self.noise is not None:
             arguments = () if self.condition is None else (self.condition,)
-            value, moved = jax.jvp(lambda x: self.field(t, x, *arguments), (x,), (self.noise,))
-            trace = (moved * self.noise).sum(1)
-            penalty = self.jacobian * jnp.square(moved).sum(1)
+            value, moved = pushed(lambda x: self.field(t, x, *arguments), x, self.noise)
+            trace = sum_event(moved * self.noise)
+            penalty = self.jacobian * sum_event(jnp.square(moved))
         else:
             value, trace = divergence(self.field, t, x, self.noise, condition=self.condition)
             penalty = jnp.zeros(len(x), x.dtype)
@@ -290,7 +324,7 @@ class _Moving(eqx.Module):
         if self.hjb:
             residual = self.field.hjb_residual(t, x, self.condition)
             penalty = penalty + self.hjb * jnp.abs(residual)
-        return value, trace, penalty + self.kinetic * jnp.square(value).sum(1)
+        return value, trace, penalty + self.kinetic * sum_event(jnp.square(value))
 
 
 class _WithScore(eqx.Module):

@@ -91,8 +91,8 @@ def _latents(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
 
 @eqx.filter_jit
 def _compiled(bijection: AbstractBijection, x: Array, condition: Any) -> Array:
-    """Compiled once for all equal layers."""
-    return bijection.inverse_rows(x, condition, None)[0]
+    """Compiled once for all equal layers; no log-dets, which cost continuous maps a multiple."""
+    return bijection.without_log_det().inverse_rows(x, condition, None)[0]
 
 
 def _within(model: Any, methods: tuple[str, ...]) -> AbstractBijection | None:

@@ -46,8 +46,9 @@ def run(
     each = maps if isinstance(maps, tuple) else (maps,)
     if remat == "invertible" and key is not None and not all(one.recomputable for one in each):
         raise InputError(
-            "remat='invertible' cannot be combined with dropout in autoregressive layers or with batch-norm, "
-            "whose inverses see other noise; leave them out or set remat='none'"
+            "remat='invertible' cannot be combined with dropout in autoregressive layers or with batch-norm, whose "
+            "inverses see other noise, nor with continuous maps of few steps in training, which those back do not "
+            "undo; leave them out or set remat='none'"
         )
     arrays, static = eqx.partition(maps, eqx.is_array)
     # A map draws the same noise in either direction, or its activations could not be recomputed.

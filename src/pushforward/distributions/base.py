@@ -124,8 +124,3 @@ class AbstractDistribution(eqx.Module):
         conditions, batch = condition_rows(condition, self.condition_shape, shape)
         x, log_prob = settled(lambda: self.sample_rows(key, math.prod(batch), conditions))
         return x.reshape(*batch, *self.event_shape), log_prob.reshape(batch)
-
-
-def sum_event(value: Array) -> PerRow:
-    """Sum over all axes but the first."""
-    return value.reshape(value.shape[0], math.prod(value.shape[1:])).sum(1)

@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, PRNGKeyArray
 
 from pushforward.bijections.base import Condition, Key, PerRow
-from pushforward.distributions.base import AbstractDistribution, Draws, sum_event
-from pushforward.rows import Shape, as_shape
+from pushforward.distributions.base import AbstractDistribution, Draws
+from pushforward.rows import Shape, as_shape, sum_event
 
 
 class StandardNormal(AbstractDistribution):

@@ -8,9 +8,9 @@ from jax.scipy.special import gammaln
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.bijections.base import Condition, Key, PerRow
-from pushforward.distributions.base import AbstractDistribution, Draws, sum_event
+from pushforward.distributions.base import AbstractDistribution, Draws
 from pushforward.errors import InputError
-from pushforward.rows import Shape, as_shape
+from pushforward.rows import Shape, as_shape, sum_event
 
 
 class StudentT(AbstractDistribution):

@@ -15,7 +15,7 @@ class AbstractField(eqx.Module):
     also gives its divergence, at little extra cost.
 
     Attributes:
-        event_shape: the shape of one event, `(d,)`.
+        event_shape: the shape of one event.
         condition_shape: the shape of one condition, or None where none is taken.
     """
 
@@ -24,13 +24,13 @@ class AbstractField(eqx.Module):
 
     @abstractmethod
     def with_divergence(
-        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
-    ) -> tuple[Float[Array, "n d"], Float[Array, " n"] | None]:
+        self, t: ArrayLike, x: Float[Array, "n ..."], condition: Array | None = None
+    ) -> tuple[Float[Array, "n ..."], Float[Array, " n"] | None]:
         """The field and its exact divergence; None for the latter where there is no closed form.
 
         Arguments:
-            t: a number, or `(n, 1)`, a time per row.
-            x: `(n, d)` rows.
+            t: a number, or `(n, 1, ..., 1)`, a time per row.
+            x: `(n, *event)` rows.
             condition: `(n, *condition)`, if the field takes one.
         """
 
@@ -39,7 +39,7 @@ class AbstractField(eqx.Module):
         """The same field with all computed that depends on neither time nor rows, for many calls."""
 
     def __call__(
-        self, t: ArrayLike, x: Float[Array, "n d"], condition: Array | None = None
-    ) -> Float[Array, "n d"]:
+        self, t: ArrayLike, x: Float[Array, "n ..."], condition: Array | None = None
+    ) -> Float[Array, "n ..."]:
         with broadcasting():
             return self.with_divergence(t, x, condition)[0]

@@ -1,5 +1,7 @@
 """The divergence of a vector field, exact or estimated."""
 
+import math
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -8,28 +10,29 @@ from jaxtyping import Array, ArrayLike, Float
 
 from pushforward.errors import InputError
 from pushforward.fields.base import AbstractField
-from pushforward.rows import broadcasting
+from pushforward.rows import broadcasting, sum_event
 
 
 def divergence(
     field: Any,
     t: ArrayLike,
-    x: Float[Array, "n d"],
+    x: Float[Array, "n ..."],
     noise: Array | None = None,
     *,
     condition: Array | None = None,
-) -> tuple[Float[Array, "n d"], Float[Array, " n"]]:
+) -> tuple[Float[Array, "n ..."], Float[Array, " n"]]:
     """The field at rows, and its divergence `sum_i df_i/dx_i`.
 
     Without noise it is exact: in closed form for fields that have one (`AbstractField`; about one more matrix product),
-    else by `d` tangents, which pass through the field side by side. With noise it is Hutchinson's estimate `v . J v`,
-    one tangent per probe, unbiased if the noise has unit covariance (Hutchinson 1989).
+    else by a tangent for each of d coordinates, which pass through the field side by side. With noise it is
+    Hutchinson's estimate `v . J v`, one tangent per probe, unbiased if the noise has unit covariance (Hutchinson 1989).
+    In events of several axes, such as images, pullbacks stand in place of tangents.
 
     Arguments:
         field: `f(t, x)`, or `f(t, x, condition)`.
-        t: a number, or `(n, 1)`, a time per row.
-        x: `(n, d)` rows.
-        noise: `(n, d)` or `(probes, n, d)`, fixed along a solve; None (default) for the exact divergence.
+        t: a number, or `(n, 1, ..., 1)`, a time per row.
+        x: `(n, *event)` rows.
+        noise: `(n, *event)` or `(probes, n, *event)`, fixed along a solve; None (default) for the exact divergence.
         condition: `(n, *condition)`, if the field takes one.
 
     Raises `InputError` for noise, or a field's value, of another shape.
@@ -61,11 +64,13 @@ def divergence(
     def along(v: Array) -> tuple[Array, Array]:
         """The field, and `v . J v`."""
         v = jnp.broadcast_to(v, x.shape)
-        value, moved = jax.jvp(at, (x,), (v,))
-        return value, (moved * v).sum(1)
+        value, moved = pushed(at, x, v)
+        return value, sum_event(moved * v)
 
     if noise is None:
-        value, found = jax.vmap(along, out_axes=(None, 0))(jnp.eye(x.shape[1], dtype=x.dtype))
+        d = math.prod(x.shape[1:])
+        axes = jnp.eye(d, dtype=x.dtype).reshape(d, *x.shape[1:])
+        value, found = jax.vmap(along, out_axes=(None, 0))(axes)
         return value, found.sum(0)
     probes = noise[None] if noise.ndim == x.ndim else noise
     if probes.shape[1:] != x.shape:
@@ -76,3 +81,17 @@ def divergence(
         return along(probes[0])
     value, found = jax.vmap(along, out_axes=(None, 0))(probes)
     return value, found.mean(0)
+
+
+def pushed(
+    at: Callable[[Array], Array], x: Float[Array, "n ..."], v: Float[Array, "n ..."]
+) -> tuple[Array, Array]:
+    """The value `f(x)` of a function on rows and its Jacobian's product `J v`; in events of several axes `J^T v`.
+
+    Convolutions know reverse mode only (`networks.convolutional.convolved`). The trace's estimate `v . J v` is the same
+    number, and `|J^T v|^2` has the same mean over probes.
+    """
+    if x.ndim == 2:
+        return jax.jvp(at, (x,), (v,))
+    value, pull = jax.vjp(at, x)
+    return value, pull(v)[0]

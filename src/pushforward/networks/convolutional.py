@@ -34,6 +34,13 @@ def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
     return blocks.reshape(n, h // 2, w // 2, 4 * c)
 
 
+def unsqueeze(x: Float[Array, "n h w 4*c"]) -> Float[Array, "n 2*h 2*w c"]:
+    """The inverse of `squeeze`."""
+    n, h, w, c = x.shape
+    blocks = x.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)
+    return blocks.reshape(n, 2 * h, 2 * w, c // 4)
+
+
 @jax.custom_vjp
 def convolved(x: Array, kernel: Array) -> Array:
     """`x` `(n, h, w, c)` convolved with a kernel `(size, size, c, out)` of odd size, padded with zeros.

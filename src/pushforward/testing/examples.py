@@ -30,7 +30,7 @@ TINY = {
     **{"layers": 3, "width": 16, "depth": 2, "bins": 4},
     **{"units": 4, "components": 3, "polynomials": 2, "degree": 3, "nodes": 8},
     # Of images.
-    **{"steps": 1, "blocks": 1, "flows": 2, "patch": 2, "hidden": 8, "reach": 1},
+    **{"steps": 1, "blocks": 1, "flows": 2, "patch": 2, "hidden": 8, "reach": 1, "probes": 16},
 }
 """Values of architecture fields of these names. In three layers each of three coordinates has its turn."""
 IMAGE = (4, 4, 1)

@@ -10,8 +10,10 @@ from pushforward.architectures.images.flow_plus_plus import ImageFlowPlusPlus
 from pushforward.architectures.images.subscale_spline import SubscaleSpline
 from pushforward.architectures.images.pixel_spline import PixelSpline
 from pushforward.architectures.images.tarflow import TarFlow
+from pushforward.architectures.images.ffjord import ImageFFJORD
 
 __all__ = [
+    "ImageFFJORD",
     "ImageFlowPlusPlus",
     "ImageGlow",
     "ImageNSF",

@@ -1,6 +1,7 @@
 """What multi-scale models of images share."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
@@ -112,10 +113,19 @@ class Scaled(ABC):
     ) -> Stack:
         """Steps of a coupling by channels, then one product that normalises and mixes them."""
 
+        def coupling(key: PRNGKeyArray) -> ImageCoupling:
+            return self._coupling(event, event[2] // 2, transformer, condition, key)
+
+        return self._mixed(event, coupling, key)
+
+    def _mixed(
+        self, event: Shape, make: Callable[[PRNGKeyArray], AbstractBijection], key: PRNGKeyArray
+    ) -> Stack:
+        """Steps of a map, each followed by one product that normalises and mixes channels."""
+
         def step(key: PRNGKeyArray) -> Chain:
-            of_coupling, of_linear = spawn(key, 2)
-            coupling = self._coupling(event, event[2] // 2, transformer, condition, of_coupling)
-            return Chain([coupling, PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
+            of_map, of_linear = spawn(key, 2)
+            return Chain([make(of_map), PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
 
         return Stack(step, self.steps, key=key)
 

@@ -6,7 +6,7 @@ from jaxtyping import Array
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
 from pushforward.errors import InputError
-from pushforward.networks.convolutional import squeeze
+from pushforward.networks.convolutional import squeeze, unsqueeze
 from pushforward.rows import Shape, as_shape
 
 
@@ -52,9 +52,7 @@ class Squeeze(AbstractBijection):
         return h // 2, w // 2, 4 * c
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
-        h, w, c = self.event_shape
-        blocks = z.reshape(len(z), h // 2, w // 2, 2, 2, c).transpose(0, 1, 3, 2, 4, 5)
-        return blocks.reshape(len(z), h, w, c), jnp.zeros(len(z), z.dtype)
+        return unsqueeze(z), jnp.zeros(len(z), z.dtype)
 
     def inverse_rows(self, x: Array, condition: Condition, key: Key) -> Mapped:
         return squeeze(x), jnp.zeros(len(x), x.dtype)
