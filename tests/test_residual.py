@@ -14,10 +14,17 @@ from scipy import stats
 
 import pushforward as pf
 from pushforward.bijections import Residual
-from pushforward.bijections.residual import SURVIVAL, exact_log_det, series_log_det
+from pushforward.bijections.residual import (
+    SURVIVAL,
+    enough_terms,
+    exact_log_det,
+    fixed_log_det,
+    series_log_det,
+)
 from pushforward.errors import InputError
-from pushforward.networks import LipschitzMLP
+from pushforward.networks import LipschitzConv, LipschitzMLP
 from pushforward.networks.lipschitz import norm_bound, series_tail
+from pushforward.networks.lipschitz_conv import convolution_bound
 from pushforward.testing import perturbed
 
 KEY = jax.random.key(0)
@@ -38,6 +45,35 @@ def strong():
         g,
         (turned, turned[None], turned, jnp.zeros(3)),
     )
+
+
+def strong_conv():
+    """The same of images of 2 x 2 pixels."""
+    g = LipschitzConv((2, 2, 1), width=2, lipschitz=0.6, activation="tanh", key=KEY)
+    centre = jnp.zeros((3, 3)).at[1, 1].set(5.0).at[1, 2].set(1.0)
+    first, last = centre[None, :, :, None], centre[:, :, None, None]
+    return eqx.tree_at(
+        lambda g: (g.first, g.hidden, g.last, g.place),
+        g,
+        (
+            jnp.concatenate([first, first * 0.5]),
+            5 * jnp.eye(2),
+            jnp.concatenate([last, last * 0.5], axis=3),
+            jnp.zeros((2, 2, 2)),
+        ),
+    )
+
+
+def convolution(kernel, pixels):
+    """The matrix of a convolution padded with zeros, by XLA's own on every unit image."""
+    h, w = pixels
+    size = h * w * kernel.shape[2]
+    images = jnp.eye(size).reshape(size, h, w, -1)
+    axes = ("NHWC", "HWIO", "NHWC")
+    found = jax.lax.conv_general_dilated(
+        images, jnp.asarray(kernel, jnp.float32), (1, 1), "SAME", dimension_numbers=axes
+    )
+    return np.asarray(found, np.float64).reshape(size, -1).T
 
 
 def lipschitz_ratio(function, d=3, n=4000):
@@ -62,6 +98,53 @@ def test_the_bound_is_above_the_singular_value_and_close(kind):
     truth = np.linalg.svd(w, compute_uv=False).max()
     bound = float(norm_bound(jnp.asarray(w, jnp.float32)))
     assert truth * (1 - 1e-6) <= bound <= 1.02 * truth + 1e-6
+
+
+@pytest.mark.parametrize("kind", ["random", "blur", "edges", "one pixel"])
+def test_the_bound_of_a_convolution_is_above_its_norm_and_close(kind):
+    """The operator's norm, by its exact matrix; that of the reshaped kernel, seeded here, is below it."""
+    rng = np.random.default_rng(0)
+    kernel, pixels = {
+        "random": (rng.normal(size=(3, 3, 2, 5)), (5, 6)),
+        "blur": (np.ones((3, 3, 1, 1)), (8, 6)),
+        "edges": (np.array([0, -1, 0, -1, 4, -1, 0, -1, 0.0]).reshape(3, 3, 1, 1), (6, 7)),
+        "one pixel": (np.eye(9)[2].reshape(3, 3, 1, 1), (4, 4)),
+    }[kind]
+    truth = np.linalg.norm(convolution(kernel, pixels), 2)
+    bound = float(convolution_bound(jnp.asarray(kernel, jnp.float32), pixels))
+    assert truth * (1 - 1e-6) <= bound <= 1.3 * truth
+    if kind != "one pixel":
+        assert np.linalg.norm(kernel.reshape(-1, kernel.shape[3]), 2) < 0.9 * truth
+
+
+def test_convolutions_are_contractions():
+    """The network is the convolutions that it says, and each, and all of them, are within the constant."""
+    g = perturbed(LipschitzConv((4, 5, 2), width=6, condition=3, key=KEY), KEY, 4.0)
+    first, hidden, last = g.weights()
+    kernels = (
+        first.reshape(6, 3, 3, 2).transpose(1, 2, 3, 0),
+        hidden.T[None, None],
+        last.reshape(3, 3, 2, 6).swapaxes(2, 3),
+    )
+    share = g.lipschitz ** (1 / 3)
+    matrices = [convolution(kernel, (4, 5)) for kernel in kernels]
+    assert all(0.6 * share < np.linalg.norm(w, 2) <= share * (1 + 1e-5) for w in matrices)
+    x, condition = jax.random.normal(KEY, (3, 4, 5, 2)), jax.random.normal(KEY, (3, 3))
+    columns = g.columns(x)
+    value, jacobian = g.linearised([first, hidden, last], columns, condition)
+    h = x.reshape(3, -1) @ matrices[0].T.astype(np.float32)
+    bias = g.place[None] + (condition.T @ g.first_condition.T)[:, :, None, None]
+    h = g._act(0, h + bias.transpose(0, 2, 3, 1).reshape(3, -1))[0]
+    h = h @ matrices[1].T.astype(np.float32) + jnp.tile(g.hidden_bias, 20)[None]
+    h = g._act(1, h)[0] @ matrices[2].T.astype(np.float32) + jnp.tile(g.last_bias, 20)[None]
+    np.testing.assert_allclose(g.rows(value).reshape(3, -1), h, atol=1e-5)
+    v = jax.random.normal(jax.random.key(1), columns.shape)
+    expected = jax.jvp(lambda x: g(x, condition), (columns,), (v,))[1]
+    np.testing.assert_allclose(jacobian.times(v), expected, atol=1e-5)
+    expected = jax.vjp(lambda x: g(x, condition), columns)[1](v)[0]
+    np.testing.assert_allclose(jacobian.transposed(v), expected, atol=1e-5)
+    norms = np.linalg.norm(np.moveaxis(np.asarray(jacobian.matrix()), 2, 0), 2, axis=(1, 2))
+    assert 0.01 < norms.max() <= g.lipschitz
 
 
 def test_layers_are_contractions_after_training():
@@ -99,25 +182,30 @@ def test_every_norm_and_activation_is_a_contraction(norm, activation):
     assert norms.max() > 0.005
 
 
-def draws(method, certain, weigh=True, n=60_000):
+def draws(method, certain, weigh=True, n=60_000, images=False):
     """Log-dets of one row by many independent draws, and their gradient by a weight, float64."""
     with jax.enable_x64(True):
-        g = jax.tree.map(
-            lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, strong()
-        )
+        made = strong_conv() if images else strong()
+        g = jax.tree.map(lambda a: a.astype(jnp.float64) if eqx.is_inexact_array(a) else a, made)
         x = jnp.asarray([[0.1], [-0.2], [0.3]])
+        if images:
+            x = jnp.asarray([0.1, -0.2, 0.3, 0.2]).reshape(1, 2, 2, 1)
+
+        def shifted(bias):
+            where = (lambda g: g.place) if images else (lambda g: g.first_bias)
+            return eqx.tree_at(where, g, where(g) + bias)
 
         def estimate(bias, key):
-            moved = eqx.tree_at(lambda g: g.first_bias, g, g.first_bias + bias)
+            moved = shifted(bias)
             noise_key, count_key = jax.random.split(key)
-            noise = jax.random.normal(noise_key, (1, 3, 1), jnp.float64)
+            noise = jax.random.normal(noise_key, (1, *x.shape), jnp.float64)
             more = jax.random.geometric(count_key, 1 - SURVIVAL) - 1 if method == "roulette" else 0
             terms = jnp.asarray(certain + more)
             jacobian = moved.linearised(moved.weights(), x, None)[1]
             return series_log_det(jacobian, noise, terms, certain if weigh else 10_000)[0]
 
         def exact(bias):
-            moved = eqx.tree_at(lambda g: g.first_bias, g, g.first_bias + bias)
+            moved = shifted(bias)
             return exact_log_det(moved.linearised(moved.weights(), x, None)[1])[0]
 
         keys = jax.random.split(KEY, n)
@@ -131,8 +219,9 @@ def z_scores(found, truth):
     ]
 
 
-def test_the_roulette_has_no_bias_in_value_and_gradient():
-    found, truth = draws("roulette", 2)
+@pytest.mark.parametrize("images", [False, True])
+def test_the_roulette_has_no_bias_in_value_and_gradient(images):
+    found, truth = draws("roulette", 2, images=images)
     assert max(z_scores(found, truth)) < SIGMAS
 
 
@@ -176,6 +265,42 @@ def test_truncation_stays_within_its_bound():
         assert np.abs(series - np.asarray(exact)).max() <= bound + 1e-5
         assert bound == pytest.approx(3 * series_tail(0.9, terms), rel=1e-5)
     assert bound < 0.05
+
+
+def test_estimates_on_images():
+    """Noise of an evaluation has no bias over rows, is a row's own wherever it stands, and does not jump."""
+    layer = Residual(strong_conv())
+    x = jax.random.normal(KEY, (4000, 2, 2, 1))
+    exact, nothing = layer.log_det_with_bound(x)
+    assert layer.exact
+    assert nothing == 0
+    found, bound = layer.log_det_with_bound(x, terms=enough_terms(0.6))
+    assert 0 < bound < 4 * 3e-5
+    errors = np.asarray(found - exact, np.float64)
+    assert abs(errors.mean()) < SIGMAS * errors.std() / len(errors) ** 0.5 + bound
+    assert errors.std() > 0.02
+    # One noise for all rows would leave its error in their mean.
+    halves = errors[: len(errors) // 2 * 2].reshape(2, -1)
+    assert abs(np.corrcoef(halves)[0, 1]) < SIGMAS / len(halves[0]) ** 0.5
+    turned = layer.log_det_with_bound(x[::-1], terms=enough_terms(0.6))[0][::-1]
+    np.testing.assert_allclose(turned, found, atol=1e-4)
+    near = layer.log_det_with_bound(x * (1 + 1e-6), terms=enough_terms(0.6))[0]
+    np.testing.assert_allclose(near, found, atol=1e-3)
+
+
+def test_an_image_s_log_det_is_an_estimate_beyond_128_numbers():
+    layer = Residual(LipschitzConv((12, 12, 1), width=4, key=KEY))
+    assert not layer.exact
+    x = jax.random.normal(KEY, (3, 12, 12, 1))
+    columns = layer.network.columns(x)
+    jacobian = layer._linearised(columns, None)[1]
+    exact = exact_log_det(jacobian)
+    many = fixed_log_det(jacobian, columns, enough_terms(0.8), 2000)
+    np.testing.assert_allclose(many, exact, atol=0.05)
+    z, log_det = layer.inverse(x)
+    np.testing.assert_allclose(log_det, exact, atol=0.5)
+    np.testing.assert_allclose(layer.forward(z)[0], x, atol=1e-5)
+    assert not layer.without_log_det().forward(z)[1].any()
 
 
 def test_the_roulette_needs_no_more_memory_for_more_terms():

@@ -1,21 +1,23 @@
 """The perceptron with a certified Lipschitz constant."""
 
 import math
-from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.draws import spawn
 from pushforward.errors import InputError, check_choice
+from pushforward.networks.contraction import AbstractContraction, AbstractJacobian
 from pushforward.networks.layers import check_network, uniform_weights
+from pushforward.rows import Shape
 
 NORMS = ("spectral", "one", "inf")
 
 
-class LipschitzMLP(eqx.Module):
+class LipschitzMLP(AbstractContraction):
     """A perceptron on columns, `(inputs, n)` to `(outputs, n)`, whose Lipschitz constant in its inputs is at most
     `lipschitz`.
 
@@ -78,10 +80,8 @@ class LipschitzMLP(eqx.Module):
         key: PRNGKeyArray,
     ):
         check_network(width, depth, "relu", 0.0)
-        if not 0 < lipschitz < 1:
-            raise InputError(f"lipschitz={lipschitz}: a constant above 0 and below 1 was expected")
+        check_contraction(lipschitz, activation)
         check_choice("norm", norm, NORMS)
-        check_choice("activation", activation, ("lipswish", "elu", "tanh"))
         keys = spawn(key, 5)
         self.first = uniform_weights(keys[0], (width, inputs), inputs)
         self.first_condition = uniform_weights(keys[1], (width, condition), condition)
@@ -93,20 +93,15 @@ class LipschitzMLP(eqx.Module):
         self.beta = jnp.zeros(depth if activation == "lipswish" else 0)
         self.lipschitz, self.norm, self.activation = lipschitz, norm, activation
 
+    @property
+    def event_shape(self) -> Shape:
+        return (self.last.shape[-2],)
+
     def weights(self) -> list[Array]:
         """The matrices as they are applied, each within its share of the Lipschitz constant."""
         matrices = [self.first, *self.hidden, self.last]
         share = self.lipschitz ** (1 / len(matrices))
         return [w / jnp.maximum(norm_bound(w, self.norm) / share, 1.0) for w in matrices]
-
-    def __call__(
-        self, x: Float[Array, "inputs n"], condition: Float[Array, "condition n"] | None = None
-    ) -> Float[Array, "outputs n"]:
-        return self.apply(self.weights(), x, condition)
-
-    def apply(self, weights: list[Array], x: Array, condition: Array | None) -> Array:
-        """The network with the matrices from `weights`, which are made once for many calls."""
-        return self.linearised(weights, x, condition)[0]
 
     def linearised(
         self, weights: list[Array], x: Array, condition: Array | None
@@ -124,19 +119,10 @@ class LipschitzMLP(eqx.Module):
         return h, NetworkJacobian(weights, slopes)
 
     def _act(self, i: int, h: Array) -> tuple[Array, Array]:
-        """An activation and its slope, which share the costly part."""
-        if self.activation == "tanh":
-            a = jnp.tanh(h)
-            return a, 1 - a * a
-        if self.activation == "elu":
-            below = jnp.exp(jnp.minimum(h, 0.0))
-            return jnp.where(h > 0, h, below - 1), below
-        scaled = jax.nn.softplus(self.beta[i] + 0.5) * h
-        s = jax.nn.sigmoid(scaled)
-        return h * s / 1.1, s * (1 + scaled * (1 - s)) / 1.1
+        return activated(self.activation, self.beta, i, h)
 
 
-class NetworkJacobian(NamedTuple):
+class NetworkJacobian(AbstractJacobian):
     """The Jacobian of a perceptron at `n` columns: a product of its matrices and the slopes between them.
 
     Its products with vectors cost the network's matrix products, and none of its activations.
@@ -144,6 +130,19 @@ class NetworkJacobian(NamedTuple):
 
     weights: list[Float[Array, "a b"]]
     slopes: list[Float[Array, "width n"]]
+
+    @property
+    def size(self) -> int:
+        return self.weights[-1].shape[0]
+
+    @property
+    def least(self) -> int:
+        return min(self.size, *map(len, self.slopes))
+
+    def smallest(self) -> Float[Array, "least least n"]:
+        """J, or a smaller matrix that a narrow hidden layer gives."""
+        widths = [len(slope) for slope in self.slopes]
+        return self.matrix() if self.least == self.size else self.turned(int(np.argmin(widths)))
 
     def matrix(self) -> Float[Array, "outputs inputs n"]:
         """All of it, from one tangent per input, side by side in every matrix product."""
@@ -173,6 +172,26 @@ class NetworkJacobian(NamedTuple):
         for w, slope in zip(self.weights[:0:-1], self.slopes[::-1], strict=True):
             v = slope * (w.T @ v)
         return self.weights[0].T @ v
+
+
+def check_contraction(lipschitz: float, activation: str) -> None:
+    """Raises `InputError` for a constant outside (0, 1), or an unknown activation."""
+    if not 0 < lipschitz < 1:
+        raise InputError(f"lipschitz={lipschitz}: a constant above 0 and below 1 was expected")
+    check_choice("activation", activation, ("lipswish", "elu", "tanh"))
+
+
+def activated(activation: str, beta: Array, i: int, h: Array) -> tuple[Array, Array]:
+    """Activation number i and its slope, of at most 1, which share the costly part."""
+    if activation == "tanh":
+        a = jnp.tanh(h)
+        return a, 1 - a * a
+    if activation == "elu":
+        below = jnp.exp(jnp.minimum(h, 0.0))
+        return jnp.where(h > 0, h, below - 1), below
+    scaled = jax.nn.softplus(beta[i] + 0.5) * h
+    s = jax.nn.sigmoid(scaled)
+    return h * s / 1.1, s * (1 + scaled * (1 - s)) / 1.1
 
 
 SQUARINGS = 6

@@ -68,7 +68,7 @@ class Scaled(ABC):
             latent = inner[0].latent_shape
             last = i == count - 1
             first = (
-                self._top(latent, c, of_first)
+                learned_top(latent, c, self.width, of_first)
                 if last
                 else self._coupling(latent, latent[2] - latent[2] // 2, Affine(), c, of_first)
             )
@@ -145,11 +145,15 @@ class Scaled(ABC):
 
         return Stack(step, self.steps, key=key)
 
-    def _top(self, latent: Shape, condition: Shape | None, key: PRNGKeyArray) -> Elementwise:
-        if condition is None:
-            return Elementwise(Affine(), latent)
-        network = MLP(condition_size(condition), (2, *latent), width=self.width, depth=1, key=key)
-        return Elementwise(Affine(), latent, network=network, condition_shape=condition)
+
+def learned_top(
+    latent: Shape, condition: Shape | None, width: int, key: PRNGKeyArray
+) -> Elementwise:
+    """A mean and a deviation at every place of the latents, which a condition moves by a network of one layer."""
+    if condition is None:
+        return Elementwise(Affine(), latent)
+    network = MLP(condition_size(condition), (2, *latent), width=width, depth=1, key=key)
+    return Elementwise(Affine(), latent, network=network, condition_shape=condition)
 
 
 def squeezed(event: Shape) -> tuple[Squeeze, Shape]:
