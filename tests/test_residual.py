@@ -270,7 +270,7 @@ def test_truncation_stays_within_its_bound():
 def test_estimates_on_images():
     """Noise of an evaluation has no bias over rows, is a row's own wherever it stands, and does not jump."""
     layer = Residual(strong_conv())
-    x = jax.random.normal(KEY, (4000, 2, 2, 1))
+    x = jax.random.normal(KEY, (1000, 2, 2, 1))
     exact, nothing = layer.log_det_with_bound(x)
     assert layer.exact
     assert nothing == 0
@@ -281,7 +281,7 @@ def test_estimates_on_images():
     assert errors.std() > 0.02
     # One noise for all rows would leave its error in their mean.
     halves = errors[: len(errors) // 2 * 2].reshape(2, -1)
-    assert abs(np.corrcoef(halves)[0, 1]) < SIGMAS / len(halves[0]) ** 0.5
+    assert abs(np.ravel(np.corrcoef(halves))[1]) < SIGMAS / len(halves[0]) ** 0.5
     turned = layer.log_det_with_bound(x[::-1], terms=enough_terms(0.6))[0][::-1]
     np.testing.assert_allclose(turned, found, atol=1e-4)
     near = layer.log_det_with_bound(x * (1 + 1e-6), terms=enough_terms(0.6))[0]
@@ -295,8 +295,8 @@ def test_an_image_s_log_det_is_an_estimate_beyond_128_numbers():
     columns = layer.network.columns(x)
     jacobian = layer._linearised(columns, None)[1]
     exact = exact_log_det(jacobian)
-    many = fixed_log_det(jacobian, columns, enough_terms(0.8), 2000)
-    np.testing.assert_allclose(many, exact, atol=0.05)
+    many = jax.jit(lambda: fixed_log_det(jacobian, columns, 20, 400))()
+    np.testing.assert_allclose(many, exact, atol=0.1)
     z, log_det = layer.inverse(x)
     np.testing.assert_allclose(log_det, exact, atol=0.5)
     np.testing.assert_allclose(layer.forward(z)[0], x, atol=1e-5)

@@ -14,7 +14,7 @@ class IResNet(Planned):
     power series of fixed length for the log-det.
 
     Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
-    beyond, an estimate by 200 terms of a series. Training: exact up to 10 coordinates; beyond, 10 terms, whose bias is
+    beyond, an estimate by a series. Training: exact up to 10 coordinates; beyond, 10 terms, whose bias is
     bounded (`Residual.log_det_with_bound`). Sampling: a fixed-point search per layer.
 
     Arguments:

@@ -14,7 +14,7 @@ class ResidualFlow(Planned):
     with an unbiased log-det.
 
     Density: exact up to 128 coordinates or hidden units, `layers` times as many passes and their cube in operations;
-    beyond, an estimate by 200 terms of a series. Training: exact up to 3 coordinates; beyond, an unbiased estimate by a
+    beyond, an estimate by a series. Training: exact up to 3 coordinates; beyond, an unbiased estimate by a
     random number of terms. Sampling: a fixed-point search per layer.
 
     Arguments:
