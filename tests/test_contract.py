@@ -61,13 +61,13 @@ CONTINUOUS = ("planar_cnf", "ot_flow")
 FFJORD_FIELD = ("rnode", "flow_matching")
 
 
-# Architectures that have the structure of another one (maf, nsf, realnvp, planar, residual_flow, ffjord) and differ in
-# a scalar map, which has a table of its own, or in a field: what the structure does with rows, batches, conditions
-# and precisions is nightly.
+# Architectures that have the structure of another one (maf, nsf, realnvp, planar, residual_flow, ffjord) or of one map
+# that is a subject itself (tan), and differ in a scalar map, which has a table of its own, or in a field: what the
+# structure does with rows, batches, conditions and precisions is nightly.
 ALIKE = (
     *("linear_spline", "quadratic_spline", "cubic_spline", "sos", "umnn", "naf", "bernstein"),
-    *("nice", "iaf", "made", "maf_mog", "flow_plus_plus"),
-    *("radial", "iresnet", "planar_cnf", "rnode"),
+    *("nice", "iaf", "made", "maf_mog", "flow_plus_plus", "circular_nsf", "tan"),
+    *("radial", "iresnet", "planar_cnf", "rnode", "ot_flow", "flow_matching"),
 )
 # Integrals over one column follow from determinants and a map that is onto. These stand for the others.
 IN_ONE = ("nsf", "maf", "glow")
@@ -215,7 +215,8 @@ def test_many_columns(name, event):
     check_large_event(tiny(ARCHITECTURES[name]), event, name=name)
 
 
-@pytest.mark.parametrize("variants", [False, pytest.param(True, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("variants", [False, True])
 def test_saving(variants):
     """One fresh process for all architectures, and one for their variants."""
     cases = [case for case in example_architectures().values() if case[2] == 3]
