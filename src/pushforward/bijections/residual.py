@@ -267,7 +267,8 @@ def _fixed_point(static: Any, arrays: Any, z: Array, condition: Condition) -> tu
     eps, ratio = jnp.finfo(z.dtype).eps, network.lipschitz / (1 - network.lipschitz)
 
     def error(step: Array, x: Array) -> Array:
-        """The a-posteriori bound of each column's error, in roundings of its largest entry."""
+        """How far each column is from its limit, in roundings of its largest entry: the a-posteriori bound
+        `L / (1 - L) |step|`, taken of largest entries. It says when to stop; `certified` judges the result."""
         return ratio * jnp.abs(step).max(event) / (eps * jnp.maximum(jnp.abs(x).max(event), 1.0))
 
     def improve(state: tuple[Array, ...]) -> tuple[Array, ...]:
