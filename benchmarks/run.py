@@ -30,6 +30,8 @@ BENCHMARKS = (
     "compile_time",
     "import_time",
     "score_rows",
+    "glow_step",
+    "images",
 )
 
 

@@ -23,6 +23,8 @@ from pushforward.distributions import AbstractDistribution, Dequantized, Flow, U
 from pushforward.errors import InputError, InputWarning
 from pushforward.fitting.fit_images import fit_images
 from pushforward.models.image_file import load_image_model, save_image_model
+from pushforward.networks.convolutional import convolved
+from pushforward.networks.images import features_first
 from pushforward.testing import perturbed
 from pushforward.testing.evidence import draw
 from pushforward.transformers import LevelSpline
@@ -89,15 +91,21 @@ def test_a_uniform_density_has_eight_bits_under_every_scale(scale, base):
     np.testing.assert_allclose(-scored(model, x) / (4 * math.log(2)), 8.0, atol=2e-4)
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_there_and_back_and_determinant(name):
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        *((name, {}) for name in NAMES),
+        ("image_glow", {"mixing": "shuffle", "coupling": "additive", "sizes": (1, 3, 1)}),
+    ],
+)
+def test_there_and_back_and_determinant(name, options):
     """With classes, away from the start, after the data pass."""
     x = jnp.asarray(pictures(12, (4, 4, 1)) + 0.5, jnp.float32)
     condition = jnp.eye(2)[jnp.arange(12) % 2]
     # One scale costs less; the others have two.
     one = ("image_ffjord", "image_flow_plus_plus", "image_glow", "image_nsf")
     scales = {"scales": 1} if name in one else {}
-    flow = small(name, **scales).build((4, 4, 1), 2, key=jax.random.key(0))
+    flow = small(name, **scales, **options).build((4, 4, 1), 2, key=jax.random.key(0))
     bijection = perturbed(initialised(flow.bijection, x, condition), jax.random.key(1), 0.2)
 
     @eqx.filter_jit
@@ -117,6 +125,29 @@ def test_there_and_back_and_determinant(name):
     np.testing.assert_allclose(log_det[0], expected, atol=1e-3)
     turned = run(bijection, x, condition[::-1])[0]
     assert (turned != log_det).all()
+
+
+def test_a_last_convolution_is_one_product():
+    rng = np.random.default_rng(0)
+    x, kernel = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(3, 3, 6, 2))
+    weights, bias = kernel.transpose(0, 1, 3, 2).reshape(18, 6), rng.normal(size=2)
+    x, kernel, weights, bias = (jnp.asarray(a, jnp.float32) for a in (x, kernel, weights, bias))
+    expected = convolved(x, kernel) + bias
+    got = features_first(x, weights, bias, (2,))
+    np.testing.assert_allclose(got.T.reshape(expected.shape), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixing": "rotate"}, "mixing='rotate' is unknown; known: conv, shuffle, reverse"),
+        ({"coupling": "cubic"}, "coupling='cubic' is unknown; known: affine, additive"),
+        ({"sizes": (3, 2, 3)}, "sizes=.*three odd numbers of pixels"),
+    ],
+)
+def test_options_of_glow_that_are_refused(options, message):
+    with pytest.raises(InputError, match=message):
+        small("image_glow", **options).build((4, 4, 1), key=jax.random.key(0))
 
 
 @pytest.mark.parametrize("name", ["pixel_spline", "subscale_spline"])

@@ -105,7 +105,7 @@ class GatedNetwork(AbstractImageNetwork):
         for block in self.blocks:
             hidden = block(hidden)
         (own,) = split(key, 1)
-        pixels = dropout(jax.nn.relu(hidden), self.dropout, own).reshape(-1, hidden.shape[-1])
+        pixels = dropout(jax.nn.relu(hidden), self.dropout, own)
         return features_first(pixels, self.last, self.last_bias, self.out)
 
 

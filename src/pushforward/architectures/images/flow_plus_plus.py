@@ -69,7 +69,7 @@ class ImageFlowPlusPlus(Scaled):
         mixtures = LogisticMixtureCDF(self.components)
         of_channels, of_colours = spawn(key, 2)
         by_channel = self._stack(latent, mixtures, condition, of_channels)
-        by_colour = self._alternating(board.latent_shape, mixtures, condition, of_colours)
+        by_colour = self._stack(board.latent_shape, mixtures, condition, of_colours, "reverse")
         return [by_channel, squeeze, Invert(board), by_colour, board]
 
     def network(

@@ -50,7 +50,7 @@ class ImageRealNVP(Scaled):
     ) -> list[AbstractBijection]:
         (squeeze, latent), board = squeezed(event), Checker(event)
         by_channel, by_colour = (
-            self._alternating(shape, Affine(bound=2.0), condition, own)
+            self._stack(shape, Affine(bound=2.0), condition, own, "reverse")
             for shape, own in zip((latent, board.latent_shape), spawn(key, 2), strict=True)
         )
         return [by_channel, squeeze, Invert(board), by_colour, board]

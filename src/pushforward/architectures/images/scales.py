@@ -12,6 +12,7 @@ from pushforward.bijections import (
     ActNorm,
     Chain,
     Elementwise,
+    Permutation,
     Reverse,
     Stack,
 )
@@ -24,7 +25,8 @@ from pushforward.bijections.images import (
 )
 from pushforward.bijections.images.squeeze import image_shape
 from pushforward.distributions import Flow, StandardNormal
-from pushforward.draws import spawn
+from pushforward.draws import permutation, spawn
+from pushforward.errors import check_choice
 from pushforward.networks import MLP, ImageNetwork
 from pushforward.networks.images import AbstractImageNetwork
 from pushforward.rows import Shape, Size, as_shape, condition_size
@@ -49,6 +51,11 @@ class Scaled(ABC):
     levels: int
     scale: str
     alpha: float
+
+    @property
+    def sizes(self) -> tuple[int, int, int]:
+        """The sizes of the network's kernels, see `ImageNetwork`."""
+        return (3, 3, 1)
 
     @abstractmethod
     def of_scale(
@@ -86,6 +93,7 @@ class Scaled(ABC):
             out,
             width=self.width,
             blocks=self.blocks,
+            sizes=self.sizes,
             dropout=self.dropout,
             condition_shape=condition,
             key=key,
@@ -110,40 +118,44 @@ class Scaled(ABC):
         transformer: AbstractTransformer,
         condition: Shape | None,
         key: PRNGKeyArray,
+        mixing: str = "conv",
     ) -> Stack:
-        """Steps of a coupling by channels, then one product that normalises and mixes them."""
+        """Steps of a coupling by channels, mixed."""
 
         def coupling(key: PRNGKeyArray) -> ImageCoupling:
             return self._coupling(event, event[2] // 2, transformer, condition, key)
 
-        return self._mixed(event, coupling, key)
+        return self._mixed(event, coupling, key, mixing)
 
     def _mixed(
-        self, event: Shape, make: Callable[[PRNGKeyArray], AbstractBijection], key: PRNGKeyArray
-    ) -> Stack:
-        """Steps of a map, each followed by one product that normalises and mixes channels."""
-
-        def step(key: PRNGKeyArray) -> Chain:
-            of_map, of_linear = spawn(key, 2)
-            return Chain([make(of_map), PerPixel(ActLinear(event[2], key=of_linear), event[:2])])
-
-        return Stack(step, self.steps, key=key)
-
-    def _alternating(
         self,
         event: Shape,
-        transformer: AbstractTransformer,
-        condition: Shape | None,
+        make: Callable[[PRNGKeyArray], AbstractBijection],
         key: PRNGKeyArray,
+        mixing: str = "conv",
     ) -> Stack:
-        """Couplings that exchange the two halves of the channels."""
+        """Steps of a map, each followed by maps that normalise the channels and mix them, see `mixes`."""
 
         def step(key: PRNGKeyArray) -> Chain:
-            coupling = self._coupling(event, event[2] // 2, transformer, condition, key)
-            pixels, c = (event[0], event[1]), event[2]
-            return Chain([coupling, PerPixel(Reverse(c), pixels), PerPixel(ActNorm(c), pixels)])
+            of_map, of_mixing = spawn(key, 2)
+            mixed = mixes(mixing, event[2], of_mixing)
+            return Chain([make(of_map), *(PerPixel(map, event[:2]) for map in mixed)])
 
         return Stack(step, self.steps, key=key)
+
+
+MIXINGS = ("conv", "shuffle", "reverse")
+
+
+def mixes(mixing: str, channels: int, key: PRNGKeyArray) -> list[AbstractBijection]:
+    """The maps of channels between couplings: activation normalisation and a 1 x 1 convolution, in one product, or a
+    permutation, drawn or the reverse one, which exchanges the halves."""
+    check_choice("mixing", mixing, MIXINGS)
+    if mixing == "conv":
+        return [ActLinear(channels, key=key)]
+    if mixing == "reverse":
+        return [Reverse(channels), ActNorm(channels)]
+    return [Permutation(permutation(key, channels)), ActNorm(channels)]
 
 
 def learned_top(

@@ -1,0 +1,141 @@
+"""MNIST, 28 x 28 in 256 levels: bits per dimension of all 10,000 test pictures after ten minutes of two cores.
+
+Each row is `pushforward fit mnist:train --flow NAME --max-time SECONDS`, seed 0, compilation included. Test bits are by
+one fixed draw of the noise, with the standard error over pictures: a bound of the log-probability. Published figures
+are of GPU days and compare in dequantization and test set, not in the time taken. Round trips are of the first 1,000
+test pictures, in uint8 at float32; draws are 64 at temperature 1 after compilation. Anchors are counted in the training
+pictures: independent pixels, and pixels given four neighbours in seven classes.
+
+Results are appended to `results/images.jsonl`: started again, it goes on where it stopped. `--folder` receives a grid
+of each model's draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import harness
+
+PUBLISHED = {
+    "pixel_spline": "-",
+    "subscale_spline": "-",
+    "image_nsf": "-",
+    "image_glow": "1.05 (Glow)",
+    "image_realnvp": "1.06 (RealNVP)",
+    "image_flow_plus_plus": "-",
+    "image_residual_flow": "0.97 (Residual Flow)",
+    "image_iresnet": "1.05 (i-ResNet)",
+    "image_ffjord": "0.99 (FFJORD)",
+    "tarflow": "-",
+}
+"""By Chen et al. 2019 (Table 1) and Grathwohl et al. 2019 (Table 2)."""
+ROUND_TRIP, DRAWS = 1000, 64
+
+
+def run(name: str, seconds: int, rows: int, folder: str | None) -> dict[str, Any]:
+    """Fit one architecture by the command line, and measure it."""
+    with tempfile.TemporaryDirectory() as own:
+        path = Path(own) / "model.safetensors"
+        command = [sys.executable, "-m", "pushforward", "fit", "mnist:train", "--flow", name]
+        options = ["--max-time", str(seconds), "-o", str(path), "--seed", "0", "--quiet"]
+        started = time.perf_counter()
+        subprocess.run([*command, *options], check=True)
+        taken = time.perf_counter() - started
+        grid = None if folder is None else Path(folder) / f"{name}.png"
+        return {"name": name, "budget": seconds, "taken": taken, **measured(path, rows, grid)}
+
+
+def measured(path: Path, rows: int, grid: Path | None) -> dict[str, Any]:
+    """Figures of a fitted model on the test pictures, and a grid of its draws."""
+    import math
+
+    import equinox as eqx
+    import jax
+    import numpy as np
+
+    from pushforward.data import pictures
+    from pushforward.models.image_file import load_image_model
+    from pushforward.trust.pixels import wrong_pixels
+
+    model = load_image_model(path)
+    pixels = pictures.read_pictures("mnist:test").pixels[:rows]
+    bits = model.bits_per_dim(pixels)
+    some = pixels[:ROUND_TRIP]
+    model.sample(DRAWS, 1)
+    seconds = harness.seconds(lambda: model.sample(DRAWS, 2))
+    drawn = model.sample(DRAWS, 2)
+    if grid is not None:
+        grid.parent.mkdir(parents=True, exist_ok=True)
+        pictures.write_picture(grid, pictures.grid(drawn), force=True)
+    arrays = jax.tree.leaves(eqx.filter(model.model, eqx.is_inexact_array))
+    return {
+        "bits": float(bits.mean()),
+        "error": float(bits.std() / math.sqrt(len(bits))),
+        "wrong": round(wrong_pixels(model, some, None) * some.size),
+        "draws": seconds,
+        "draw_bits": float(np.mean(model.bits_per_dim(drawn))),
+        "parameters": sum(a.size for a in arrays),
+        "anchors": model.trust.get("anchors", {}),
+        "epochs": model.summary["epochs"],
+        "pictures": model.summary["pictures"],
+    }
+
+
+def recorded(seconds: int, rows: int) -> dict[str, dict[str, Any]]:
+    """The results that are there for this time and so many test pictures, by model."""
+    path = harness.RESULTS / "images.jsonl"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    results = [json.loads(line) for line in lines]
+    return {one["name"]: one for one in results if (one["budget"], one["rows"]) == (seconds, rows)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--models", nargs="+", choices=[*PUBLISHED], default=[*PUBLISHED])
+    parser.add_argument("--seconds", type=int, default=600)
+    parser.add_argument("--rows", type=int, default=10_000, help="test pictures; default all")
+    parser.add_argument("--folder", type=Path, help="where to leave a grid of each model's draws")
+    options = parser.parse_args()
+
+    rows, anchors = [], dict[str, float]()
+    done = recorded(options.seconds, options.rows)
+    for name in options.models:
+        answer = done.get(name) or harness.worker(
+            "images.py",
+            name=name,
+            seconds=options.seconds,
+            rows=options.rows,
+            folder=options.folder and str(options.folder.resolve()),
+        )
+        if answer is None:
+            continue
+        if name not in done:
+            harness.record("images", rows=options.rows, **answer)
+            harness.say(str(answer))
+        anchors = answer["anchors"]
+        rows.append(
+            [
+                name,
+                PUBLISHED[name],
+                f"{answer['bits']:.3f} ± {answer['error']:.3f}",
+                f"{answer['parameters']:,}",
+                str(answer["wrong"]),
+                harness.cell(answer["draws"], 1),
+                harness.cell(answer["draw_bits"]),
+            ]
+        )
+    header = ["model", "published", f"{options.seconds / 60:g} minutes", "parameters"]
+    print(harness.table([*header, "wrong pixels", "s, 64 draws", "bits of draws"], rows))
+    counted = ", ".join(f"{name} {value:.3f}" for name, value in anchors.items())
+    print(f"\nAnchors by counting, bits per dimension: {counted}")
+
+
+if __name__ == "__main__" and not harness.is_worker(run):
+    main()
