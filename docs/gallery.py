@@ -46,14 +46,41 @@ def gallery() -> str:
             "python docs/figures.py zoo out/zoo",
             "```",
             "",
+            *_pictures(),
         ]
     )
+
+
+def _pictures() -> list[str]:
+    """The section of models of pictures: grids of draws that `benchmarks/images.py` has left."""
+    from pushforward.architectures import registered
+
+    files = {path.stem for path in (DOCS / "img" / "gallery" / "pictures").glob("*.png")}
+    names = [name for name in registered(images=True) if name in files]
+    return [
+        "## Pictures",
+        "",
+        "64 draws of each architecture of images at temperature 1, after equal time on MNIST with its default options:",
+        "none is left out and none is chosen. [The table](experiments.md#mnist) has their bits per dimension, which",
+        "looks say little of.",
+        "",
+        '<div class="gallery" markdown>',
+        "",
+        *(_card(f"pictures/{name}", _link(name), f"Draws of {name}") for name in names),
+        "</div>",
+        "",
+        "```sh",
+        "python benchmarks/images.py --folder docs/img/gallery/pictures",
+        "```",
+        "",
+    ]
 
 
 def _link(name: str) -> str:
     return f"[`{name}`](architectures.md#{name})"
 
 
-def _card(stem: str, caption: str) -> str:
-    words = "The two toys" if stem == "data" else f"Densities learned by {stem.replace('-', ' ')}"
+def _card(stem: str, caption: str, words: str = "") -> str:
+    densities = "The two toys" if stem == "data" else f"Densities learned by {stem.replace('-', ' ')}"
+    words = words or densities
     return f"![{words}](img/gallery/{stem}.png){{ loading=lazy }}\n{caption}\n"

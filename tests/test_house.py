@@ -244,7 +244,7 @@ def test_old_arguments_work_and_say_so():
         network = pf.networks.PeriodicMLP(
             1, (3,), others=2, width=4, depth=1, key=jax.random.key(0)
         )
-    assert network(np.zeros((3, 5))).shape == (3, 5)
+    assert network(jax.numpy.zeros((3, 5))).shape == (3, 5)
 
 
 def test_configurations_are_given_by_name():

@@ -343,10 +343,10 @@ class TestWriting:
     @pytest.mark.mistyped
     def test_what_a_header_cannot_hold(self, tmp_path):
         with pytest.raises(TypeError, match="a header cannot hold a set"):
-            write_model(tmp_path / "m", {"kind": {1}}, Permutation([0]))
+            write_model(tmp_path / "m", {"kind": {1}}, Permutation(np.array([0])))
 
     def test_what_cannot_be_stored(self, tmp_path):
-        half = eqx.tree_at(lambda p: p.order, Permutation([0]), jnp.zeros(1, jnp.float16))
+        half = eqx.tree_at(lambda p: p.order, Permutation(np.array([0])), jnp.zeros(1, jnp.float16))
         with pytest.raises(TypeError, match="float16"):
             write_model(tmp_path / "m", {}, half)
 

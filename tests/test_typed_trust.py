@@ -231,6 +231,7 @@ def measured():
 
 
 class TestPrivacy:
+    @pytest.mark.mistyped
     def test_draws_like_held_out_rows(self, measured):
         found = measured[0](points(2000, 2))
         assert abs(found["closer"] - 0.5) < 3 * found["closer_error"] < 0.06
@@ -238,6 +239,7 @@ class TestPrivacy:
         np.testing.assert_allclose(found["distance"][1:], found["distance_held_out"][1:], rtol=0.3)
         assert privacy_warnings(found) == []
 
+    @pytest.mark.mistyped
     def test_copies_are_found(self, measured):
         found = measured[0](pl.concat([points(2000, 0)[:200], points(1800, 2)]))
         assert found["equal"] == 0.1
@@ -246,6 +248,7 @@ class TestPrivacy:
         assert "10.0% of draws equal a training row, of held-out rows 0.0%" in first
         assert "closer to a training row" in second
 
+    @pytest.mark.mistyped
     def test_rows_held_out_are_no_copies(self, measured):
         found = measured[0](points(2000, 1))
         assert found["equal"] == 0.0

@@ -122,7 +122,7 @@ class ProductMixture(eqx.Module):
 
     def start(
         self, cells: Cells, given: Bool[Array | np.ndarray, "n d"], rows: int
-    ) -> Float[Array, "k n"]:
+    ) -> Float[Array, "k rows"]:
         """What is known before the first draw: the log-probability of each component given the given cells.
         Arguments as of `TypedRow.start`."""
 

@@ -43,7 +43,7 @@ class Spread(NamedTuple):
 
     def tail(self, log_prob: Array) -> Array:
         """The probability of values that are at most as probable; within an interval the log-density is linear."""
-        share = (log_prob + _TIE - self.low) / jnp.maximum(self.high - self.low, 1e-30)
+        share = (log_prob[None] + _TIE - self.low) / jnp.maximum(self.high - self.low, 1e-30)
         return jnp.clip((self.weights * jnp.clip(share, 0.0, 1.0)).sum(0), 0.0, 1.0)
 
 
