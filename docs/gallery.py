@@ -81,6 +81,8 @@ def _link(name: str) -> str:
 
 
 def _card(stem: str, caption: str, words: str = "") -> str:
-    densities = "The two toys" if stem == "data" else f"Densities learned by {stem.replace('-', ' ')}"
+    densities = (
+        "The two toys" if stem == "data" else f"Densities learned by {stem.replace('-', ' ')}"
+    )
     words = words or densities
     return f"![{words}](img/gallery/{stem}.png){{ loading=lazy }}\n{caption}\n"

@@ -50,7 +50,8 @@ def architecture_to_json(architecture: Architecture) -> dict[str, Any]:
 
 
 def architecture_from_json(data: Any) -> Architecture:
-    """The inverse of `architecture_to_json`. Fields that `data` lacks keep their defaults.
+    """The inverse of `architecture_to_json`. Fields that `data` lacks keep their defaults, but for those whose metadata
+    say what they were where older files lack them, `"absent"`.
 
     Raises `InputError` for an unknown name, an unknown field or a value of the wrong type.
     """
@@ -76,7 +77,11 @@ def architecture_from_json(data: Any) -> Architecture:
             )
         chosen[key] = value
     for key, field in known.items():
-        if key not in chosen and field.default is MISSING and field.default_factory is MISSING:
+        if key in chosen:
+            continue
+        if "absent" in field.metadata:
+            chosen[key] = field.metadata["absent"]
+        elif field.default is MISSING and field.default_factory is MISSING:
             raise InputError(f"architecture {name!r} needs the field {key!r}")
     return kind(**chosen)
 

@@ -122,7 +122,7 @@ def calibration_figure(column: Values, name: str) -> Html | None:
     y = Scale(0, max(float(counts.max()), high) * 1.05, 84, 4)
     bars = [
         bar(x(i / BINS) + 0.6, y(c), x(1 / BINS) - x(0) - 1.2, y(0) - y(c), "data")
-        for i, c in enumerate(counts)
+        for i, c in enumerate(counts.tolist())
     ]
     strip = bar(8, y(high), 304, y(low) - y(high), "band")
     middle = element("line", x1=8, x2=312, y1=y(n / BINS), y2=y(n / BINS), class_="whisker")

@@ -1,5 +1,7 @@
 """Glow on images."""
 
+from dataclasses import field
+
 from jaxtyping import PRNGKeyArray
 
 from pushforward.architectures.images.scales import Scaled, squeezed
@@ -48,7 +50,7 @@ class ImageGlow(Scaled):
     coupling: str = "affine"
     width: int = 64
     blocks: int = 1
-    sizes: tuple[int, int, int] = (3, 1, 3)
+    sizes: tuple[int, int, int] = field(default=(3, 1, 3), metadata={"absent": (3, 3, 1)})
     dropout: float = 0.0
     levels: int = 256
     scale: str = "logit"
