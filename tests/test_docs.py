@@ -221,7 +221,7 @@ def test_generated_pages(docs):
 def test_gallery_has_every_architecture():
     page = (ROOT / "docs" / "gallery.md").read_text()
     shown = set(re.findall(r"architectures.md#(\w+)", page))
-    assert shown >= {*BUILT_IN, *registered(images=True)}
+    assert shown >= {*BUILT_IN, *pushforward.architectures.registered(images=True)}
     for picture in re.findall(r"\((img/\S+?)\)", page):
         assert (ROOT / "docs" / picture).is_file()
 

@@ -11,7 +11,6 @@ from importlib import import_module
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 import pushforward as pf
