@@ -132,7 +132,7 @@ def test_a_last_convolution_is_one_product():
     x, kernel = rng.normal(size=(2, 4, 5, 6)), rng.normal(size=(3, 3, 6, 2))
     weights, bias = kernel.transpose(0, 1, 3, 2).reshape(18, 6), rng.normal(size=2)
     x, kernel, weights, bias = (jnp.asarray(a, jnp.float32) for a in (x, kernel, weights, bias))
-    expected = convolved(x, kernel) + bias
+    expected = convolved(x, kernel) + bias[None, None, None]
     got = features_first(x, weights, bias, (2,))
     np.testing.assert_allclose(got.T.reshape(expected.shape), expected, atol=1e-5)
 
@@ -254,7 +254,10 @@ def test_noise_that_does_not_fit_is_refused():
     noise = noise_given_picture((2, 2, 1), steps=1, width=4, levels=4, key=jax.random.key(0))
     with pytest.raises(InputError, match=re.escape("noise of events (2, 2, 1)")):
         Dequantized(Uniform((4, 4, 1), 0.0, 4.0), noise)
-    assert pf.architectures.ImageFlowPlusPlus(noise=0).noise_of((4, 4, 1), key=None) is None
+    assert (
+        pf.architectures.ImageFlowPlusPlus(noise=0).noise_of((4, 4, 1), key=jax.random.key(0))
+        is None
+    )
 
 
 def test_variational_noise_is_fitted_saved_and_reported(tmp_path):

@@ -34,7 +34,7 @@ def squeeze(x: Float[Array, "n h w c"]) -> Float[Array, "n h/2 w/2 4*c"]:
     return blocks.reshape(n, h // 2, w // 2, 4 * c)
 
 
-def unsqueeze(x: Float[Array, "n h w 4*c"]) -> Float[Array, "n 2*h 2*w c"]:
+def unsqueeze(x: Float[Array, "n h w channels"]) -> Float[Array, "n 2*h 2*w c"]:
     """The inverse of `squeeze`."""
     n, h, w, c = x.shape
     blocks = x.reshape(n, h, w, 2, 2, c // 4).transpose(0, 1, 3, 2, 4, 5)

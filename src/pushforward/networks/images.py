@@ -84,7 +84,7 @@ class ImageNetwork(AbstractImageNetwork):
     by_condition: Float[Array, "condition width"] | None
     kernels: Float[Array, "blocks inner inner width width"]
     biases: Float[Array, "blocks width"]
-    last: Float[Array, "copies*out width"]
+    last: Float[Array, "outputs width"]
     last_bias: Float[Array, " out"]
     event_shape: Shape = eqx.field(static=True)
     condition_shape: Shape | None = eqx.field(static=True)
@@ -160,7 +160,7 @@ def thinly_convolved(
 
 def features_first(
     x: Float[Array, "n h w width"],
-    weights: Float[Array, "copies*outputs width"],
+    weights: Float[Array, "rows width"],
     bias: Float[Array, " outputs"],
     out: tuple[int, ...],
 ) -> Float[Array, "*out n*h*w"]:

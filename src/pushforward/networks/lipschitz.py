@@ -128,8 +128,8 @@ class NetworkJacobian(AbstractJacobian):
     Its products with vectors cost the network's matrix products, and none of its activations.
     """
 
-    weights: list[Float[Array, "a b"]]
-    slopes: list[Float[Array, "width n"]]
+    weights: list[Array]
+    slopes: list[Array]  # each (width, n)
 
     @property
     def size(self) -> int:

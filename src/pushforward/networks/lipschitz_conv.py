@@ -149,8 +149,8 @@ class ConvJacobian(AbstractJacobian):
     """The Jacobian of a `LipschitzConv` at n images: its matrices and the slopes between them. Its products with
     vectors evaluate no activation."""
 
-    weights: list[Float[Array, "a b"]]
-    slopes: list[Float[Array, "width pixels"]]
+    weights: list[Array]
+    slopes: list[Array]  # each (width, pixels)
     event: Shape = eqx.field(static=True)
     n: int = eqx.field(static=True)
 
@@ -205,7 +205,7 @@ def convolution_bound(
     waves = [jnp.asarray(wave(angles), kernel.dtype) for wave in (np.cos, np.sin)]
     flat = kernel.reshape(size * size, a * b)
 
-    def at(waves: list[Array], flat: Array) -> Float[Array, "frequencies 2*a 2*b"]:
+    def at(waves: list[Array], flat: Array) -> Float[Array, "frequencies rows columns"]:
         real, imaginary = ((wave @ flat).reshape(-1, a, b) for wave in waves)
         upper = jnp.concatenate([real, -imaginary], axis=2)
         return jnp.concatenate([upper, jnp.concatenate([imaginary, real], axis=2)], axis=1)
