@@ -2,7 +2,7 @@
 
 Each row is `pushforward fit mnist:train --flow NAME --max-time SECONDS`, seed 0, compilation included. Test bits are by
 one fixed draw of the noise, with the standard error over pictures: a bound of the log-probability. Published figures
-are of GPU days and compare in dequantization and test set, not in the time taken. Round trips are of the first 1,000
+are of GPU days and compare in dequantization and test set, not in the time taken. Round trips are of the first 500
 test pictures, in uint8 at float32; draws are 64 at temperature 1 after compilation. Anchors are counted in the training
 pictures: independent pixels, and pixels given four neighbours in seven classes.
 
@@ -36,7 +36,7 @@ PUBLISHED = {
     "tarflow": "-",
 }
 """By Chen et al. 2019 (Table 1) and Grathwohl et al. 2019 (Table 2)."""
-ROUND_TRIP, DRAWS = 1000, 64
+ROUND_TRIP, DRAWS = 500, 64
 
 
 def run(name: str, seconds: int, rows: int, folder: str | None) -> dict[str, Any]:
@@ -131,10 +131,15 @@ def main() -> None:
                 harness.cell(answer["draw_bits"]),
             ]
         )
-    header = ["model", "published", f"{options.seconds / 60:g} minutes", "parameters"]
+    header = ["model", "published", f"after {options.seconds / 60:g} minutes", "parameters"]
     print(harness.table([*header, "wrong pixels", "s, 64 draws", "bits of draws"], rows))
     counted = ", ".join(f"{name} {value:.3f}" for name, value in anchors.items())
-    print(f"\nAnchors by counting, bits per dimension: {counted}")
+    print(f"\n- anchors by counting, bits per dimension: {counted}")
+    options_given = " ".join(sys.argv[1:])
+    print(
+        f"- command: `python benchmarks/images.py {options_given}`; bits of {options.rows:,} test pictures"
+    )
+    print(harness.provenance())
 
 
 if __name__ == "__main__" and not harness.is_worker(run):
