@@ -4,10 +4,10 @@
 """
 
 from pushforward.inference.evidence import evidence
-from pushforward.inference.fit_posterior import fit_posterior
 from pushforward.inference.layout import Layout
 from pushforward.inference.mcmc import Chains, effective_draws, split_r_hat
 from pushforward.inference.posterior import Expectation, Posterior, Stage
+from pushforward.inference.posterior_fit import fit_posterior
 from pushforward.inference.supports import (
     SUPPORTS,
     Angle,
@@ -40,10 +40,10 @@ __all__ = [
     "Support",
     "Target",
     "Verdict",
+    "effective_draws",
     "evidence",
     "fit_posterior",
     "k_threshold",
     "smoothed_weights",
     "split_r_hat",
-    "effective_draws",
 ]

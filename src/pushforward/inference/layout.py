@@ -86,7 +86,7 @@ class Layout:
     def leaves(self, event: PyTree) -> list[Any]:
         """The arrays of an event, or of events with leading axes, in the order of the parts. Raises `InputError` for
         another structure."""
-        wanted = jax.tree.structure(self.tree)
+        wanted: Any = jax.tree.structure(self.tree)
         try:
             leaves = wanted.flatten_up_to(event)
         except (TypeError, ValueError):

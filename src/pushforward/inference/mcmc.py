@@ -56,8 +56,7 @@ def run_chains(target: Target, flow: Flow, n: int, chains: int, seed: int) -> Ch
             found = compiled(jnp.asarray(z, jnp.zeros(()).dtype))
         return tuple(np.asarray(array, np.float64) for array in found)
 
-    z, pool = _proposals(flow, latent, total * chains + chains, seed)
-    x, log_p, weight = pool
+    z, weight = _proposals(flow, latent, total * chains + chains, seed)
     sizes = np.where(np.isfinite(weight), weight, -np.inf)
     # Each chain begins at a draw of its own, where p is positive.
     first = np.flatnonzero(np.isfinite(sizes))[:chains]
@@ -95,26 +94,24 @@ def run_chains(target: Target, flow: Flow, n: int, chains: int, seed: int) -> Ch
     return Chains(None, u, split_r_hat(u), effective_draws(u), shares)
 
 
-def _proposals(
-    flow: Flow, latent: Any, n: int, seed: int
-) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Latents of independent draws, with draws, log-densities and log-weights."""
+def _proposals(flow: Flow, latent: Any, n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Latents of independent draws, and their log-weights."""
 
     def block(key: Any) -> Any:
         z, _ = flow.base.sample_rows(key, FEW, None)
-        return (z, *latent(z)[:3])
+        return z, latent(z)[2]
 
     run, key, parts = jax.jit(block, compiler_options=COMPILER), key_of(seed), []
     for number in range(-(-n // FEW)):
         with broadcasting():
             found = run(jax.random.fold_in(key, number))
         parts.append([np.asarray(array, np.float64) for array in found])
-    z, *rest = (np.concatenate(arrays)[:n] for arrays in zip(*parts, strict=True))
-    return z, tuple(rest)
+    z, weights = (np.concatenate(arrays)[:n] for arrays in zip(*parts, strict=True))
+    return z, weights
 
 
 def split_r_hat(draws: np.ndarray) -> np.ndarray:
-    """Split R-hat of each coordinate of chains `(chains, n, d)`: the spread between halves of chains beside that within.
+    """Split R-hat of each coordinate of chains `(chains, n, d)`: the spread between their halves beside that within.
 
     Gelman, Carlin, Stern, Dunson, Vehtari & Rubin 2013, section 11.4.
 

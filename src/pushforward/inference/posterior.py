@@ -119,10 +119,10 @@ class Posterior:
 
         Arguments:
             n: how many.
-            how: "flow": independent draws of the flow as they are. "resampled" (default): of as many draws as were
-                judged, or as n are, chosen by their smoothed weights, with replacement. "weighted": n draws of the flow,
-                and their smoothed log-weights, whose exponentials sum to 1. "mcmc": chains that have the posterior as
-                their limit, see `mcmc`.
+            how: "flow": independent draws of the flow as they are. "resampled" (default): chosen with replacement, by
+                smoothed weights, from as many draws as were judged, or as n are. "weighted": n draws of the flow, and
+                their smoothed log-weights, whose exponentials sum to 1. "mcmc": chains that have the posterior as their
+                limit, see `mcmc`.
             seed: of the draws.
 
         Returns the draws; for "weighted" a pair. Raises `InputError` for an unknown `how`, and for new weights and
@@ -220,8 +220,8 @@ class Posterior:
         found = run_chains(self._known(), self.flow, -(-n // chains), chains, seed)
         if not found.r_hat.max() < 1.02:
             warn(
-                f"the chains do not agree (split R-hat {found.r_hat.max():.3f}, above 1.02): take more draws, and see the "
-                "verdict"
+                f"the chains do not agree (split R-hat {found.r_hat.max():.3f}, above 1.02): take more draws, and see "
+                "the verdict"
             )
         draws = self._draws(found.u.reshape(-1, self.dim)[:n])
         return replace(found, draws=draws)

@@ -27,7 +27,7 @@ class Probes:
         modes: ends of climbs that differ.
         missed_modes: of these, those whose mass q does not reach.
         missed: share of all mass that was found there; a lower bound.
-        outside: share of chains that begin near q and end where p is as high as at its draws, but q all but never draws.
+        outside: share of chains that begin near q and end where p is as high as at its draws but q hardly draws.
         invalid: share of the chains' proposals at which p is NaN or infinite.
         improper: names of the numbers along which the density does not fall.
     """
@@ -63,23 +63,23 @@ def probe(
     """
     largest = float(log_weights.max())
     log_z = float(logsumexp(log_weights) - np.log(len(log_weights)))
-    missed_modes, log_missed = _missed(target, found, log_q, largest + BEYOND, rng)
+    missed_modes, log_missed = missed_mass(target, found, log_q, largest + BEYOND, rng)
     missed = float(np.exp(log_missed - np.logaddexp(log_missed, log_z)))
     ends, values, invalid = _chains(target, frame, near, rng)
     order = np.argsort(log_p)
     share = np.exp(log_weights[order] - logsumexp(log_weights)).cumsum()
-    typical = log_p[order][min(np.searchsorted(share, 0.01), len(order) - 1)]
+    typical = log_p[order[min(int(np.searchsorted(share, 0.01)), len(order) - 1)]]
     with np.errstate(invalid="ignore"):
         beyond = values - log_q(ends) > largest + BEYOND
     outside = float((beyond & (values >= typical)).mean())
     return Probes(len(found), missed_modes, missed, outside, invalid, improper_axes(target, frame))
 
 
-def _missed(
+def missed_mass(
     target: Target, found: list[Frame], log_q: LogProb, limit: float, rng: np.random.Generator
 ) -> tuple[int, float]:
-    """How many modes have most of their mass beyond q's reach, and the logarithm of all mass there: importance weights
-    of draws from the Gaussians of all modes."""
+    """How many modes have most of their mass where log-weights are above `limit`, and the logarithm of all mass there:
+    importance weights of draws from the Gaussians of all modes."""
     masses = np.asarray([frame.log_mass for frame in found])
     found = [f for f, mass in zip(found, masses, strict=True) if mass > masses.max() - 12]
     if not found:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -144,7 +143,7 @@ class ReverseKL:
         flow: Flow,
         key: PRNGKeyArray,
         steps: int | None = None,
-        report: Callable[[int, float], bool | None] | None = None,
+        halt: Callable[[Flow], bool] | None = None,
     ) -> tuple[Flow, list[Round]]:
         """A flow in the frame's units, fitted.
 
@@ -153,30 +152,26 @@ class ReverseKL:
             key: of all draws.
             steps: how many, in one round, rounded up to segments of 125; default None: rounds of `ROUNDS` until one
                 gains nothing.
-            report: called after each segment with the steps done and the evidence bound; True stops.
+            halt: called with the flow after the first of several rounds; True ends the fit.
         """
         params = ravel_pytree(eqx.filter(flow, eqx.is_inexact_array))[0]
         rounds = ROUNDS if steps is None else (SEGMENT * max(1, -(-steps // SEGMENT)),)
-        best, best_share, history, total = params, -1.0, [], 0
+        best, best_share, history = params, -1.0, []
         state = _State(params, self._optimiser.init(params), params, jnp.zeros((), jnp.int32))
         for number, length in enumerate(rounds):
-            asked = False
             for done in range(0, length, SEGMENT):
                 span = jnp.asarray([done, length], jnp.int32)
                 with broadcasting():
                     state, bound, out = self._run(state, key, span, jnp.asarray(number == 0))
-                total += SEGMENT
-                if report is not None:
-                    asked = bool(report(total, float(bound))) or asked
-                if asked:
-                    break
             share = self.effective(self._flow(state.average), key, number)
             left_out = float(out) / (SEGMENT * BATCH)
             history.append(Round(length, float(bound), left_out, share))
             gained = share - best_share
             if gained > 0:
                 best, best_share = state.average, share
-            if asked or share >= ENOUGH or (number > 0 and gained < 0.005):
+            if share >= ENOUGH or (number > 0 and gained < 0.005):
+                break
+            if number == 0 and len(rounds) > 1 and halt is not None and halt(self._flow(best)):
                 break
         return self._flow(best), history
 
@@ -188,14 +183,17 @@ class ReverseKL:
         return effective_share(np.where(np.isfinite(log_p), log_p, -np.inf) - log_q)
 
 
-@partial(eqx.filter_jit, compiler_options=COMPILER)
 def _draw(flow: Flow, key: PRNGKeyArray) -> tuple[Array, Array]:
     return flow.sample_rows(key, MANY, None)
 
 
-@partial(eqx.filter_jit, compiler_options=COMPILER)
 def _score(flow: Flow, rows: Array) -> Array:
     return flow.log_prob_rows(rows, None, None)
+
+
+_jit: Any = eqx.filter_jit  # its types do not know the options of `jax.jit`
+_compiled_draw = _jit(_draw, compiler_options=COMPILER)
+_compiled_score = _jit(_score, compiler_options=COMPILER)
 
 
 def draws_of(flow: Flow, key: PRNGKeyArray, n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -203,7 +201,7 @@ def draws_of(flow: Flow, key: PRNGKeyArray, n: int) -> tuple[np.ndarray, np.ndar
     xs, logs = [], []
     for number in range(-(-n // MANY)):
         with broadcasting():
-            x, log_q = _draw(flow, jax.random.fold_in(key, number))
+            x, log_q = _compiled_draw(flow, jax.random.fold_in(key, number))
         xs.append(np.asarray(x, np.float64))
         logs.append(np.asarray(log_q, np.float64))
     return np.concatenate(xs)[:n], np.concatenate(logs)[:n]
@@ -219,6 +217,6 @@ def log_prob_of(flow: Flow, rows: np.ndarray) -> np.ndarray:
             [block, np.broadcast_to(block[:1], (size - len(block), rows.shape[1]))]
         )
         with broadcasting():
-            found = _score(flow, device_rows(filled))
+            found = _compiled_score(flow, device_rows(filled))
         out.append(np.asarray(found, np.float64)[: len(block)])
     return np.concatenate(out) if out else np.empty(0)

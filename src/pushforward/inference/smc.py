@@ -89,7 +89,8 @@ def tempered(
             own = step * np.exp(0.3 * rng.normal(size=(n, 1))) * mass[None]
 
             def pull(x: np.ndarray, slope: np.ndarray, b: float = b) -> np.ndarray:
-                return b * slope - (1 - b) * (x - reference.shift) / spread**2
+                found: np.ndarray = b * slope - (1 - b) * (x - reference.shift) / spread**2
+                return found
 
             y, ys = x, slope
             p = momentum + 0.5 * own * pull(y, ys)

@@ -70,18 +70,21 @@ class Frame:
 
     def draws(self, rng: np.random.Generator, n: int, wide: float = 1.0) -> np.ndarray:
         """`n` draws, `wide` times as wide."""
-        return self.shift + wide * rng.normal(size=(n, len(self.shift))) @ self.scale.T
+        found: np.ndarray = self.shift + wide * rng.normal(size=(n, len(self.shift))) @ self.scale.T
+        return found
 
     def log_prob(self, x: np.ndarray) -> np.ndarray:
         """Log-density in nats."""
         z = np.linalg.solve(self.scale, (x - self.shift).T)
         log_scale = np.linalg.slogdet(self.scale)[1]
-        return -0.5 * (z**2).sum(0) - log_scale - 0.5 * len(z) * np.log(2 * np.pi)
+        found: np.ndarray = -0.5 * (z**2).sum(0) - log_scale - 0.5 * len(z) * np.log(2 * np.pi)
+        return found
 
     def distance(self, x: np.ndarray) -> np.ndarray:
         """Standard deviations from the mean, per root of the dimension."""
         z = np.linalg.solve(self.scale, (x - self.shift).T)
-        return np.sqrt((z**2).mean(0))
+        found: np.ndarray = np.sqrt((z**2).mean(0))
+        return found
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,8 @@ class Climbs:
 def starting_points(d: int, rng: np.random.Generator, n: int = FEW) -> np.ndarray:
     """Half within 2 of the origin of unconstrained space, the rest up to 10 and 50 away."""
     reach = np.repeat([2.0, 10.0, 50.0], [n - 2 * (n // 4), n // 4, n // 4])
-    return rng.uniform(-1, 1, (n, d)) * reach[:, None]
+    points: np.ndarray = rng.uniform(-1, 1, (n, d)) * reach[:, None]
+    return points
 
 
 def climb(target: Target, u: np.ndarray) -> Climbs:

@@ -173,7 +173,7 @@ def layout_unconstrain(layout: Layout) -> Callable[[Any], np.ndarray]:
         for part, leaf in zip(layout.parts, arrays, strict=True):
             if leaf.shape[1:] != part.shape or len(leaf) != len(arrays[0]):
                 raise InputError(
-                    f"{part.name}: draws of shape (n, {', '.join(map(str, part.shape))}) were expected, not {leaf.shape}"
+                    f"{part.name}: draws of shape {('n', *part.shape)} were expected, not {leaf.shape}"
                 )
         order = jax.tree.leaves(layout.tree)
         tree = jax.tree.unflatten(jax.tree.structure(layout.tree), [arrays[i] for i in order])

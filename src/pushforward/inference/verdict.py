@@ -105,8 +105,8 @@ def _weights(facts: Facts, red: list[str], amber: list[str], green: list[str]) -
     worth = f"{facts.draws:,} draws are worth {facts.effective * facts.draws:,.0f} of the posterior"
     if not facts.k <= limit:
         red.append(
-            f"a few draws carry the weight (k = {facts.k:.2f}, above {limit:.2f}): the posterior has heavier tails than "
-            "the flow, or the fit is not done; more steps= may help"
+            f"a few draws carry the weight (k = {facts.k:.2f}, above {limit:.2f}): the posterior has heavier tails "
+            "than the flow, or the fit is not done; more steps= may help"
         )
     elif facts.effective * facts.draws < FEWEST:
         red.append(f"{worth}: the fit is not done; more steps= may help")
@@ -130,7 +130,7 @@ def _probes(probes: Probes, red: list[str], amber: list[str], green: list[str]) 
         (red if probes.missed > 0.01 else amber).append(text)
     elif probes.modes:
         green.append("no mode that climbs found has mass where the flow never draws")
-    if probes.outside > 0.01:
+    if probes.outside > 0.02:
         text = f"{_percent(probes.outside)} of the chains that began near the flow went where it all but never draws"
         (red if probes.outside > 0.05 else amber).append(text)
 
@@ -138,14 +138,14 @@ def _probes(probes: Probes, red: list[str], amber: list[str], green: list[str]) 
 def _invalid(facts: Facts, red: list[str], amber: list[str]) -> None:
     if facts.invalid > 0:
         text = (
-            f"the log-density is NaN or infinite at {_percent(facts.invalid)} of the flow's draws, which were left out: "
-            "mass may be there"
+            f"the log-density is NaN or infinite at {_percent(facts.invalid)} of the flow's draws, which were left "
+            "out: mass may be there"
         )
         (red if facts.invalid > 0.005 else amber).append(text)
     if facts.probes.invalid > 0.01:
         amber.append(
-            f"the log-density is NaN or infinite at {_percent(facts.probes.invalid)} of the points that chains near the "
-            "flow tried: mass may be there"
+            f"the log-density is NaN or infinite at {_percent(facts.probes.invalid)} of the points that chains near "
+            "the flow tried: mass may be there"
         )
 
 

@@ -127,4 +127,5 @@ def systematic(weights: np.ndarray, n: int, rng: np.random.Generator) -> np.ndar
     """Numbers of `n` draws with replacement, in proportion to weights, with the least noise."""
     ends = np.cumsum(weights)
     points = (rng.uniform() + np.arange(n)) / n * ends[-1]
-    return np.minimum(np.searchsorted(ends, points, side="right"), len(weights) - 1)
+    found: np.ndarray = np.minimum(np.searchsorted(ends, points, side="right"), len(weights) - 1)
+    return found

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,7 +15,7 @@ from pushforward.distributions import Flow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count
 from pushforward.inference.posterior import Posterior, Stage, judged
-from pushforward.inference.probes import Probes, probe
+from pushforward.inference.probes import BEYOND, Probes, missed_mass, probe
 from pushforward.inference.reverse_kl import ReverseKL, log_prob_of
 from pushforward.inference.smc import reference_of, tempered
 from pushforward.inference.start import (
@@ -162,8 +163,9 @@ class _Run:
         located = Located(best.shift, best.scale)
         start = chosen.build(self.target.dim, key=jax.random.fold_in(self.key, 1))
         fitting = ReverseKL(self.target, start, located)
-        flow, left_out = self.reverse_kl(fitting, start, steps)
         probing = found[:-1] if "probes" in stages and not self.asked else None
+        modes = probing if "smc" in stages else None
+        flow, left_out = self.reverse_kl(fitting, start, steps, modes)
         kept = self.judge(flow, left_out, probing, best, None)
         probes = kept.facts.probes
         if "smc" in stages and not self.asked and (probes.missed > 1e-3 or probes.outside > 0.05):
@@ -193,8 +195,20 @@ class _Run:
         self.done("starts", f"{len(points)} climbs found {len(found) - 1} modes or more")
         return found
 
-    def reverse_kl(self, fitting: ReverseKL, start: Flow, steps: int | None) -> tuple[Flow, float]:
-        flow, rounds = fitting.fit(start, jax.random.fold_in(self.key, 2), steps)
+    def reverse_kl(
+        self, fitting: ReverseKL, start: Flow, steps: int | None, modes: list[Frame] | None
+    ) -> tuple[Flow, float]:
+        def misses(flow: Flow) -> bool:
+            # What misses a fifth of the mass after a round will not find it: particles will.
+            whole = _whole(flow, fitting.frame)
+            _, log_p, log_q = judged(self.target, whole, jax.random.fold_in(self.key, 9), 4096)
+            log_weights = log_p - log_q
+            limit, log_z = log_weights.max() + BEYOND, importance_log_z(log_weights, 0.0).value
+            score = partial(log_prob_of, whole)
+            return missed_mass(self.target, modes or [], score, limit, self.rng)[1] > log_z - 1.6
+
+        halt = misses if modes and len(modes) > 1 else None
+        flow, rounds = fitting.fit(start, jax.random.fold_in(self.key, 2), steps, halt)
         total = sum(one.steps for one in rounds)
         last = rounds[-1]
         self.done(
@@ -226,7 +240,7 @@ class _Run:
         if found is not None and alive:
             begin = u if near is None else near
             probes = probe(
-                self.target, found, frame, lambda x: log_prob_of(flow, x), begin,
+                self.target, found, frame, partial(log_prob_of, flow), begin,
                 log_weights, log_p, self.rng,
             )  # fmt: skip
             self.done(
