@@ -21,6 +21,7 @@ from pushforward.inference.start import Located
 from pushforward.inference.verdict import Facts, Verdict
 from pushforward.inference.weights import LogZ
 from pushforward.model_file import read_model, write_model
+from pushforward.rows import precision_of
 from pushforward.saving import architecture_from_json, architecture_to_json
 
 KIND = "posterior"
@@ -46,6 +47,7 @@ def save_posterior(post: Posterior, path: str | os.PathLike[str], force: bool = 
         "kind": KIND,
         "architecture": architecture_to_json(architecture),
         "dim": post.dim,
+        "double": precision_of(post.flow) == np.float64,
         "draws": len(post.u),
         "names": list(post.names),
         "layout": None if post.layout is None else post.layout.to_json(),
@@ -88,9 +90,11 @@ def _skeleton(header: dict[str, Any]) -> _Held:
     if not (type(d) is int and type(n) is int and d > 0 and n > 0):
         raise InputError(f"numbers are expected, not {d!r} and {n!r}")
     architecture = architecture_from_json(header["architecture"])
-    flow = located_flow(architecture, np.zeros(d), np.eye(d))
-    double = jnp.zeros(n, jnp.float64)
-    return _Held(flow, jnp.zeros((n, d), jnp.float32), double, double)
+    # The arrays of draws are 64 bits wide, those of the flow as they were.
+    with jax.enable_x64(bool(header["double"])):
+        flow = located_flow(architecture, np.zeros(d), np.eye(d))
+    logs = jnp.zeros(n, jnp.float64)
+    return _Held(flow, jnp.zeros((n, d), jnp.float32), logs, logs)
 
 
 def located_flow(architecture: Architecture, shift: np.ndarray, scale: np.ndarray) -> Flow:

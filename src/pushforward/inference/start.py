@@ -19,6 +19,8 @@ MEMORY = 8
 MOST_MODES = 64
 HESSIANS = 6000
 """Gradients spent on second derivatives."""
+FLATTEST = 1e-5
+"""The least second derivative that is believed: standard deviations of 300."""
 
 
 class Located(AbstractBijection):
@@ -288,12 +290,12 @@ def _laplace(target: Target, ends: np.ndarray) -> list[Frame]:
         with np.errstate(invalid="ignore"):
             slopes = -(g[:, 0] - g[:, 1]) / (2 * steps[:, :, None])
         precision = np.nan_to_num(0.5 * (slopes + slopes.transpose(0, 2, 1)), posinf=0, neginf=0)
-        diagonal = np.maximum(np.diagonal(precision, axis1=1, axis2=2), 1e-4)
-        steps = np.clip(0.1 / np.sqrt(diagonal), 1e-4, 0.3)
+        diagonal = np.maximum(np.diagonal(precision, axis1=1, axis2=2), FLATTEST)
+        steps = np.clip(0.1 / np.sqrt(diagonal), 1e-4, 10.0)
     out = []
     for end, matrix in zip(ends, precision, strict=True):
         values, axes = np.linalg.eigh(matrix)
-        root = (axes / np.sqrt(np.maximum(values, 1e-2))) @ axes.T
+        root = (axes / np.sqrt(np.maximum(values, FLATTEST))) @ axes.T
         out.append(Frame(end, np.linalg.cholesky(root @ root.T + 1e-12 * np.eye(d))))
     return out
 
