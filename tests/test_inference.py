@@ -16,7 +16,7 @@ from pushforward.inference.probes import Probes, improper_axes
 from pushforward.inference.smc import tempered
 from pushforward.inference.start import Frame, climb, frames, refined, starting_points
 from pushforward.inference.supports import (
-    Angle,
+    Circle,
     Interval,
     Ordered,
     Positive,
@@ -43,7 +43,7 @@ DENSITIES = [
     (Real(), 1, lambda x: normal(x[0], 0.3, 0.8)),
     (Positive(), 1, lambda x: -x[0]),
     (Interval(-2, 3), 1, lambda x: -jnp.log(5.0)),
-    (Angle(1.0), 1, lambda x: -jnp.log(2 * jnp.pi)),
+    (Circle(1.0), 1, lambda x: -jnp.log(2 * jnp.pi)),
     (Ordered(), 2, lambda x: jnp.log(2.0) + normal(x).sum()),
     (Simplex(), 3, lambda x: jnp.log(6.0) + jnp.log(x[0])),
 ]
@@ -327,6 +327,8 @@ FINE = Facts(
         ("do not trust", "a second fit finds", {"again": LogZ(0.5, 0.01, "")}),
         ("usable with weights", "a second fit finds", {"again": LogZ(0.08, 0.01, "")}),
         ("usable with weights", "32 bits", {"size": 1e6}),
+        ("usable with weights", "was not probed", {"probes": None}),
+        ("usable with weights", "last draws of the fit", {"left_out": 0.05}),
     ],
 )
 def test_verdicts_say_why(word, reason, changed):

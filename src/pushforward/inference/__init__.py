@@ -10,7 +10,7 @@ from pushforward.inference.posterior import Expectation, Posterior, Stage
 from pushforward.inference.posterior_fit import fit_posterior
 from pushforward.inference.supports import (
     SUPPORTS,
-    Angle,
+    Circle,
     Interval,
     Ordered,
     Positive,
@@ -24,8 +24,8 @@ from pushforward.inference.weights import LogZ, Smoothed, k_threshold, smoothed_
 
 __all__ = [
     "SUPPORTS",
-    "Angle",
     "Chains",
+    "Circle",
     "Expectation",
     "Interval",
     "Layout",

@@ -25,8 +25,8 @@ def evidence(post: Posterior, draws: Any) -> LogZ:
 
     Arguments:
         post: a fitted posterior that has its log-density.
-        draws: of the posterior, as the log-density takes events, with the draws on the first axis in the order of their
-            chain; or a pair of chains axis and draws axis in front for a container of arrays that are all so.
+        draws: of the posterior, as the log-density takes events, with the draws on the first axis, in the order of
+            their chain. For a target with supports of its own that cannot undo them, unconstrained rows `(n, d)`.
 
     Returns value and standard error in nats. Raises `InputError` for fewer than 50 draws, for draws outside the
     supports, and without the log-density.

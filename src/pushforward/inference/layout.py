@@ -12,7 +12,7 @@ from jax.tree_util import keystr
 from jaxtyping import Array, PyTree
 
 from pushforward.errors import InputError
-from pushforward.inference.supports import Angle, Support, support_named
+from pushforward.inference.supports import Circle, Support, support_named
 
 
 @dataclass(frozen=True)
@@ -123,12 +123,12 @@ class Layout:
         for part in self.parts:
             own = np.asarray(u[at : at + part.size], np.float64)
             at += part.size
-            if isinstance(part.support, Angle) and part.size:
+            if isinstance(part.support, Circle) and part.size:
                 angles = part.support.seam + 2 * np.pi / (1 + np.exp(-own))
                 mean = np.angle(np.exp(1j * angles).mean())
                 near = abs(np.angle(np.exp(1j * (mean - part.support.seam)))) < 1.0
                 if near:
-                    part = replace(part, support=Angle(float(mean + np.pi)))
+                    part = replace(part, support=Circle(float(mean + np.pi)))
             parts.append(part)
         return replace(self, parts=tuple(parts))
 

@@ -72,7 +72,6 @@ def run_chains(target: Target, flow: Flow, n: int, chains: int, seed: int) -> Ch
         here = np.where(free[:, None], z[proposal], here)
         q, momentum = here, rng.normal(size=here.shape)
         place, _, w, energy, slope = at(here)
-        p = momentum + 0.5 * step * np.nan_to_num(slope)
         own = step * np.exp(0.2 * rng.normal())
         p = momentum + 0.5 * own * np.nan_to_num(slope)
         for leap in range(LEAPS):

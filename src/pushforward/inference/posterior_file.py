@@ -66,11 +66,13 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
     """Read what `save_posterior` wrote. Raises `InputError` as `read_model`."""
     header, held = read_model(path, _skeleton, kind=KIND)
     facts = dict(header["facts"])
-    probes = {**facts["probes"], "improper": tuple(facts["probes"]["improper"])}
+    probes = facts["probes"]
+    if probes is not None:
+        probes = Probes(**{**probes, "improper": tuple(probes["improper"])})
     again = facts["again"]
     known = {field.name for field in fields(Facts)}
     facts |= {
-        "probes": Probes(**probes),
+        "probes": probes,
         "log_z": _log_z(facts["log_z"]),
         "again": None if again is None else _log_z(again),
     }

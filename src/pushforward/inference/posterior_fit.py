@@ -168,7 +168,8 @@ class _Run:
         flow, left_out = self.reverse_kl(fitting, start, steps, modes)
         kept = self.judge(flow, left_out, probing, best, None)
         probes = kept.facts.probes
-        if "smc" in stages and not self.asked and (probes.missed > 1e-3 or probes.outside > 0.05):
+        short = probes is not None and (probes.missed > 1e-3 or probes.outside > 0.05)
+        if short and "smc" in stages and not self.asked and len(found) > 1:
             particles = self.particles(found[:-1], steps, probing, best)
             kept = min((particles, kept), key=_Candidate.rank)
         elif "repeat" in stages and not self.asked and kept.rank() < 2:
@@ -236,7 +237,7 @@ class _Run:
         log_z = (
             importance_log_z(log_weights, k) if alive else LogZ(np.nan, np.nan, "no draw counts")
         )
-        probes = Probes(0, 0, 0.0, 0.0, 0.0, ())
+        probes: Probes | None = None
         if found is not None and alive:
             begin = u if near is None else near
             probes = probe(

@@ -80,8 +80,8 @@ def missed_mass(
 ) -> tuple[int, float]:
     """How many modes have most of their mass where log-weights are above `limit`, and the logarithm of all mass there:
     importance weights of draws from the Gaussians of all modes."""
-    masses = np.asarray([frame.log_mass for frame in found])
-    found = [f for f, mass in zip(found, masses, strict=True) if mass > masses.max() - 12]
+    highest = max((frame.log_mass for frame in found), default=-np.inf)
+    found = [frame for frame in found if frame.log_mass > highest - 12]
     if not found:
         return 0, -np.inf
     x = np.concatenate([frame.draws(rng, OF_MODE) for frame in found])

@@ -151,7 +151,7 @@ class Interval(Support):
 
 
 @dataclass(frozen=True)
-class Angle(Support):
+class Circle(Support):
     """Angles in radians, from `seam - 2 pi` to `seam`, `x = seam - 2 pi + 2 pi / (1 + exp(-u))`.
 
     Densities are integrated over one turn. A mode that the seam cuts would be two modes, so `fit_posterior` turns the
@@ -162,8 +162,8 @@ class Angle(Support):
 
     ```python
     >>> import jax.numpy as jnp
-    >>> from pushforward.inference import Angle
-    >>> print(Angle().forward(jnp.array([0.0]))[0])
+    >>> from pushforward.inference import Circle
+    >>> print(Circle().forward(jnp.array([0.0]))[0])
     [0.]
 
     ```
@@ -266,7 +266,7 @@ SUPPORTS: dict[str, Callable[..., Support]] = {
     "real": Real,
     "positive": Positive,
     "interval": Interval,
-    "angle": Angle,
+    "angle": Circle,
     "ordered": Ordered,
     "simplex": Simplex,
 }

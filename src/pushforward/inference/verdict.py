@@ -26,7 +26,7 @@ class Facts:
         k: the shape of their largest weights.
         invalid: share of them at which the log-density is NaN or infinite.
         left_out: share of the fit's last draws that were not finite.
-        probes: of p.
+        probes: of p; None where they were left out.
         log_z: by these weights.
         again: by those of a second fit with another seed; None without one.
         size: the median of |log p|, in nats.
@@ -37,7 +37,7 @@ class Facts:
     k: float
     invalid: float
     left_out: float
-    probes: Probes
+    probes: Probes | None
     log_z: LogZ
     again: LogZ | None
     size: float
@@ -87,7 +87,10 @@ def verdict_of(facts: Facts) -> Verdict:
     amber: list[str] = []
     green: list[str] = []
     _weights(facts, red, amber, green)
-    _probes(facts.probes, red, amber, green)
+    if facts.probes is None:
+        amber.append("the density was not probed where the flow is not: modes may be missed")
+    else:
+        _probes(facts.probes, red, amber, green)
     _invalid(facts, red, amber)
     if facts.again is not None:
         _again(facts.log_z, facts.again, red, amber, green)
@@ -142,7 +145,12 @@ def _invalid(facts: Facts, red: list[str], amber: list[str]) -> None:
             "out: mass may be there"
         )
         (red if facts.invalid > 0.005 else amber).append(text)
-    if facts.probes.invalid > 0.01:
+    if facts.left_out > 0.01:
+        amber.append(
+            f"{_percent(facts.left_out)} of the last draws of the fit were left out, as the log-density or its "
+            "gradient is not finite there: mass may be there"
+        )
+    if facts.probes is not None and facts.probes.invalid > 0.01:
         amber.append(
             f"the log-density is NaN or infinite at {_percent(facts.probes.invalid)} of the points that chains near "
             "the flow tried: mass may be there"
