@@ -24,6 +24,7 @@ from pushforward.inference.start import (
     Located,
     climb,
     frames,
+    lower_factor,
     refined,
     starting_points,
 )
@@ -40,7 +41,7 @@ from pushforward.training import Training, fit
 STAGES = ("starts", "affine", "probes", "smc", "repeat")
 """The stages that can be left out."""
 REPEATED = 250
-LIKELIHOOD_STEPS = 3000
+LIKELIHOOD_STEPS = 2000
 _RANK = ("trustworthy", "usable with weights", "do not trust")
 
 
@@ -268,10 +269,11 @@ class _Run:
             f"{n:,} particles in {made.stages} stages, log Z {made.log_z:.3f}, {100 * made.acceptance:.0f} % of the "
             "last moves taken",
         )
-        cov = np.atleast_2d(np.cov(made.x.T)) + 1e-10 * np.eye(d)
-        own = Frame(made.x.mean(0), np.linalg.cholesky(cov))
+        centred = (made.x - made.x.mean(0)).T / np.sqrt(n)
+        own = Frame(made.x.mean(0), lower_factor(centred))
         rows = np.linalg.solve(own.scale, (made.x - own.shift).T).T
-        flow = NSF(layers=4, width=64).build(d, key=jax.random.fold_in(self.key, 4))
+        coupled = NSF(layers=4, width=64, autoregressive=d == 1)
+        flow = coupled.build(d, key=jax.random.fold_in(self.key, 4))
         training = Training(max_steps=steps or LIKELIHOOD_STEPS, patience=1.0)
         fitted = fit(
             flow, rows.astype(np.float32), key=jax.random.fold_in(self.key, 5), training=training

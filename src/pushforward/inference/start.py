@@ -104,6 +104,14 @@ class Climbs:
     invalid: float
 
 
+def lower_factor(factor: np.ndarray) -> np.ndarray:
+    """The Cholesky factor of `A A'` for a matrix A `(d, n)`, `n >= d`, where that product would lose digits."""
+    lower: np.ndarray = np.linalg.qr(factor.T)[1].T
+    diagonal = np.diag(lower)
+    lower = lower * np.where(diagonal < 0, -1.0, 1.0)
+    return lower + np.diag(np.where(np.abs(diagonal) < 1e-12, 1e-12, 0.0))
+
+
 def starting_points(d: int, rng: np.random.Generator, n: int = FEW) -> np.ndarray:
     """Half within 2 of the origin of unconstrained space, the rest up to 10 and 50 away."""
     reach = np.repeat([2.0, 10.0, 50.0], [n - 2 * (n // 4), n // 4, n // 4])
@@ -162,7 +170,7 @@ def _ascend(
     length = np.ones(n)
     gain, still = np.full(n, np.inf), np.ones(n, bool)
     ahead = g / np.maximum(np.linalg.norm(g, axis=1), 1e-30)[:, None]
-    for _ in range(EVALUATIONS):
+    for number in range(EVALUATIONS):
         norm = np.linalg.norm(ahead, axis=1)
         most = np.maximum(10.0, 2 * np.linalg.norm(u, axis=1))
         move = (length * np.minimum(1.0, most / np.maximum(norm, 1e-30)))[:, None] * ahead
@@ -188,7 +196,8 @@ def _ascend(
         # Where the density bends upwards nothing says how far it goes: ever further.
         length = np.where(good, np.where(kept, 1.0, length * 4), length * 0.3)
         still &= (length > 1e-6) & (gain > 1e-4)
-        if not still.any():
+        # The last few are where it is flat, or rises for ever.
+        if still.mean() < (0.1 if number > 50 else 1e-9):
             break
         ahead = _direction(g, steps, bends, weight)
     return u, f, still & (gain > 1e-2)
@@ -255,8 +264,7 @@ def refined(target: Target, frame: Frame, rng: np.random.Generator, rounds: int 
         root = (axes / np.sqrt(values)) @ axes.T
         shift = best.shift + damping * best.scale @ move
         factor = best.scale @ root
-        scale = np.linalg.cholesky(factor @ factor.T + 1e-12 * np.eye(d))
-        trial = _measured(target, [Frame(shift, scale)], rng)[0]
+        trial = _measured(target, [Frame(shift, lower_factor(factor))], rng)[0]
         if trial.bound > best.bound:
             gained, best, damping = trial.bound - best.bound, trial, min(1.0, 1.5 * damping)
             if gained < 0.01:
@@ -295,8 +303,8 @@ def _laplace(target: Target, ends: np.ndarray) -> list[Frame]:
     out = []
     for end, matrix in zip(ends, precision, strict=True):
         values, axes = np.linalg.eigh(matrix)
-        root = (axes / np.sqrt(np.maximum(values, FLATTEST))) @ axes.T
-        out.append(Frame(end, np.linalg.cholesky(root @ root.T + 1e-12 * np.eye(d))))
+        root = (axes / np.sqrt(np.clip(values, FLATTEST, 1e12))) @ axes.T
+        out.append(Frame(end, lower_factor(root)))
     return out
 
 
