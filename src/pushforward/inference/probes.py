@@ -17,6 +17,8 @@ BEYOND = 1.0
 """How far above the largest log-weight of q's draws a log-weight lies beyond q's reach, in nats."""
 REACH = (30.0, 300.0, 3000.0)
 """Standard deviations along the axes."""
+LOWEST = 200.0
+"""How far below its middle a density may be flat, in nats."""
 
 
 @dataclass(frozen=True)
@@ -147,9 +149,9 @@ def improper_axes(target: Target, frame: Frame) -> tuple[str, ...]:
     reach = np.asarray(REACH)
     at = frame.shift + np.stack([units, -units])[:, :, None] * reach[None, None, :, None]
     value = target.values(at.reshape(-1, d)).reshape(2, len(axes), len(reach)) + np.log(reach)
-    finite = np.isfinite(value)
+    # A plateau far below, where a model clips what it cannot compute, has no mass that a computer could count.
+    finite = np.isfinite(value) & (value > target.values(frame.shift[None])[0] - LOWEST)
     far = finite[..., 1] & finite[..., 2] & (value[..., 2] > value[..., 1] - 0.1)
-    middle = (
-        finite[..., 0] & finite[..., 1] & ~finite[..., 2] & (value[..., 1] > value[..., 0] - 0.1)
-    )
+    lost = ~np.isfinite(value[..., 2])
+    middle = finite[..., 0] & finite[..., 1] & lost & (value[..., 1] > value[..., 0] - 0.1)
     return tuple(target.names[i] for i in axes[(far | middle).any(0)])
