@@ -32,6 +32,7 @@ PACKAGES = [
     "networks",
     "training",
     "series",
+    "inference",
     "saving",
     "columns",
     "estimators",

@@ -28,6 +28,9 @@ NIGHTLY = {
     "tests/test_docs.py::test_docstrings[pushforward.estimators.conditional]": (
         "the same calls in tests/test_estimators.py"
     ),
+    "tests/test_docs.py::test_docstrings[pushforward.inference.posterior_fit]": "tests/test_inference.py",
+    "tests/test_docs.py::test_docstrings[pushforward.inference.posterior]": "tests/test_inference.py",
+    "tests/test_docs.py::test_docstrings[pushforward.inference.evidence]": "tests/test_inference.py",
     "tests/test_docs.py::test_docstrings[pushforward.series.latent_ode]": (
         "the same calls in tests/test_latent_ode.py"
     ),

@@ -19,7 +19,17 @@ from pushforward.testing.evidence import log_prob
 
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
-OTHERS = ("table", "angles", "kinds", "equation", "typed", "products", "pictures", "noisy_pictures")
+OTHERS = (
+    "table",
+    "angles",
+    "kinds",
+    "equation",
+    "typed",
+    "products",
+    "pictures",
+    "noisy_pictures",
+    "posterior",
+)
 FLOWS = [
     (version, path.stem)
     for version in VERSIONS
@@ -98,6 +108,16 @@ def test_pictures(version):
     model = load_image_model(GOLDEN / version / "noisy_pictures.safetensors")
     found = model.log_prob(kept["pixels"].astype(np.uint8), draws=2)
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_posteriors(version):
+    kept = expected(version, "posterior")
+    post = pf.load(GOLDEN / version / "posterior.safetensors")
+    found = post.log_prob({name: kept[name] for name in ("m", "s", "w")})
+    np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
+    mean = post.expect(lambda p: p["s"]).value
+    np.testing.assert_allclose(mean, kept["mean"], rtol=CLOSE, atol=CLOSE)
 
 
 def test_every_architecture_has_a_file():

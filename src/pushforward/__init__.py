@@ -10,6 +10,7 @@ if TYPE_CHECKING:
         columns,
         distributions,
         fields,
+        inference,
         networks,
         ode,
         paths,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from pushforward.inference import fit_posterior
     from pushforward.training import Checkpoint, Training, fit
 
 __version__ = "0.5.0"
@@ -50,6 +52,8 @@ __all__ = [
     "distributions",
     "fields",
     "fit",
+    "fit_posterior",
+    "inference",
     "load",
     "networks",
     "ode",
@@ -72,6 +76,7 @@ _HOMES = {
     "TableDensity": "estimators",
     "Training": "training",
     "fit": "training",
+    "fit_posterior": "inference",
     "load": "estimators",
     "save": "estimators",
 }

@@ -1,9 +1,9 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
-of one with every kind of column, of typed tables, of pictures and of an equation of a series, and `expected.json`:
-inputs with what each model gave for them. Files that are there are kept. Every later version must load all of them and
-give the same numbers: none is ever removed or written anew.
+of one with every kind of column, of typed tables, of pictures, of an equation of a series and of a posterior, and
+`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must
+load all of them and give the same numbers: none is ever removed or written anew.
 """
 
 import json
@@ -202,6 +202,26 @@ def write_products(path: Path) -> dict[str, Any]:
     return {"joint": model.log_prob(table), "given": model.log_prob(table, ["city"])}
 
 
+def write_posterior(path: Path) -> dict[str, Any]:
+    """A posterior of numbers of several supports."""
+
+    def log_density(p: Any) -> Any:
+        return -0.5 * (p["m"] ** 2).sum() - p["s"] + jnp.log(p["w"]).sum()
+
+    example = {"m": np.zeros(1), "s": 1.0, "w": np.array([0.3, 0.7])}
+    support = {"s": "positive", "w": "simplex"}
+    post = pf.fit_posterior(
+        log_density, example, support=support, steps=125, draws=1000,
+        architecture=pf.architectures.RealNVP(layers=2, width=6), stages=("starts", "affine"),
+    )  # fmt: skip
+    post = replace(post, u=post.u[:200], log_p=post.log_p[:200], log_q=post.log_q[:200])
+    post.save(path)
+    probe = {k: np.asarray(v).round(4) for k, v in post.sample(20, "flow").items()}
+    probe["w"][:, 1] = 1 - probe["w"][:, 0]
+    mean = post.expect(lambda p: p["s"]).value
+    return {**probe, "log_prob": post.log_prob(probe), "mean": mean}
+
+
 OTHERS = {
     "typed": write_typed,
     "products": write_products,
@@ -211,6 +231,7 @@ OTHERS = {
     "equation": write_equation,
     "pictures": write_pictures,
     "noisy_pictures": write_noisy_pictures,
+    "posterior": write_posterior,
 }
 
 

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
+from pushforward.inference import Posterior
+from pushforward.inference.posterior_file import KIND as POSTERIOR
+from pushforward.inference.posterior_file import load_posterior, save_posterior
 from pushforward.model_file import read_header
 from pushforward.models.image_file import KIND as IMAGES
 from pushforward.models.image_file import save_image_model
@@ -31,8 +34,8 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
     Arguments:
         path: the file.
-        model: a fitted estimator, a `TableModel`, a `TypedTable`, an `ImageModel`, or a `Flow` that an architecture has
-            built.
+        model: a fitted estimator, a `Posterior`, a `TableModel`, a `TypedTable`, an `ImageModel`, or a `Flow` that an
+            architecture has built.
         force: whether an existing file may be replaced; default True.
 
     Raises `InputError` where the file cannot be written, for a flow that was put together from parts, and for anything
@@ -53,6 +56,8 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
         write_flow(path, model, force=force)
     elif isinstance(model, TableModel):
         save_table_model(model, path, force)
+    elif isinstance(model, Posterior):
+        save_posterior(model, path, force)
     elif isinstance(model, ImageModel):
         save_image_model(model, path, force)
     elif isinstance(model, TypedTable):
@@ -68,9 +73,7 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
-) -> (
-    "FlowDensity | ConditionalFlowDensity | TableDensity | ImageDensity | NeuralODERegressor | Flow"
-):
+) -> "FlowDensity | ConditionalFlowDensity | TableDensity | ImageDensity | NeuralODERegressor | Posterior | Flow":
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -80,9 +83,9 @@ def load(
         path: the file.
 
     Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
-    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises
-    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is
-    not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
+    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, a `Posterior`, or a `Flow` where one was saved by
+    itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than this version, for an
+    architecture that is not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile
@@ -101,6 +104,8 @@ def load(
     kind = read_header(path).get("kind")
     if kind == "flow":
         return read_flow(path)
+    if kind == POSTERIOR:
+        return load_posterior(path)
     # scikit-learn is imported with the first estimator.
     if kind == SERIES:
         from pushforward.estimators.neural_ode import NeuralODERegressor
