@@ -76,8 +76,8 @@ def fit_table(
         values, condition, names, condition_names, columns or {}, architecture, called
     )
     training, began = training or Training(), time.perf_counter()
-    split, build_key, fit_key = spawn(key_of(seed), 3)
-    train, held = holdout(len(values), training.validation, split)
+    _, build_key, fit_key = spawn(key_of(seed), 3)
+    train, held = split_of(len(values), training, seed)
     log_det = encoder.columns.mean_log_det(values, held)
     tell = Teller(report, progress, log_det, began)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
@@ -110,6 +110,11 @@ def fit_table(
     if choice.entrant.name:
         tell.stage("measuring how far to trust it")
     return trusted(model, values, condition, train, held)
+
+
+def split_of(count: int, training: Training, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the training rows and of the held-out ones, in a fit with these settings."""
+    return holdout(count, training.validation, spawn(key_of(seed), 3)[0])
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
