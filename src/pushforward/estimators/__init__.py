@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.estimators.files import load, save
 from pushforward.fitting.fit_table import fit_table
+from pushforward.models.elements import Embedding
 from pushforward.models.table_model import TableModel
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ _ESTIMATORS = {
 __all__ = [
     "AmortizedPosterior",
     "ConditionalFlowDensity",
+    "Embedding",
     "FlowDensity",
     "ImageDensity",
     "NeuralODERegressor",

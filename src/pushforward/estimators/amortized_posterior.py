@@ -12,7 +12,6 @@ from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
-from pushforward.dataframes import frame_kind
 from pushforward.errors import InputError, warn
 from pushforward.estimators.nested import NestedParameters
 from pushforward.estimators.shared import (
@@ -20,14 +19,22 @@ from pushforward.estimators.shared import (
     RandomSource,
     checked_count,
     fit_options,
-    readable,
-    refuse_text,
     seed_from,
     warn_of_outside,
 )
+from pushforward.estimators.simulations import (
+    elements_of,
+    features_of,
+    fitting_observations,
+    fitting_rows,
+    simulated,
+    unlike_simulations,
+)
 from pushforward.estimators.supports import Support, support_columns
 from pushforward.fitting.fit_table import fit_table, split_of
-from pushforward.models.notes import names_of, notes_of, with_notes
+from pushforward.models.elements import KINDS as EMBEDDINGS
+from pushforward.models.elements import Embedding
+from pushforward.models.notes import with_notes
 from pushforward.models.reach import Reach
 from pushforward.models.table_model import TableModel
 from pushforward.training import Training
@@ -60,7 +67,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
 
     A conditional flow is fitted to pairs of parameters, drawn from the prior, and what was simulated with them:
 
-        q(theta | x),   which maximises the mean of log q(theta_i | x_i) over pairs (theta_i, x_i) ~ p(theta) p(x | theta)
+        q = argmax sum_i log q(theta_i | x_i),   (theta_i, x_i) ~ p(theta) p(x | theta)
 
     For enough simulations it is `p(theta | x)`, for every x at the cost of a pass: neural posterior estimation. Whether
     it is right is `check`'s to say.
@@ -71,6 +78,9 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             "real", or a column such as `pf.columns.Angle()`, for all parameters; a sequence of these; or some by name,
             `{"rate": "positive"}`. Parameters without names are `theta0, theta1, ...`. Default None: kinds are guessed,
             without bounds.
+        embedding: where an observation is a set or a series of k elements, `(k, c)`: "set", "series" or an `Embedding`
+            with its sizes. Elements may be missing (NaN), so that sets of any size up to k are padded. Default None:
+            an observation is a row of numbers.
         training: how to train; default `Training()`.
         max_epochs: passes over the simulations, in place of the one in `training`; default None.
         max_time: seconds, in place of those in `training`; default None.
@@ -83,8 +93,8 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         parameters_: names of theta's columns.
         held_out_: `(theta, x)`, the simulations that were held out, by which the fit was stopped.
 
-    Raises `InputError`, a `ValueError`, for fewer simulations than columns, for parameters outside of their support, and
-    for missing or infinite cells.
+    Raises `InputError`, a `ValueError`, for fewer simulations than columns, for parameters outside of their support,
+    and for missing or infinite cells.
 
     Sources: Papamakarios & Murray 2016, arXiv 1605.06376; Greenberg et al. 2019, arXiv 1905.07488.
 
@@ -110,6 +120,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         architecture: str | Architecture = "auto",
         *,
         support: Support | Mapping[str, Support] = None,
+        embedding: str | Embedding | None = None,
         training: Training | None = None,
         max_epochs: int | None = None,
         max_time: float | None = None,
@@ -119,6 +130,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
     ):
         self.architecture = architecture
         self.support = support
+        self.embedding = embedding
         self.training = training
         self.max_epochs = max_epochs
         self.max_time = max_time
@@ -131,22 +143,28 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
 
         Arguments:
             theta: `(n, d)` parameters, drawn from the prior: an array or a frame; `(n,)` for one.
-            x: `(n, c)`, what was simulated with each; `(n,)` for one number.
+            x: `(n, c)`, what was simulated with each; `(n,)` for one number; with an `embedding` `(n, k, c)`, or
+                `(n, k)` for elements of one number.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
-        parameters, names, named = _table(theta, "theta")
-        observed, x_names, x_named = _table(x, "x")
+        parameters, names, named = simulated(theta, "theta")
+        embedding = self._embedding()
+        if embedding is None:
+            observed, x_names, x_named = simulated(x, "x")
+        else:
+            observed, x_named = elements_of(x, np.ndim(x) == 2), False
+            x_names = tuple(f"x{i}" for i in range(observed.shape[2]))
         if len(parameters) != len(observed):
             raise InputError(
                 f"theta has {plural(len(parameters), 'row')}, x {len(observed):,}: one of each for every simulation is "
                 "expected"
             )
-        width = parameters.shape[1] + observed.shape[1]
+        width = len(names) + len(x_names)
         if len(parameters) < width:
             raise InputError(
-                f"{plural(len(parameters), 'simulation')} of {plural(width, 'column')} ({parameters.shape[1]} "
-                f"of theta, {observed.shape[1]} of x): more simulations than columns are needed, thousands are usual"
+                f"{plural(len(parameters), 'simulation')} of {plural(width, 'column')} ({len(names)} "
+                f"of theta, {len(x_names)} of x): more simulations than columns are needed, thousands are usual"
             )
         if both := [name for name in names if name in x_names]:
             raise InputError(f"{quoted(both)} stands in both theta and x: rename it in one")
@@ -158,10 +176,10 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             names=names,
             condition_names=x_names,
             called=("theta", "x"),
+            embedding=embedding,
             **options,
         )
-        assert model.condition is not None
-        reach = Reach.of(model.condition.features(observed))
+        reach = Reach.of(features_of(model, observed))
         self.model_ = with_notes(
             model,
             posterior=True,
@@ -192,13 +210,17 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         Raises `InputError` where columns differ from the fitted ones or cells are not finite, `NotFittedError` before
         `fit`.
         """
-        check_is_fitted(self, "model_")
-        parameters = self._rows(theta, "theta", self.parameters_)
-        observed = self._observed(x)
+        observed, _ = self._observed(x)
+        parameters = fitting_rows(theta, "theta", self.model_)
         n = max(len(parameters), len(observed))
         if not {len(parameters), len(observed)} <= {1, n}:
-            raise InputError(f"theta has {len(parameters)} rows, x {len(observed)}")
-        parameters, observed = (np.broadcast_to(a, (n, a.shape[1])) for a in (parameters, observed))
+            raise InputError(
+                f"theta has {plural(len(parameters), 'row')}, x {len(observed)}: as many of each, or one of either, "
+                "are expected"
+            )
+        parameters, observed = (
+            np.broadcast_to(rows, (n, *rows.shape[1:])) for rows in (parameters, observed)
+        )
         log_prob = self.model_.log_prob(parameters, observed)
         warn_of_outside(self.model_, parameters)
         return log_prob
@@ -217,11 +239,10 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
 
         Returns `(n, d)` for one observation, else `(m, n, d)`. Raises as `log_prob`, and for n below 1.
         """
-        check_is_fitted(self, "model_")
-        observed = self._observed(x)
+        observed, single = self._observed(x)
         draws = self.model_.sample(checked_count(n), seed_from(random_state), observed)
         draws = draws.reshape(len(observed), n, -1)
-        return draws[0] if self._is_single(x) else draws
+        return draws[0] if single else draws
 
     def posterior(
         self,
@@ -231,24 +252,23 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         n: int = 2000,
         random_state: RandomSource = None,
     ) -> WeightedDraws:
-        """Draws of the posterior of one observation; with a known density, weighted so that they are exact in the limit.
+        """Draws of the posterior of one observation; where a density is known, weighted to be exact in the limit.
 
             w_i = p(theta_i, x) / q(theta_i | x),   p(x) = E[w]
 
         Arguments:
             x: `(c,)`, the observation.
-            log_density: from one theta `(d,)` and x `(c,)` to `log p(theta) + log p(x | theta)`, nats, a function in JAX;
-                default None: equal weights.
+            log_density: from one theta `(d,)` and x `(c,)` to `log p(theta) + log p(x | theta)`, nats, a function in
+                JAX; default None: equal weights.
             n: draws; default 2000.
             random_state: as of `sample`.
 
         Raises as `sample`, and where `log_density` returns anything but one number, or is nowhere finite.
         """
-        check_is_fitted(self, "model_")
-        observed = self._observed(x)
+        observed, _ = self._observed(x)
         if len(observed) != 1:
             raise InputError(f"one observation is expected; x has {len(observed)} rows")
-        draws = self.sample(observed[0], n, random_state)
+        draws = self.model_.sample(checked_count(n), seed_from(random_state), observed)
         if log_density is None:
             return WeightedDraws(draws, np.full(n, -np.log(n)), 1.0, None)
         given = self.model_.log_prob(draws, np.repeat(observed, n, 0))
@@ -293,8 +313,8 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
                 )
             parameters, observed = (rows[:CHECKED] for rows in self.held_out_)
         else:
-            parameters = self._rows(theta, "theta", self.parameters_)
-            observed = self._rows(x, "x", self.model_.condition.names)
+            parameters = fitting_rows(theta, "theta", self.model_)
+            observed, _ = fitting_observations(x, self.model_)
         return calibration(self.model_, parameters, observed, draws=draws, seed=random_state)
 
     @classmethod
@@ -312,78 +332,25 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         estimator.model_ = model
         return estimator
 
-    def _observed(self, x: Any) -> np.ndarray:
-        """Observations as rows; warns of those unlike all that was simulated."""
-        assert self.model_.condition is not None
-        observed = self._rows(x, "x", self.model_.condition.names)
-        if what := _unlike(self.model_, observed):
+    def _observed(self, x: Any) -> tuple[np.ndarray, bool]:
+        """Observations, and whether x is a single one; warns of those unlike all that was simulated."""
+        check_is_fitted(self, "model_")
+        observed, single = fitting_observations(x, self.model_)
+        if what := unlike_simulations(self.model_, observed):
             warn(
                 f"{what}: its posterior is a guess; simulate there, or look for what the simulator leaves out"
             )
-        return observed
+        return observed, single
 
-    def _rows(self, table: Any, called: str, names: tuple[str, ...]) -> np.ndarray:
-        """Rows of theta or x, a single one too."""
-        if frame_kind(table) is None and np.ndim(table) <= 1:
-            table = np.reshape(np.asarray(table), (-1, 1) if len(names) == 1 else (1, -1))
-        values, given, named = _table(table, called)
-        own = names_of(self.model_)[0 if called == "theta" else 1]
-        if values.shape[1] != len(names):
-            raise InputError(
-                f"{called} has {plural(values.shape[1], 'column')}; fitted were {len(names)}: {quoted(names)}"
-            )
-        if named and own is not None and given != own:
-            raise InputError(
-                f"{called} has the columns {quoted(given)}; fitted were {quoted(own)}, in this order"
-            )
-        return values
-
-    def _is_single(self, x: Any) -> bool:
-        assert self.model_.condition is not None
-        return frame_kind(x) is None and (
-            np.ndim(x) == 0 or (np.ndim(x) == 1 and len(self.model_.condition.names) > 1)
+    def _embedding(self) -> Embedding | None:
+        """The network that `embedding` asks for."""
+        if self.embedding is None or isinstance(self.embedding, Embedding):
+            return self.embedding
+        if self.embedding in EMBEDDINGS:
+            return Embedding(kind=self.embedding)  # type: ignore[arg-type]
+        raise InputError(
+            f"embedding={self.embedding!r}: 'set', 'series' or pushforward.estimators.Embedding(...) is expected"
         )
-
-
-def _table(table: Any, called: str) -> tuple[np.ndarray, tuple[str, ...], bool]:
-    """A table as float64 rows, names of its columns, and whether they are its own."""
-    table = readable(table, called)
-    refuse_text(table, called)
-    try:
-        values = np.asarray(table, np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{called}: {error}") from None
-    if values.ndim == 1:
-        values = values[:, None]
-    if values.ndim != 2:
-        raise InputError(f"{called}: rows by columns are expected; given shape {values.shape}")
-    if frame_kind(table) is not None and all(isinstance(name, str) for name in table.columns):
-        return values, tuple(table.columns), True
-    return values, tuple(f"{called}{i}" for i in range(values.shape[1])), False
-
-
-def _unlike(model: TableModel, observed: np.ndarray) -> str:
-    """What is said of observations outside of all that was simulated; empty where there are none."""
-    columns = model.condition
-    assert columns is not None
-    low, high = (np.array([getattr(k, end) for k in columns.kinds]) for end in ("lower", "upper"))
-    apart = (observed < low) | (observed > high)
-    rows = apart.any(1)
-    if (reach := notes_of(model).get("reach")) is not None:
-        rows |= Reach.from_json(reach).beyond(columns.features(observed))
-    if not rows.any():
-        return ""
-    row = int(rows.argmax())
-    what = "its columns are possible, but not together"
-    if apart[row].any():
-        i = int(apart[row].argmax())
-        what = f"{columns.names[i]} is {observed[row, i]:.4g}, simulated were {low[i]:.4g} to {high[i]:.4g}"
-    if len(observed) == 1:
-        return f"x lies outside everything simulated ({what})"
-    return (
-        f"{plural(int(rows.sum()), 'observation')} of {len(observed):,} lie outside everything simulated, the first in "
-        f"row {row + 1} ({what})"
-    )
 
 
 def _log_densities(

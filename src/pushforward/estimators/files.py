@@ -11,7 +11,8 @@ from pushforward.models.image_file import save_image_model
 from pushforward.models.image_model import ImageModel
 from pushforward.models.notes import notes_of
 from pushforward.models.series_file import KIND as SERIES
-from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_file import EMBEDDED, load_table_model, save_table_model
+from pushforward.models.table_file import KIND as TABLE
 from pushforward.models.table_model import TableModel
 from pushforward.models.typed_file import KIND as TYPED
 from pushforward.models.typed_file import save_typed_table
@@ -70,7 +71,10 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
-) -> "FlowDensity | ConditionalFlowDensity | AmortizedPosterior | TableDensity | ImageDensity | NeuralODERegressor | Flow":
+) -> (
+    "FlowDensity | ConditionalFlowDensity | AmortizedPosterior | TableDensity | ImageDensity "
+    "| NeuralODERegressor | Flow"
+):
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -118,7 +122,7 @@ def load(
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
 
-    model = load_table_model(path)
+    model = load_table_model(path, EMBEDDED if kind == EMBEDDED else TABLE)
     if notes_of(model).get("posterior"):
         from pushforward.estimators.amortized_posterior import AmortizedPosterior
 

@@ -41,7 +41,7 @@ def support_columns(
     elif _is_one(support):
         each = dict.fromkeys(names, support)
     else:
-        assert support is not None
+        assert isinstance(support, Sequence | np.ndarray)
         if len(support) != len(names):
             raise InputError(
                 f"support has {len(support)} entries, but theta has {len(names)} columns: one for each, one pair for "

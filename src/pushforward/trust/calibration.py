@@ -70,7 +70,7 @@ class Calibration:
             found = [f"calibrated: {plural(k, 'curve')} of ranks within the bands of chance ({of})"]
         else:
             found = [f"not calibrated: ranks leave the bands of chance ({of})"]
-        for i in np.flatnonzero(self.p_values < CHANCE / k):
+        for i in np.flatnonzero(self.p_values < CHANCE / k).tolist():
             found.append(f"{(*self.names, JOINT)[i]}: {self._fault(i)}")
         for level, shares in self.coverage.items():
             error = np.sqrt(level * (1 - level) / m)
