@@ -153,7 +153,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         if embedding is None:
             observed, x_names, x_named = simulated(x, "x")
         else:
-            observed, x_named = elements_of(x, np.ndim(x) == 2), False
+            observed, x_named = elements_of(x, of_one_number=True), False
             x_names = tuple(f"x{i}" for i in range(observed.shape[2]))
         if len(parameters) != len(observed):
             raise InputError(

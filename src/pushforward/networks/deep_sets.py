@@ -65,6 +65,7 @@ class DeepSets(eqx.Module):
             jnp.ones((n, k), elements.dtype) if counts is None else counts.astype(elements.dtype)
         )
         number = jnp.maximum(counted.sum(1), 1.0)
-        mean = (found * counted[None]).sum(2) / number[None]
+        # A product, not a sum: XLA's CPU backend (JAX 0.10) fuses a sum with the products before it, 60 times slower.
+        mean = jnp.einsum("fnk,nk->fn", found, counted) / number[None]
         out: Array = self.all(jnp.concatenate([mean, jnp.log(number)[None]]))
         return out.T
