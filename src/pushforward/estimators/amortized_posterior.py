@@ -103,7 +103,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
     >>> rng = np.random.default_rng(0)
     >>> theta = rng.uniform(0, 2, (500, 1))
     >>> x = theta + 0.3 * rng.normal(size=(500, 2))
-    >>> small = pf.architectures.NSF(layers=2, width=16)
+    >>> small = pf.architectures.RealNVP(layers=2, width=16)
     >>> posterior = pf.AmortizedPosterior(small, support=(0, 2), max_epochs=3, random_state=0)
     >>> draws = posterior.fit(theta, x).sample([1.0, 1.2], 100, random_state=1)
     >>> draws.shape, bool(((draws > 0) & (draws < 2)).all())
