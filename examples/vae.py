@@ -3,7 +3,7 @@
 As in van den Berg et al. 2018 and Grathwohl et al. 2019 (section 5.3), on Frey faces, Omniglot and dynamically
 binarised MNIST, of `PUSHFORWARD_DATA`. All rows of a table have the same perceptrons, four layers of flow and the same
 time, a small part of the papers'. The encoder's features are the condition of every layer: planar, radial and Sylvester
-maps (of three kinds) and FFJORD's field have weights of each picture's own (`Amortized`, of low rank for the field), the
+maps (of three kinds) and FFJORD's field have weights of each picture's own (`Amortized`, of low rank for the field),
 autoregressive ones see the features beside the latents. Not the papers': perceptrons in place of gated convolutions, 32
 latents, discretised logistics in place of a softmax over 256 levels, a part of Omniglot. The gate of IAF starts open
 and 2 nats of divergence are free, or its latents collapse.
@@ -147,7 +147,7 @@ def load(name):
     folder, rng = Path(os.environ.get("PUSHFORWARD_DATA", "data")), np.random.default_rng(0)
     if name == "MNIST":
         kept = mnist()
-        x, held = np.concatenate([kept[0], kept[2]]).reshape(-1, 784) / 255, 10_000
+        x, held = np.concatenate([kept.train, kept.test]).reshape(-1, 784) / 255, 10_000
     elif name == "Omniglot":
         kept = np.load(folder / "omniglot_small.npz")
         n, h, w = kept["shape"]

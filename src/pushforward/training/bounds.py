@@ -114,6 +114,21 @@ def importance_nll(
     Returns nats, `(n,)` float64. Raises `InputError` for a model without the method, and for draws below 1.
 
     Source: Burda et al. 2016, arXiv 1509.00519.
+
+    ```python
+    >>> import equinox as eqx, jax, jax.numpy as jnp
+    >>> from pushforward.training import Batch, importance_nll
+    >>> class Line(eqx.Module):
+    ...     def bound_terms(self, batch, key):  # z ~ N(0, 1), x ~ N(z, 1), q(z | x) = p(z | x)
+    ...         mean, noise = batch.x / 2, jax.random.normal(key, batch.x.shape)
+    ...         z = mean + noise / 2**0.5
+    ...         log_2pi = jnp.log(2 * jnp.pi)
+    ...         fit = -0.5 * (batch.x - z) ** 2 - 0.5 * log_2pi
+    ...         return fit, 0.5 * (z**2 - noise**2) + 0.5 * jnp.log(2.0)
+    >>> importance_nll(Line(), Batch(jnp.zeros(3)), 5, key=jax.random.key(0)).round(4).tolist()
+    [1.2655, 1.2655, 1.2655]
+
+    ```
     """
     check_count("draws", draws)
     _check(model)
