@@ -1,10 +1,10 @@
 """Posteriors of two simulators by `AmortizedPosterior` with all defaults, against the exact ones.
 
 How well a classifier tells draws from those of the exact posterior (C2ST, 0.5 is best), calibration, and CPU seconds of
-the fit with its report. Two moons and SLCP as in Lueckmann et al. 2021 (sbibm, arXiv 2101.04653), of 10,000 simulations;
+the fit with its report. Two moons and SLCP as in Lueckmann et al. 2021 (sbibm, arXiv 2101.04653), 10,000 simulations;
 five observations of our own, simulated with parameters drawn from the prior (seed 1). Of two moons the posterior is
-drawn exactly, of SLCP by 4,000 chains of differential evolution that begin at 1,000,000 weighted draws of the prior. The
-classifier is sbibm's: a perceptron of two layers of 10 d units, five folds, 2,000 draws of each.
+drawn exactly, of SLCP by 4,000 chains of differential evolution that begin at 1,000,000 weighted draws of the prior.
+The classifier is sbibm's: a perceptron of two layers of 10 d units, five folds, 2,000 draws of each.
 """
 
 from __future__ import annotations

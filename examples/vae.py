@@ -15,6 +15,7 @@ tuned to these pictures, the decoder held, lies between the model's own bound an
 import math
 import os
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -230,7 +231,7 @@ def gaps(model, x, steps, draws):
 def run(quick: bool) -> Result:
     rows: list[list[str]] = []
     notes: list[str] = []
-    shown = {}
+    shown: dict[str, Any] = {}
     rng = np.random.default_rng(0)
     for name in ["Omniglot"] if quick else PAPER:
         if quick:

@@ -161,7 +161,12 @@ class ElementsNetwork(eqx.Module):
         )
         # Of the memory at the end and of its mean over the steps.
         self.last = MLP(
-            2 * embedding.width, (embedding.features,), **sizes, last_scale=1.0, key=other
+            2 * embedding.width,
+            (embedding.features,),
+            width=embedding.width,
+            depth=embedding.depth,
+            last_scale=1.0,
+            key=other,
         )
 
     def __call__(
