@@ -187,7 +187,11 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             target_named=named,
             reach=None if reach is None else reach.to_json(),
         )
-        held = split_of(len(parameters), options["training"] or Training(), options["seed"])[1]
+        training = options["training"] or Training()
+        held = split_of(len(parameters), training, options["seed"])[1]
+        if training.validation == 0:
+            # No row was held out: these are all.
+            held = held[:0]
         self.held_out_ = parameters[held], observed[held]
         return self
 
@@ -272,7 +276,8 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
         if log_density is None:
             return WeightedDraws(draws, np.full(n, -np.log(n)), 1.0, None)
         given = self.model_.log_prob(draws, np.repeat(observed, n, 0))
-        log_weights = _log_densities(log_density, draws, observed[0]) - given
+        with jax.enable_x64(self.model_.precision == 64):
+            log_weights = _log_densities(log_density, draws, observed[0]) - given
         total = logsumexp(log_weights)
         if not np.isfinite(total):
             raise InputError(
@@ -364,9 +369,9 @@ def _log_densities(
             "expected"
         )
     found = jax.jit(jax.vmap(log_density, (0, None)))(jnp.asarray(draws), jnp.asarray(x))
-    log_density_values = np.asarray(found, np.float64)
-    if np.isnan(log_density_values).any():
+    values = np.asarray(found, np.float64)
+    if np.isnan(values).any():
         raise InputError(
-            f"log_density is NaN at {int(np.isnan(log_density_values).sum())} of {len(draws)} draws of the posterior"
+            f"log_density is NaN at {int(np.isnan(values).sum())} of {len(draws)} draws of the posterior"
         )
-    return log_density_values
+    return values
