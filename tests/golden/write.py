@@ -2,8 +2,8 @@
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
 of one with every kind of column, of typed tables, of posteriors, of pictures and of an equation of a series, and
-`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must load all of them and
-give the same numbers: none is ever removed or written anew.
+`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must load
+all of them and give the same numbers: none is ever removed or written anew.
 """
 
 import json
