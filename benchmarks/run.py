@@ -17,6 +17,7 @@ BENCHMARKS = (
     "nats",
     "tables",
     "small_tables",
+    "sbi",
     "training_step",
     "peer_steps",
     "maf_sampling",

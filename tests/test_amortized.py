@@ -27,9 +27,11 @@ from pushforward.bijections import (
     Stack,
     Sylvester,
 )
+from pushforward.bijections.small_systems import orthonormal, triangular_solve
 from pushforward.errors import ConvergenceError, InputError
 from pushforward.fields import MLPField, PlanarField, PotentialField
 from pushforward.networks import MLP, LipschitzMLP, MaskedMLP
+from pushforward.rows import each_row
 from pushforward.testing import perturbed
 from pushforward.transformers import AbstractTransformer, Affine, RationalQuadratic
 
@@ -210,3 +212,55 @@ def test_a_layer_within_cannot_be_set_from_data():
     own = Amortized(pf.bijections.ActNorm(3), 2, key=KEY)
     with pytest.raises(InputError, match="inside Amortized cannot be set"):
         pf.bijections.initialised(own, X, C)
+
+
+SYSTEMS = {
+    "tall": ((6, 3), jax.random.normal(KEY, (5, 6, 3))),
+    "square": ((4, 4), jax.random.normal(KEY, (5, 4, 4))),
+    "one": ((1, 1), jnp.ones((5, 1, 1)) * jnp.array([2.0, -2, 0.5, -1, 3])[:, None, None]),
+}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_small_systems_row_by_row_are_those_of_lapack(name):
+    """Loops take the place of LAPACK where every row has a matrix of its own; values and gradients stay."""
+    (_, m), matrices = SYSTEMS[name]
+    right = jnp.ones((m, 2))
+    upper = jnp.triu(matrices[:, :m]) + 2 * jnp.eye(m)[None]
+
+    def both(factor, upper):
+        q = orthonormal(factor)
+        ways = [
+            triangular_solve(upper, right),
+            triangular_solve(upper, right, trans=True),
+            triangular_solve(upper.T, right, lower=True, unit_diagonal=True),
+        ]
+        return q, jnp.stack(ways)
+
+    def total(factor, upper):
+        q, solved = both(factor, upper)
+        return (jnp.sin(q).sum() + jnp.sin(solved).sum(),)
+
+    found = jax.jit(lambda *rows: each_row(both, *rows))(matrices, upper)
+    singly = [jax.jit(both)(*rows) for rows in zip(matrices, upper, strict=True)]
+    for values, expected in zip(found, zip(*singly, strict=True), strict=True):
+        np.testing.assert_allclose(values, np.stack(expected), atol=2e-5)
+    slopes = jax.jit(jax.grad(lambda *rows: each_row(total, *rows)[0].sum(), (0, 1)))
+    own = jax.jit(jax.grad(lambda *row: total(*row)[0], (0, 1)))
+    expected = zip(*(own(*row) for row in zip(matrices, upper, strict=True)), strict=True)
+    for values, of in zip(slopes(matrices, upper), expected, strict=True):
+        np.testing.assert_allclose(values, np.stack(of), atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["orthogonal", "householder", "linear"])
+def test_no_lapack_row_by_row(kind):
+    layer = LULinear(4) if kind == "linear" else Sylvester(4, 4, kind, key=KEY)
+    own = Amortized(layer, 2, key=KEY)
+    method = own.forward_rows if kind == "linear" else own.inverse_rows
+    x, c = jnp.ones((7, 4)), jnp.ones((7, 2))
+    text = jax.jit(lambda x, c: method(x, c, None)).lower(x, c).as_text()
+    assert "custom_call" not in text, text[:500]
+    assert "triangular_solve" not in text
+    plain = layer.forward_rows if kind == "linear" else layer.inverse_rows
+    seen = jax.jit(lambda x: plain(x, None, None)).lower(x).as_text()
+    assert "custom_call" in seen or "triangular_solve" in seen

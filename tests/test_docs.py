@@ -116,7 +116,11 @@ def short_fits(monkeypatch, page):
 
 BUILT_IN = tuple(pushforward.architectures.registered(images=False))
 KNOWN = ("auto", *BUILT_IN)
-USERS = ("pushforward.estimators.density", "pushforward.estimators.conditional")
+USERS = (
+    "pushforward.estimators.density",
+    "pushforward.estimators.conditional",
+    "pushforward.estimators.amortized_posterior",
+)
 TYPED_USERS = ("pushforward.estimators.table_density", "pushforward.fitting.rival")
 REGISTERED_IMAGES = tuple(pushforward.architectures.registered(images=True))
 TINY_IMAGES = {"scales": 1, "steps": 1, "width": 8, "bins": 4, "blocks": 1, "layers": 1} | {

@@ -150,6 +150,7 @@ def test_the_order_is_the_documented_one():
 
 def test_exported_names():
     assert sorted(pf.__all__) == [
+        "AmortizedPosterior",
         "Checkpoint",
         "ConditionalFlowDensity",
         "FlowDensity",

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pushforward import training as training
     from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import (
+        AmortizedPosterior,
         ConditionalFlowDensity,
         FlowDensity,
         ImageDensity,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.5.0"
 __all__ = [
+    "AmortizedPosterior",
     "Checkpoint",
     "ConditionalFlowDensity",
     "FlowDensity",
@@ -66,6 +68,7 @@ __all__ = [
 # The modules of names. Each is imported at first use: the command line prints its help without JAX, and users of JAX
 # never import scikit-learn.
 _HOMES = {
+    "AmortizedPosterior": "estimators",
     "Checkpoint": "training",
     "ConditionalFlowDensity": "estimators",
     "FlowDensity": "estimators",

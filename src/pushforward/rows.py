@@ -202,6 +202,14 @@ def kept_whole() -> AbstractContextManager[None]:
     return jax.disable_jit(False) if _spelled_out.get() else nullcontext()
 
 
+_row_by_row: ContextVar[bool] = ContextVar("row_by_row", default=False)
+
+
+def row_by_row() -> bool:
+    """Whether this runs inside `each_row`, where what looks like one matrix is one for each row."""
+    return _row_by_row.get()
+
+
 def each_row(run: Callable[..., Any], *rows: Any) -> Any:
     """`run` for every row, side by side; results have the rows in front.
 
@@ -213,7 +221,11 @@ def each_row(run: Callable[..., Any], *rows: Any) -> Any:
         rows: pytrees of arrays with the rows on their first axis, the same number in all.
     """
     last = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), rows)
-    out = jax.vmap(run, in_axes=-1, out_axes=-1)(*last)
+    token = _row_by_row.set(True)
+    try:
+        out = jax.vmap(run, in_axes=-1, out_axes=-1)(*last)
+    finally:
+        _row_by_row.reset(token)
     out = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, -1, 0), out)
     leaves = jax.tree.leaves(out)
     if _spelled_out.get() and not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):

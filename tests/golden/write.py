@@ -1,13 +1,20 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
+<<<<<<< HEAD
 of one with every kind of column, of typed tables, of pictures, of an equation of a series and of a posterior, and
 `expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must
 load all of them and give the same numbers: none is ever removed or written anew.
+=======
+of one with every kind of column, of typed tables, of posteriors, of pictures and of an equation of a series, and
+`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must load
+all of them and give the same numbers: none is ever removed or written anew.
+>>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
 """
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +33,7 @@ from pushforward.columns import Angle, Bounded, Columns
 from pushforward.columns.typed_columns import TypedColumns
 from pushforward.data.frames import read_frame
 from pushforward.distributions import Flow
+from pushforward.estimators import Embedding
 from pushforward.fitting.fit_images import fit_images
 from pushforward.fitting.fit_typed import fit_typed
 from pushforward.fitting.products import fit_products
@@ -202,6 +210,7 @@ def write_products(path: Path) -> dict[str, Any]:
     return {"joint": model.log_prob(table), "given": model.log_prob(table, ["city"])}
 
 
+<<<<<<< HEAD
 def write_posterior(path: Path) -> dict[str, Any]:
     """A posterior of numbers of several supports."""
 
@@ -220,9 +229,32 @@ def write_posterior(path: Path) -> dict[str, Any]:
     probe["w"][:, 1] = 1 - probe["w"][:, 0]
     mean = post.expect(lambda p: p["s"]).value
     return {**probe, "log_prob": post.log_prob(probe), "mean": mean}
+=======
+def write_posterior(path: Path, kind: str) -> dict[str, Any]:
+    """Parameters of every support, given sets or series with gaps."""
+    rng = np.random.default_rng(2026)
+    n = 200
+    theta = np.stack([rng.uniform(0, 2, n), rng.exponential(3, n), rng.normal(size=n)], axis=1)
+    x = theta[:, None, :2] + rng.normal(size=(n, 4, 2))
+    x[rng.random(x.shape) < 0.2] = np.nan
+    embedding = Embedding(kind=kind, features=4, width=4, depth=1)
+    model = pf.AmortizedPosterior(
+        NSF(layers=1, width=6, bins=4),
+        support=[(0, 2), "positive", "real"],
+        embedding=embedding,
+        training=SHORT,
+        random_state=0,
+    ).fit(theta, x)
+    model.model_ = model.model_.with_flow(lambda flow: perturbed(flow, jax.random.key(1), 0.2))
+    model.save(path)
+    probe, given = theta[:20].round(4), np.nan_to_num(x[:20, :3]).round(4)
+    return {"rows": probe, "given": given, "log_prob": model.model_.log_prob(probe, given)}
+>>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
 
 
 OTHERS = {
+    "posterior_of_sets": partial(write_posterior, kind="set"),
+    "posterior_of_series": partial(write_posterior, kind="series"),
     "typed": write_typed,
     "products": write_products,
     "table": write_table,

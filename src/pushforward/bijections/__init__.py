@@ -11,6 +11,7 @@ from pushforward.bijections.chain import Chain, Invert, Stack, with_remat
 from pushforward.bijections.coupling import Coupling
 from pushforward.bijections.cylinder import Cylinder
 from pushforward.bijections.elementwise import Elementwise
+from pushforward.bijections.embedded import Embedded
 from pushforward.bijections.flow_map import FlowMap
 from pushforward.bijections.initialise import has_statistics, initialised, with_statistics
 from pushforward.bijections.linear import ActLinear, LULinear
@@ -41,6 +42,7 @@ __all__ = [
     "Coupling",
     "Cylinder",
     "Elementwise",
+    "Embedded",
     "FlowMap",
     "Householder",
     "Invert",

@@ -1,13 +1,13 @@
 """The LU-parametrised linear map, and the one that starts from data."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.actnorm import log_deviation
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, replaced
+from pushforward.bijections.small_systems import triangular_solve
 from pushforward.draws import rotation
 from pushforward.rows import Shape
 
@@ -68,7 +68,7 @@ class LULinear(AbstractBijection):
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         lower, upper = self._factors()
-        solve, eye = jax.scipy.linalg.solve_triangular, jnp.eye(len(lower), dtype=lower.dtype)
+        solve, eye = triangular_solve, jnp.eye(len(lower), dtype=lower.dtype)
         # Not for the rows: in the loop of a stack's gradient that is slow (Glow in `benchmarks/remat.py`).
         undone = solve(upper, solve(lower, eye, lower=True, unit_diagonal=True))
         x = (z - self.bias[None]) @ undone.T

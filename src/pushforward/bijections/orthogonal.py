@@ -1,12 +1,12 @@
 """Orthogonal maps from reflections, and the linear map with an orthogonal factor."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped
+from pushforward.bijections.small_systems import triangular_solve
 from pushforward.draws import normal
 from pushforward.errors import InputError, check_count
 from pushforward.rows import Shape
@@ -116,7 +116,7 @@ class QRLinear(AbstractBijection):
 
     def forward_rows(self, z: Array, condition: Condition, key: Key) -> Mapped:
         turned = reflected(z - self.bias, self.vectors, reverse=True)
-        x = jax.scipy.linalg.solve_triangular(self._r(), turned.T).T
+        x = triangular_solve(self._r(), turned.T).T
         return x, jnp.broadcast_to(-self.log_diagonal.sum(), z.shape[:1])
 
 
@@ -135,5 +135,5 @@ def reflected(
     squares = jnp.maximum((vectors * vectors).sum(1), jnp.finfo(vectors.dtype).tiny)
     units = vectors / jnp.sqrt(squares)[:, None]
     system = jnp.triu(units @ units.T, 1) + 0.5 * jnp.eye(len(units), dtype=units.dtype)
-    solved = jax.scipy.linalg.solve_triangular(system, units, trans=int(reverse))
+    solved = triangular_solve(system, units, trans=reverse)
     return rows - (rows @ units.T) @ solved

@@ -8,6 +8,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from pushforward.bijections.base import AbstractBijection, Condition, Key, Mapped, PerRow
 from pushforward.bijections.orthogonal import reflected
+from pushforward.bijections.small_systems import orthonormal
 from pushforward.draws import normal, spawn
 from pushforward.errors import InputError, check_count
 from pushforward.networks.layers import uniform_weights
@@ -105,7 +106,7 @@ class Sylvester(AbstractBijection):
         if self.kind == "triangular":
             return None, r, s
         if self.kind == "orthogonal":
-            return jnp.linalg.qr(self.factor)[0], r, s
+            return orthonormal(self.factor), r, s
         columns = jnp.eye(m, self.event_shape[0], dtype=self.factor.dtype)
         return reflected(columns, self.factor).T, r, s
 

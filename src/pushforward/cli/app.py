@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from pushforward.cli import failures
+from pushforward.cli.check import check
 from pushforward.cli.explain import explain
 from pushforward.cli.fit import fit
 from pushforward.cli.impute import impute
@@ -57,6 +58,7 @@ def pushforward(
     The density of some columns given others:
       pushforward fit data.csv --columns delay --condition hour -o m.safetensors
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.csv
+      pushforward check m.safetensors new.csv
 
     \b
     Of tables with text, dates or gaps, also:
@@ -97,6 +99,7 @@ app.command("impute")(impute)
 app.command("explain")(explain)
 app.command("inspect")(inspect)
 app.command("report")(report)
+app.command("check")(check)
 app.command("interpolate")(interpolate)
 app.command("list")(list_)
 

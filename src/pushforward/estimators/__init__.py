@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from pushforward.estimators.files import load, save
 from pushforward.fitting.fit_table import fit_table
+from pushforward.models.elements import Embedding
 from pushforward.models.table_model import TableModel
 
 if TYPE_CHECKING:
+    from pushforward.estimators.amortized_posterior import AmortizedPosterior
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.image_density import ImageDensity
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from pushforward.estimators.table_density import TableDensity
 
 _ESTIMATORS = {
+    "AmortizedPosterior": "amortized_posterior",
     "ConditionalFlowDensity": "conditional",
     "FlowDensity": "density",
     "ImageDensity": "image_density",
@@ -27,7 +30,9 @@ _ESTIMATORS = {
 }
 
 __all__ = [
+    "AmortizedPosterior",
     "ConditionalFlowDensity",
+    "Embedding",
     "FlowDensity",
     "ImageDensity",
     "NeuralODERegressor",

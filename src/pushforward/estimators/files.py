@@ -12,8 +12,10 @@ from pushforward.model_file import read_header
 from pushforward.models.image_file import KIND as IMAGES
 from pushforward.models.image_file import save_image_model
 from pushforward.models.image_model import ImageModel
+from pushforward.models.notes import notes_of
 from pushforward.models.series_file import KIND as SERIES
-from pushforward.models.table_file import load_table_model, save_table_model
+from pushforward.models.table_file import EMBEDDED, load_table_model, save_table_model
+from pushforward.models.table_file import KIND as TABLE
 from pushforward.models.table_model import TableModel
 from pushforward.models.typed_file import KIND as TYPED
 from pushforward.models.typed_file import save_typed_table
@@ -21,6 +23,7 @@ from pushforward.models.typed_table import TypedTable
 from pushforward.saving import read_flow, write_flow
 
 if TYPE_CHECKING:
+    from pushforward.estimators.amortized_posterior import AmortizedPosterior
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
     from pushforward.estimators.image_density import ImageDensity
@@ -73,7 +76,14 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
+<<<<<<< HEAD
 ) -> "FlowDensity | ConditionalFlowDensity | TableDensity | ImageDensity | NeuralODERegressor | Posterior | Flow":
+=======
+) -> (
+    "FlowDensity | ConditionalFlowDensity | AmortizedPosterior | TableDensity | ImageDensity "
+    "| NeuralODERegressor | Flow"
+):
+>>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -82,10 +92,18 @@ def load(
     Arguments:
         path: the file.
 
+<<<<<<< HEAD
     Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
     table, an `ImageDensity` of pictures, a `NeuralODERegressor`, a `Posterior`, or a `Flow` where one was saved by
     itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than this version, for an
     architecture that is not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
+=======
+    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, an
+    `AmortizedPosterior` where one was saved, a `TableDensity` of a typed
+    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises
+    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is
+    not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
+>>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
 
     ```python
     >>> import numpy as np, tempfile
@@ -122,6 +140,10 @@ def load(
     from pushforward.estimators.conditional import ConditionalFlowDensity
     from pushforward.estimators.density import FlowDensity
 
-    model = load_table_model(path)
+    model = load_table_model(path, EMBEDDED if kind == EMBEDDED else TABLE)
+    if notes_of(model).get("posterior"):
+        from pushforward.estimators.amortized_posterior import AmortizedPosterior
+
+        return AmortizedPosterior.from_model(model)
     estimator = FlowDensity if model.condition is None else ConditionalFlowDensity
     return estimator.from_model(model)

@@ -17,6 +17,7 @@ from pushforward.errors import InputError
 from pushforward.fitting.auto import RACE_STEPS, Entrant, candidates
 from pushforward.fitting.prepared import Prepared, Teller, loss_of
 from pushforward.fitting.race import Choice, chosen
+from pushforward.models.elements import Elements, Embedding
 from pushforward.models.encoder import Encoder
 from pushforward.models.labels import labels_of
 from pushforward.models.table_model import TableModel
@@ -44,12 +45,13 @@ def fit_table(
     resume: bool = False,
     trust: bool = True,
     called: tuple[str, str] = ("the table", "the condition"),
+    embedding: Embedding | None = None,
 ) -> TableModel:
     """Fit a density to the rows of a table.
 
     Arguments:
         values: `(n, d)` rows, finite, in their own units.
-        condition: `(n, c)` rows to condition on, or None.
+        condition: `(n, c)` rows to condition on, or None; `(n, k, c)` with an `embedding`.
         names, condition_names: column names; default x0, x1, ...
         columns: kinds of columns by name, where they are not to be guessed: instances such as `columns.Whole()`, or
             words as `columns.declared_column` takes them.
@@ -65,6 +67,8 @@ def fit_table(
         resume: continue from the checkpoint, if it exists.
         trust: whether to measure the trust report on the validation rows.
         called: the names of the two tables in messages.
+        embedding: of a condition that is a set or a series of up to k elements, whose cells may be missing; default
+            None. Its trust is not measured.
 
     Raises `InputError` for values to which no density can be fitted.
     """
@@ -73,11 +77,11 @@ def fit_table(
     if condition is not None and len(condition) != len(values):
         raise InputError(f"{len(values)} rows, but {len(condition)} rows of the condition")
     encoder = _encoder(
-        values, condition, names, condition_names, columns or {}, architecture, called
+        values, condition, names, condition_names, columns or {}, architecture, called, embedding
     )
     training, began = training or Training(), time.perf_counter()
-    split, build_key, fit_key = spawn(key_of(seed), 3)
-    train, held = holdout(len(values), training.validation, split)
+    _, build_key, fit_key = spawn(key_of(seed), 3)
+    train, held = split_of(len(values), training, seed)
     log_det = encoder.columns.mean_log_det(values, held)
     tell = Teller(report, progress, log_det, began)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
@@ -94,7 +98,7 @@ def fit_table(
         )
         choice = chosen(_entrants(architecture, rows), rows, training, tell, kept)
     summary = _summary(choice, rows.train.count, log_det)
-    if condition is not None and encoder.condition is not None:
+    if condition is not None and encoder.condition is not None and embedding is None:
         summary["labels"] = labels_of(condition, encoder.condition.names)
     model = TableModel(
         flow=choice.fitted.model,
@@ -105,11 +109,16 @@ def fit_table(
         summary=summary,
         cells=True,
     )
-    if not trust or training.validation == 0:
+    if not trust or training.validation == 0 or embedding is not None:
         return model
     if choice.entrant.name:
         tell.stage("measuring how far to trust it")
     return trusted(model, values, condition, train, held)
+
+
+def split_of(count: int, training: Training, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the training rows and of the held-out ones, in a fit with these settings."""
+    return holdout(count, training.validation, spawn(key_of(seed), 3)[0])
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
@@ -126,6 +135,7 @@ def _encoder(
     declared: Mapping[str, AbstractColumn | str],
     architecture: str | Architecture,
     called: tuple[str, str],
+    embedding: Embedding | None,
 ) -> Encoder:
     """The columns of both tables, their kinds declared or guessed."""
     if names is None:
@@ -154,6 +164,8 @@ def _encoder(
             raise InputError(f"{called_flow} has a loss of its own and models no angles")
     if condition is None:
         return Encoder(columns, None)
+    if embedding is not None:
+        return Encoder(columns, Elements.of(condition, condition_names or (), embedding, called[1]))
     return Encoder(
         columns,
         Columns.fit(condition, condition_names, declared=others, modelled=False, where=called[1]),

@@ -13,6 +13,7 @@ from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.fitting import em
 from pushforward.fitting.auto import Entrant
+from pushforward.models.elements import Elements
 from pushforward.models.table_flow import table_flow, with_margins
 from pushforward.models.table_model import log_prob_rows
 from pushforward.training import Checkpoint, Epoch, Fitted, RowSource, Step, Training, fit
@@ -110,6 +111,7 @@ class Prepared:
             self.build_key,
             entrant.margins is not None,
             self.columns.angles,
+            self.condition if isinstance(self.condition, Elements) else None,
         )
 
     def start(self, entrant: Entrant) -> Flow:

@@ -9,6 +9,7 @@ from pushforward.architectures import Facts
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
+from pushforward.models.elements import Elements
 from pushforward.models.table_flow import has_margins, table_flow
 from pushforward.models.table_model import TableModel
 from pushforward.saving import (
@@ -19,6 +20,8 @@ from pushforward.saving import (
 )
 
 KIND = "table"
+EMBEDDED = "table given elements"
+"""The kind of one whose condition is sets or series."""
 
 
 def save_table_model(model: TableModel, path: str | os.PathLike[str], force: bool = True) -> None:
@@ -35,7 +38,7 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
     Raises `InputError` where the file cannot be written, or the model's architecture does not build its flow.
     """
     header = {
-        "kind": KIND,
+        "kind": EMBEDDED if isinstance(model.condition, Elements) else KIND,
         "architecture": architecture_to_json(model.architecture),
         "columns": model.columns.to_json(),
         "given": None if model.condition is None else model.condition.to_json(),
@@ -48,14 +51,18 @@ def save_table_model(model: TableModel, path: str | os.PathLike[str], force: boo
     write_model(path, header, model.flow, skeleton=_skeleton, force=force)
 
 
-def load_table_model(path: str | os.PathLike[str]) -> TableModel:
+def load_table_model(path: str | os.PathLike[str], kind: str = KIND) -> TableModel:
     """The density that `save_table_model` wrote: its log-densities are the same, bit for bit on
     one machine with one number of threads. Nothing is executed.
+
+    Arguments:
+        path: the file.
+        kind: `EMBEDDED` for a model whose condition is sets or series; default `KIND`.
 
     Raises `InputError`, one line that names the file, for a file that is missing, damaged, changed, of another kind,
     or written by a newer version.
     """
-    header, flow = read_model(path, _skeleton, kind=KIND)
+    header, flow = read_model(path, _skeleton, kind=kind)
     columns, condition = _columns(header)
     return TableModel(
         flow,
@@ -83,8 +90,9 @@ def _skeleton(header: dict[str, Any]) -> Flow:
     shape = None if condition is None else (condition.features_width,)
     # Files of before 0.5 have no margins and do not say so.
     margins = header.get("margins", False)
+    elements = condition if isinstance(condition, Elements) else None
     return table_flow(
-        architecture, columns.width, shape, jax.random.key(0), margins, columns.angles
+        architecture, columns.width, shape, jax.random.key(0), margins, columns.angles, elements
     )
 
 
@@ -94,4 +102,7 @@ def _columns(header: dict[str, Any]) -> tuple[Columns, Columns | None]:
     if Facts.of(architecture_from_json(header["architecture"])).angles and "kinds" not in data:
         # Files of versions before 0.5 do not say it.
         data = {**data, "angles": True}
-    return Columns.from_json(data), None if condition is None else Columns.from_json(condition)
+    if condition is None:
+        return Columns.from_json(data), None
+    kind = Elements if header["kind"] == EMBEDDED else Columns
+    return Columns.from_json(data), kind.from_json(condition)

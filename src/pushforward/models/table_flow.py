@@ -7,9 +7,18 @@ import numpy as np
 
 from pushforward.architectures import Architecture, CircularNSF, Facts
 from pushforward.architectures.parts import softened
-from pushforward.bijections import AbstractBijection, Chain, Cylinder, Margins, SoftTails
+from pushforward.bijections import (
+    AbstractBijection,
+    Chain,
+    Cylinder,
+    Embedded,
+    Margins,
+    SoftTails,
+)
+from pushforward.bijections.base import replaced
 from pushforward.distributions import AbstractDistribution, Flow, Product, StandardNormal
 from pushforward.draws import spawn
+from pushforward.models.elements import Elements
 from pushforward.rows import Shape
 
 ANGLES = CircularNSF(layers=4, width=64, depth=2, bins=16, residual=True, dropout=0.0)
@@ -23,6 +32,7 @@ def table_flow(
     key: jax.Array,
     margins: bool = False,
     angles: Sequence[bool] = (),
+    elements: Elements | None = None,
 ) -> Flow:
     """The architecture's flow for encoded rows.
 
@@ -34,7 +44,13 @@ def table_flow(
         margins: True for `Margins` with root tails beyond them and a soft base, so that draws stay where the data
             are; False (default) for logarithmic tails.
         angles: which coordinates are angles, for an architecture that does not model angles; default none.
+        elements: of a condition that is a set or a series, whose network stands between it and the flow.
     """
+    if elements is not None:
+        keys = spawn(key, 2)
+        flow = table_flow(architecture, d, condition, keys[0], margins, angles)
+        network = elements.network(keys[1])
+        return Flow(flow.base, Embedded(flow.bijection, network, elements.seen_shape))
     if Facts.of(architecture).angles:
         flow = architecture.build((d,), condition, key=key)
         return Flow(flow.base, flow.bijection)
@@ -75,14 +91,18 @@ def with_margins(flow: Flow, u: np.ndarray, kind: str) -> Flow:
     assert margins is not None
     measured = margins.following(without_angles(flow, u), kind)
     straight = Chain([*straight.bijections[:-1], measured])
-    if isinstance(flow.bijection, Cylinder):
-        straight = Cylinder(flow.bijection.turned, straight, flow.bijection.angles)
+    whole, outer = _inner(flow.bijection), flow.bijection
+    if isinstance(whole, Cylinder):
+        straight = Cylinder(whole.turned, straight, whole.angles)
+    if isinstance(outer, Embedded):
+        return Flow(flow.base, replaced(outer, bijection=straight))
     return Flow(flow.base, straight)
 
 
 def without_angles(flow: Flow, rows: np.ndarray) -> np.ndarray:
     """The coordinates of encoded or latent rows that are no angles beside others."""
-    angles = flow.bijection.angles if isinstance(flow.bijection, Cylinder) else None
+    inner = _inner(flow.bijection)
+    angles = inner.angles if isinstance(inner, Cylinder) else None
     return rows if angles is None else rows[:, ~np.array(angles)]
 
 
@@ -95,4 +115,10 @@ def has_normal_base(flow: Flow) -> bool:
 
 def _straight(bijection: AbstractBijection) -> AbstractBijection:
     """A table's map, without that of angles beside it."""
+    bijection = _inner(bijection)
     return bijection.straight if isinstance(bijection, Cylinder) else bijection
+
+
+def _inner(bijection: AbstractBijection) -> AbstractBijection:
+    """A table's map, given its condition as the network gives it."""
+    return bijection.bijection if isinstance(bijection, Embedded) else bijection

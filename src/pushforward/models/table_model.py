@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from pushforward.architectures import Architecture
+from pushforward.bijections import Embedded
 from pushforward.columns import Columns
 from pushforward.columns.values import check_finite
 from pushforward.deprecated import outdated, renamed_arguments
@@ -160,6 +161,11 @@ class TableModel:
         rows = n if condition is None else n * len(condition)
         self._check(None, condition)
         c = self._encoder.features(condition)
+        flow = self.flow
+        if c is not None and isinstance(flow.bijection, Embedded):
+            # Once for each observation, not for each draw.
+            c = embedded_rows(flow.bijection, c, self.precision)
+            flow = Flow(flow.base, flow.bijection.bijection)
         self._warn_of_labels(condition)
         # Full blocks whatever n is: the same seed gives the same first rows.
         size = BLOCK if c is None else block_size(rows, BLOCK)
@@ -171,17 +177,18 @@ class TableModel:
                     repeated = c[np.arange(start, stop) // n]
                     block_condition = _padded(repeated, size, self.precision)
                 key = jax.random.fold_in(key_of(seed), number)
-                draws = np.asarray(_sample(self.flow, key, block_condition, size), np.float64)
+                draws = np.asarray(_sample(flow, key, block_condition, size), np.float64)
                 if np.isnan(draws).any():
                     # The same draws without compilation, where the numeric inverse at fault raises.
                     with spelled_out():
-                        _sample(self.flow, key, block_condition, size)
+                        _sample(flow, key, block_condition, size)
             yield self.columns.decode(draws[: stop - start])
 
     def _warn_of_labels(self, condition: np.ndarray | None) -> None:
-        if self.condition is not None and condition is not None:
+        labels = self.summary.get("labels")
+        if labels and self.condition is not None and condition is not None:
             values = np.asarray(condition, np.float64)
-            warn_of_new_labels(self.summary.get("labels", {}), values, self.condition.names)
+            warn_of_new_labels(labels, values, self.condition.names)
 
 
 def log_prob_rows(
@@ -201,6 +208,19 @@ def log_prob_rows(
     return np.concatenate([*parts, np.zeros(0)])
 
 
+def embedded_rows(
+    bijection: Embedded, c: Float[np.ndarray, "n k m"], precision: int
+) -> Float[np.ndarray, "n features"]:
+    """What the network of a condition gives, block by block."""
+    size, parts = block_size(len(c), BLOCK), []
+    with jax.enable_x64(precision == 64):
+        for start in range(0, len(c), BLOCK):
+            block = _padded(c[start : start + BLOCK], size, precision)
+            found = np.asarray(_embed(bijection.network, block), np.float64)
+            parts.append(found[: len(c[start : start + BLOCK])])
+    return np.concatenate(parts)
+
+
 def _padded(rows: np.ndarray, size: int, precision: int) -> Array:
     """Rows as a device array of the precision, padded to `size` rows."""
     return padded(rows.astype(np.float64 if precision == 64 else np.float32), size)
@@ -214,3 +234,8 @@ def _log_prob(flow: Flow, x: Array, condition: Array | None) -> Array:
 @eqx.filter_jit
 def _sample(flow: Flow, key: PRNGKeyArray, condition: Array | None, rows: int) -> Array:
     return flow.sample(key, (rows,) if condition is None else (), condition)
+
+
+@eqx.filter_jit
+def _embed(network: Callable[..., Array], condition: Array) -> Array:
+    return network(condition, None)

@@ -4,6 +4,7 @@ from pushforward.deprecated import renamed
 from pushforward.networks.causal import CausalTransformer
 from pushforward.networks.contraction import AbstractContraction
 from pushforward.networks.convolutional import Conv, ConvBlock, GroupNorm, ResidualBlocks, squeeze
+from pushforward.networks.deep_sets import DeepSets
 from pushforward.networks.gated import GatedNetwork
 from pushforward.networks.images import ImageNetwork
 from pushforward.networks.lipschitz import LipschitzMLP
@@ -19,6 +20,7 @@ __all__ = [
     "CausalTransformer",
     "Conv",
     "ConvBlock",
+    "DeepSets",
     "GatedNetwork",
     "GroupNorm",
     "ImageNetwork",

@@ -1,6 +1,7 @@
 """One training loop that knows no model."""
 
 from pushforward.training.batches import Batch, RowSource
+from pushforward.training.bounds import EvidenceBound, LatentVariableModel, importance_nll
 from pushforward.training.checkpoint import Checkpoint
 from pushforward.training.loop import Fitted, fit
 from pushforward.training.loss import negative_log_prob
@@ -10,10 +11,13 @@ __all__ = [
     "Batch",
     "Checkpoint",
     "Epoch",
+    "EvidenceBound",
     "Fitted",
+    "LatentVariableModel",
     "RowSource",
     "Step",
     "Training",
     "fit",
+    "importance_nll",
     "negative_log_prob",
 ]

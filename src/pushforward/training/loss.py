@@ -24,6 +24,9 @@ class Loss(Protocol):
     `key` is for the noise of a training step. It is None in the validation of rows, where a loss must be deterministic:
     a loss that needs noise uses a fixed key there. A fit without rows is validated with the same key every time.
 
+    A loss may have a method `at(progress)`, which gives the loss of a training step when the fit has come so far, from
+    0 to 1: for what is warmed up or annealed. Validation is by the loss itself.
+
     A loss may have a method `check(model, batch)`, which raises `InputError` for a model or rows that it cannot take.
     `fit` calls it before it compiles anything, with the rows, then with the validation rows if there are any, as NumPy
     arrays.

@@ -65,8 +65,9 @@ def run(
     finite."""
     optimiser = optimiser_of(training)
 
-    def objective(params: PyTree, rows: PyTree, k: PRNGKeyArray) -> Array:
-        return values_of(loss, eqx.combine(params, static), rows, k).mean()
+    def objective(params: PyTree, rows: PyTree, k: PRNGKeyArray, at: Array) -> Array:
+        now = loss.at(at) if hasattr(loss, "at") else loss
+        return values_of(now, eqx.combine(params, static), rows, k).mean()
 
     def step(i: Array, carry: Any) -> Any:
         params, opt_state, average, count, total = carry
@@ -78,10 +79,10 @@ def run(
         noise_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
         if jitter is not None:
             own = jitter(own, noise_key)
-        value, grads = jax.value_and_grad(objective)(params, own, loss_key)
+        at = pace.progress + (i - span[0]).astype(pace.per_step.dtype) * pace.per_step
+        value, grads = jax.value_and_grad(objective)(params, own, loss_key, at)
         with jax.numpy_dtype_promotion("standard"):  # optax mixes types
             updates, opt_state = optimiser.update(grads, opt_state, params)
-        at = pace.progress + (i - span[0]).astype(pace.per_step.dtype) * pace.per_step
         rate = pace.scale * learning_rate(at, training)
         params = jax.tree.map(lambda p, u: p - rate.astype(u.dtype) * u, params, updates)
         # Early on the average follows closely, so that it does not remember the initial weights.
@@ -92,7 +93,7 @@ def run(
 
     first = jax.tree.map(lambda a: a[:batch], rows)
     dtype = jax.eval_shape(
-        lambda p, r, k: objective(p, r if jitter is None else jitter(r, k), k),
+        lambda p, r, k: objective(p, r if jitter is None else jitter(r, k), k, pace.progress),
         state.params, first, key,
     ).dtype  # fmt: skip
     start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), dtype))
