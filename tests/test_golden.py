@@ -20,20 +20,8 @@ from pushforward.testing.evidence import log_prob
 GOLDEN = Path(__file__).parent / "golden"
 VERSIONS = sorted(path.name for path in GOLDEN.iterdir() if (path / "expected.json").exists())
 OTHERS = (
-<<<<<<< HEAD
-    "table",
-    "angles",
-    "kinds",
-    "equation",
-    "typed",
-    "products",
-    "pictures",
-    "noisy_pictures",
-    "posterior",
-=======
     *("table", "angles", "kinds", "equation", "typed", "products", "pictures", "noisy_pictures"),
-    *("posterior_of_sets", "posterior_of_series"),
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
+    *("posterior", "posterior_of_sets", "posterior_of_series"),
 )
 FLOWS = [
     (version, path.stem)
@@ -116,7 +104,6 @@ def test_pictures(version):
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-<<<<<<< HEAD
 def test_posteriors(version):
     kept = expected(version, "posterior")
     post = pf.load(GOLDEN / version / "posterior.safetensors")
@@ -124,15 +111,16 @@ def test_posteriors(version):
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
     mean = post.expect(lambda p: p["s"]).value
     np.testing.assert_allclose(mean, kept["mean"], rtol=CLOSE, atol=CLOSE)
-=======
+
+
+@pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("kind", ["sets", "series"])
-def test_posteriors(version, kind):
+def test_amortized_posteriors(version, kind):
     kept = expected(version, f"posterior_of_{kind}")
     model = pf.load(GOLDEN / version / f"posterior_of_{kind}.safetensors")
     # The model's own: its weights were changed since it was fitted, so that observations look strange to it.
     found = model.model_.log_prob(kept["rows"], kept["given"])
     np.testing.assert_allclose(found, kept["log_prob"], rtol=CLOSE, atol=CLOSE)
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
 
 
 def test_every_architecture_has_a_file():

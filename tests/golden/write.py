@@ -1,15 +1,9 @@
 """Write the golden model files of this version: `make golden`, before a release that changes what files hold.
 
 A folder for the version gets a file of each registered architecture, of a table with a condition, of a table of angles,
-<<<<<<< HEAD
-of one with every kind of column, of typed tables, of pictures, of an equation of a series and of a posterior, and
-`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must
-load all of them and give the same numbers: none is ever removed or written anew.
-=======
-of one with every kind of column, of typed tables, of posteriors, of pictures and of an equation of a series, and
-`expected.json`: inputs with what each model gave for them. Files that are there are kept. Every later version must load
-all of them and give the same numbers: none is ever removed or written anew.
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
+of one with every kind of column, of typed tables, of posteriors by simulations and from a log-density, of pictures and
+of an equation of a series, and `expected.json`: inputs with what each model gave for them. Files that are there are
+kept. Every later version must load all of them and give the same numbers: none is ever removed or written anew.
 """
 
 import json
@@ -210,7 +204,6 @@ def write_products(path: Path) -> dict[str, Any]:
     return {"joint": model.log_prob(table), "given": model.log_prob(table, ["city"])}
 
 
-<<<<<<< HEAD
 def write_posterior(path: Path) -> dict[str, Any]:
     """A posterior of numbers of several supports."""
 
@@ -229,8 +222,9 @@ def write_posterior(path: Path) -> dict[str, Any]:
     probe["w"][:, 1] = 1 - probe["w"][:, 0]
     mean = post.expect(lambda p: p["s"]).value
     return {**probe, "log_prob": post.log_prob(probe), "mean": mean}
-=======
-def write_posterior(path: Path, kind: str) -> dict[str, Any]:
+
+
+def write_amortized(path: Path, kind: str) -> dict[str, Any]:
     """Parameters of every support, given sets or series with gaps."""
     rng = np.random.default_rng(2026)
     n = 200
@@ -249,12 +243,11 @@ def write_posterior(path: Path, kind: str) -> dict[str, Any]:
     model.save(path)
     probe, given = theta[:20].round(4), np.nan_to_num(x[:20, :3]).round(4)
     return {"rows": probe, "given": given, "log_prob": model.model_.log_prob(probe, given)}
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
 
 
 OTHERS = {
-    "posterior_of_sets": partial(write_posterior, kind="set"),
-    "posterior_of_series": partial(write_posterior, kind="series"),
+    "posterior_of_sets": partial(write_amortized, kind="set"),
+    "posterior_of_series": partial(write_amortized, kind="series"),
     "typed": write_typed,
     "products": write_products,
     "table": write_table,

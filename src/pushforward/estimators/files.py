@@ -76,14 +76,10 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
 
 def load(
     path: str | PathLike[str],
-<<<<<<< HEAD
-) -> "FlowDensity | ConditionalFlowDensity | TableDensity | ImageDensity | NeuralODERegressor | Posterior | Flow":
-=======
 ) -> (
     "FlowDensity | ConditionalFlowDensity | AmortizedPosterior | TableDensity | ImageDensity "
-    "| NeuralODERegressor | Flow"
+    "| NeuralODERegressor | Posterior | Flow"
 ):
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
     """Read a model from a file that `save`, an estimator or the command line has written.
 
     Loading executes nothing that the file holds. Settings of the fit are not in the file: an estimator has the fitted
@@ -92,18 +88,11 @@ def load(
     Arguments:
         path: the file.
 
-<<<<<<< HEAD
-    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, a `TableDensity` of a typed
-    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, a `Posterior`, or a `Flow` where one was saved by
-    itself. Raises `InputError` for a file that is missing, damaged, foreign or newer than this version, for an
-    architecture that is not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
-=======
-    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, an
-    `AmortizedPosterior` where one was saved, a `TableDensity` of a typed
-    table, an `ImageDensity` of pictures, a `NeuralODERegressor`, or a `Flow` where one was saved by itself. Raises
-    `InputError` for a file that is missing, damaged, foreign or newer than this version, for an architecture that is
-    not registered, and for an equation by a function, which `NeuralODERegressor.load` takes.
->>>>>>> c9a614ee12550d0d5f35feff80873eaf9cede737
+    Returns a `FlowDensity`, a `ConditionalFlowDensity` where the model has a condition, an `AmortizedPosterior` where
+    one was saved, a `TableDensity` of a typed table, an `ImageDensity` of pictures, a `NeuralODERegressor`, a
+    `Posterior`, or a `Flow` where one was saved by itself. Raises `InputError` for a file that is missing, damaged,
+    foreign or newer than this version, for an architecture that is not registered, and for an equation by a function,
+    which `NeuralODERegressor.load` takes.
 
     ```python
     >>> import numpy as np, tempfile
