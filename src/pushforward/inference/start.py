@@ -109,7 +109,8 @@ def lower_factor(factor: np.ndarray) -> np.ndarray:
     lower: np.ndarray = np.linalg.qr(factor.T)[1].T
     diagonal = np.diag(lower)
     lower = lower * np.where(diagonal < 0, -1.0, 1.0)
-    return lower + np.diag(np.where(np.abs(diagonal) < 1e-12, 1e-12, 0.0))
+    lower += np.diag(np.where(np.abs(diagonal) < 1e-12, 1e-12, 0.0))
+    return lower
 
 
 def starting_points(d: int, rng: np.random.Generator, n: int = FEW) -> np.ndarray:

@@ -86,11 +86,11 @@ def verdict_of(facts: Facts) -> Verdict:
     red: list[str] = []
     amber: list[str] = []
     green: list[str] = []
-    _weights(facts, red, amber, green)
     if facts.probes is None:
         amber.append("the density was not probed where the flow is not: modes may be missed")
     else:
         _probes(facts.probes, red, amber, green)
+    _weights(facts, red, amber, green)
     _invalid(facts, red, amber)
     if facts.again is not None:
         _again(facts.log_z, facts.again, red, amber, green)
