@@ -177,6 +177,8 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             condition_names=x_names,
             called=("theta", "x"),
             embedding=embedding,
+            # `check` says what matters of a posterior.
+            trust=False,
             **options,
         )
         reach = Reach.of(features_of(model, observed))

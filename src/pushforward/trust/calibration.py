@@ -123,7 +123,8 @@ class Calibration:
         columns = min(4, k)
         rows = -(-k // columns)
         drawing = Figure(figsize=(2.7 * max(columns, 3), 2.3 * (rows + 1)), layout="constrained")
-        above, below = np.ravel(drawing.subfigures(2, 1, height_ratios=[rows, 1.1]))
+        parts: Any = drawing.subfigures(2, 1, height_ratios=[rows, 1.1])
+        above, below = parts
         z, low, high = bands(m, self.draws, CHANCE / k)
         for i, axis in enumerate(above.subplots(rows, columns, squeeze=False).ravel()):
             if i >= k:
