@@ -255,7 +255,7 @@ def test_noise_that_does_not_fit_is_refused():
     with pytest.raises(InputError, match=re.escape("noise of events (2, 2, 1)")):
         Dequantized(Uniform((4, 4, 1), 0.0, 4.0), noise)
     assert (
-        pf.architectures.ImageFlowPlusPlus(noise=0).noise_of((4, 4, 1), key=jax.random.key(0))
+        pf.architectures.ImageFlowPlusPlus(noise=None).noise_of((4, 4, 1), key=jax.random.key(0))
         is None
     )
 

@@ -42,8 +42,8 @@ class ImageFFJORD(Scaled):
 
     ```python
     >>> import equinox as eqx, jax, pushforward as pf
-    >>> flow = pf.architectures.ImageFFJORD(steps=1, width=8).build((4, 4, 1), key=jax.random.key(0))
-    >>> eqx.filter_jit(flow.log_prob)(jax.numpy.full((5, 4, 4, 1), 100.5)).shape
+    >>> flow = pf.architectures.ImageFFJORD(steps=1, width=8).build((2, 2, 1), key=jax.random.key(0))
+    >>> eqx.filter_jit(flow.log_prob)(jax.numpy.full((5, 2, 2, 1), 100.5)).shape
     (5,)
 
     ```

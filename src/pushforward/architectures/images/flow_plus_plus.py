@@ -34,8 +34,8 @@ class ImageFlowPlusPlus(Scaled):
         steps: couplings by checkerboard and as many by channels at each scale; default 2.
         width, blocks: channels and gated convolutions of each network; default 48 and 1.
         components: logistics of each mixture; default 4.
-        attention: pixels up to which networks attend, as the cost is their square; default 64.
-        noise: how often each colour of the checkerboard is transformed in the noise; 0 for uniform noise; default 1.
+        attention: pixels up to which networks attend, as the cost is their square; None for none; default 64.
+        noise: how often each colour of the checkerboard is transformed in the noise; None for uniform noise; default 1.
         dropout: share of values dropped before a network's last product during training; default 0.
         levels: grey levels; default 256.
         scale, alpha: the scale of the layers, see `bijections.images.Pixels`; default "logit" and 1e-6.
@@ -55,8 +55,8 @@ class ImageFlowPlusPlus(Scaled):
     width: int = 48
     blocks: int = 1
     components: int = 4
-    attention: int = 64
-    noise: int = 1
+    attention: int | None = 64
+    noise: int | None = 1
     dropout: float = 0.0
     levels: int = 256
     scale: str = "logit"
@@ -65,6 +65,9 @@ class ImageFlowPlusPlus(Scaled):
     def of_scale(
         self, event: Shape, condition: Shape | None, key: PRNGKeyArray
     ) -> list[AbstractBijection]:
+        for name in ("attention", "noise"):
+            if (value := getattr(self, name)) is not None:
+                check_count(name, value)
         (squeeze, latent), board = squeezed(event), Checker(event)
         mixtures = LogisticMixtureCDF(self.components)
         of_channels, of_colours = spawn(key, 2)
@@ -80,7 +83,7 @@ class ImageFlowPlusPlus(Scaled):
             out,
             width=self.width,
             blocks=self.blocks,
-            attention=event[0] * event[1] <= self.attention,
+            attention=self.attention is not None and event[0] * event[1] <= self.attention,
             condition_shape=condition,
             dropout=self.dropout,
             key=key,
@@ -88,8 +91,7 @@ class ImageFlowPlusPlus(Scaled):
 
     def noise_of(self, event: Shape, *, key: PRNGKeyArray) -> Flow | None:
         """The flow of the noise given a picture, see `Dequantized`; None for uniform noise."""
-        check_count("noise", self.noise, 0)
-        if not self.noise:
+        if self.noise is None:
             return None
         return noise_given_picture(
             event, steps=self.noise, width=self.width // 2, levels=self.levels, key=key
