@@ -3,6 +3,7 @@
 `fit_posterior` takes a function of one event, or a `Target`, and returns a `Posterior`.
 """
 
+from pushforward.inference.bridges import from_numpyro, from_pymc, from_stan
 from pushforward.inference.evidence import evidence
 from pushforward.inference.layout import Layout
 from pushforward.inference.mcmc import Chains, effective_draws, split_r_hat
@@ -43,6 +44,9 @@ __all__ = [
     "effective_draws",
     "evidence",
     "fit_posterior",
+    "from_numpyro",
+    "from_pymc",
+    "from_stan",
     "k_threshold",
     "smoothed_weights",
     "split_r_hat",

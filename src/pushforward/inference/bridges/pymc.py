@@ -37,15 +37,9 @@ def from_pymc(model: Any) -> Target:
     PyTensor cannot translate to JAX.
 
     ```python
-    >>> import pushforward as pf
-    >>> def normal():
-    ...     import pymc
-    ...     with pymc.Model() as model:
-    ...         pymc.Normal("mu", 0, 1)
-    ...     return model
-    >>> pf.inference.from_pymc(normal()).names  # doctest: +SKIP
-    ('mu',)
-
+    with pymc.Model() as model:
+        pymc.Normal("y", pymc.Normal("mu", 0, 1), 1, observed=0.5)
+    post = pf.fit_posterior(pf.inference.from_pymc(model))
     ```
     """
     imported("pymc", "pymc")
