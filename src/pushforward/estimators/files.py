@@ -7,7 +7,6 @@ from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.inference import Posterior
 from pushforward.inference.posterior_file import KIND as POSTERIOR
-from pushforward.inference.posterior_file import load_posterior, save_posterior
 from pushforward.model_file import read_header
 from pushforward.models.image_file import KIND as IMAGES
 from pushforward.models.image_file import save_image_model
@@ -60,7 +59,7 @@ def save(path: str | PathLike[str], model: Any, *, force: bool = True) -> None:
     elif isinstance(model, TableModel):
         save_table_model(model, path, force)
     elif isinstance(model, Posterior):
-        save_posterior(model, path, force)
+        model.save(path, force=force)
     elif isinstance(model, ImageModel):
         save_image_model(model, path, force)
     elif isinstance(model, TypedTable):
@@ -112,7 +111,7 @@ def load(
     if kind == "flow":
         return read_flow(path)
     if kind == POSTERIOR:
-        return load_posterior(path)
+        return Posterior.load(path)
     # scikit-learn is imported with the first estimator.
     if kind == SERIES:
         from pushforward.estimators.neural_ode import NeuralODERegressor

@@ -16,6 +16,7 @@ from pushforward.errors import InputError, check_choice, check_count, warn
 from pushforward.inference.layout import Layout
 from pushforward.inference.mcmc import Chains, run_chains
 from pushforward.inference.output import arviz_of, corner_plot
+from pushforward.inference.posterior_file import Stored, load_posterior, save_posterior
 from pushforward.inference.reverse_kl import draws_of, log_prob_of
 from pushforward.inference.target import (
     Target,
@@ -280,9 +281,22 @@ class Posterior:
     def save(self, path: str | PathLike[str], *, force: bool = True) -> None:
         """Write the posterior to one file: flow, judged draws, verdict, layout; not the log-density. `pushforward.load`
         reads it. `force=False` keeps a file that is there."""
-        from pushforward.inference.posterior_file import save_posterior
+        stored = Stored(
+            self.flow, self.verdict, self.facts, self.history,
+            self.u, self.log_p, self.log_q, self.names, self.layout,
+        )  # fmt: skip
+        save_posterior(stored, path, force)
 
-        save_posterior(self, path, force)
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> "Posterior":
+        """The posterior that `save` wrote, without its log-density. Raises `InputError` for a file that is missing,
+        damaged or of another kind."""
+        of = load_posterior(path)
+        history = tuple(Stage(*stage) for stage in of.history)
+        return cls(
+            of.flow, of.verdict, of.facts.log_z, of.facts, history,
+            of.u, of.log_p, of.log_q, of.names, of.layout, None,
+        )  # fmt: skip
 
     def with_log_density(self, log_density: Callable[..., Any] | Target) -> "Posterior":
         """The same posterior with the log-density that a file does not hold, for new weights and chains: the function

@@ -2,7 +2,7 @@
 
 import os
 from dataclasses import asdict, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -15,7 +15,6 @@ from pushforward.bijections import Chain
 from pushforward.distributions import Flow
 from pushforward.errors import InputError
 from pushforward.inference.layout import Layout
-from pushforward.inference.posterior import Posterior, Stage
 from pushforward.inference.probes import Probes
 from pushforward.inference.start import Located
 from pushforward.inference.verdict import Facts, Verdict
@@ -35,8 +34,22 @@ class _Held(eqx.Module):
     log_q: Array
 
 
-def save_posterior(post: Posterior, path: str | os.PathLike[str], force: bool = True) -> None:
-    """Write a posterior to one safetensors file, all or nothing; its log-density is not in it.
+class Stored(NamedTuple):
+    """What a file holds of a posterior: all but its log-density. Fields as of `Posterior`."""
+
+    flow: Flow
+    verdict: Verdict
+    facts: Facts
+    history: tuple[tuple[str, str, float], ...]
+    u: np.ndarray
+    log_p: np.ndarray
+    log_q: np.ndarray
+    names: tuple[str, ...]
+    layout: Layout | None
+
+
+def save_posterior(post: Stored, path: str | os.PathLike[str], force: bool = True) -> None:
+    """Write a posterior to one safetensors file, all or nothing.
 
     Raises `InputError` where the file cannot be written, and for a flow of an architecture that is not registered.
     """
@@ -46,7 +59,7 @@ def save_posterior(post: Posterior, path: str | os.PathLike[str], force: bool = 
     header = {
         "kind": KIND,
         "architecture": architecture_to_json(architecture),
-        "dim": post.dim,
+        "dim": len(post.names),
         "double": precision_of(post.flow) == np.float64,
         "draws": len(post.u),
         "names": list(post.names),
@@ -62,7 +75,7 @@ def save_posterior(post: Posterior, path: str | os.PathLike[str], force: bool = 
     write_model(path, header, held, skeleton=_skeleton, force=force)
 
 
-def load_posterior(path: str | os.PathLike[str]) -> Posterior:
+def load_posterior(path: str | os.PathLike[str]) -> Stored:
     """Read what `save_posterior` wrote. Raises `InputError` as `read_model`."""
     header, held = read_model(path, _skeleton, kind=KIND)
     facts = dict(header["facts"])
@@ -79,12 +92,17 @@ def load_posterior(path: str | os.PathLike[str]) -> Posterior:
     figures = {k: _number(v) for k, v in facts.items() if k in known}
     layout = None if header["layout"] is None else Layout.from_json(header["layout"])
     verdict = Verdict(header["verdict"]["word"], tuple(header["verdict"]["reasons"]))
-    return Posterior(
-        held.flow, verdict, figures["log_z"], Facts(**figures),
-        tuple(Stage(*stage) for stage in header["history"]),
-        np.asarray(held.u, np.float64), np.asarray(held.log_p), np.asarray(held.log_q),
-        tuple(header["names"]), layout, None,
-    )  # fmt: skip
+    return Stored(
+        held.flow,
+        verdict,
+        Facts(**figures),
+        tuple((name, text, seconds) for name, text, seconds in header["history"]),
+        np.asarray(held.u, np.float64),
+        np.asarray(held.log_p),
+        np.asarray(held.log_q),
+        tuple(header["names"]),
+        layout,
+    )
 
 
 def _skeleton(header: dict[str, Any]) -> _Held:
