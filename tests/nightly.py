@@ -132,6 +132,8 @@ NIGHTLY = {
         "the one that remains: table, figure and command are shared"
     ),
     "tests/test_examples.py::test_experiment[spirals]": "the one that remains",
+    "tests/test_examples.py::test_experiment[image_ablations]": "the one that remains",
+    "tests/test_examples.py::test_experiment[vae]": "the one that remains; tests/test_evidence_bounds.py",
     "tests/test_examples.py::test_experiment[augmented]": "the one that remains",
     "tests/test_examples.py::test_experiment[mocap]": "the one that remains",
     "tests/test_examples.py::test_experiment[ode_net]": "the one that remains",
