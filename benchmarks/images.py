@@ -1,10 +1,10 @@
 """MNIST, 28 x 28 in 256 levels: bits per dimension of all 10,000 test pictures after ten minutes of two cores.
 
 Each row is what `pushforward fit mnist:train --flow NAME --max-time SECONDS` fits, seed 0, compilation included. Test
-bits are by one fixed draw of the noise, with the standard error over pictures: a bound of the log-probability. Published
-figures are of GPU days and compare in dequantization and test set, not in the time taken. Round trips are of the first
-500 test pictures, in uint8 at float32; draws are 64 at temperature 1 after compilation. Anchors are counted in the
-training pictures: independent pixels, and pixels given four neighbours in seven classes.
+bits are by one fixed draw of the noise, with the standard error over pictures: a bound of the log-probability.
+Published figures are of GPU days and compare in dequantization and test set, not in the time taken. Round trips are of
+the first 500 test pictures, in uint8 at float32; draws are 64 at temperature 1 after compilation. Anchors are counted
+in the training pictures: independent pixels, and pixels given four neighbours in seven classes.
 
 Results are appended to `results/images.jsonl`: started again, it goes on where it stopped. `--folder` receives a grid
 of each model's draws.
