@@ -161,7 +161,7 @@ def without_gradient(tree: Any) -> Any:
 def first_signs(
     events: tuple[Event, ...], slope: Any, t: Array, length: Array, y: State, fired: Array
 ) -> Array:
-    """The signs of the events at the start; of one that is zero there, or has just happened, the sign that it will have.
+    """The signs of the events at the start; of one that is zero there, or has just happened, the sign to come.
 
     Arguments:
         events: all of them.

@@ -146,6 +146,8 @@ def solve_by_legs(
         part = adjoint.advance(run, stand.y, jnp.full(shape, jnp.nan, a.dtype))
         noted = part.noted
         assert noted is not None
+        part = part._replace(status=_constant(part.status))
+        noted = noted._replace(next=_constant(noted.next), event=_constant(noted.event))
         # A row that is done stays as it is.
         fired = zeros - 1 if noted.event is None else noted.event
         hit = fired >= 0
@@ -287,6 +289,11 @@ def solve_by_legs(
 def _lead(mask: Array, leaf: Array) -> Array:
     """A mask `(k, *rows)` with as many axes as a leaf that is stacked alike."""
     return mask.reshape(*mask.shape, *[1] * (leaf.ndim - mask.ndim))
+
+
+def _constant(whole: Array | None) -> Array | None:
+    """Whole numbers without a tangent: a loop would carry that of a compiled solve's, though it is nothing."""
+    return None if whole is None else whole.astype(jnp.uint32).astype(whole.dtype)
 
 
 def _beside(t: Array, towards: Array) -> Array:

@@ -19,7 +19,7 @@ class Path(eqx.Module):
 
     Attributes:
         polynomials: coefficients, `(steps, degree + 1, ...)`.
-        begins, lengths, ends: of the steps in time, `(steps, *rows)`; steps that were not needed end where the last did.
+        begins, lengths, ends: of the steps in time, `(steps, *rows)`; unused steps end where the last did.
         t0, t1: the interval.
     """
 

@@ -67,8 +67,8 @@ def solve(
         t0, t1: the interval, numbers, or arrays `(n,)` with an interval for each row.
         at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times per row. They cost
             no call of the field: states between the ends of steps are those of the method's polynomials (`METHODS`).
-        interpolate: whether they are; False to step onto each time. Default None: but with `steps=N` alone, which counts
-            the steps between two times.
+        interpolate: whether they are; False to step onto each time. Default None: they are, but with `steps=N` alone,
+            which counts the steps between two times.
         dense: whether the solution can be called, `solution(t)`, which keeps `max_steps` steps; default False.
         save: `save(t, y)`, what of a state to return at the times `at`; default None, all of it.
         jumps: times, in order, at which the field jumps: `(k,)`, or `(n, k)` for times per row. Steps end there, before

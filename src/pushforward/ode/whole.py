@@ -96,7 +96,7 @@ def solve_through(
 
 
 def finished(found: Found, packing: Packing | None, saves: bool = False) -> Found:
-    """States that are not a solution become NaN; packed ones become what they were. With `saves`, `ys` are no states."""
+    """States that are not a solution become NaN; packed ones what they were. With `saves`, `ys` are no states."""
     bad = found.status > REACHED
 
     def mark(leaf: Array) -> Array:
