@@ -2,7 +2,9 @@
 
 from pushforward.deprecated import renamed
 from pushforward.errors import SolveError
+from pushforward.ode.adjoint import Adjoint
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Direct, RecomputeSteps, Reversible
+from pushforward.ode.events import Event, Jumps
 from pushforward.ode.layer import ODELayer
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.solve import Adjoints, backsolve, solve
@@ -12,9 +14,12 @@ from pushforward.ode.tableaus import METHODS, Tableau
 __all__ = [
     "ADJOINTS",
     "METHODS",
+    "Adjoint",
     "Adjoints",
     "Backsolve",
     "Direct",
+    "Event",
+    "Jumps",
     "ODELayer",
     "RecomputeSteps",
     "Reversible",

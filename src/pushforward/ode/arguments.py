@@ -10,9 +10,11 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.errors import InputError, check_choice, check_count, warn
-from pushforward.ode.adjoints import ADJOINTS, Adjoint
+from pushforward.ode.adjoint import Adjoint
+from pushforward.ode.adjoints import ADJOINTS
 from pushforward.ode.control import Control
-from pushforward.ode.step import State
+from pushforward.ode.events import Event, check_events, check_then
+from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
 from pushforward.rows import Numbers, as_float
 
@@ -89,16 +91,18 @@ def number_of(value: Any, name: str) -> float:
         raise InputError(f"{name}={value!r}: a number was expected") from None
 
 
-def stops_of(at: Numbers, leaves: list[Array], dtype: Any) -> Array:
-    """The times to stop at."""
-    stops = as_float(at, "at").astype(dtype)
+def stops_of(at: Numbers, name: str, leaves: list[Array], dtype: Any) -> Array:
+    """Times on the way."""
+    stops = as_float(at, name).astype(dtype)
     by_row = stops.ndim == 2 and all(leaf.shape[:1] == stops.shape[:1] for leaf in leaves)
     if stops.ndim != 1 and not by_row:
-        raise InputError(f"at has shape {stops.shape}: (k,), or (rows, k), was expected")
+        raise InputError(f"{name} has shape {stops.shape}: (k,), or (rows, k), was expected")
     return stops
 
 
-def check_times(t0: Numbers, at: Numbers | None, t1: Numbers, dtype: Any) -> None:
+def check_times(
+    t0: Numbers, at: Numbers | None, t1: Numbers, dtype: Any, name: str = "times"
+) -> None:
     """Raises `InputError` for times out of order, or so close that they are equal in the state's type."""
     given = [t0, t1] if at is None else [t0, at, t1]
     if any(isinstance(t, jax.core.Tracer) for t in given):
@@ -108,7 +112,7 @@ def check_times(t0: Numbers, at: Numbers | None, t1: Numbers, dtype: Any) -> Non
     rows = np.broadcast_shapes(*(part.shape[:-1] for part in parts))
     times = np.concatenate([np.broadcast_to(t, (*rows, t.shape[-1])) for t in parts], -1)
     if not np.isfinite(times).all():
-        raise InputError("times must be finite")
+        raise InputError(f"{name} must be finite")
     cast, length = times.astype(dtype).astype(np.float64), times[..., -1:] - times[..., :1]
     for wrong, reason in (
         (np.diff(cast) * np.where(length < 0, -1.0, 1.0) < 0, "must go from t0 to t1 in order"),
@@ -121,7 +125,7 @@ def check_times(t0: Numbers, at: Numbers | None, t1: Numbers, dtype: Any) -> Non
         if wrong.any():
             *row, i = np.argwhere(wrong)[0]
             first, second = times[(*row, i)], times[(*row, i + 1)]
-            raise InputError(f"times {reason}, but {first:.17g} comes before {second:.17g}")
+            raise InputError(f"{name} {reason}, but {first:.17g} comes before {second:.17g}")
 
 
 def check_field(field: Any, t: Array, y0: State) -> None:
@@ -144,3 +148,39 @@ def check_field(field: Any, t: Array, y0: State) -> None:
             )
         if jnp.issubdtype(b.dtype, jnp.complexfloating):
             raise InputError(f"the field gives type {b.dtype}{where}: {a.dtype} was expected")
+
+
+def check_looks(
+    interpolate: bool | None,
+    save: Any,
+    stops: Array | None,
+    then: Any,
+    events: tuple[Event, ...],
+    t: Array,
+    y0: State,
+    control: Control,
+    by_row: bool,
+) -> None:
+    """Raises `InputError` for what cannot be looked at on the way."""
+    if interpolate is False:
+        raise InputError(
+            "interpolate=False steps onto the times of `at`, and takes no dense, jumps, events or save"
+        )
+    rows = t.shape if control.per_row else ()
+    if events and by_row and not control.per_row:
+        raise InputError("events with times per row need control='per_row'")
+    at = along_rows(t, jax.tree.leaves(y0)[0])
+    check_events(events, rows, t, y0)
+    check_then(then, at, y0)
+    if save is None:
+        return
+    if stops is None:
+        raise InputError("save says what to return at the times `at`: at=[...] was expected")
+    given = eqx.filter_eval_shape(save, at, y0)
+    for leaf in jax.tree.leaves(given):
+        if not hasattr(leaf, "shape") or not jnp.issubdtype(leaf.dtype, jnp.inexact):
+            raise InputError(f"save gives {leaf!r}: floating-point arrays were expected")
+        if t.shape and leaf.shape[:1] != t.shape:
+            raise InputError(
+                f"save gives an array of shape {leaf.shape}: rows on its leading axis were expected"
+            )

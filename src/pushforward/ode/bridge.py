@@ -10,7 +10,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from pushforward.errors import InputError, SolveError
-from pushforward.ode.adjoints import Adjoint, Backsolve, Direct, Reversible
+from pushforward.ode.adjoint import Adjoint
+from pushforward.ode.adjoints import Backsolve, Direct, Reversible
 from pushforward.ode.control import Control
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.step import State

@@ -1,16 +1,19 @@
 """The loop over steps. It knows a method's step and a control, but no adjoint and no public argument."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from pushforward.ode.control import Control, counted, error_ratio, first_size, next_size
+from pushforward.ode.interpolation import polynomial
 from pushforward.ode.step import Slope, State, moved, parts, put, select, stage_loop
+from pushforward.ode.watch import Seen, Watch, look, nothing_seen
 
-RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE = -1, 0, 1, 2, 3
-"""Status codes: still running, reached the end, too many steps, step too short, field not finite."""
+RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE, EVENTS = -1, 0, 1, 2, 3, 4
+"""Status codes: still running, reached the end, too many steps, step too short, field not finite, too many events."""
 SLOPES = 16
 """For how many steps the stages' slopes are kept. Most flows take no more, and the memory stays bounded."""
 
@@ -44,6 +47,15 @@ class Walk(NamedTuple):
     rejected: Array
     status: Array
     record: Record
+    seen: Seen | None = None
+
+
+class Looking(NamedTuple):
+    """What to look at on the way: see `watch.look`."""
+
+    watch: Watch
+    marks: Array
+    save: Callable[[Array, State], Any]
 
 
 def walk(
@@ -56,6 +68,7 @@ def walk(
     slots: int = 0,
     keep_times: bool = False,
     ignored: int = 0,
+    looking: Looking | None = None,
 ) -> Walk:
     """Go from 0 to 1.
 
@@ -68,6 +81,7 @@ def walk(
         slots: how many states to keep; when they are full, every second one is dropped.
         keep_times: whether to keep where steps began and how long they were.
         ignored: how many of the last parts of the state (then a tuple) do not count towards the error.
+        looking: what to look at; None for nothing. The method then has polynomials.
     """
     fixed, tableau, most = control.steps, control.tableau, control.most
     leaves = jax.tree.leaves(y)
@@ -98,6 +112,14 @@ def walk(
         slopes=room(min(slots, SLOPES) + 1, len(tableau.a)) if slots else None,
         stride=jnp.ones((), jnp.int32),
     )
+    status, seen = jnp.full(shape, RUNNING, jnp.int32), None
+    if looking is not None:
+        watch, marks, save = looking
+        saved = jax.eval_shape(save, jnp.zeros(marks.shape[1:], marks.dtype), y)
+        degree = len((tableau.dense or ((),))[0])
+        seen = nothing_seen(watch, marks, saved, y, shape, degree, most)
+        if watch.active is not None:
+            status = jnp.where(watch.active, status, REACHED)
     start = Walk(
         s=zero,
         h=h,
@@ -108,15 +130,16 @@ def walk(
         calls=jnp.asarray(calls, jnp.int32),
         accepted=count,
         rejected=count,
-        status=jnp.full(shape, RUNNING, jnp.int32),
+        status=status,
         record=record,
+        seen=seen,
     )
 
     def running(at: Walk) -> Array:
         return (at.status == RUNNING).any()
 
     def again(at: Walk) -> Walk:
-        return _try_step(slope, at, control, coupling, slots, ignored)
+        return _try_step(slope, at, control, coupling, slots, ignored, looking)
 
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
@@ -148,8 +171,27 @@ def _thinned(states: State) -> State:
     return jax.tree.map(leaf, states)
 
 
+def step_polynomial(
+    control: Control, coupling: float | None, h: Array, y: State, twin: State, slopes: State
+) -> State:
+    """The coefficients of the state between a step's ends; of a reversible pair, which its step mixes, too."""
+    if coupling is None:
+        return polynomial(control.tableau, h, y, slopes)
+
+    def leaf(c: Array, y: Array, z: Array) -> Array:
+        return c.at[0].set(y).at[1].add((1 - coupling) * (z - y))
+
+    return jax.tree.map(leaf, polynomial(control.tableau, h, twin, slopes), y, twin)
+
+
 def _try_step(
-    slope: Slope, at: Walk, control: Control, coupling: float | None, slots: int, ignored: int
+    slope: Slope,
+    at: Walk,
+    control: Control,
+    coupling: float | None,
+    slots: int,
+    ignored: int,
+    looking: Looking | None = None,
 ) -> Walk:
     """Take one step, or, where its error is too large, only shorten the next."""
     tableau, fixed, stages = control.tableau, control.steps, len(control.tableau.a)
@@ -201,6 +243,16 @@ def _try_step(
         record = record._replace(states=states, slopes=slopes_kept)
     s = jnp.where(good, jnp.where(last, 1.0, ahead), at.s)
     status = jnp.where(good & (last | (s >= 1.0)), REACHED, at.status)
+    seen = at.seen
+    if looking is not None and seen is not None:
+        watch, marks, save = looking
+        seen, u = look(
+            *(seen, watch, marks, save, (at.s, h, s), count, good),
+            lambda: step_polynomial(control, coupling, h, y, twin, stacked),
+        )
+        if u is not None:
+            s = jnp.where(u <= 1.0, at.s + u * h, s)
+            status = jnp.where(u <= 1.0, REACHED, status)
     short = rejected & (new_h < 4 * jnp.finfo(h.dtype).eps)
     status = jnp.where(short, jnp.where(jnp.isfinite(ratio), UNDERFLOW, NOT_FINITE), status)
     status = jnp.where((status == RUNNING) & (tries >= control.most), TOO_MANY, status)
@@ -216,4 +268,5 @@ def _try_step(
         rejected=at.rejected + rejected.astype(jnp.int32),
         status=status,
         record=record._replace(taken=count + good.any().astype(jnp.int32)),
+        seen=seen,
     )

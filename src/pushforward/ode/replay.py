@@ -1,7 +1,7 @@
 """The gradient through the steps that were taken: each is taken again, last one first, from the states kept."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,22 @@ from pushforward.ode.control import Control
 from pushforward.ode.loop import Record
 from pushforward.ode.step import Slope, State, moved, parts, put, stage, stage_loop, taken
 from pushforward.ode.tableaus import Tableau
+
+
+class Extra(NamedTuple):
+    """Gradients of what was seen in a step: with respect to the state before it, and to its stacked slopes.
+
+    `any` says whether there are any in the step.
+    """
+
+    state: State
+    slopes: State
+    any: Array
+
+
+Reader = Callable[[Array, Array, State, State, Any, Any], tuple[Any, Extra, Any]]
+"""`reader(step, h, state, slopes, total, reading)`: the gradient with respect to `held` so far, what is extra in this
+step, and where the reader stands then."""
 
 
 def zeros(tree: Any) -> Any:
@@ -30,8 +46,10 @@ def replayed(
     record: Record,
     slots: int,
     given: State,
-) -> tuple[Any, State]:
-    """The gradients with respect to `held` and to the initial state.
+    reader: Reader | None = None,
+    reading: Any = None,
+) -> tuple[Any, State, Any]:
+    """The gradients with respect to `held` and to the initial state, and the last `reading`.
 
     Arguments:
         slope_of: the slope as a function of `held`.
@@ -39,6 +57,8 @@ def replayed(
         y: a state, for its shapes.
         control, record, slots: of the walk to take again.
         given: the gradient with respect to the final state.
+        reader: finds the gradient of what was seen in a step with respect to its state and slopes.
+        reading: where the reader begins.
     """
     slope, tableau = slope_of(held), control.tableau
     known = jax.tree.leaves(record.slopes)[0].shape[0] - 1
@@ -48,9 +68,16 @@ def replayed(
         slopes = jax.lax.cond(
             i < known, lambda: taken(record.slopes, i), lambda: stage_loop(slope, tableau, s, h, y)
         )
-        return pulled(slope_of, held, tableau, s, h, y, slopes, carry)
+        total, after, reading = carry
+        extra = None
+        if reader is not None:
+            total, extra, reading = reader(i, h, y, slopes, total, reading)
+        return (
+            *pulled(slope_of, held, tableau, s, h, y, slopes, (total, after), extra),
+            reading,
+        )
 
-    carry: tuple[Any, State] = (zeros(held), given)
+    carry: tuple[Any, State, Any] = (zeros(held), given, reading)
     if control.most <= slots:
 
         def one(i: Array, carry: Any) -> Any:
@@ -101,17 +128,19 @@ def pulled(
     y: State,
     slopes: State,
     carry: tuple[Any, State],
+    extra: Extra | None = None,
 ) -> tuple[Any, State]:
     """One step's derivative, transposed: stage by stage, the last one first.
 
         kbar_i = h (b_i ybar_1 + sum_l a_li Ybar_l),  Ybar_i = (dk_i/dY_i)^T kbar_i,  ybar_0 = ybar_1 + sum_i Ybar_i
 
     Written out, as the slopes are known: nothing is stored between stages, and the compiler meets the field's
-    derivative once. `carry` is the gradient with respect to `held` so far, and to the state after the step.
+    derivative once. `carry` is the gradient with respect to `held` so far, and to the state after the step; `extra` are
+    gradients with respect to the state before it and to the slopes, of what was seen between its ends.
     """
     total, after = carry
-    # In some methods the last stage serves only the error and the next step.
-    count = len(tableau.a) - tableau.reuses_last
+    # In some methods the last stage serves only the error and the next step, and what is seen in this one.
+    count = len(tableau.a) - (tableau.reuses_last and extra is None)
     table = np.zeros((count, count))
     for i, row in enumerate(tableau.a[:count]):
         table[i, : len(row)] = row
@@ -124,11 +153,15 @@ def pulled(
         column = columns[i]
         weights = [outer[i], *(column[j] for j in range(1, count))]
         given = moved(zeros(y), h, [after, *parts(bars, count)[1:]], weights)
+        if extra is not None:
+            given = plus(given, taken(extra.slopes, i))
         at, state = stage(tableau, s, h, y, slopes, i)
         _, pull = jax.vjp(lambda held, state: slope_of(held)(at, state), held, state)
         more, bar = pull(given)
         return plus(total, more), put(bars, i, bar)
 
     bars = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
-    total, bars = jax.lax.fori_loop(0, count, one, (total, bars))
-    return total, jax.tree.map(lambda g, bar: g + bar.sum(0), after, bars)
+    begin = 0 if extra is None or not tableau.reuses_last else 1 - extra.any.astype(jnp.int32)
+    total, bars = jax.lax.fori_loop(begin, count, one, (total, bars))
+    found = jax.tree.map(lambda g, bar: g + bar.sum(0), after, bars)
+    return total, found if extra is None else plus(found, extra.state)

@@ -1,20 +1,22 @@
 """Initial-value problems."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
-from pushforward.errors import InputError, SolveError
-from pushforward.ode.adjoints import Adjoint, Backsolve, Direct, Reversible, advance, backsolved
+from pushforward.errors import InputError
+from pushforward.ode.adjoint import Adjoint, Run
+from pushforward.ode.adjoints import Backsolve, backsolved
 from pushforward.ode.arguments import (
     adjoint_of,
     check,
     check_field,
+    check_looks,
     check_times,
     method_of,
     number_of,
@@ -22,11 +24,12 @@ from pushforward.ode.arguments import (
     time_of,
 )
 from pushforward.ode.control import Control
-from pushforward.ode.loop import NOT_FINITE, REACHED, TOO_MANY, UNDERFLOW
-from pushforward.ode.packing import PackedField, Packing, packing_of
+from pushforward.ode.events import Event, Jumps, listed
+from pushforward.ode.legs import Asked, solve_by_legs
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
+from pushforward.ode.whole import raise_if_failed, solve_through
 from pushforward.rows import Numbers, as_float, kept_whole
 
 
@@ -37,6 +40,11 @@ def solve(
     t1: Numbers,
     *,
     at: Numbers | None = None,
+    interpolate: bool | None = None,
+    dense: bool = False,
+    save: Callable[[Array, State], Any] | None = None,
+    jumps: Numbers | Jumps | None = None,
+    events: Event | Sequence[Event] | None = None,
     method: str | Tableau | Any = "dopri5",
     rtol: float = 1e-5,
     atol: float = 1e-5,
@@ -57,8 +65,16 @@ def solve(
             an array `(n, 1, ..., 1)` of the (first) state array's rank.
         y0: the state at `t0`, a pytree of floating-point arrays.
         t0, t1: the interval, numbers, or arrays `(n,)` with an interval for each row.
-        at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times per row. The
-            solver steps to each of them.
+        at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times per row. They cost
+            no call of the field: states between the ends of steps are those of the method's polynomials (`METHODS`).
+        interpolate: whether they are; False to step onto each time. Default None: they are, but with `steps=N` alone,
+            which counts the steps between two times.
+        dense: whether the solution can be called, `solution(t)`, which keeps `max_steps` steps; default False.
+        save: `save(t, y)`, what of a state to return at the times `at`; default None, all of it.
+        jumps: times, in order, at which the field jumps: `(k,)`, or `(n, k)` for times per row. Steps end there, before
+            it the field is called with earlier times only, after it with later ones; `steps=N` counts between them.
+            Where the state jumps too, `Jumps`.
+        events: an `Event` or several: functions whose sign changes end the solve, note a time or change the state.
         method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff); default "dopri5".
         rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
         steps: a number of equal steps between two times in place of tolerances; default None.
@@ -69,7 +85,7 @@ def solve(
         max_steps: most tries of a step between two times; default 4096.
 
     A field that draws new noise at every call is not a function, and no step is small enough for it: fix the noise
-    outside. A field that is zero except for a short while may be stepped over: put times of `at` around it.
+    outside. A field that is zero except for a short while may be stepped over: put `jumps` around it.
 
     Raises `InputError` for unknown names, a field that gives other shapes than the state's, times out of order or too
     close for the state's precision, tolerances that are not positive; `SolveError`, outside of `jit`, where the end is
@@ -89,25 +105,50 @@ def solve(
     if not leaves:
         raise InputError("y0 has no arrays: a pytree of floating-point arrays was expected")
     dtype = jnp.result_type(*leaves)
-    chosen, kind = method_of(method), adjoint_of(adjoint)
+    chosen, kind, watched = method_of(method), adjoint_of(adjoint), listed(events)
     tableau = chosen if isinstance(chosen, Tableau) else METHODS["euler"]
     rtol, atol = number_of(rtol, "rtol"), number_of(atol, "atol")
     settings = Control(tableau, rtol, atol, steps, control == "per_row", max_steps)
     check(settings, control, chosen, leaves, dtype)
     ends = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
-    stops = None if at is None else stops_of(at, leaves, dtype)
+    stops = None if at is None else stops_of(at, "at", leaves, dtype)
     check_times(t0, at, t1, dtype)
-    by_row = any(t.ndim for t in ends) or (stops is not None and stops.ndim == 2)
+    given = jumps if isinstance(jumps, Jumps) else Jumps(() if jumps is None else jumps)
+    breaks = stops_of(given.times, "jumps", leaves, dtype)
+    check_times(t0, given.times, t1, dtype, "jumps")
+    by_row = any(t.ndim for t in ends) or 2 in {breaks.ndim, 0 if stops is None else stops.ndim}
     rows = leaves[0].shape[:1] if settings.per_row or by_row else ()
-    check_field(field, along_rows(jnp.zeros(rows, dtype), leaves[0]), y0)
+    example = jnp.zeros(rows, dtype)
+    check_field(field, along_rows(example, leaves[0]), y0)
+    looks = dense or bool(watched) or jumps is not None
+    between = steps is None or looks if interpolate is None else interpolate
+    looks = looks or save is not None or (at is not None and between)
     if not isinstance(chosen, Tableau):
         from pushforward.ode.bridge import solve_by_diffrax
 
+        if dense or watched or jumps is not None or save is not None:
+            raise InputError(
+                "dense, jumps, events and save need a method of ours, not a diffrax solver"
+            )
         return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
     with kept_whole():
-        found = _solve(field, y0, ends, stops, settings, kind)
-    _raise_if_failed(found, settings)
-    return Solution(found.y1, found.ys, found.stats, found.status)
+        if not looks:
+            found = solve_through(field, y0, ends, stops, settings, kind)
+        else:
+            check_looks(
+                interpolate, save, stops, given.then, watched, example, y0, settings, by_row
+            )
+            if dense and not kind.keeps_all:
+                raise InputError(f"{kind} keeps no steps, as dense=True needs: take 'checkpoint'")
+            nowhere = jnp.zeros(0, dtype)
+            asked = Asked(
+                nowhere if stops is None else stops, save, breaks, given.then, watched, dense
+            )
+            settings = replace(settings, tableau=tableau.interpolating())
+            found = solve_by_legs(field, y0, ends, asked, settings, kind)
+    raise_if_failed(found, settings)
+    events_found = (None,) * 3 if found.happened is None else tuple(found.happened)
+    return Solution(found.y1, found.ys, found.stats, found.status, *events_found, found.path)
 
 
 class Adjoints(NamedTuple):
@@ -184,125 +225,7 @@ def backsolve(
     check_times(t0, None, t1, dtype)
     check_field(field, along_rows(times[0], leaves[0]), y1)
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
-    held = (arrays, times)
-    (by_held, by_y), at = backsolved(Backsolve(seminorm), held, rest, settings, y1, cotangent)
+    run = Run((arrays, times), rest, settings)
+    (by_held, by_y), at = backsolved(Backsolve(seminorm), run, y1, cotangent)
     stats = Stats(at.calls, None, at.accepted, at.rejected)
     return Adjoints(at.y[0], by_y, *by_held, stats, at.status)
-
-
-class _Found(NamedTuple):
-    y1: State
-    ys: State | None
-    stats: Stats
-    status: Array
-    time: Array
-    size: Array
-
-
-@eqx.filter_jit
-def _solve(
-    field: Any,
-    y0: State,
-    ends: tuple[Array, Array],
-    stops: Array | None,
-    control: Control,
-    adjoint: Adjoint,
-) -> _Found:
-    t0, t1 = ends
-    rows = jax.tree.leaves(y0)[0].shape[:1]
-    if control.per_row or t0.ndim or t1.ndim or (stops is not None and stops.ndim == 2):
-        t0, t1 = (jnp.broadcast_to(t, rows) for t in (t0, t1))
-        stops = None if stops is None else jnp.broadcast_to(stops, (*rows, stops.shape[-1])).T
-    if not isinstance(field, eqx.Module):
-        # What a function closes over becomes its leaves, so that gradients reach it.
-        field = eqx.filter_closure_convert(field, along_rows(t0, jax.tree.leaves(y0)[0]), y0)
-    direct = isinstance(adjoint, Direct)
-    packing = None if direct else packing_of(y0, control.per_row or t0.ndim > 0)
-    if packing is not None:
-        field, y0 = PackedField(field, packing), packing.pack(y0)
-
-    def interval(at: _Found, times: tuple[Array, Array]) -> tuple[_Found, State]:
-        """Solve from one time to the next; steps carry on with the length they had, in units of time."""
-        a, b = times
-        length = jnp.abs(b - a) if control.per_row else jnp.abs(b - a).max()
-        some = length > 0
-        # One step is enough where there is nowhere to go.
-        h = jnp.where(some, at.size / jnp.where(some, length, 1.0), 1.0)
-        part = advance(adjoint, field, times, at.y1, control, jax.lax.stop_gradient(h))
-        going = at.status == REACHED
-        backward = None
-        if not isinstance(adjoint, Backsolve):
-            # A last stage that is the next step's first has no part in the step's own result.
-            calls = len(control.tableau.a) - control.tableau.reuses_last
-            calls *= 2 if isinstance(adjoint, Reversible) else 1
-            backward = part.accepted.max(initial=0) * calls
-        stats = Stats(part.calls, backward, part.accepted, part.rejected)
-        found = _Found(
-            y1=part.y,
-            ys=None,
-            stats=jax.tree.map(jnp.add, at.stats, stats),
-            status=jnp.where(going, part.status, at.status),
-            time=jax.lax.stop_gradient(jnp.where(going, a + part.reached * (b - a), at.time)),
-            size=jax.lax.stop_gradient(jnp.where(some, part.h * length, at.size)),
-        )
-        return found, part.y
-
-    shape = rows if control.per_row else ()
-    zero, zeros = jnp.zeros((), jnp.int32), jnp.zeros(shape, jnp.int32)
-    start = _Found(
-        y1=y0,
-        ys=None,
-        stats=Stats(zero, None if isinstance(adjoint, Backsolve) else zero, zeros, zeros),
-        status=jnp.full(shape, REACHED, jnp.int32),
-        time=jax.lax.stop_gradient(jnp.broadcast_to(t0, jnp.broadcast_shapes(t0.shape, shape))),
-        size=jnp.full(shape, jnp.nan, t0.dtype),
-    )
-    if stops is None:
-        return _finished(interval(start, (t0, t1))[0], packing)
-    times = jnp.concatenate([t0[None], stops, t1[None]])
-    end, ys = jax.lax.scan(interval, start, (times[:-1], times[1:]))
-    return _finished(end._replace(ys=jax.tree.map(lambda leaf: leaf[:-1], ys)), packing)
-
-
-def _finished(found: _Found, packing: Packing | None) -> _Found:
-    """States that are not a solution become NaN; packed ones become what they were."""
-    bad = found.status > REACHED
-
-    def mark(leaf: Array) -> Array:
-        # A product, whose gradient is NaN too.
-        return leaf * jnp.where(along_rows(bad, leaf), jnp.nan, 1.0).astype(leaf.dtype)
-
-    y1, ys = jax.tree.map(mark, found.y1), found.ys
-    ys = None if ys is None else jax.vmap(lambda state: jax.tree.map(mark, state))(ys)
-    if packing is not None:
-        y1, ys = packing.unpack(y1), None if ys is None else packing.unpack(ys)
-    return found._replace(y1=y1, ys=ys)
-
-
-def _raise_if_failed(found: _Found, control: Control) -> None:
-    """The error of a solve outside of `jit` that did not reach its end."""
-    if isinstance(found.status, jax.core.Tracer):
-        return
-    status = np.asarray(found.status).ravel()
-    bad = np.flatnonzero(status > REACHED)
-    if not len(bad):
-        return
-    i, many, times = bad[0], len(status), np.ravel(found.time)
-    time, size = float(times[i if len(times) > 1 else 0]), float(np.ravel(found.size)[i])
-    who = f"row {i}, one of {len(bad)} rows of {many}" if many > 1 else "the solve"
-    reason, advice = {
-        TOO_MANY: (
-            f"max_steps={control.max_steps} tries of a step were not enough",
-            "raise max_steps or the tolerances; a stiff field wants an implicit diffrax solver as method",
-        ),
-        UNDERFLOW: (
-            "the step became too short for the dtype",
-            "raise the tolerances, use float64, or look for a singularity or for noise in the field",
-        ),
-        NOT_FINITE: (
-            "the field is not finite there",
-            "look at what the field returns at this time, and at the size of the state",
-        ),
-    }[int(status[i])]
-    message = f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}"
-    raise SolveError(message, time, size, int(i) if many > 1 else None)

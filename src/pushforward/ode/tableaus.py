@@ -18,9 +18,11 @@ class Tableau:
         b: weights of the solution.
         error: weights of the error estimate, the solution's less the embedded method's; None (default) for a method
             without one, which takes fixed steps only.
+        dense: the polynomials between the step's ends, a row for each stage: `b_i(u) = sum_m dense[i][m] u^(m + 1)`
+            for u in [0, 1], so that the rows' sums are `b`. Default None: the cubic of states and slopes at both ends.
 
     Raises `InputError` where these are not an explicit method: rows that do not grow by one, weights that are not one
-    per stage or do not sum to 1 (those of the error: to 0).
+    per stage or do not sum to 1 (those of the error: to 0), polynomials that do not end at `b`.
 
     ```python
     >>> from pushforward.ode import METHODS
@@ -34,6 +36,7 @@ class Tableau:
     a: tuple[tuple[float, ...], ...]
     b: tuple[float, ...]
     error: tuple[float, ...] | None = None
+    dense: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         # A tableau is a static argument of compiled programs, so it is made of tuples whatever was given.
@@ -50,6 +53,21 @@ class Tableau:
         if self.error is not None:
             object.__setattr__(self, "error", _numbers("error", self.error))
             _check_weights("error", self.error, stages, 0)
+        if self.dense is not None:
+            object.__setattr__(self, "dense", tuple(_numbers("dense", row) for row in self.dense))
+            ends = [math.fsum(row) for row in self.dense]
+            if len({len(row) for row in self.dense}) > 1 or len(ends) != stages:
+                raise InputError("dense: a row of as many coefficients for each stage was expected")
+            off = [
+                i
+                for i, (end, b) in enumerate(zip(ends, self.b, strict=True))
+                if abs(end - b) > SUMS
+            ]
+            if off:
+                i = off[0]
+                raise InputError(
+                    f"dense[{i}] sums to {ends[i]:.12g}: b[{i}], {self.b[i]:.12g}, was expected"
+                )
 
     @property
     def c(self) -> tuple[float, ...]:
@@ -60,6 +78,21 @@ class Tableau:
     def reuses_last(self) -> bool:
         """Whether the last stage is the next step's first ("first same as last")."""
         return self.b[-1] == 0.0 and self.a[-1] == self.b[:-1]
+
+    def interpolating(self) -> "Tableau":
+        """The method with its polynomials: its own ones or cubics. A method that does not reuse its last stage gets one
+        that does (one call of the field more in a solve)."""
+        if self.dense is not None:
+            return self
+        if not self.reuses_last:
+            error = None if self.error is None else (*self.error, 0.0)
+            longer = Tableau(self.order, (*self.a, self.b), (*self.b, 0.0), error)
+            return longer.interpolating()
+        # y0 + (3 u^2 - 2 u^3) (y1 - y0) + h (u - 2 u^2 + u^3) k_1 + h (u^3 - u^2) k_s
+        rows = [[0.0, 3 * b, -2 * b] for b in self.b]
+        rows[0] = [rows[0][0] + 1.0, rows[0][1] - 2.0, rows[0][2] + 1.0]
+        rows[-1] = [rows[-1][0], rows[-1][1] - 1.0, rows[-1][2] + 1.0]
+        return Tableau(self.order, self.a, self.b, self.error, tuple(map(tuple, rows)))
 
 
 def _numbers(name: str, row: Any) -> tuple[float, ...]:
@@ -84,10 +117,17 @@ SUMS = 1e-9
 
 # fmt: off
 METHODS: dict[str, Tableau] = {
-    "euler": Tableau(order=1, a=((),), b=(1.0,)),
-    "midpoint": Tableau(order=2, a=((), (0.5,)), b=(0.0, 1.0)),
-    "heun": Tableau(order=2, a=((), (1.0,)), b=(0.5, 0.5), error=(-0.5, 0.5)),
-    "rk4": Tableau(order=4, a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)), b=(1 / 6, 1 / 3, 1 / 3, 1 / 6)),
+    "euler": Tableau(order=1, a=((),), b=(1.0,), dense=((1.0,),)),
+    "midpoint": Tableau(order=2, a=((), (0.5,)), b=(0.0, 1.0), dense=((1.0, -1.0), (0.0, 1.0))),
+    "heun": Tableau(
+        order=2, a=((), (1.0,)), b=(0.5, 0.5), error=(-0.5, 0.5), dense=((1.0, -0.5), (0.0, 0.5))
+    ),
+    "rk4": Tableau(
+        order=4,
+        a=((), (0.5,), (0.0, 0.5), (0.0, 0.0, 1.0)),
+        b=(1 / 6, 1 / 3, 1 / 3, 1 / 6),
+        dense=((1.0, -3 / 2, 2 / 3), (0.0, 1.0, -2 / 3), (0.0, 1.0, -2 / 3), (0.0, -1 / 2, 2 / 3)),
+    ),
     "bosh3": Tableau(
         order=3,
         a=((), (1 / 2,), (0.0, 3 / 4), (2 / 9, 1 / 3, 4 / 9)),
@@ -108,6 +148,15 @@ METHODS: dict[str, Tableau] = {
         b=(35 / 384, 0.0, 500 / 1113, 125 / 192, -2187 / 6784, 11 / 84, 0.0),
         error=(0.0008217592592592582, 0.0, -0.002835180193670739, 0.024652777777777746,
            -0.03390919811320753, 0.02793650793650794, -1 / 60),
+        dense=(
+            (1.0, -8048581381 / 2820520608, 8663915743 / 2820520608, -12715105075 / 11282082432),
+            (0.0, 0.0, 0.0, 0.0),
+            (0.0, 131558114200 / 32700410799, -68118460800 / 10900136933, 87487479700 / 32700410799),
+            (0.0, -1754552775 / 470086768, 14199869525 / 1410260304, -10690763975 / 1880347072),
+            (0.0, 127303824393 / 49829197408, -318862633887 / 49829197408, 701980252875 / 199316789632),
+            (0.0, -282668133 / 205662961, 2019193451 / 616988883, -1453857185 / 822651844),
+            (0.0, 40617522 / 29380423, -110615467 / 29380423, 69997945 / 29380423),
+        ),
     ),
     "tsit5": Tableau(
         order=5,
@@ -126,6 +175,15 @@ METHODS: dict[str, Tableau] = {
            2.324710524099774, 0.0),
         error=(0.0017800110522257773, 0.0008164344596567463, -0.007880878010261994,
            0.1447110071732629, -0.5823571654525552, 0.45808210592918686, -1 / 66),
+        dense=(
+            (0.9999999999999999, -2.763706197274826, 2.9132554618219126, -1.0530884977290216),
+            (0.0, 0.13169999999999998, -0.2234, 0.1017),
+            (0.0, 3.930296236894751, -5.941033872131505, 2.490627285651253),
+            (0.0, -12.411077166933676, 30.33818863028232, -16.548102889244902),
+            (0.0, 37.50931341651104, -88.1789048947664, 47.37952196281928),
+            (0.0, -27.896526289197286, 65.09189467479368, -34.87065786149661),
+            (0.0, 1.5, -4.0, 2.5),
+        ),
     ),
     "dopri8": Tableau(
         order=8,
@@ -163,8 +221,36 @@ METHODS: dict[str, Tableau] = {
         error=(0.012194277465176744, 0.0, 0.0, 0.0, 0.0, 0.7731539478765578, -0.07192809284993823,
            -1.763834521196444, 1.787182038027448, -0.7829855527544889, 0.07877188662899604,
            -0.28255398319730723, 1 / 4, 0.0),
+        dense=(
+            (1.0, -6.6910181737837595, 19.999006933368396,
+             -30.061056828966645, 22.139650499809406, -6.34483493928604),
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            (0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+            (0.0, -7.6142658045872675, 52.227353279294555,
+             -121.49996277313346, 116.44221495503422, -39.61079198522025),
+            (0.0, 10.728139263042886, -46.89191641810936,
+             83.17210046398478, -67.14513188259572, 20.376121380879145),
+            (0.0, 0.5526637063753649, -0.18908932250105956,
+             9.572450755599366, -16.56722435274965, 7.334709882679536),
+            (0.0, 4.218656262566515, -35.70759759462221,
+             87.84060576772056, -89.9916014847245, 32.88017743524592),
+            (0.0, -0.6627209125361597, 6.273644808324035,
+             -17.415210777076297, 22.623748964853284, -10.158899052642676),
+            (0.0, -1.2636789001135462, 10.316088127245076,
+             -28.590328951479098, 32.23623401673554, -12.540126809878256),
+            (0.0, 5.410603789859042, -34.76507698666118,
+             81.66309505843414, -82.10203154883598, 29.555300148451604),
+            (0.0, -7.032137906794574, 47.745797107822554,
+             -114.93752913770093, 116.26621857911195, -41.79234864243906),
+            (0.0, 2.3537586759714983, -19.008209934160803,
+             50.255836422617605, -53.90207774663854, 20.300692582210083),
+        ),
     ),
 }
 # fmt: on
 """Methods by name. Bosh3: Bogacki & Shampine 1989; Dopri5: Dormand & Prince 1980; Tsit5: Tsitouras 2011; Dopri8: Prince
-& Dormand 1981 (8(7)13M)."""
+& Dormand 1981 (8(7)13M). Between a step's ends: Dopri5 of order 4 (Shampine 1986), Tsit5 of order 4
+(its source), Dopri8 of order 5 (Bogacki & Shampine 1990), RK4 of order 3 (Zennaro 1986), the cubic for Bosh3, and of
+their own order the others: the field is not called for any of them."""
