@@ -28,6 +28,8 @@ NIGHTLY = {
     "tests/test_docs.py::test_docstrings[pushforward.estimators.conditional]": (
         "the same calls in tests/test_estimators.py"
     ),
+    "tests/test_docs.py::test_examples[docs/guide-posterior.md]": "tests/test_inference.py",
+    "tests/test_docs.py::test_examples[docs/guide-verdict.md]": "tests/test_inference.py",
     "tests/test_docs.py::test_docstrings[pushforward.inference.posterior_fit]": "tests/test_inference.py",
     "tests/test_docs.py::test_docstrings[pushforward.inference.posterior]": "tests/test_inference.py",
     "tests/test_docs.py::test_docstrings[pushforward.inference.evidence]": "tests/test_inference.py",
@@ -59,6 +61,7 @@ NIGHTLY = {
     ),
     "tests/test_continuous.py::test_regularisers_and_steer": "the regularisers' values, in the same file",
     "tests/test_training.py::test_actnorm_is_set_from_the_table": "tests/test_bijections.py, and golden fits",
+    "tests/test_inference.py::test_an_angle_is_cut_where_it_has_no_mode": "the support's own round trip and integral",
     # The same at another size, for another class, or through another door.
     "tests/test_estimators.py::TestScikitLearnTools::test_grid_search_reaches_the_fields_of_records": (
         "a search over architectures, and fields by `set_params`, in the same class"

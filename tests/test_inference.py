@@ -100,6 +100,12 @@ def test_smoothed_weights_find_the_tail():
         assert abs(np.exp(found.log_weights).sum() - 1) < 1e-9
     assert smoothed_weights(np.zeros(100)).k == -np.inf
     assert smoothed_weights(np.where(np.arange(1000) < 10, 0.0, -np.inf)).k == np.inf
+    # What rounding leaves of equal weights, and ties at the beginning of the tail.
+    assert smoothed_weights(2.4e-7 * rng.integers(-3, 4, 20_000)).k == -np.inf
+    tied = smoothed_weights(np.round(rng.normal(size=20_000), 1))
+    assert np.isfinite(tied.k)
+    assert tied.k < 0.5
+    assert smoothed_weights(np.where(np.arange(1000) < 4, 0.0, -100.0)).k == np.inf
     ratios = rng.normal(size=5000)
     assert smoothed_weights(ratios).k > smoothed_weights(-ratios[ratios > -9] * 0.1).k
     log_z = importance_log_z(ratios - 0.5, 0.3)

@@ -116,7 +116,8 @@ def _weights(facts: Facts, red: list[str], amber: list[str], green: list[str]) -
     elif facts.effective < GREEN_SHARE:
         amber.append(f"{worth}: the flow is near, not on it")
     else:
-        green.append(f"{worth} (k = {facts.k:.2f})")
+        tail = "all weights are equal" if facts.k == -np.inf else f"k = {facts.k:.2f}"
+        green.append(f"{worth} ({tail})")
 
 
 def _probes(probes: Probes, red: list[str], amber: list[str], green: list[str]) -> None:

@@ -35,6 +35,10 @@ class LogZ(NamedTuple):
     how: str
 
 
+EQUAL, FEWEST_IN_TAIL = 1e-3, 5
+"""Nats that equal log-weights differ by at most, and the fewest weights that a tail is fitted to."""
+
+
 def smoothed_weights(log_weights: np.ndarray) -> Smoothed:
     """Pareto-smoothed importance weights: the largest ones are replaced by quantiles of the generalised Pareto
     distribution that is fitted to them.
@@ -61,14 +65,18 @@ def smoothed_weights(log_weights: np.ndarray) -> Smoothed:
     n = len(centred)
     count = int(min(0.2 * n, 3 * math.sqrt(n)))
     order = np.argsort(centred)
-    tail, cut = order[-count:], np.exp(centred[order[-count - 1]])
+    if np.isfinite(centred).all() and np.ptp(centred) < EQUAL:
+        return Smoothed(centred - logsumexp(centred), -math.inf)
+    low, tail = centred[order[-count - 1]], order[-count:]
+    # Rounded log-densities have ties, of which none lies beyond the others.
+    tail = tail[centred[tail] > low]
+    cut = np.exp(low)
     beyond = np.exp(centred[tail]) - cut
-    if not np.isfinite(centred[tail]).all() or not beyond[0] > 0 or beyond[-1] - beyond[0] < 1e-300:
-        # All the same: nothing to smooth. Or fewer positive ones than a tail has: no tail to fit.
-        k = -math.inf if np.isfinite(centred).all() and np.ptp(centred) < 1e-9 else math.inf
-        return Smoothed(centred - logsumexp(centred), k)
+    if len(tail) < FEWEST_IN_TAIL or not beyond[0] > 0 or beyond[-1] - beyond[0] < 1e-300:
+        # Fewer positive weights than a tail has: no tail to fit.
+        return Smoothed(centred - logsumexp(centred), math.inf)
     k, scale = _pareto(beyond)
-    p = (np.arange(count) + 0.5) / count
+    p = (np.arange(len(tail)) + 0.5) / len(tail)
     quantiles = scale * np.expm1(-k * np.log1p(-p)) / k if abs(k) > 1e-9 else -scale * np.log1p(-p)
     out = centred.copy()
     out[tail] = np.minimum(np.log(quantiles + cut), 0.0)
