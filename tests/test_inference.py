@@ -332,6 +332,7 @@ FINE = Facts(
         ("do not trust", "along a: its mass", {"probes": Probes(1, 0, 0.0, 0.0, 0.0, ("a",))}),
         ("do not trust", "a second fit finds", {"again": LogZ(0.5, 0.01, "")}),
         ("usable with weights", "a second fit finds", {"again": LogZ(0.08, 0.01, "")}),
+        ("trustworthy", "it misses what this one has", {"again": LogZ(-0.5, 0.01, "")}),
         ("usable with weights", "32 bits", {"size": 1e6}),
         ("usable with weights", "was not probed", {"probes": None}),
         ("usable with weights", "last draws of the fit", {"left_out": 0.05}),

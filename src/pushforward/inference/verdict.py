@@ -159,15 +159,21 @@ def _invalid(facts: Facts, red: list[str], amber: list[str]) -> None:
 
 
 def _again(first: LogZ, again: LogZ, red: list[str], amber: list[str], green: list[str]) -> None:
-    apart = abs(first.value - again.value)
+    """What a short fit with another seed says. One that misses mass finds too little evidence, so that only more of it
+    speaks against the first."""
+    more = again.value - first.value
     error = np.hypot(first.standard_error, again.standard_error)
     if not np.isfinite(error):
         return
-    if apart > 4 * error + 0.02:
-        text = f"a second fit finds log Z = {again.value:.3f}, the first {first.value:.3f}"
-        (red if apart > 0.1 else amber).append(text)
+    if more > 4 * error + 0.02:
+        text = f"a second fit finds more evidence, log Z = {again.value:.3f}, the first {first.value:.3f}"
+        (red if more > 0.1 else amber).append(text)
+    elif more > -4 * error - 0.02:
+        green.append(f"a second fit agrees on log Z within {max(abs(more), 5e-4):.3f}")
     else:
-        green.append(f"a second fit agrees on log Z within {max(apart, 5e-4):.3f}")
+        green.append(
+            f"a second, shorter fit finds less evidence, log Z = {again.value:.3f}: it misses what this one has"
+        )
 
 
 def _percent(share: float) -> str:
