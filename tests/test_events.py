@@ -33,17 +33,17 @@ def test_a_row_ends_by_itself():
         at = [0.2, 0.5, 0.65]
         found = solve(falling, y, 0.0, 0.7, at=at, events=Event(height), control="per_row", **TIGHT)
         times = np.sqrt(2 * np.asarray([1.0, 2.0]) / 9.81)
-        np.testing.assert_allclose(found.event_times[0], [*times, np.nan], rtol=1e-12)
-        np.testing.assert_array_equal(found.event_numbers[0], [0, 0, -1])
+        np.testing.assert_allclose(np.asarray(found.event_times)[0], [*times, np.nan], rtol=1e-12)
+        np.testing.assert_array_equal(np.asarray(found.event_numbers)[0], [0, 0, -1])
         np.testing.assert_allclose(found.y1[:2, 0], 0, atol=1e-9)
         np.testing.assert_array_equal(
-            np.isnan(found.ys[:, :, 0]), [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
+            np.isnan(np.asarray(found.ys)[:, :, 0]), [[0, 0, 0], [1, 0, 0], [1, 1, 0]]
         )
         np.testing.assert_allclose(
             found.y1[2], [0.5 + 2.1 - 9.81 * 0.245, 3 - 9.81 * 0.7], rtol=1e-7
         )
         one = solve(falling, y[1], 0.0, 0.7, events=Event(height), **TIGHT)
-        np.testing.assert_allclose(one.event_times[0], times[1], rtol=1e-12)
+        np.testing.assert_allclose(np.asarray(one.event_times)[0], times[1], rtol=1e-12)
 
 
 def test_directions_zeros_at_the_start_and_two_in_a_step():

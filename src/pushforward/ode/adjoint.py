@@ -125,6 +125,7 @@ class Run(NamedTuple):
             slots=slots,
             keep_times=keep_times,
             looking=looking,
+            limits=self.control.limits(*self.held[1]),
         )
 
 

@@ -107,7 +107,8 @@ class Direct(Adjoint):
         if seen.event is not None:
             assert seen.end_step is not None
             assert seen.end_fraction is not None
-            last = jax.tree.map(lambda leaf: _lane_of(leaf, jnp.maximum(seen.end_step, 0)), between)
+            last_step = jnp.maximum(seen.end_step, 0)
+            last = jax.tree.map(lambda leaf: _lane_of(leaf, last_step), between)
             y = select(seen.event >= 0, value(last, seen.end_fraction), y)
         if run.marks is not None and len(run.marks):
             save = run.save_of(run.held)
@@ -130,13 +131,15 @@ class Direct(Adjoint):
 
 def _number_of(values: Array, step: Array) -> Array:
     """A step's number, where all rows have the same steps or each its own."""
-    return values[step] if values.ndim == 1 else lane(values, step)
+    found: Array = values[step] if values.ndim == 1 else lane(values, step)
+    return found
 
 
 def _lane_of(between: Array, step: Array) -> Array:
     """A step's coefficients, or those of each row's own step."""
     if step.ndim == 0:
-        return jax.lax.dynamic_index_in_dim(between, step, 0, False)
+        one: Array = jax.lax.dynamic_index_in_dim(between, step, 0, False)
+        return one
     found = between[step, :, jnp.arange(len(step), dtype=step.dtype)]
     return jnp.moveaxis(found, 0, 1)
 
@@ -241,7 +244,13 @@ def backsolved(
     control = replace(run.control, per_row=False)
     first = jnp.asarray(jnp.nan) if h is None else h
     ignored = 1 if adjoint.seminorm else 0
-    at = walk(slope, (end, given, zeros(run.held)), control, first, ignored=ignored)
+    limits = None
+    if part is None:
+        limits = control.limits(*run.held[1])
+    elif control.max_step is not None or control.min_step is not None:
+        length = run.held[1][1] - run.held[1][0]
+        limits = control.limits(*(length * jax.lax.stop_gradient(s) for s in part))
+    at = walk(slope, (end, given, zeros(run.held)), control, first, ignored=ignored, limits=limits)
     _, y_bar, total = at.y
     lost = at.status > 0
     total, y_bar = jax.tree.map(lambda g: jnp.where(lost, jnp.nan, g), (total, y_bar))

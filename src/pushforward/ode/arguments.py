@@ -1,5 +1,7 @@
 """The arguments of `solve`: names are looked up, invalid settings are refused."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from numbers import Number
 from typing import Any
 
@@ -12,7 +14,7 @@ from jaxtyping import Array
 from pushforward.errors import InputError, check_choice, check_count, warn
 from pushforward.ode.adjoint import Adjoint
 from pushforward.ode.adjoints import ADJOINTS
-from pushforward.ode.control import Control
+from pushforward.ode.control import Control, PerComponent, Tolerance
 from pushforward.ode.events import Event, check_events, check_then
 from pushforward.ode.step import State, along_rows
 from pushforward.ode.tableaus import METHODS, Tableau
@@ -50,13 +52,15 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
     if control.steps is not None:
         check_count("steps", control.steps)
     else:
-        if not control.rtol >= 0 or not control.atol >= 0 or control.rtol + control.atol <= 0:
-            given = f"rtol={control.rtol}, atol={control.atol}"
-            raise InputError(f"{given}: tolerances must be positive (one of them may be 0)")
+        rtol, atol = _least(control.rtol), _least(control.atol)
+        if not rtol >= 0 or not atol >= 0 or rtol + atol <= 0:
+            raise InputError(
+                f"rtol={rtol}, atol={atol}: tolerances must be positive (one of them may be 0)"
+            )
         least = 10 * float(jnp.finfo(dtype).eps)
-        if control.rtol < least:
+        if rtol < least:
             warn(
-                f"rtol={control.rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable"
+                f"rtol={rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable"
             )
         if isinstance(tableau, Tableau) and tableau.error is None:
             raise InputError(
@@ -73,6 +77,13 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
             )
 
 
+def _least(tolerance: Tolerance) -> float:
+    if not isinstance(tolerance, PerComponent):
+        return tolerance
+    numbers = [number for _, numbers in tolerance.leaves for number in numbers]
+    return float(np.min(numbers)) if numbers else 0.0
+
+
 def time_of(value: Numbers, name: str, leaves: list[Array], dtype: Any) -> Array:
     """An end of the interval in the state's type."""
     time = as_float(value, name).astype(dtype)
@@ -81,6 +92,72 @@ def time_of(value: Numbers, name: str, leaves: list[Array], dtype: Any) -> Array
     if not isinstance(time, jax.core.Tracer) and not np.isfinite(np.asarray(time)).all():
         raise InputError(f"{name}={value} is not finite")
     return time
+
+
+def as_state(value: Any) -> Array:
+    """An array of the state: complex numbers stay what they are, others are floating-point."""
+    if isinstance(value, jax.Array | np.ndarray) and jnp.iscomplexobj(value):
+        return jnp.asarray(value)
+    return as_float(value)
+
+
+@contextmanager
+def forward_mode_named() -> Iterator[None]:
+    """JAX's error about forward mode as a line that names the adjoint which has it."""
+    try:
+        yield
+    except TypeError as error:
+        if "custom_vjp" not in str(error):
+            raise
+        raise InputError(
+            "forward mode (jvp, jacfwd, hessian) needs adjoint='direct'; the others have reverse mode only"
+        ) from None
+
+
+def tolerance_of(value: Any, name: str, y0: State) -> Tolerance:
+    """A tolerance as a number, or as those of the components; both are static in a compiled solve."""
+    given = jax.tree.leaves(value)
+    if len(given) == 1 and given[0] is value and np.ndim(value) == 0:
+        return number_of(value, name)
+    want = jax.tree.structure(y0)
+    if str(jax.tree.structure(value)) != str(want):
+        raise InputError(
+            f"{name} is {jax.tree.structure(value)}: a number, or {want}, was expected"
+        )
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in given):
+        raise InputError(f"{name} is traced: tolerances are numbers when a solve is compiled")
+    arrays = []
+    for leaf, state in zip(given, jax.tree.leaves(y0), strict=True):
+        array = np.asarray(as_float(leaf, name), np.float64)
+        beside = zip(array.shape[::-1], state.shape[::-1], strict=False)
+        if array.ndim > state.ndim or any(n not in (1, m) for n, m in beside):
+            raise InputError(
+                f"{name} has shape {array.shape}: one that broadcasts against {state.shape}, the state's, was expected"
+            )
+        arrays.append(array)
+    return PerComponent.of(arrays)
+
+
+def bounds_of(least: Any, most: Any) -> tuple[float | None, float | None]:
+    """The bounds of steps."""
+    low = None if least is None else number_of(least, "min_step")
+    high = None if most is None else number_of(most, "max_step")
+    if (low is not None and not low >= 0) or (high is not None and not high > (low or 0)):
+        raise InputError(
+            f"min_step={least}, max_step={most}: 0 <= min_step < max_step was expected"
+        )
+    return low, high
+
+
+def pid_of(pid: Any) -> tuple[float, float, float]:
+    """Three coefficients."""
+    try:
+        p, i, d = (float(v) for v in pid)
+    except (TypeError, ValueError):
+        raise InputError(f"pid={pid!r}: three numbers were expected, such as (0, 1, 0)") from None
+    if not i > 0:
+        raise InputError(f"pid={pid!r}: the second number, the error's own, must be positive")
+    return p, i, d
 
 
 def number_of(value: Any, name: str) -> float:
@@ -146,7 +223,7 @@ def check_field(field: Any, t: Array, y0: State) -> None:
             raise InputError(
                 f"the field gives an array of shape {b.shape}{where}, expected {a.shape}, the state's"
             )
-        if jnp.issubdtype(b.dtype, jnp.complexfloating):
+        if jnp.iscomplexobj(b) and not jnp.iscomplexobj(a):
             raise InputError(f"the field gives type {b.dtype}{where}: {a.dtype} was expected")
 
 

@@ -45,6 +45,8 @@ def solve_by_diffrax(
     if isinstance(adjoint, Backsolve | Direct):
         backsolve = isinstance(adjoint, Backsolve)
         how = diffrax.BacksolveAdjoint() if backsolve else diffrax.DirectAdjoint()
+    assert isinstance(control.rtol, float)
+    assert isinstance(control.atol, float)
     steps: Any = diffrax.PIDController(rtol=control.rtol, atol=control.atol)
     first = None
     if control.steps is not None:

@@ -6,12 +6,42 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array
 
 from pushforward.ode.step import Slope, State, along_rows
 from pushforward.ode.tableaus import Tableau
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
+PLAIN = (0.0, 1.0, 0.0)
+"""The coefficients of a control that knows the last error only."""
+
+
+@dataclass(frozen=True)
+class PerComponent:
+    """Tolerances for each component: arrays that broadcast against those of the state, as static data."""
+
+    leaves: tuple[tuple[tuple[int, ...], tuple[float, ...]], ...]
+
+    @staticmethod
+    def of(arrays: list[np.ndarray]) -> "PerComponent":
+        """The record of arrays."""
+        return PerComponent(tuple((a.shape, tuple(map(float, a.ravel()))) for a in arrays))
+
+    def beside(self, leaves: list[Array]) -> list[Any]:
+        """One for each array of a state; also where adjoint and parameters stand beside it, as the least one there."""
+        own = [np.reshape(numbers, shape) for shape, numbers in self.leaves]
+        found: list[Any] = []
+        for i, leaf in enumerate(leaves):
+            if i < 2 * len(own):
+                value = own[i % len(own)]
+                found.append(jnp.broadcast_to(jnp.asarray(value, leaf.dtype), leaf.shape))
+            else:
+                found.append(min(float(value.min()) for value in own))
+        return found
+
+
+Tolerance = float | PerComponent
 
 
 @dataclass(frozen=True)
@@ -24,26 +54,57 @@ class Control:
         steps: a fixed number of equal steps; None for adaptive ones.
         per_row: whether each row has its own steps.
         max_steps: most tries of a step, accepted or not.
+        pid: how the last errors decide the next step: coefficients of the change of the error, of the error, and of the
+            change of the change.
+        min_step, max_step: in units of time; a step of the least length is accepted whatever its error.
     """
 
     tableau: Tableau
-    rtol: float
-    atol: float
+    rtol: Tolerance
+    atol: Tolerance
     steps: int | None
     per_row: bool
     max_steps: int
+    pid: tuple[float, float, float] = PLAIN
+    min_step: float | None = None
+    max_step: float | None = None
 
     @property
     def most(self) -> int:
         """The most tries of a step that there can be."""
         return self.max_steps if self.steps is None else self.steps
 
+    @property
+    def by_component(self) -> bool:
+        """Whether there are tolerances for each component."""
+        return isinstance(self.rtol, PerComponent) or isinstance(self.atol, PerComponent)
+
+    def tolerances(self, leaves: list[Array]) -> list[tuple[Any, Any]]:
+        """`atol` and `rtol` for each array of a state."""
+
+        def each(tolerance: Tolerance) -> list[Any]:
+            if isinstance(tolerance, PerComponent):
+                return tolerance.beside(leaves)
+            return [tolerance] * len(leaves)
+
+        return list(zip(each(self.atol), each(self.rtol), strict=True))
+
+    def limits(self, a: Array, b: Array) -> tuple[Array | float, Array | float] | None:
+        """The least and the largest step as fractions of an interval, or of those of the rows; None for none."""
+        if self.min_step is None and self.max_step is None:
+            return None
+        length = jnp.abs(jax.lax.stop_gradient(b - a))
+        length = length if self.per_row else length.max()
+        safe = jnp.where(length > 0, length, 1.0)
+        least = 0.0 if self.min_step is None else self.min_step / safe
+        return least, 1.0 if self.max_step is None else self.max_step / safe
+
 
 def rms(leaves: list[Array], per_row: bool) -> Array:
     """Root mean square of a state, over everything or per row."""
 
     def total(x: Array) -> Array:
-        squares = jnp.square(x)
+        squares = jnp.square(x) if jnp.isrealobj(x) else jnp.square(x.real) + jnp.square(x.imag)
         return squares.reshape(len(x), math.prod(x.shape[1:])).sum(1) if per_row else squares.sum()
 
     size = sum(x.size // (x.shape[0] if per_row and x.shape[0] else 1) for x in leaves)
@@ -52,17 +113,32 @@ def rms(leaves: list[Array], per_row: bool) -> Array:
 
 def error_ratio(error: State, before: State, after: State, control: Control) -> Array:
     """The estimated error relative to the tolerance: a step is accepted up to 1."""
+    errors, *ends = map(jax.tree.leaves, (error, before, after))
     scaled = [
-        e / (control.atol + control.rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
-        for e, a, b in zip(*map(jax.tree.leaves, (error, before, after)), strict=True)
+        e / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b)))
+        for e, a, b, (atol, rtol) in zip(errors, *ends, control.tolerances(errors), strict=True)
     ]
     return rms(scaled, control.per_row)
 
 
-def next_size(h: Array, ratio: Array, order: int) -> Array:
+def next_size(
+    h: Array, ratio: Array, order: int, pid: tuple[float, float, float], past: Array | None
+) -> Array:
     """The largest step that would have met the tolerance, times a safety factor, at most `GROW` and at least `SHRINK`
-    times the last."""
-    factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-1.0 / order)
+    times the last.
+
+        h' = h 0.9 e^(-(p + i + d) / k) e_1^((p + 2 d) / k) e_2^(-d / k)
+
+    with e the error of this step, e_1 and e_2 those of the two accepted ones before, `past`; k the order.
+
+    Source: Soderlind 2003, Digital filters in adaptive time-stepping.
+    """
+    if past is None:
+        factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-1.0 / order)
+    else:
+        p, i, d = pid
+        factor = SAFETY * jnp.maximum(ratio, 1e-10) ** (-(p + i + d) / order)
+        factor = factor * past[0] ** ((p + 2 * d) / order) * past[1] ** (-d / order)
     return h * jnp.where(jnp.isfinite(ratio), jnp.clip(factor, SHRINK, GROW), SHRINK)
 
 
@@ -80,7 +156,10 @@ def first_size(
     """
     order, per_row = control.tableau.order, control.per_row
     leaves = jax.tree.leaves(counted(y, ignored))
-    scales = [control.atol + control.rtol * jnp.abs(leaf) for leaf in leaves]
+    scales = [
+        atol + rtol * jnp.abs(leaf)
+        for leaf, (atol, rtol) in zip(leaves, control.tolerances(leaves), strict=True)
+    ]
 
     def size(state: State) -> Array:
         found = jax.tree.leaves(counted(state, ignored))

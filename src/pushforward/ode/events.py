@@ -144,7 +144,7 @@ def check_then(then: Any, at: Array, y0: State) -> None:
     if then is None:
         return
     given = eqx.filter_eval_shape(then, at, y0)
-    if jax.tree.structure(given) != jax.tree.structure(y0):
+    if str(jax.tree.structure(given)) != str(jax.tree.structure(y0)):
         raise InputError(
             f"then gives {jax.tree.structure(given)}, but the state is {jax.tree.structure(y0)}"
         )

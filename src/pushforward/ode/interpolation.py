@@ -88,12 +88,12 @@ def _ahead(value: Array, leaf: Array) -> Array:
 
 
 def dot(a: State, b: State, rows: int) -> Array:
-    """The inner product of two states; of each row with `rows=1`."""
+    """The inner product of a gradient and a change of the state; of each row with `rows=1`."""
     parts = [
-        (x * y).sum(tuple(range(rows, x.ndim)))
+        (x * y).real.sum(tuple(range(rows, x.ndim)))
         for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     ]
-    total = parts[0]
+    total: Array = parts[0]
     for part in parts[1:]:
         total = total + part
     return total

@@ -55,7 +55,7 @@ class _Stand(NamedTuple):
     time: Array
     size: Array
     stats: Stats
-    count: Array
+    met: Array
     happened: Happened | None
 
 
@@ -81,7 +81,8 @@ def solve_by_legs(
 
     at, jumps = across(asked.at), across(asked.jumps)
     example = along_rows(t0, jax.tree.leaves(y0)[0])
-    packing = packing_of(y0, bool(lanes)) if adjoint.packs else None
+    packs = adjoint.packs and not control.by_component
+    packing = packing_of(y0, bool(lanes)) if packs else None
 
     def taken(function: Any) -> Any:
         """A function of time and state as a module, of the packed state, with its result."""
@@ -123,7 +124,8 @@ def solve_by_legs(
         marks = jnp.where(still[None], 0.0, (at - a[None]) / jnp.where(still, 1.0, length)[None])
         fixed = jax.lax.stop_gradient((arrays, times))
         lower, upper = fixed[1]
-        signs, signals, bounds = None, (), None
+        signs, bounds = None, None
+        signals: tuple[Signal, ...] = ()
         if events:
             still_y, still_events = jax.lax.stop_gradient(stand.y), without_gradient(events)
             slope = Run(fixed, rest, control).slope(jnp.zeros(shape, a.dtype), still_y)
@@ -147,7 +149,10 @@ def solve_by_legs(
         noted = part.noted
         assert noted is not None
         part = part._replace(status=_constant(part.status))
-        noted = noted._replace(next=_constant(noted.next), event=_constant(noted.event))
+        noted = noted._replace(
+            next=_constant(noted.next),
+            event=None if noted.event is None else _constant(noted.event),
+        )
         # A row that is done stays as it is.
         fired = zeros - 1 if noted.event is None else noted.event
         hit = fired >= 0
@@ -163,16 +168,16 @@ def solve_by_legs(
             )
             time, state = settled(events, fired, t, y, speed)
             t, y = jnp.where(hit, time, t), select(hit, state, y)
-        happened, count = stand.happened, stand.count
+        happened, met = stand.happened, stand.met
         if happened is not None:
-            place = jnp.minimum(count, most - 1)
+            place = jnp.minimum(met, most - 1)
 
             def noting(old: Any, new: Any) -> Any:
                 kept = jax.tree.map(lambda leaf: lane(leaf, place), old)
                 return lane_put(old, place, select(hit, new, kept), hit)
 
             happened = Happened(*map(noting, happened, (t, y, fired)))
-            count = count + hit.astype(jnp.int32)
+            met = met + hit.astype(jnp.int32)
         at_jump = good & ~hit & (stand.jump < len(jumps))
         done = stand.done | ~good | (~hit & (stand.jump >= len(jumps)))
         moved = y
@@ -216,7 +221,7 @@ def solve_by_legs(
             stats=jax.tree.map(
                 jnp.add, stand.stats, Stats(part.calls, backward, part.accepted, part.rejected)
             ),
-            count=count,
+            met=met,
             happened=happened,
         ), steps
 
@@ -240,7 +245,7 @@ def solve_by_legs(
         time=jax.lax.stop_gradient(t0),
         size=jnp.full(lanes, jnp.nan, t0.dtype),
         stats=Stats(nothing, None if calls is None else nothing, zeros, zeros),
-        count=zeros,
+        met=zeros,
         happened=Happened(
             jnp.full((most, *shape), jnp.nan, t0.dtype),
             jax.tree.map(lambda leaf: jnp.full((most, *leaf.shape), jnp.nan, leaf.dtype), y0),
@@ -264,7 +269,8 @@ def solve_by_legs(
                 polynomials, begins, lengths, ends = empty
                 return stand, (polynomials, begins, lengths, ends + stand.t[None])
 
-            return jax.lax.cond((~stand.done).any(), leg, rest_of, stand)
+            found: tuple[_Stand, Any] = jax.lax.cond((~stand.done).any(), leg, rest_of, stand)
+            return found
 
         stand, steps = jax.lax.scan(next_leg, start, None, length=legs)
         if steps is not None:
@@ -275,7 +281,10 @@ def solve_by_legs(
         numbers = jnp.arange(len(at), dtype=jnp.int32).reshape(-1, *[1] * len(lanes))
         seen = numbers < stand.mark[None]
         ys = jax.tree.map(lambda leaf: jnp.where(_lead(seen, leaf), leaf, jnp.nan), ys)
-    path = None if steps is None else Path(*steps, t0, t1, packing)
+    path = None
+    if steps is not None:
+        polynomials, begins, lengths, reached = steps
+        path = Path(polynomials, begins, lengths, reached, t0, t1, packing)
     happened = stand.happened
     if happened is not None and packing is not None:
         happened = happened._replace(states=packing.unpack(happened.states))
@@ -291,9 +300,9 @@ def _lead(mask: Array, leaf: Array) -> Array:
     return mask.reshape(*mask.shape, *[1] * (leaf.ndim - mask.ndim))
 
 
-def _constant(whole: Array | None) -> Array | None:
+def _constant(whole: Array) -> Array:
     """Whole numbers without a tangent: a loop would carry that of a compiled solve's, though it is nothing."""
-    return None if whole is None else whole.astype(jnp.uint32).astype(whole.dtype)
+    return whole.astype(jnp.uint32).astype(whole.dtype)
 
 
 def _beside(t: Array, towards: Array) -> Array:

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
-from pushforward.ode.control import Control, counted, error_ratio, first_size, next_size
+from pushforward.ode.control import PLAIN, Control, counted, error_ratio, first_size, next_size
 from pushforward.ode.interpolation import polynomial
-from pushforward.ode.step import Slope, State, moved, parts, put, select, stage_loop
+from pushforward.ode.step import Slope, State, moved, parts, put, real_type, select, stage_loop
 from pushforward.ode.watch import Seen, Watch, look, nothing_seen
 
 RUNNING, REACHED, TOO_MANY, UNDERFLOW, NOT_FINITE, EVENTS = -1, 0, 1, 2, 3, 4
@@ -48,6 +48,7 @@ class Walk(NamedTuple):
     status: Array
     record: Record
     seen: Seen | None = None
+    past: Array | None = None
 
 
 class Looking(NamedTuple):
@@ -69,6 +70,7 @@ def walk(
     keep_times: bool = False,
     ignored: int = 0,
     looking: Looking | None = None,
+    limits: tuple[Array | float, Array | float] | None = None,
 ) -> Walk:
     """Go from 0 to 1.
 
@@ -82,11 +84,12 @@ def walk(
         keep_times: whether to keep where steps began and how long they were.
         ignored: how many of the last parts of the state (then a tuple) do not count towards the error.
         looking: what to look at; None for nothing. The method then has polynomials.
+        limits: the least and the largest step of an adaptive control; None for none.
     """
     fixed, tableau, most = control.steps, control.tableau, control.most
     leaves = jax.tree.leaves(y)
     n = leaves[0].shape[0] if control.per_row else None
-    shape, dtype = () if n is None else (n,), jnp.result_type(*leaves)
+    shape, dtype = () if n is None else (n,), real_type(y)
     zero, count = jnp.zeros(shape, dtype), jnp.zeros(shape, jnp.int32)
     reuses = tableau.reuses_last and coupling is None
     k, calls = None, 0
@@ -94,6 +97,7 @@ def walk(
         known = jnp.broadcast_to(h, shape).astype(dtype)
         k, found = first_size(slope, y, control, n, ignored)
         h, calls = jnp.where(jnp.isfinite(known), jnp.minimum(known, 1.0), found), 2
+        h = h if limits is None else jnp.clip(h, *limits)
     else:
         if reuses:
             k, calls = slope(zero, y), 1
@@ -133,13 +137,14 @@ def walk(
         status=status,
         record=record,
         seen=seen,
+        past=None if fixed is not None or control.pid == PLAIN else jnp.stack([zero + 1, zero + 1]),
     )
 
     def running(at: Walk) -> Array:
         return (at.status == RUNNING).any()
 
     def again(at: Walk) -> Walk:
-        return _try_step(slope, at, control, coupling, slots, ignored, looking)
+        return _try_step(slope, at, control, coupling, slots, ignored, looking, limits)
 
     def fill(at: Walk) -> Walk:
         at = jax.lax.while_loop(
@@ -192,6 +197,7 @@ def _try_step(
     slots: int,
     ignored: int,
     looking: Looking | None = None,
+    limits: tuple[Array | float, Array | float] | None = None,
 ) -> Walk:
     """Take one step, or, where its error is too large, only shorten the next."""
     tableau, fixed, stages = control.tableau, control.steps, len(control.tableau.a)
@@ -226,7 +232,12 @@ def _try_step(
         error = moved(nothing, h, slopes, tableau.error or ())
         error, before, then = (counted(v, ignored) for v in (error, error_at, after))
         ratio = error_ratio(error, before, then, control).astype(at.h.dtype)
-        good, new_h = active & (ratio <= 1.0), next_size(h, ratio, tableau.order)
+        good = active & (ratio <= 1.0)
+        new_h = next_size(h, ratio, tableau.order, control.pid, at.past)
+        if limits is not None:
+            # There is no shorter step to try.
+            good = good | (active & jnp.isfinite(ratio) & (h <= limits[0]))
+            new_h = jnp.clip(new_h, *limits)
     else:
         ratio, good, new_h = jnp.zeros_like(h), active, h
     rejected = active & ~good
@@ -269,4 +280,7 @@ def _try_step(
         status=status,
         record=record._replace(taken=count + good.any().astype(jnp.int32)),
         seen=seen,
+        past=None
+        if at.past is None
+        else jnp.where(good[None], jnp.stack([jnp.maximum(ratio, 1e-10), at.past[0]]), at.past),
     )

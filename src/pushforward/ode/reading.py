@@ -78,7 +78,7 @@ def read_back(
         return total, found, some, reading
 
     def due(at: Array) -> Array:
-        return (at >= first) & (lane(seen.steps, jnp.maximum(at, 0)) == step)
+        return jnp.asarray(at >= first) & (lane(seen.steps, jnp.maximum(at, 0)) == step)
 
     def one(carry: Any) -> Any:
         total, found, reading = carry

@@ -10,7 +10,17 @@ from jaxtyping import Array
 
 from pushforward.ode.control import Control
 from pushforward.ode.loop import Record
-from pushforward.ode.step import Slope, State, moved, parts, put, stage, stage_loop, taken
+from pushforward.ode.step import (
+    Slope,
+    State,
+    moved,
+    parts,
+    put,
+    real_type,
+    stage,
+    stage_loop,
+    taken,
+)
 from pushforward.ode.tableaus import Tableau
 
 
@@ -144,7 +154,7 @@ def pulled(
     table = np.zeros((count, count))
     for i, row in enumerate(tableau.a[:count]):
         table[i, : len(row)] = row
-    dtype = jnp.result_type(*jax.tree.leaves(y))
+    dtype = real_type(y)
     columns, outer = jnp.asarray(table.T, dtype), jnp.asarray(tableau.b[:count], dtype)
 
     def one(turn: Array, carry: Any) -> Any:

@@ -28,9 +28,9 @@ class Stats(NamedTuple):
 class Happened(NamedTuple):
     """The events of a solve in their order, on a leading axis that has room for all that may happen."""
 
-    times: Array
+    times: Array | None
     states: State
-    numbers: Array
+    numbers: Array | None
 
 
 class Solution(NamedTuple):

@@ -14,23 +14,28 @@ from pushforward.ode.adjoint import Adjoint, Run
 from pushforward.ode.adjoints import Backsolve, backsolved
 from pushforward.ode.arguments import (
     adjoint_of,
+    as_state,
+    bounds_of,
     check,
     check_field,
     check_looks,
     check_times,
+    forward_mode_named,
     method_of,
     number_of,
+    pid_of,
     stops_of,
     time_of,
+    tolerance_of,
 )
-from pushforward.ode.control import Control
+from pushforward.ode.control import PLAIN, Control
 from pushforward.ode.events import Event, Jumps, listed
 from pushforward.ode.legs import Asked, solve_by_legs
-from pushforward.ode.solution import Solution, Stats
-from pushforward.ode.step import State, along_rows
+from pushforward.ode.solution import Happened, Solution, Stats
+from pushforward.ode.step import State, along_rows, real_type
 from pushforward.ode.tableaus import METHODS, Tableau
 from pushforward.ode.whole import raise_if_failed, solve_through
-from pushforward.rows import Numbers, as_float, kept_whole
+from pushforward.rows import Numbers, kept_whole
 
 
 def solve(
@@ -46,12 +51,15 @@ def solve(
     jumps: Numbers | Jumps | None = None,
     events: Event | Sequence[Event] | None = None,
     method: str | Tableau | Any = "dopri5",
-    rtol: float = 1e-5,
-    atol: float = 1e-5,
+    rtol: Any = 1e-5,
+    atol: Any = 1e-5,
     steps: int | None = None,
     control: str = "shared",
     adjoint: str | Adjoint = "checkpoint",
     max_steps: int = 4096,
+    min_step: float | None = None,
+    max_step: float | None = None,
+    pid: tuple[float, float, float] = PLAIN,
 ) -> Solution:
     """Solve `dy/dt = field(t, y)`, `y(t0) = y0` up to `t1`, in either direction of time.
 
@@ -63,7 +71,7 @@ def solve(
         field: any function or module of time and state that returns the derivative, of the state's structure and
             shapes. The batch stays inside the state. Time is a number; with times per row or `control="per_row"` it is
             an array `(n, 1, ..., 1)` of the (first) state array's rank.
-        y0: the state at `t0`, a pytree of floating-point arrays.
+        y0: the state at `t0`, a pytree of floating-point arrays, real or complex.
         t0, t1: the interval, numbers, or arrays `(n,)` with an interval for each row.
         at: times between them, in order, at which states are returned: `(k,)`, or `(n, k)` for times per row. They cost
             no call of the field: states between the ends of steps are those of the method's polynomials (`METHODS`).
@@ -77,12 +85,17 @@ def solve(
         events: an `Event` or several: functions whose sign changes end the solve, note a time or change the state.
         method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff); default "dopri5".
         rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
+            Numbers, or for each component: an array, or a pytree of the state's structure, that broadcasts against it.
         steps: a number of equal steps between two times in place of tolerances; default None.
         control: `"shared"` (default): the batch has one step size and one error; `"per_row"`: each row (of the leading
             axis) has its own steps, so that its solution does not depend on the others.
         adjoint: `"checkpoint"` (default), `"direct"`, `"backsolve"`, `"reversible"`, or one of the records of
             these names, with options. `"backsolve"` with a diffrax solver is diffrax's: no gradient to times.
         max_steps: most tries of a step between two times; default 4096.
+        min_step, max_step: bounds of adaptive steps, in units of time; default None. A step of the least length is
+            accepted whatever its error.
+        pid: how errors decide the next step: coefficients of the error's change, of the error itself, and of its second
+            change; default (0, 1, 0). (0.3, 0.4, 0) is smoother where steps are limited by stability.
 
     A field that draws new noise at every call is not a function, and no step is small enough for it: fix the noise
     outside. A field that is zero except for a short while may be stepped over: put `jumps` around it.
@@ -100,15 +113,18 @@ def solve(
 
     ```
     """
-    y0 = jax.tree.map(as_float, y0)
+    y0 = jax.tree.map(as_state, y0)
     leaves = jax.tree.leaves(y0)
     if not leaves:
         raise InputError("y0 has no arrays: a pytree of floating-point arrays was expected")
-    dtype = jnp.result_type(*leaves)
+    dtype = real_type(y0)
     chosen, kind, watched = method_of(method), adjoint_of(adjoint), listed(events)
     tableau = chosen if isinstance(chosen, Tableau) else METHODS["euler"]
-    rtol, atol = number_of(rtol, "rtol"), number_of(atol, "atol")
-    settings = Control(tableau, rtol, atol, steps, control == "per_row", max_steps)
+    rtol, atol = (tolerance_of(v, n, y0) for v, n in ((rtol, "rtol"), (atol, "atol")))
+    bounds = bounds_of(min_step, max_step)
+    settings = Control(
+        *(tableau, rtol, atol, steps, control == "per_row", max_steps, pid_of(pid), *bounds)
+    )
     check(settings, control, chosen, leaves, dtype)
     ends = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
     stops = None if at is None else stops_of(at, "at", leaves, dtype)
@@ -130,8 +146,14 @@ def solve(
             raise InputError(
                 "dense, jumps, events and save need a method of ours, not a diffrax solver"
             )
+        if any(map(jnp.iscomplexobj, leaves)):
+            raise InputError("a complex state needs a method of ours, not a diffrax solver")
+        if settings.by_component or settings.pid != PLAIN or bounds != (None, None):
+            raise InputError(
+                "pid, bounds of steps and tolerances per component need a method of ours, not a diffrax solver"
+            )
         return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
-    with kept_whole():
+    with kept_whole(), forward_mode_named():
         if not looks:
             found = solve_through(field, y0, ends, stops, settings, kind)
         else:
@@ -147,8 +169,8 @@ def solve(
             settings = replace(settings, tableau=tableau.interpolating())
             found = solve_by_legs(field, y0, ends, asked, settings, kind)
     raise_if_failed(found, settings)
-    events_found = (None,) * 3 if found.happened is None else tuple(found.happened)
-    return Solution(found.y1, found.ys, found.stats, found.status, *events_found, found.path)
+    happened = Happened(None, None, None) if found.happened is None else found.happened
+    return Solution(found.y1, found.ys, found.stats, found.status, *happened, found.path)
 
 
 class Adjoints(NamedTuple):
@@ -212,9 +234,9 @@ def backsolve(
 
     ```
     """
-    y1, cotangent = jax.tree.map(as_float, (y1, cotangent))
+    y1, cotangent = jax.tree.map(as_state, (y1, cotangent))
     leaves = jax.tree.leaves(y1)
-    dtype = jnp.result_type(*leaves)
+    dtype = real_type(y1)
     tableau = method_of(method)
     if not isinstance(tableau, Tableau):
         raise InputError("backsolve needs a method of ours, not a diffrax solver")

@@ -16,6 +16,11 @@ Slope = Callable[[Array, State], State]
 """`slope(s, y)`: the derivative of the state with respect to the fraction `s` of the interval."""
 
 
+def real_type(state: State) -> Any:
+    """The type of times and errors beside a state: that of its real numbers."""
+    return jnp.finfo(jnp.result_type(*jax.tree.leaves(state))).dtype
+
+
 def along_rows(value: Array, leaf: Array | np.generic) -> Array:
     """A number, or a number for each row, with as many axes as `leaf`."""
     return value if value.ndim == 0 else value.reshape(-1, *[1] * (leaf.ndim - 1))
@@ -71,7 +76,7 @@ def stage(
     """Where stage `i` evaluates the field: the fraction of the interval, and the state."""
     count = len(tableau.a)
     rows = np.array([[*row, *[0.0] * (count - len(row))] for row in tableau.a])
-    weights = jnp.asarray(rows, jnp.result_type(*jax.tree.leaves(y)))[i]
+    weights = jnp.asarray(rows, real_type(y))[i]
     node = jnp.asarray(np.array(tableau.c), s.dtype)[i]
     # Columns of zeros are left out, such as the last.
     used = [weights[j] if rows[:, j].any() else 0.0 for j in range(count)]

@@ -69,8 +69,10 @@ class Seen(NamedTuple):
 def lane(values: Array, i: Array) -> Array:
     """Entry `i` of the leading axis, or each row's own entry."""
     if i.ndim == 0:
-        return jax.lax.dynamic_index_in_dim(values, i, 0, False)
-    return values[i, jnp.arange(len(i), dtype=i.dtype)]
+        one: Array = jax.lax.dynamic_index_in_dim(values, i, 0, False)
+        return one
+    own: Array = values[i, jnp.arange(len(i), dtype=i.dtype)]
+    return own
 
 
 def lane_put(to: State, i: Array, state: State, where: Array) -> State:

@@ -49,7 +49,8 @@ def solve_through(
     if not isinstance(field, eqx.Module):
         # What a function closes over becomes its leaves, so that gradients reach it.
         field = eqx.filter_closure_convert(field, along_rows(t0, jax.tree.leaves(y0)[0]), y0)
-    packing = None if not adjoint.packs else packing_of(y0, control.per_row or t0.ndim > 0)
+    packs = adjoint.packs and not control.by_component
+    packing = packing_of(y0, control.per_row or t0.ndim > 0) if packs else None
     if packing is not None:
         field, y0 = PackedField(field, packing), packing.pack(y0)
 
