@@ -99,15 +99,16 @@ class TestDensity:
 
 class TestWeights:
     def test_they_repair_the_posterior_and_give_the_evidence(self, posterior):
-        x = np.array([0.2, 0.5])
+        x = np.array([1.8, 2.1])
         found = posterior.posterior(x, log_joint, n=4000, random_state=0)
         grid = np.linspace(0, 4, 4001)[1:-1]
         density = jax.jit(jax.vmap(log_joint, (0, None)))
         joint = np.exp(np.asarray(density(jnp.asarray(grid[:, None]), jnp.asarray(x)), float))
         exact = np.log(np.trapezoid(joint, grid))
-        value, error = found.log_z
+        value, error, _ = found.log_z
         assert abs(value - exact) < 5 * error + 1e-3
         assert 0.5 < found.ess <= 1
+        assert found.k < 0.7
         weights = np.exp(found.log_weights)
         np.testing.assert_allclose(weights.sum(), 1)
         mean = np.trapezoid(joint * grid, grid) / np.exp(exact)
@@ -119,11 +120,19 @@ class TestWeights:
         np.testing.assert_allclose(np.exp(found.log_weights), 0.1)
         assert found.log_z is None
 
+    def test_weights_of_a_few_draws_are_said(self, posterior):
+        def elsewhere(theta, x):
+            return -((theta[0] - 3.5) ** 2) / 2e-4
+
+        with pytest.warns(InputWarning, match="a few draws carry the weight"):
+            found = posterior.posterior([1.0, 1.2], elsewhere, n=1000, random_state=0)
+        assert np.isnan(found.log_z.standard_error)
+
     @pytest.mark.parametrize(
         ("log_density", "said"),
         [
             (lambda theta, x: theta, r"returns shape \(1,\) for one theta"),
-            (lambda theta, x: theta.sum() * jnp.nan, "is NaN at 10 of 10 draws"),
+            (lambda theta, x: theta.sum() * jnp.nan, "is NaN or infinite at 10 of 10 draws"),
             (lambda theta, x: theta.sum() * 0 - jnp.inf, "-inf at all 10 draws"),
         ],
     )

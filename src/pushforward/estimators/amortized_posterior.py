@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from scipy.special import logsumexp
 from sklearn.utils.validation import check_is_fitted
 
 from pushforward.architectures import Architecture
@@ -32,6 +31,13 @@ from pushforward.estimators.simulations import (
 )
 from pushforward.estimators.supports import Support, support_columns
 from pushforward.fitting.fit_table import fit_table, split_of
+from pushforward.inference.weights import (
+    LogZ,
+    effective_share,
+    importance_log_z,
+    k_threshold,
+    smoothed_weights,
+)
 from pushforward.models.elements import KINDS as EMBEDDINGS
 from pushforward.models.elements import Embedding
 from pushforward.models.notes import with_notes
@@ -51,15 +57,17 @@ class WeightedDraws:
 
     Attributes:
         draws: `(n, d)`, in the units of theta.
-        log_weights: `(n,)`, nats, normalised: their exponentials sum to 1.
-        ess: effective share of the draws, `1 / (n sum w^2)`, in (0, 1].
-        log_z: logarithm of the evidence, nats, and its standard error; None where no log-density was given.
+        log_weights: `(n,)`, nats, smoothed and normalised: their exponentials sum to 1.
+        ess: effective share of the draws, in (0, 1].
+        k: how heavy the largest weights are, see `inference.smoothed_weights`: above 0.7 they cannot be trusted.
+        log_z: the logarithm of the evidence, nats, with its standard error; None where no log-density was given.
     """
 
     draws: Float[np.ndarray, "n d"]
     log_weights: Float[np.ndarray, " n"]
     ess: float
-    log_z: tuple[float, float] | None
+    k: float
+    log_z: LogZ | None
 
 
 class AmortizedPosterior(OfTableModel, NestedParameters):
@@ -266,7 +274,7 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             x: `(c,)`, the observation.
             log_density: from one theta `(d,)` and x `(c,)` to `log p(theta) + log p(x | theta)`, nats, a function in
                 JAX; default None: equal weights.
-            n: draws; default 2000.
+            n: draws, at least 25 where they are weighted; default 2000.
             random_state: as of `sample`.
 
         Raises as `sample`, and where `log_density` returns anything but one number, or is nowhere finite.
@@ -276,19 +284,22 @@ class AmortizedPosterior(OfTableModel, NestedParameters):
             raise InputError(f"one observation is expected; x has {len(observed)} rows")
         draws = self.model_.sample(checked_count(n), seed_from(random_state), observed)
         if log_density is None:
-            return WeightedDraws(draws, np.full(n, -np.log(n)), 1.0, None)
+            return WeightedDraws(draws, np.full(n, -np.log(n)), 1.0, -np.inf, None)
         given = self.model_.log_prob(draws, np.repeat(observed, n, 0))
         with jax.enable_x64(self.model_.precision == 64):
             log_weights = _log_densities(log_density, draws, observed[0]) - given
-        total = logsumexp(log_weights)
-        if not np.isfinite(total):
-            raise InputError(
-                f"log_density is {'-inf' if total < 0 else 'not finite'} at all {n} draws of the posterior for this x"
+        if not np.isfinite(log_weights).any():
+            raise InputError(f"log_density is -inf at all {n} draws of the posterior for this x")
+        smoothed = smoothed_weights(log_weights)
+        if smoothed.k > k_threshold(n):
+            warn(
+                f"a few draws carry the weight (k = {smoothed.k:.2f}, above {k_threshold(n):.2f}): neither weights nor "
+                "evidence can be trusted for this observation"
             )
-        normalised = log_weights - total
-        ess = float(np.exp(-logsumexp(2 * normalised)) / n)
-        error = np.sqrt(max(1 / ess - 1, 0.0) / n)
-        return WeightedDraws(draws, normalised, ess, (float(total - np.log(n)), float(error)))
+        log_z = importance_log_z(log_weights, smoothed.k)
+        return WeightedDraws(
+            draws, smoothed.log_weights, effective_share(log_weights), smoothed.k, log_z
+        )
 
     def check(
         self,
@@ -372,8 +383,8 @@ def _log_densities(
         )
     found = jax.jit(jax.vmap(log_density, (0, None)))(jnp.asarray(draws), jnp.asarray(x))
     values = np.asarray(found, np.float64)
-    if np.isnan(values).any():
+    if (bad := np.isnan(values) | (values == np.inf)).any():
         raise InputError(
-            f"log_density is NaN at {int(np.isnan(values).sum())} of {len(draws)} draws of the posterior"
+            f"log_density is NaN or infinite at {int(bad.sum())} of {len(draws)} draws of the posterior"
         )
     return values
