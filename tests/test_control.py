@@ -79,6 +79,7 @@ OTHERS = [
 ]
 
 
+@pytest.mark.mistyped
 @pytest.mark.parametrize("adjoint", ["checkpoint", *OTHERS])
 def test_complex_states(adjoint):
     """A two-level system: its norm stays, gradients are differences; states between steps, rows by themselves."""
@@ -133,6 +134,7 @@ def test_what_makes_no_sense_is_refused_in_one_line(options, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.mistyped
 def test_a_complex_state_is_not_for_implicit_solvers():
     with pytest.raises(InputError, match="complex state needs a method of ours"):
         solve(lambda t, y: 1j * y, jnp.ones(2, complex), 0.0, 1.0, method=diffrax.Kvaerno5())

@@ -41,8 +41,8 @@ class Event(eqx.Module):
     >>> ground = pf.ode.Event(lambda t, y: y[0], direction=-1)
     >>> fall = lambda t, y: jnp.stack([y[1], jnp.full_like(t, -9.81)])
     >>> solution = pf.ode.solve(fall, jnp.array([10.0, 0.0]), 0.0, 5.0, events=ground)
-    >>> solution.event_times.round(4).tolist()
-    [1.4277999401092529]
+    >>> round(float(solution.event_times[0]), 3)
+    1.428
 
     ```
     """
@@ -85,8 +85,8 @@ class Jumps(eqx.Module):
     >>> import jax.numpy as jnp, pushforward as pf
     >>> doses = pf.ode.Jumps([1.0, 2.0], lambda t, y: y + 1)
     >>> solution = pf.ode.solve(lambda t, y: -y, jnp.ones(1), 0.0, 2.5, jumps=doses)
-    >>> solution.y1.round(3).tolist()
-    [0.9119999408721924]
+    >>> round(float(solution.y1[0]), 2)
+    0.91
 
     ```
     """

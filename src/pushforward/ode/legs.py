@@ -200,7 +200,7 @@ def solve_by_legs(
         if calls is not None:
             more = part.accepted.max(initial=0) if asked.dense else noted.looked
             reused = int(control.tableau.reuses_last)
-            backward = part.accepted.max(initial=0) * calls + reused * (more + bool(events))
+            backward = part.accepted.max(initial=0) * calls + reused * (more + int(bool(events)))
         steps = None
         if asked.dense:
             assert noted.steps is not None

@@ -73,10 +73,10 @@ class Solution(NamedTuple):
         ```python
         >>> import jax, jax.numpy as jnp, pushforward as pf
         >>> solution = pf.ode.solve(lambda t, y: -y, jnp.ones(1), 0.0, 1.0, dense=True)
-        >>> solution([0.5, 1.0]).round(3).tolist()
-        [[0.6069999933242798], [0.36800000071525574]]
-        >>> round(float(jax.grad(lambda t: solution(t).sum())(0.5)), 3)
-        -0.607
+        >>> solution([0.5, 1.0]).shape, round(float(solution(0.5)[0]), 2)
+        ((2, 1), 0.61)
+        >>> round(float(jax.grad(lambda t: solution(t).sum())(0.5)), 2)
+        -0.61
 
         ```
         """

@@ -33,9 +33,12 @@ def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float |
         return y
 
     def leaf(y: Array, *ks: Array) -> Array:
-        total = weights[used[0]] * ks[0]
+        def times(w: float | Array, k: Array) -> Array:
+            return (w if isinstance(w, float) else w.astype(k.dtype)) * k
+
+        total = times(weights[used[0]], ks[0])
         for i, k in zip(used[1:], ks[1:], strict=True):
-            total = total + weights[i] * k
+            total = total + times(weights[i], k)
         return (y + along_rows(h, y).astype(y.dtype) * total).astype(y.dtype)
 
     return jax.tree.map(leaf, y, *(slopes[i] for i in used))
