@@ -60,9 +60,8 @@ def _pictures() -> list[str]:
     return [
         "## Pictures",
         "",
-        "64 draws of each architecture of images at temperature 1, after equal time on MNIST with its default options:",
-        "none is left out and none is chosen. [The table](experiments.md#mnist) has their bits per dimension, which",
-        "looks say little of.",
+        "64 draws of architectures of images at temperature 1, after equal time on MNIST with their default options; no",
+        "draw is chosen. [The table](experiments.md#mnist) has their bits per dimension, of which looks say little.",
         "",
         '<div class="gallery" markdown>',
         "",
