@@ -60,7 +60,7 @@ def _pictures() -> list[str]:
     return [
         "## Pictures",
         "",
-        "64 draws of architectures of images at temperature 1, after equal time on MNIST with their default options; no",
+        "64 draws of architectures of images at temperature 1, after equal time on MNIST with default options; no",
         "draw is chosen. [The table](experiments.md#mnist) has their bits per dimension, of which looks say little.",
         "",
         '<div class="gallery" markdown>',
