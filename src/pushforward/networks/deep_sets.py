@@ -60,7 +60,8 @@ class DeepSets(eqx.Module):
             counts: `(n, k)`, whether an element counts; default None, all do.
         """
         n, k, inputs = elements.shape
-        found = self.each(elements.reshape(n * k, inputs).T).reshape(-1, n, k)
+        found = self.each(elements.reshape(n * k, inputs).T)
+        found = found.reshape(len(found), n, k)
         counted = (
             jnp.ones((n, k), elements.dtype) if counts is None else counts.astype(elements.dtype)
         )

@@ -17,6 +17,7 @@ from pushforward.fields import MLPField
 from pushforward.networks import (
     MLP,
     CausalTransformer,
+    DeepSets,
     ImageNetwork,
     LipschitzMLP,
     MaskedMLP,
@@ -86,6 +87,9 @@ def example_bijections() -> dict[str, Subject]:
             b.Coupling(angles, CircularSpline(4), 1, (2,)),
             b.Elementwise(affine, 1, network=mlp(6, (2, 1), 1), condition_shape=(6,)),
             angles=(True, False, True),
+        ),
+        "Embedded": b.Embedded(
+            b.Coupling(mlp(3, (2, 2)), affine, 1, (2,)), DeepSets(2, 2, width=4, key=key), (3, 2)
         ),
         "Elementwise": b.Elementwise(spline, (2, 2)),
         "Elementwise conditional": b.Elementwise(
