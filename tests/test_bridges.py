@@ -108,6 +108,11 @@ def test_pymc():
     target = from_pymc(model)
     assert jax.config.values["jax_enable_x64"] == precise
     agrees(target, ["mu", "tau", "t"])
+    with pymc.Model() as nested:
+        pymc.Uniform("x", 0, pymc.HalfNormal("s", 1))
+    # Halfway to an end that is a parameter itself.
+    u = from_pymc(nested).unconstrain({"s": [2.0, 4.0], "x": [1.0, 2.0]})
+    np.testing.assert_allclose(u, [[math.log(2), 0], [math.log(4), 0]], atol=1e-6)
     with pymc.Model() as counted:
         pymc.Poisson("k", 3.0)
     with pytest.raises(InputError, match=r"discrete parameters \(k\)"):

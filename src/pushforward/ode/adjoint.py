@@ -226,7 +226,7 @@ class Adjoint:
             walked: what `forward` returned.
             given: the gradients with respect to the end and to what was seen on the way.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} defines neither backward nor advance")
 
     def advance(self, run: Run, y: State, h: Array) -> Advanced:
         """Solve, differentiable by `forward` and `backward`.

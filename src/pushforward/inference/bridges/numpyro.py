@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
@@ -74,7 +75,7 @@ def from_numpyro(model: Callable[..., Any], *args: Any, **kwargs: Any) -> Target
 
     def unconstrain(events: Mapping[str, Any]) -> np.ndarray:
         joined(events, {name: own[name] for name in shapes})
-        rows = turned({name: np.asarray(events[name], np.float32) for name in shapes})
+        rows = turned({name: jnp.asarray(events[name], jnp.zeros(()).dtype) for name in shapes})
         return joined(rows, shapes)
 
     return Target(

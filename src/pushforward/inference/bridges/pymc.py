@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Mapping
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -63,7 +64,7 @@ def from_pymc(model: Any) -> Target:
             f"PyTensor cannot translate this model to JAX ({str(error).splitlines()[0]}); "
             "Target(dim, value_and_grad=model.logp_dlogp_function(...)) takes PyMC's own functions"
         ) from error
-    names = {variable: variable.name for variable in shown}
+    names = [variable.name for variable in shown]
 
     def run(function: Any, u: Array) -> list[Any]:
         with warnings.catch_warnings():
@@ -75,14 +76,16 @@ def from_pymc(model: Any) -> Target:
         found: Array = run(of_log_density, u)[0]
         return found
 
-    constrained = compiled(lambda u: dict(zip(names.values(), run(of_shown, u), strict=True)))
-    backwards = _transformed(model)
+    constrained = compiled(lambda u: dict(zip(names, run(of_shown, u), strict=True)))
+    sizes = model.eval_rv_shapes()
+    own = {free.name: tuple(sizes[free.name]) for free in model.free_RVs}
+    backwards = cache(partial(_transformed, model))
 
     def unconstrain(events: Mapping[str, Any]) -> np.ndarray:
-        own = shapes_of({free.name: free.eval() for free in model.free_RVs})
         joined(events, own)
         columns = [np.asarray(events[name], np.float64) for name in own]
-        rows = [backwards(*row) for row in zip(*columns, strict=True)]
+        way = backwards()
+        rows = [way(*row) for row in zip(*columns, strict=True)]
         turned = [np.stack(part) for part in zip(*rows, strict=True)]
         return joined(dict(zip(shapes, turned, strict=True)), shapes)
 
