@@ -65,7 +65,7 @@ def fit_posterior(
     along the axes. Where these find mass, particles of tempered sequential Monte Carlo replace the fit, and a flow is
     fitted to them by maximum likelihood. Draws of the flow are weighted, and a second seed repeats a short fit.
 
-    Cost: 10 to 20 seconds on one core where a gradient is cheap, most of it compilation; minutes where particles are
+    Cost: 15 to 40 seconds of one core where a gradient is cheap, most of it compilation; minutes where particles are
     needed in tens of dimensions.
 
     Arguments:
