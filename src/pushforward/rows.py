@@ -235,9 +235,15 @@ def each_row(run: Callable[..., Any], *rows: Any) -> Any:
     return out
 
 
-def block_size(rows: int, most: int) -> int:
-    """The rows of a compiled call for `rows` rows: a power of two from 64 to `most`."""
-    return min(most, max(64, 1 << (max(rows, 1) - 1).bit_length()))
+def block_size(rows: int, most: int, growth: int = 2) -> int:
+    """The rows of a compiled call for `rows` rows: 64, or that times a power of `growth`, and at most `most`.
+
+    A larger growth compiles fewer programs and fills up more rows; for programs that compile longer than they run.
+    """
+    size = 64
+    while size < min(rows, most):
+        size *= growth
+    return min(most, size)
 
 
 def padded(rows: np.ndarray, size: int) -> Array:

@@ -15,7 +15,7 @@ from pushforward.draws import key_of
 from pushforward.errors import check_count, warn
 from pushforward.heads import Cell
 from pushforward.models.steps import Steps
-from pushforward.models.typed_table import BLOCK, TypedTable
+from pushforward.models.typed_table import BLOCK, GROWTH, TypedTable
 from pushforward.rows import block_size
 from pushforward.training.batches import taken
 
@@ -181,7 +181,7 @@ def marginal_of(
     found = Estimates(direct.copy(), np.zeros(n), np.full(n, float(draws)))
     total = len(many) * draws
     log_weights = np.zeros(total)
-    size = size or block_size(total, BLOCK)
+    size = size or block_size(total, BLOCK, GROWTH)
     for start in range(0, total, size):
         # The last block is filled up by repeating draws of the first rows, which are not counted.
         rows = many[np.arange(start, start + size) % total // draws]

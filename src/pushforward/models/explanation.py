@@ -19,11 +19,12 @@ from pushforward.errors import check_count
 from pushforward.heads import AbstractHead, Cell
 from pushforward.models.scale import LabelScale, NumberScale, scale_of
 from pushforward.models.typed_table import TypedTable
-from pushforward.rows import block_size, broadcasting, padded
+from pushforward.rows import broadcasting, padded
 from pushforward.training.batches import taken
 
 BLOCK = 1024
-"""Rows of one call: each stands for all values that a cell might have."""
+"""Rows of every call: each stands for all values that a cell might have. Fewer are filled up: each column has its own
+program, which compiles longer than it runs."""
 ENDS = (0.05, 0.95)
 """Where the interval of usual numbers begins and ends."""
 _HALVINGS = 40
@@ -143,15 +144,15 @@ def _surprises(
     scales: dict[int, LabelScale | NumberScale],
 ) -> Iterator[tuple[int, Surprise]]:
     """Of each column of values, those rows that have a cell there; the others hold anything."""
-    layout, size = model.model.layout, block_size(len(there), BLOCK)
-    blocked = jax.tree.map(lambda array: padded(array, size), cells)
+    layout = model.model.layout
+    blocked = jax.tree.map(lambda array: padded(array, BLOCK), cells)
     for i, scale in scales.items():
         if not there[:, i].any():
             continue
         others = there.copy()
         others[:, i] = False
         head, first = layout.columns.heads[i], jnp.asarray(layout.first_outputs[i])
-        given = padded(others, size)
+        given = padded(others, BLOCK)
         many = i if i in layout.columns.many else None
         own = Cell(*(getattr(blocked, name)[:, i] for name in Cell._fields))
         found = _surprise(

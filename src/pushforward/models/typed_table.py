@@ -27,7 +27,10 @@ from pushforward.training.batches import taken
 from pushforward.words import plural
 
 BLOCK = 4096
-"""Rows of one call of a compiled program; fewer are padded to a power of two."""
+"""Rows of one call of a compiled program; fewer are padded, see `GROWTH`."""
+GROWTH = 8
+"""Of `block_size`: calls have 64, 512 or 4,096 rows. A table's programs, some for each column, compile for half a minute
+and run for a second."""
 
 
 @dataclass(frozen=True)
@@ -138,7 +141,7 @@ class TypedTable:
     ) -> Float[np.ndarray, "n d"]:
         """Log-probabilities of encoded cells: the targets given the given ones, any in each row."""
         n, found = len(targets), []
-        size = block_size(n, BLOCK)
+        size = block_size(n, BLOCK, GROWTH)
         for start in range(0, n, BLOCK):
             rows = slice(start, start + BLOCK)
             some, wanted, known = blocked(taken((cells, targets, given), rows), size)
@@ -218,7 +221,7 @@ class TypedTable:
     ) -> Float[np.ndarray, " n"]:
         """One block of `walk`, whose values are filled in: in the model's order, each column read by the next."""
         n = len(next(iter(values.values())))
-        size = block_size(n, BLOCK)
+        size = block_size(n, BLOCK, GROWTH)
         cells = self.columns.encode(values)
         given = np.asarray(cells.present) & self.columns.values
         steps = Steps(self.model, cells, given, size)
