@@ -29,8 +29,8 @@ from pushforward.words import plural
 BLOCK = 4096
 """Rows of one call of a compiled program; fewer are padded, see `GROWTH`."""
 GROWTH = 8
-"""Of `block_size`: calls have 64, 512 or 4,096 rows. A table's programs, some for each column, compile for half a minute
-and run for a second."""
+"""Of `block_size`: calls have 64, 512 or 4,096 rows. The programs of a table, some for each column, compile for half a
+minute and run for a second."""
 
 
 @dataclass(frozen=True)
