@@ -79,7 +79,7 @@ def group_codes(groups: Any, count: int) -> np.ndarray:
         )
     if labels.dtype.kind in "fcO":
         missing = labels != labels
-        missing |= np.equal(labels, None) if labels.dtype.kind == "O" else False
+        missing |= np.equal(labels, np.array(None)) if labels.dtype.kind == "O" else False
         if missing.any():
             raise InputError(
                 f"{called}: row {int(missing.argmax()) + 1} has no label; fill it or drop the row"
