@@ -1,33 +1,20 @@
 """`pushforward fit`: from a table to a model file."""
 
 import math
-import time
-from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from pushforward.cli import options
 from pushforward.cli.checkpoints import checkpoint_of, keep_checkpoint, refuse_complete
 from pushforward.cli.image_files import fit_image_file, refuse_for_images
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
+from pushforward.cli.numeric import counted_column_of, fit_flow_file, kept_columns, read_columns
 from pushforward.cli.progress import Meter, say
-from pushforward.cli.typed import fit_typed_file, trust_line
-from pushforward.cli.watch import Watch
+from pushforward.cli.typed import fit_typed_file
 from pushforward.data.picture_sources import holds_pictures
 from pushforward.errors import CellError, InputError
-
-if TYPE_CHECKING:
-    from pushforward.columns import AbstractColumn
-    from pushforward.data.tables import Table
-    from pushforward.models.table_model import TableModel
-    from pushforward.models.typed_table import TypedTable
-    from pushforward.training import Training
-
-LARGE = 100_000
-"""The number of rows from which a fit reports at once what it has begun."""
 
 
 class Gaps(StrEnum):
@@ -35,6 +22,13 @@ class Gaps(StrEnum):
 
     MODELLED = "modelled"
     IGNORED = "ignored"
+
+
+class Holdout(StrEnum):
+    """Which rows are held out."""
+
+    RANDOM = "random"
+    LAST = "last"
 
 
 class Precision(StrEnum):
@@ -109,6 +103,18 @@ def fit(
             help="Of pictures: fit them given their class, the name of their sub-folder.",
         ),
     ] = False,
+    holdout: Annotated[
+        Holdout,
+        typer.Option(help="Hold out rows at random, or the last rows: those follow in time."),
+    ] = Holdout.RANDOM,
+    holdout_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Hold out whole groups: rows with one label in this column, such as the person or the image. "
+            "The column is not modelled, unless --columns or --condition names it.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     max_epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Stop after N passes over the data.")
@@ -131,7 +137,8 @@ def fit(
     """Fit a density to a table, or a distribution to pictures, and write it to one file.
 
     No preparation is needed: columns are standardised, columns of whole numbers are recognised, and
-    a tenth of the rows is held out for early stopping and to choose the best weights. Columns with
+    a tenth of the rows is held out for early stopping and to choose the best weights (--holdout and
+    --holdout-by say which, where rows depend on each other). Columns with
     bounds, and angles, have to be declared by --column; `inspect` shows the kind of every column.
     A table with text, dates or gaps is fitted as typed: one density of all its cells, any of which
     may be given later (--flow typed asks for it). Labels that are seen less often than --min-count are
@@ -161,6 +168,11 @@ def fit(
     modelled = options.column_list("--columns", columns)
     conditions = options.column_list("--condition", condition)
     ignored = options.column_list("--ignore", ignore) or ()
+    if holdout_by is not None:
+        if holdout is not Holdout.RANDOM:
+            raise InputError(f"--holdout {holdout} and --holdout-by exclude each other: choose one")
+        if holdout_by not in (*(modelled or ()), *(conditions or ()), *ignored):
+            ignored = (*ignored, holdout_by)
     for option, names in (("--columns", modelled or ()), ("--condition", conditions or ())):
         if twice := [name for name in names if name in ignored]:
             raise InputError(f"column '{twice[0]}' stands in both {option} and --ignore")
@@ -188,6 +200,8 @@ def fit(
                 "--min-count": min_count is not None,
                 "--gaps": gaps is not None,
                 "--precision": precision is Precision.DOUBLE,
+                "--holdout": holdout is not Holdout.RANDOM,
+                "--holdout-by": holdout_by is not None,
             },
         )
         fit_image_file(
@@ -206,7 +220,11 @@ def fit(
         raise InputError(
             f"--labels: is for pictures; {data} is a table, whose columns are given by --condition"
         )
-    frame = None
+    frame, groups = None, None
+    if holdout_by is not None:
+        from pushforward.data.groups import read_groups
+
+        groups = read_groups(data, holdout_by)
     only_typed = gaps is not None or min_count is not None
     if only_typed and named not in ("auto", "typed"):
         raise InputError(f"--flow {flow}: --gaps and --min-count are for typed tables")
@@ -215,17 +233,13 @@ def fit(
     )
     if not typed:
         from pushforward.data.frames import framed
-        from pushforward.fitting.fit_table import fit_table
-        from pushforward.models.notes import with_names_noted
-        from pushforward.models.table_file import save_table_model
-        from pushforward.models.typed_file import save_typed_table
 
         architecture = options.chosen_architecture(flow, setting or [], data=data, images=False)
         kinds = options.declared_columns(column or [])
         try:
             with Meter("reading", quiet) as meter:
-                chosen = _kept(data, modelled, conditions, ignored)
-                table, given = _read(data, chosen, conditions, meter.update)
+                chosen = kept_columns(data, modelled, conditions, ignored)
+                table, given = read_columns(data, chosen, conditions, meter.update)
         except CellError as error:
             # Standard input cannot be read again.
             if named != "auto" or conditions is not None or data == "-":
@@ -234,7 +248,7 @@ def fit(
             typed = True
         # What only flows have asks for one.
         free = named == "auto" and conditions is None and precision is Precision.SINGLE
-        if not typed and free and (counted := _counted(table, kinds)) is not None:
+        if not typed and free and (counted := counted_column_of(table, kinds)) is not None:
             say(
                 f"column '{counted}' holds values that repeat, so the table is fitted as typed: probabilities "
                 "where values repeat, densities elsewhere (--flow nsf fits densities to all)",
@@ -263,131 +277,24 @@ def fit(
             checkpoint=checkpoint,
             resume=resume,
             quiet=quiet,
+            holdout=holdout.value,
+            groups=groups,
         )
         return
-    began = time.perf_counter()
-    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        size = f"{len(table.values):,} rows x {len(table.names)} columns"
-        if len(table.values) < LARGE:
-            meter.update(f"{size}, compiling")
-        else:
-            meter.stage(size)
-        watch = Watch(meter, interrupt, training.max_time)
-        try:
-            model = fit_table(
-                table.values,
-                None if given is None else given.values,
-                names=table.names,
-                condition_names=None if given is None else given.names,
-                columns=kinds,
-                architecture=architecture,
-                training=training,
-                precision=int(precision.value),
-                seed=seed,
-                report=watch,
-                progress=watch.step,
-                checkpoint=checkpoint,
-                resume=resume,
-                called=(data, data),
-            )
-            model = with_names_noted(model, table.named, None if given is None else given.named)
-            rival = None
-            if free and max_epochs is None and max_time is None and not kinds:
-                rival = _rival(table, model, training, seed, watch)
-            meter.update("writing the model", 1.0)
-            if rival is None:
-                save_table_model(model, output)
-            else:
-                save_typed_table(rival, output)
-        except (KeyboardInterrupt, Terminated) as stop:
-            raise without_model(stop, interrupt, checkpoint) from None
-    checkpoint.unlink(missing_ok=True)
-    for line in _held_out(model.trust) if rival is None else [trust_line(rival.trust)]:
-        say(line, quiet)
-    say(watch.ending((rival or model).summary["stopped"], began, output), quiet)
-
-
-def _counted(table: "Table", kinds: "Mapping[str, AbstractColumn]") -> str | None:
-    """A column of values that repeat, unless it is declared otherwise or some column is of a kind for flows."""
-    from pushforward.columns import Whole
-    from pushforward.data.frames import framed
-    from pushforward.fitting.rival import counted_column
-
-    if any(not isinstance(kind, Whole) for kind in kinds.values()):
-        return None
-    try:
-        return counted_column(framed(table))
-    except InputError:
-        # Said by the fit, which knows where the table is from.
-        return None
-
-
-def _rival(
-    table: "Table", flow: "TableModel", training: "Training", seed: int, watch: Watch
-) -> "TypedTable | None":
-    """A typed table that is better than the flow, or None. Both are tried where there was a race."""
-    from pushforward.data.frames import framed
-    from pushforward.fitting.rival import FEWEST_ROWS, typed_rival
-
-    race = flow.summary.get("race", {}).get("validation_nats")
-    if not race or flow.summary["stopped"] == "interrupted" or len(table.values) < FEWEST_ROWS:
-        return None
-    return typed_rival(
-        framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
+    fit_flow_file(
+        table,
+        given,
+        output,
+        data=data,
+        kinds=kinds,
+        architecture=architecture,
+        training=training,
+        precision=int(precision.value),
+        seed=seed,
+        holdout=holdout.value,
+        groups=groups,
+        rival=free and max_epochs is None and max_time is None and not kinds,
+        checkpoint=checkpoint,
+        resume=resume,
+        quiet=quiet,
     )
-
-
-def _kept(
-    data: str,
-    columns: tuple[str, ...] | None,
-    condition: tuple[str, ...] | None,
-    ignored: tuple[str, ...],
-) -> tuple[str, ...] | None:
-    """The columns to model once some are left out; None for all."""
-    if not ignored or columns is not None:
-        return columns
-    if data == "-":
-        raise InputError("--ignore: from standard input, name the columns to model by --columns")
-    from pushforward.columns.names import unknown_columns
-    from pushforward.data.frames import frame_names
-
-    names = frame_names(data)
-    if unknown := [name for name in ignored if name not in names]:
-        raise InputError(unknown_columns(unknown, names, data))
-    rest = tuple(name for name in names if name not in (*ignored, *(condition or ())))
-    if not rest:
-        raise InputError(f"--ignore takes every column of {data}; none is left to model")
-    return rest
-
-
-def _read(
-    data: str,
-    columns: tuple[str, ...] | None,
-    condition: tuple[str, ...] | None,
-    progress: Callable[[str], None],
-) -> "tuple[Table, Table | None]":
-    """The columns to model, and those to condition on."""
-    from pushforward.data.tables import read_table
-
-    if columns is None and condition is None:
-        return read_table(data, single=True, progress=progress), None
-    if columns is not None:
-        table = read_table(data, (*columns, *(condition or ())), single=True, progress=progress)
-        return table.select(columns), None if condition is None else table.select(condition)
-    table = read_table(data, single=True, progress=progress)
-    given = table.select(condition or ())
-    rest = [name for name in table.names if name not in given.names]
-    if not rest:
-        raise InputError(f"--condition takes every column of {data}; none is left to model")
-    return table.select(rest), given
-
-
-def _held_out(trust: dict[str, Any]) -> list[str]:
-    """The main figure of the trust report, and its warnings; `inspect` shows the rest."""
-    from pushforward.trust.verdict import format_trust
-
-    if not trust:
-        return []
-    error = "" if trust["nats_error"] is None else f" +- {trust['nats_error']:.3f}"
-    nats = f"held out: {trust['nats']:.3f}{error} nats per row (a Gaussian: {trust['gaussian_nats']:.3f})"
-    return [nats, *(line for line in format_trust(trust) if line.startswith("warning: "))]

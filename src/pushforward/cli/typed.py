@@ -55,6 +55,8 @@ def fit_typed_file(
     checkpoint: Path,
     resume: bool,
     quiet: bool,
+    holdout: str = "random",
+    groups: Any = None,
 ) -> None:
     """Fit a typed table to a file of any kind of cells, or to a frame of it, and write it."""
     from pushforward.columns.marginal import LEAST
@@ -93,6 +95,8 @@ def fit_typed_file(
                 progress=watch.step,
                 checkpoint=checkpoint,
                 resume=resume,
+                holdout=holdout,
+                groups=groups,
             )
             save_typed_table(model, output)
         except (KeyboardInterrupt, Terminated) as stop:
@@ -110,9 +114,16 @@ def fit_typed_file(
 def trust_line(trust: dict[str, Any]) -> str:
     """The held-out figure of a typed table."""
     return (
-        f"held out: {trust['nats']:.3f} +- {trust['nats_error']:.3f} nats per row of {trust['rows']:,} "
-        f"(each column by itself: {trust['marginal_nats']:.3f})"
+        f"held out{held_out_how(trust)}: {trust['nats']:.3f} +- {trust['nats_error']:.3f} nats per row of "
+        f"{trust['rows']:,} (each column by itself: {trust['marginal_nats']:.3f})"
     )
+
+
+def held_out_how(trust: dict[str, Any]) -> str:
+    """How rows were held out, where it was not at random."""
+    from pushforward.trust.holdout import held_out_how
+
+    return held_out_how(trust)
 
 
 def trust_sections(fitted: "TypedTable") -> dict[str, list[str]]:

@@ -58,6 +58,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
+        holdout: "random" (default), or "last" where rows follow each other in time: which rows are held out.
         random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default)
             for NumPy's global state.
         verbose: whether to write a line for every epoch to stderr; default False.
@@ -100,6 +101,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
+        holdout: str = "random",
         random_state: RandomSource = None,
         verbose: bool = False,
     ):
@@ -109,6 +111,7 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         self.max_epochs = max_epochs
         self.max_time = max_time
         self.precision = precision
+        self.holdout = holdout
         self.random_state = random_state
         self.verbose = verbose
 
@@ -118,13 +121,14 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
+    def fit(self, X: Any, y: Any, *, groups: Any = None) -> Self:
         """Fit p(y | X).
 
         Arguments:
             X: `(n_samples, n_features)` numbers, finite: an array, or a pandas or Polars frame.
             y: `(n_samples,)` or `(n_samples, n_targets)`: an array, series or frame. Targets without names, or with
                 a feature's, are called `y0, y1, ...` in a saved model.
+            groups: `(n_samples,)` labels, such as persons: rows of one are held out together; default None.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
@@ -146,6 +150,8 @@ class ConditionalFlowDensity(OfTableModel, NestedParameters):
             names=_stand_in_targets(targets.shape[1], features) if names is None else names,
             condition_names=features,
             called=("y", "X"),
+            holdout=self.holdout,
+            groups=groups,
             **fit_options(self),
         )
         self.model_ = with_notes(

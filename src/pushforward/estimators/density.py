@@ -53,6 +53,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         max_time: seconds, in place of those in `training`; default None. Under a time limit,
             results repeat only roughly.
         precision: bits of the arithmetic, 32 (default) or 64.
+        holdout: "random" (default), or "last" where rows follow each other in time: which rows are held out.
         random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default)
             for NumPy's global state.
         verbose: whether to write a line for every epoch to stderr; default False.
@@ -92,6 +93,7 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         max_epochs: int | None = None,
         max_time: float | None = None,
         precision: int = 32,
+        holdout: str = "random",
         random_state: RandomSource = None,
         verbose: bool = False,
     ):
@@ -101,21 +103,30 @@ class FlowDensity(OfTableModel, DensityMixin, NestedParameters):
         self.max_epochs = max_epochs
         self.max_time = max_time
         self.precision = precision
+        self.holdout = holdout
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Fit the density to the rows of X.
 
         Arguments:
             X: `(n_samples, n_features)` numbers, finite: an array, or a pandas or Polars frame.
             y: ignored; here because scikit-learn's meta-estimators pass it.
+            groups: `(n_samples,)` labels, such as persons: rows of one are held out together; default None.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
         values = checked_table(self, X, reset=True)
         names = names_in(self)
-        model = fit_table(values, names=names, called=("X", "X"), **fit_options(self))
+        model = fit_table(
+            values,
+            names=names,
+            called=("X", "X"),
+            holdout=self.holdout,
+            groups=groups,
+            **fit_options(self),
+        )
         kind = frame_kind(X)
         types = None if kind is None else types_of(X)
         self.model_ = with_notes(model, frame=kind, types=types, named=names is not None)

@@ -59,8 +59,8 @@ class TableDensity(DensityMixin, NestedParameters):
         min_count: how often a label, or a repeated number, must be seen to be kept by itself; default 5. Rarer labels
             are one level together, which is never drawn.
         training: how to train; default None, by the number of rows.
-        random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default) for
-            NumPy's global state.
+        holdout: "random" (default), or "last" where rows follow each other in time: which rows are held out.
+        random_state: an int for a fit that repeats on one machine, a RandomState or Generator, or None (default).
         verbose: whether to write a line for every epoch to stderr; default False.
 
     Attributes:
@@ -96,6 +96,7 @@ class TableDensity(DensityMixin, NestedParameters):
         gaps: str = "modelled",
         min_count: int = LEAST,
         training: Training | None = None,
+        holdout: str = "random",
         random_state: RandomSource = None,
         verbose: bool = False,
     ):
@@ -105,15 +106,17 @@ class TableDensity(DensityMixin, NestedParameters):
         self.gaps = gaps
         self.min_count = min_count
         self.training = training
+        self.holdout = holdout
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X: Any, y: Any = None) -> Self:
+    def fit(self, X: Any, y: Any = None, *, groups: Any = None) -> Self:
         """Fit the density to the rows of a table.
 
         Arguments:
             X: a pandas or Polars frame, a mapping of columns, or an array.
             y: ignored; here because scikit-learn's meta-estimators pass it.
+            groups: `(n_samples,)` labels, such as persons: rows of one are held out together; default None.
 
         Returns the estimator. Raises `InputError` (see the class).
         """
@@ -129,6 +132,8 @@ class TableDensity(DensityMixin, NestedParameters):
             architecture=self.architecture,
             training=self.training,
             seed=seed_from(self.random_state),
+            holdout=self.holdout,
+            groups=groups,
             report=print_epoch if self.verbose else None,
             progress=StagePrinter() if self.verbose else None,
         )

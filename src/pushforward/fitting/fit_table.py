@@ -22,8 +22,10 @@ from pushforward.models.encoder import Encoder
 from pushforward.models.labels import labels_of
 from pushforward.models.table_model import TableModel
 from pushforward.training import Checkpoint, Epoch, RowSource, Step, Training
-from pushforward.training.batches import Batch, holdout
+from pushforward.training.batches import Batch
+from pushforward.training.holdout import group_codes, held_out
 from pushforward.training.loss import negative_log_prob
+from pushforward.trust.holdout import holdout_report
 from pushforward.trust.report import trusted
 
 
@@ -46,6 +48,8 @@ def fit_table(
     trust: bool = True,
     called: tuple[str, str] = ("the table", "the condition"),
     embedding: Embedding | None = None,
+    holdout: str = "random",
+    groups: Any = None,
 ) -> TableModel:
     """Fit a density to the rows of a table.
 
@@ -67,6 +71,10 @@ def fit_table(
         resume: continue from the checkpoint, if it exists.
         trust: whether to measure the trust report on the validation rows.
         called: the names of the two tables in messages.
+        holdout: which rows are held out, "random" (default) or "last": the last of the table, where rows follow each
+            other in time.
+        groups: `(n,)` labels; rows of one label are held out together or not at all, as those of one person or image
+            say little of others. Default None.
         embedding: of a condition that is a set or a series of up to k elements, whose cells may be missing; default
             None. Its trust is not measured.
 
@@ -81,7 +89,8 @@ def fit_table(
     )
     training, began = training or Training(), time.perf_counter()
     _, build_key, fit_key = spawn(key_of(seed), 3)
-    train, held = split_of(len(values), training, seed)
+    codes = None if groups is None else group_codes(groups, len(values))
+    train, held = split_of(len(values), training, seed, holdout, codes)
     log_det = encoder.columns.mean_log_det(values, held)
     tell = Teller(report, progress, log_det, began)
     kept = None if checkpoint is None else Checkpoint(checkpoint, resume=resume)
@@ -113,12 +122,19 @@ def fit_table(
         return model
     if choice.entrant.name:
         tell.stage("measuring how far to trust it")
-    return trusted(model, values, condition, train, held)
+    how = holdout_report(holdout, groups, codes, held)
+    return trusted(model, values, condition, train, held, how, codes)
 
 
-def split_of(count: int, training: Training, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def split_of(
+    count: int,
+    training: Training,
+    seed: int,
+    way: str = "random",
+    groups: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
     """The numbers of the training rows and of the held-out ones, in a fit with these settings."""
-    return holdout(count, training.validation, spawn(key_of(seed), 3)[0])
+    return held_out(count, training.validation, spawn(key_of(seed), 3)[0], way, groups)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

@@ -21,8 +21,10 @@ from pushforward.errors import InputError, warn
 from pushforward.fitting.contest import contested, refitted
 from pushforward.models.typed_table import TypedTable
 from pushforward.training import Checkpoint, Epoch, Step, Training, fit
-from pushforward.training.batches import holdout, taken
+from pushforward.training.batches import taken
+from pushforward.training.holdout import group_codes, held_out
 from pushforward.trust.agreement import ROWS, agreement_report
+from pushforward.trust.holdout import holdout_report, mean_error
 from pushforward.trust.privacy import privacy_report
 from pushforward.words import plural
 
@@ -46,6 +48,8 @@ def fit_typed(
     checkpoint: Path | None = None,
     resume: bool = False,
     measures: bool = True,
+    holdout: str = "random",
+    groups: Any = None,
 ) -> TypedTable:
     """Fit the joint density of a table's cells.
 
@@ -62,16 +66,20 @@ def fit_typed(
         checkpoint: file to keep the state of training in, for the caller to delete once the model is saved; None for
             none.
         resume: continue from the checkpoint, if it exists.
+        holdout, groups: which rows are held out, as of `fit_table`.
         measures: whether agreement of conditionals and privacy are measured, beside held-out nats; default True.
 
     Warns of rows without any cell, which are left out. Raises `InputError`, naming column and row, for a table that
     cannot be modelled.
     """
     began = time.perf_counter()
-    frame, rows = _rows_with_cells(as_polars(table))
+    whole = as_polars(table)
+    codes = None if groups is None else group_codes(groups, len(whole))
+    frame, rows = _rows_with_cells(whole)
     training = training or Training()
     split, build_key, fit_key = spawn(key_of(seed), 3)
-    train, held = holdout(len(frame), training.validation, split)
+    codes = None if codes is None else codes[rows - 1]
+    train, held = held_out(len(frame), training.validation, split, holdout, codes)
     # Kinds are those of all rows; units and frequencies those of the training rows.
     measured = np.zeros(len(frame), bool)
     measured[train] = True
@@ -110,7 +118,8 @@ def fit_typed(
     model = TypedTable(fitted.model, architecture, columns, summary)
     if asked is None:
         model = contested(model, taken(cells, train), taken(cells, held), seed)
-    trust = _held_out(model, taken(cells, held))
+    trust = _held_out(model, taken(cells, held), None if codes is None else codes[held])
+    trust["holdout"] = holdout_report(holdout, groups, codes, held)
     if measures:
         trust["agreement"] = agreement_report(model, taken(cells, held[:ROWS]))
     if measures and training.validation > 0:
@@ -132,7 +141,7 @@ def _rows_with_cells(frame: pl.DataFrame) -> tuple[pl.DataFrame, Int[np.ndarray,
     return (frame[rows] if empty.any() else frame), rows + 1
 
 
-def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:
+def _held_out(model: TypedTable, cells: Cells, groups: np.ndarray | None) -> dict[str, Any]:
     """Log-probabilities of held-out rows, beside those of each column by itself."""
     present = np.asarray(cells.present) & model.columns.values
     nats = model.log_prob_of(cells, present, np.zeros_like(present)).sum(1)
@@ -143,14 +152,20 @@ def _held_out(model: TypedTable, cells: Cells) -> dict[str, Any]:
         **{
             name: figure
             for what, values in (("nats", nats), ("marginal_nats", alone), ("gain", gain))
-            for name, figure in ((what, float(values.mean())), (f"{what}_error", _error(values)))
+            for name, figure in (
+                (what, float(values.mean())),
+                (f"{what}_error", _error(values, groups)),
+            )
         },
     }
 
 
-def _error(values: np.ndarray) -> float:
+def _error(values: np.ndarray, groups: np.ndarray | None) -> float:
     """The standard error of a mean."""
-    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    if groups is None:
+        return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else float("nan")
+    error = mean_error(values, groups)
+    return float("nan") if error is None else error
 
 
 def _for_rows(rows: int) -> Typed:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
@@ -40,6 +41,8 @@ def typed_rival(
     seed: int,
     report: Callable[[Epoch], bool | None] | None = None,
     progress: Callable[[Step], bool | None] | None = None,
+    holdout: str = "random",
+    groups: Any = None,
 ) -> TypedTable | None:
     """A typed table where it models held-out rows better than a flow, or None.
 
@@ -49,19 +52,16 @@ def typed_rival(
     Arguments:
         frame: real numbers without gaps, all columns of the flow.
         flow: the winner of a race.
-        training, seed, report, progress: as of `fit_typed`.
+        training, seed, report, progress, holdout, groups: as of `fit_typed`; held out is what was for the flow.
     """
     race = flow.summary["race"]
     short = replace(training, max_steps=RACE_STEPS, max_epochs=None, stall=1.0, patience=1.0)
-    tried = fit_typed(
-        frame, gaps=False, training=short, seed=seed, progress=progress, measures=False
-    )
+    how: dict[str, Any] = {"seed": seed, "holdout": holdout, "groups": groups}
+    tried = fit_typed(frame, gaps=False, training=short, progress=progress, measures=False, **how)
     best = max(race["validation_nats"].values())
     race["validation_nats"][NAME] = tried.trust["nats"]
     if not tried.trust["nats"] > best:
         return None
-    whole = fit_typed(
-        frame, gaps=False, training=training, seed=seed, report=report, progress=progress
-    )
+    whole = fit_typed(frame, gaps=False, training=training, report=report, progress=progress, **how)
     race["at_the_end"][NAME] = whole.trust["nats"]
     return whole if whole.trust["nats"] > flow.trust["nats"] else None

@@ -33,19 +33,21 @@ def order_report(values: Float[np.ndarray, "n d"], names: Sequence[str]) -> dict
     return {"column": names[column], "correlation": r}
 
 
-def format_order(order: dict[str, Any]) -> list[str]:
+def format_order(order: dict[str, Any], holdout: dict[str, Any] | None = None) -> list[str]:
     """What follows from it, as lines of the trust report.
 
     Arguments:
         order: what `order_report` returned.
+        holdout: what `holdout_report` returned; default None, for rows held out at random. Where whole groups or the
+            last rows were, nothing follows.
     """
-    if not order:
+    if not order or (holdout or {}).get("way", "random") != "random":
         return []
     return [
         f"rows lie in an order or in groups: neighbours correlate by {order['correlation']:.2f} in column "
         f"'{order['column']}'. Held-out rows were drawn at random among them, so the figures above are for new rows "
-        "between these, not for rows of another time or group: keep the last ones, or whole groups, back and `score` "
-        "them"
+        "between these, not for rows of another time or group: fit with --holdout last, or --holdout-by a column that "
+        "says the group"
     ]
 
 

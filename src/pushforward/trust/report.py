@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.special import chdtri
 
 from pushforward.columns import Columns, Constant
@@ -17,6 +17,7 @@ from pushforward.models.table_flow import has_normal_base, outer_maps, without_a
 from pushforward.models.table_model import TableModel, log_prob_rows
 from pushforward.trust.draws import draws_report
 from pushforward.trust.gaussian import Gaussian
+from pushforward.trust.holdout import mean_error
 from pushforward.trust.order import order_report
 from pushforward.trust.probes import (
     ROUND_TRIP_ROWS,
@@ -45,6 +46,8 @@ def trusted(
     condition: Float[np.ndarray, "n c"] | None,
     train: np.ndarray,
     heldout: np.ndarray,
+    how: dict[str, Any],
+    groups: np.ndarray | None = None,
 ) -> TableModel:
     """The model with all that is measured of it in `trust`: the report, the order of the rows, the draws.
 
@@ -52,6 +55,8 @@ def trusted(
         model: a fitted density.
         values, condition: the whole table, in the order of its rows.
         train, heldout: numbers of its rows.
+        how: how they were held out, see `holdout_report`.
+        groups: the group of each row as a number, where whole groups were held out; default None.
     """
     some = np.sort(train[:_TRAIN_ROWS])
     judge = values[heldout]
@@ -62,7 +67,9 @@ def trusted(
         values[some],
         heldout_condition=judge_condition,
         train_condition=None if condition is None else condition[some],
+        heldout_groups=None if groups is None else groups[heldout],
     )
+    report["holdout"] = how
     report["order"] = order_report(values, model.columns.names)
     report["draws"] = draws_report(model, judge, values[some], heldout_condition=judge_condition)
     return replace(model, trust=report)
@@ -75,6 +82,7 @@ def trust_report(
     *,
     heldout_condition: Float[np.ndarray, "n c"] | None = None,
     train_condition: Float[np.ndarray, "m c"] | None = None,
+    heldout_groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
     """How far to trust a fitted density.
 
@@ -85,6 +93,8 @@ def trust_report(
         train: the rows of the training; a Gaussian with full covariance is fitted to them for comparison.
         heldout_condition, train_condition: the condition of each, for a conditional model. The Gaussian is then the
             linear regression p(columns | condition), a joint Gaussian conditioned.
+        heldout_groups: `(n,)` numbers of groups, where rows of one group are not independent: standard errors are then
+            those of groups, see `mean_error`. Default None.
 
     Returns a JSON-able dictionary:
         rows: held-out rows used.
@@ -116,6 +126,7 @@ def trust_report(
         heldout_condition = (
             None if heldout_condition is None else np.asarray(heldout_condition)[some]
         )
+        heldout_groups = None if heldout_groups is None else heldout_groups[some]
     u, c = _encoded(model, heldout, heldout_condition)
     # Nearly all the time goes into compiling, on one core: the Jacobian's program is compiled beside the others.
     with ThreadPoolExecutor(1) as beside, jax.enable_x64(model.precision == 64):
@@ -148,11 +159,12 @@ def trust_report(
     if has_normal_base(model.flow):
         latent = without_angles(model.flow, z)
         beyond = float((np.square(latent).sum(1) > chdtri(latent.shape[1], _BEYOND)).mean())
+    groups = None if heldout_groups is None else heldout_groups[: len(nats)]
     return {
         "rows": len(nats),
-        **_mean("nats", nats),
-        **_mean("gaussian_nats", gaussian),
-        **_mean("gain", nats - gaussian),
+        **_mean("nats", nats, groups),
+        **_mean("gaussian_nats", gaussian, groups),
+        **_mean("gain", nats - gaussian, groups),
         "integer_columns": [
             name
             for name, kind in zip(model.columns.names, model.columns.kinds, strict=True)
@@ -199,12 +211,11 @@ def _cell_error(model: TableModel, u: np.ndarray, c: np.ndarray | None) -> float
     return float(np.sqrt(np.square(pair[0] - pair[1]).mean() / 2))
 
 
-def _mean(name: str, values: Float[np.ndarray, " n"]) -> dict[str, float | None]:
+def _mean(
+    name: str, values: Float[np.ndarray, " n"], groups: np.ndarray | None
+) -> dict[str, float | None]:
     """Mean and standard error; one row tells nothing of the error, nor do infinite densities."""
-    mean, error = float(values.mean()), None
-    if len(values) > 1 and np.isfinite(mean):
-        error = float(values.std(ddof=1) / np.sqrt(len(values)))
-    return {name: mean, f"{name}_error": error}
+    return {name: float(values.mean()), f"{name}_error": mean_error(values, groups)}
 
 
 def _encoded(

@@ -3,6 +3,7 @@
 from typing import Any
 
 from pushforward.trust.draws import draws_warnings, format_draws
+from pushforward.trust.holdout import held_out_how
 from pushforward.trust.order import format_order
 from pushforward.trust.probes import LOG_DET_COLUMNS
 
@@ -18,6 +19,8 @@ def format_trust(trust: dict[str, Any]) -> list[str]:
     if not trust:
         return ["no trust report: nothing was held out"]
     rows = f"{trust['rows']:,} held-out row{'' if trust['rows'] == 1 else 's'}"
+    if how := held_out_how(trust):
+        rows += how
     lines = [
         f"density of {rows}: {_nats(trust, 'nats')} per row",
         f"a Gaussian with full covariance, same rows: {_nats(trust, 'gaussian_nats')}",
@@ -54,7 +57,7 @@ def format_trust(trust: dict[str, Any]) -> list[str]:
         )
     draws = trust.get("draws", {})
     lines += format_draws(draws) if draws else []
-    lines += format_order(trust.get("order", {}))
+    lines += format_order(trust.get("order", {}), trust.get("holdout", {}))
     return lines + [f"warning: {text}" for text in [*_warnings(trust), *draws_warnings(draws)]]
 
 
