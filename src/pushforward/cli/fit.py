@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +11,8 @@ import typer
 
 from pushforward.cli import options
 from pushforward.cli.checkpoints import checkpoint_of, keep_checkpoint, refuse_complete
+from pushforward.cli.devices import DevicesOption, Lanes, Shard, ShardOption, on_devices
+from pushforward.cli.fit_columns import kept, read
 from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, say
@@ -127,6 +129,9 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Replace MODEL and discard any checkpoint.")
     ] = False,
+    devices: DevicesOption = None,
+    shard: ShardOption = Shard.ROWS,
+    lanes: Lanes = None,
 ) -> None:
     """Fit a density to a table, or a distribution to pictures, and write it to one file.
 
@@ -176,6 +181,7 @@ def fit(
     checkpoint = checkpoint_of(output)
     keep_checkpoint(checkpoint, resume, force, quiet)
     training = options.chosen_training(train or [], max_epochs, max_time)
+    training = on_devices(training, devices, shard, lanes)
     named = flow.lower()
     if holds_pictures(data):
         refuse_for_images(
@@ -224,8 +230,8 @@ def fit(
         kinds = options.declared_columns(column or [])
         try:
             with Meter("reading", quiet) as meter:
-                chosen = _kept(data, modelled, conditions, ignored)
-                table, given = _read(data, chosen, conditions, meter.update)
+                chosen = kept(data, modelled, conditions, ignored)
+                table, given = read(data, chosen, conditions, meter.update)
         except CellError as error:
             # Standard input cannot be read again.
             if named != "auto" or conditions is not None or data == "-":
@@ -335,51 +341,6 @@ def _rival(
     return typed_rival(
         framed(table), flow, training=training, seed=seed, report=watch, progress=watch.step
     )
-
-
-def _kept(
-    data: str,
-    columns: tuple[str, ...] | None,
-    condition: tuple[str, ...] | None,
-    ignored: tuple[str, ...],
-) -> tuple[str, ...] | None:
-    """The columns to model once some are left out; None for all."""
-    if not ignored or columns is not None:
-        return columns
-    if data == "-":
-        raise InputError("--ignore: from standard input, name the columns to model by --columns")
-    from pushforward.columns.names import unknown_columns
-    from pushforward.data.frames import frame_names
-
-    names = frame_names(data)
-    if unknown := [name for name in ignored if name not in names]:
-        raise InputError(unknown_columns(unknown, names, data))
-    rest = tuple(name for name in names if name not in (*ignored, *(condition or ())))
-    if not rest:
-        raise InputError(f"--ignore takes every column of {data}; none is left to model")
-    return rest
-
-
-def _read(
-    data: str,
-    columns: tuple[str, ...] | None,
-    condition: tuple[str, ...] | None,
-    progress: Callable[[str], None],
-) -> "tuple[Table, Table | None]":
-    """The columns to model, and those to condition on."""
-    from pushforward.data.tables import read_table
-
-    if columns is None and condition is None:
-        return read_table(data, single=True, progress=progress), None
-    if columns is not None:
-        table = read_table(data, (*columns, *(condition or ())), single=True, progress=progress)
-        return table.select(columns), None if condition is None else table.select(condition)
-    table = read_table(data, single=True, progress=progress)
-    given = table.select(condition or ())
-    rest = [name for name in table.names if name not in given.names]
-    if not rest:
-        raise InputError(f"--condition takes every column of {data}; none is left to model")
-    return table.select(rest), given
 
 
 def _held_out(trust: dict[str, Any]) -> list[str]:
