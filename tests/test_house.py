@@ -153,6 +153,7 @@ def test_exported_names():
         "AmortizedPosterior",
         "Checkpoint",
         "ConditionalFlowDensity",
+        "Devices",
         "FlowDensity",
         "ImageDensity",
         "InputError",

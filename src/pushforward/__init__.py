@@ -34,13 +34,14 @@ if TYPE_CHECKING:
         save,
     )
     from pushforward.inference import fit_posterior
-    from pushforward.training import Checkpoint, Training, fit
+    from pushforward.training import Checkpoint, Devices, Training, fit
 
 __version__ = "0.5.0"
 __all__ = [
     "AmortizedPosterior",
     "Checkpoint",
     "ConditionalFlowDensity",
+    "Devices",
     "FlowDensity",
     "ImageDensity",
     "InputError",
@@ -71,6 +72,7 @@ _HOMES = {
     "AmortizedPosterior": "estimators",
     "Checkpoint": "training",
     "ConditionalFlowDensity": "estimators",
+    "Devices": "training",
     "FlowDensity": "estimators",
     "ImageDensity": "estimators",
     "InputError": "errors",

@@ -9,6 +9,7 @@ import typer
 
 from pushforward.cli import options
 from pushforward.cli.checkpoints import checkpoint_of, keep_checkpoint, refuse_complete
+from pushforward.cli.devices import DevicesOption, Lanes, Shard, ShardOption, on_devices
 from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.numeric import counted_column_of, fit_flow_file, kept_columns, read_columns
 from pushforward.cli.progress import Meter, say
@@ -133,6 +134,9 @@ def fit(
     force: Annotated[
         bool, typer.Option("--force", help="Replace MODEL and discard any checkpoint.")
     ] = False,
+    devices: DevicesOption = None,
+    shard: ShardOption = Shard.ROWS,
+    lanes: Lanes = None,
 ) -> None:
     """Fit a density to a table, or a distribution to pictures, and write it to one file.
 
@@ -188,6 +192,7 @@ def fit(
     checkpoint = checkpoint_of(output)
     keep_checkpoint(checkpoint, resume, force, quiet)
     training = options.chosen_training(train or [], max_epochs, max_time)
+    training = on_devices(training, devices, shard, lanes)
     named = flow.lower()
     if holds_pictures(data):
         refuse_for_images(

@@ -141,7 +141,10 @@ def _fingerprint(
     """What distinguishes one fit from another."""
     blocks = (digest(*map(np.asarray, jax.tree.leaves(block))) for block in source.blocks())
     noise = np.asarray(jitter.width).tolist() if isinstance(jitter, Jitter) else spelled(jitter)
-    settings = replace(training, max_time=None), jax.random.key_data(key).tolist(), noise
+    # A fit goes on on any number of devices; lanes determine the noise.
+    lanes = training.devices and training.devices.lanes
+    kept = replace(training, max_time=None, devices=None)
+    settings = kept, jax.random.key_data(key).tolist(), noise, *([] if lanes is None else [lanes])
     shapes = [a.shape for a in jax.tree.leaves(model) if eqx.is_array(a)]
     return {
         "data": digest(*blocks, *map(np.asarray, jax.tree.leaves(judge))),
@@ -158,6 +161,7 @@ def _fitted(run: Run, report: Callable[[Epoch], bool | None] | None) -> Fitted[A
     best, at = params, Progress()
     if file is not None and (stored := file.read((state, best))) is not None:
         (state, best), at = stored[0], Progress.from_json(stored[1])
+    state, best = run.placed((state, best))
     run.began -= at.seconds
     while not at.stopped:
         state, asked = run.epoch(state, best, at)
@@ -186,8 +190,8 @@ def _fitted(run: Run, report: Callable[[Epoch], bool | None] | None) -> Fitted[A
     # A resumed fit goes on from where time or the user has ended it.
     at.stopped = "" if stopped in ("interrupted", "time") else stopped
     if file is not None and at.step == 0:
-        file.write((state, best), at.to_json())
-    fitted = eqx.combine(best, run.static)
+        file.write(run.fetched((state, best)), at.to_json())
+    fitted = eqx.combine(*run.fetched((best, run.static)))
     return Fitted(
         model=fitted if training.remat == "none" else with_remat(fitted, "none"),
         history=tuple(at.history),

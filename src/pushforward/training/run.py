@@ -17,6 +17,7 @@ from pushforward.draws import permutation
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch, RowSource, blocks_for, count_of
 from pushforward.training.checkpoint import CheckpointFile
+from pushforward.training.devices import layout_of
 from pushforward.training.loss import Loss, is_scalar, negative_log_prob
 from pushforward.training.settings import Epoch, Step, Training
 from pushforward.training.step import Pace, State, losses, measured, run, segment_steps
@@ -87,7 +88,9 @@ class Run:
         self._jitter = eqx.combine(jax.tree.map(jnp.asarray, on_device), jitter)
         self._batch, self._epochs, self._progress = training.batch, training.max_epochs, progress
         # What the host decides is not part of the program: fits that differ in their length share one.
-        of_host: Any = dict.fromkeys(("max_time", "max_steps", "max_epochs", "average", "stall"))
+        of_host: Any = dict.fromkeys(
+            ("max_time", "max_steps", "max_epochs", "average", "stall", "devices")
+        )
         self._compiled = replace(training, **of_host)
         self._patience = max(1, math.ceil(training.patience * self._epochs))
         self._stall = math.inf
@@ -101,12 +104,17 @@ class Run:
         # Rows are validated without noise; what a loss draws itself, always with the same.
         self._judge_key = jax.random.fold_in(key, 1 << 31) if judge is None else None
         self._few: PyTree = None
+        self.layout = layout_of(training.devices, model, loss, training.batch)
         if has_statistics(model):
             self._few = source.take(np.arange(min(source.count, MEASURED)))
         if self._few is not None and not isinstance(self._few, Batch):
             raise InputError(
                 "a model with batch norm is fitted by fit(model, x, condition): its statistics are measured on x"
             )
+        if (layout := self.layout) is not None:
+            constants = self.static, self._jitter, self._loss, self._few
+            self.static, self._jitter, self._loss, self._few = layout.everywhere(constants)
+            self._blocks = [layout.block(block, whole=self._scalar) for block in self._blocks]
 
     def seconds(self) -> float:
         """Since the fit began."""
@@ -114,7 +122,9 @@ class Run:
 
     def epoch(self, state: State, best: PyTree, at: Progress) -> tuple[State, bool]:
         """Go on to the end of an epoch, or until time is up or `progress` asks to stop; True if it did."""
-        key = jax.random.fold_in(self._key, at.epoch)
+        key, layout = jax.random.fold_in(self._key, at.epoch), self.layout
+        if layout is not None:
+            key = layout.everywhere(key)
         order = permutation(self._key, self._source.count, at.epoch)
         training, batch = self.training, self._batch
         asked = late = False
@@ -122,10 +132,15 @@ class Run:
             last = min(at.step + self._segment, self.steps)
             # All segments have one size; what lies beyond the last step is never read.
             numbers = np.resize(order[at.step * batch : last * batch], self._segment * batch)
-            rows = jax.device_put(self._source.take(numbers))
+            span, pace = jnp.asarray([at.step, last]), self._pace(at)
+            if layout is None:
+                rows = jax.device_put(self._source.take(numbers))
+            else:
+                rows = layout.rows(self._source, numbers, batch)
+                span, pace = layout.everywhere((layout.span(at.step, last), pace))
             trial, mean = run(
-                state, self.static, rows, jnp.asarray([at.step, last]), self._pace(at), self._jitter,
-                key, self._loss, self._compiled, batch,
+                state, self.static, rows, span, pace, self._jitter, key, self._loss,
+                self._compiled, batch, layout,
             )  # fmt: skip
             if not math.isfinite(float(mean)):
                 at.retries, at.scale = at.retries + 1, at.scale / 2
@@ -145,7 +160,7 @@ class Run:
             params = measured(params, self.static, self._few)
         values, weights = [], []
         for block in self._blocks:
-            found = losses(params, self.static, block, self._loss, self._judge_key)
+            found = losses(params, self.static, block, self._loss, self._judge_key, self.layout)
             values.append(np.atleast_1d(np.asarray(found, np.float64)))
             weights.append(count_of(block) if self._scalar and block is not None else 1)
         every = np.concatenate(values)
@@ -184,7 +199,15 @@ class Run:
         """Write the checkpoint."""
         assert self.file is not None
         at.seconds = self.seconds()
-        self.file.write((state, best), at.to_json())
+        self.file.write(self.fetched((state, best)), at.to_json())
+
+    def placed(self, state: PyTree) -> PyTree:
+        """A state of the fit, laid on its devices."""
+        return state if self.layout is None else self.layout.weights(state)
+
+    def fetched(self, state: PyTree) -> PyTree:
+        """A state of the fit on one device."""
+        return state if self.layout is None else self.layout.fetched(state)
 
     def _step(self, at: Progress) -> Step:
         return Step(

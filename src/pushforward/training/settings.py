@@ -9,6 +9,7 @@ import numpy as np
 from pushforward.bijections.remat import check_remat
 from pushforward.configuration import configuration
 from pushforward.errors import InputError, check_count
+from pushforward.training.devices import Devices
 
 # Passes over the data, in batches of 256, between the fewest and the most steps of a fit.
 PASSES, FEWEST, MOST = 100, 1800, 8000
@@ -41,6 +42,7 @@ class Training:
         remat: where gradients get the activations of stacked layers from: `"none"` (default) keeps them; `"invertible"`
             recomputes them through the inverse, so that memory does not grow with the layers (see `bijections.Stack`).
         retries: how often a non-finite loss is rolled back with half the step before the fit gives up; default 5.
+        devices: on which a fit runs, see `Devices`; default None, the first one of this process.
 
     Raises `InputError` for values out of range.
 
@@ -67,6 +69,7 @@ class Training:
     stall: float | None = None
     remat: str = "none"
     retries: int = 5
+    devices: Devices | None = None
 
     def __post_init__(self) -> None:
         # A compiled fit needs Python's numbers; a search over an array of settings passes NumPy's.
@@ -87,6 +90,8 @@ class Training:
             if value is not None and not 0 <= value < 1:
                 raise InputError(f"{name}={value}: must be at least 0 and below 1")
         check_remat(self.remat)
+        if self.devices is not None and not isinstance(self.devices, Devices):
+            raise InputError(f"devices={self.devices!r}: pf.Devices(n) was expected")
         decay = _number(self, "weight_decay")
         if decay is not None and not decay >= 0:
             raise InputError(f"weight_decay={decay}: must not be negative")

@@ -12,6 +12,7 @@ from pushforward.bijections import with_statistics
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch
 from pushforward.training.decay import decayed
+from pushforward.training.devices import Layout, laned
 from pushforward.training.loss import Loss, is_scalar
 from pushforward.training.settings import Training
 
@@ -59,15 +60,25 @@ def optimiser_of(training: Training) -> optax.GradientTransformation:
 @eqx.filter_jit
 def run(
     state: State, static: PyTree, rows: PyTree, span: Array, pace: Pace, jitter: Any,
-    key: PRNGKeyArray, loss: Loss, training: Training, batch: int,
+    key: PRNGKeyArray, loss: Loss, training: Training, batch: int, layout: Layout | None = None,
 ) -> tuple[State, Array]:  # fmt: skip
-    """Steps `span[0] .. span[1]` of an epoch, with `batch` rows each. Returns the mean loss, NaN if a step was not
-    finite."""
+    """Steps `span[0] .. span[1]` of an epoch, with `batch` rows each; with lanes `span[2]` is how many a device has.
+    Returns the mean loss, NaN if a step was not finite."""
     optimiser = optimiser_of(training)
+    constants, rest = eqx.partition((static, loss, jitter), eqx.is_array)
 
-    def objective(params: PyTree, rows: PyTree, k: PRNGKeyArray, at: Array) -> Array:
+    def objective(
+        params: PyTree, rows: PyTree, k: PRNGKeyArray, at: Array, static: PyTree, loss: Loss
+    ) -> Array:
         now = loss.at(at) if hasattr(loss, "at") else loss
         return values_of(now, eqx.combine(params, static), rows, k).mean()
+
+    def gradient(params: PyTree, own: PyTree, others: PyTree, k: PRNGKeyArray) -> PyTree:
+        static, loss, jitter = eqx.combine(others[0], rest)
+        noise_key, loss_key = jax.random.split(k)
+        if jitter is not None:
+            own = jitter(own, noise_key)
+        return jax.value_and_grad(objective)(params, own, loss_key, others[1], static, loss)
 
     def step(i: Array, carry: Any) -> Any:
         params, opt_state, average, count, total = carry
@@ -75,12 +86,13 @@ def run(
         def batch_of(a: Array) -> Array:
             return jax.lax.dynamic_slice_in_dim(a, (i - span[0]) * batch, batch)
 
-        own = jax.tree.map(batch_of, rows)
-        noise_key, loss_key = jax.random.split(jax.random.fold_in(key, i))
-        if jitter is not None:
-            own = jitter(own, noise_key)
+        own = jax.tree.map(batch_of, rows) if layout is None else layout.of_step(rows, i - span[0])
+        step_key = jax.random.fold_in(key, i)
         at = pace.progress + (i - span[0]).astype(pace.per_step.dtype) * pace.per_step
-        value, grads = jax.value_and_grad(objective)(params, own, loss_key, at)
+        if layout is None or layout.lanes is None:
+            value, grads = gradient(params, own, (constants, at), step_key)
+        else:
+            value, grads = laned(layout, gradient, params, own, (constants, at), step_key, span[2])
         with jax.numpy_dtype_promotion("standard"):  # optax mixes types
             updates, opt_state = optimiser.update(grads, opt_state, params)
         rate = pace.scale * learning_rate(at, training)
@@ -89,12 +101,13 @@ def run(
         closely = (count + 1) / (count + 10)
         new = 1 - jnp.minimum(pace.average.astype(closely.dtype), closely)
         average = jax.tree.map(lambda a, p: a + new.astype(a.dtype) * (p - a), average, params)
+        if layout is not None:
+            params, opt_state, average = layout.constrained((params, opt_state, average))
         return params, opt_state, average, count + 1, total + value
 
-    first = jax.tree.map(lambda a: a[:batch], rows)
+    first = jax.tree.map(lambda a: a[:batch] if layout is None else a[0], rows)
     dtype = jax.eval_shape(
-        lambda p, r, k: objective(p, r if jitter is None else jitter(r, k), k, pace.progress),
-        state.params, first, key,
+        lambda p, r, k: gradient(p, r, (constants, pace.progress), k)[0], state.params, first, key
     ).dtype  # fmt: skip
     start = (state.params, state.optimiser, state.average, state.step, jnp.zeros((), dtype))
     params, opt_state, average, count, total = jax.lax.fori_loop(span[0], span[1], step, start)
@@ -122,10 +135,12 @@ def measured(params: PyTree, static: PyTree, rows: Batch) -> PyTree:
 
 @eqx.filter_jit
 def losses(
-    params: PyTree, static: PyTree, rows: PyTree, loss: Loss, key: PRNGKeyArray | None
-) -> Array:
+    params: PyTree, static: PyTree, rows: PyTree, loss: Loss, key: PRNGKeyArray | None,
+    layout: Layout | None = None,
+) -> Array:  # fmt: skip
     """The values of the loss, without noise."""
-    return values_of(loss, eqx.combine(params, static), rows, key)
+    values = values_of(loss, eqx.combine(params, static), rows, key)
+    return values if layout is None else layout.gathered(values)
 
 
 def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) -> Array:
