@@ -6,10 +6,12 @@ from pushforward.ode.adjoint import Adjoint
 from pushforward.ode.adjoints import ADJOINTS, Backsolve, Direct, RecomputeSteps, Reversible
 from pushforward.ode.events import Event, Jumps
 from pushforward.ode.layer import ODELayer
+from pushforward.ode.methods import METHODS
+from pushforward.ode.rosenbrock import Rosenbrock
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.solve import Adjoints, backsolve, solve
 from pushforward.ode.solver import Solver, with_solver
-from pushforward.ode.tableaus import METHODS, Tableau
+from pushforward.ode.tableaus import Tableau
 
 __all__ = [
     "ADJOINTS",
@@ -23,6 +25,7 @@ __all__ = [
     "ODELayer",
     "RecomputeSteps",
     "Reversible",
+    "Rosenbrock",
     "Solution",
     "SolveError",
     "Solver",

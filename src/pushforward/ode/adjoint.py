@@ -196,6 +196,11 @@ class Adjoint:
         """Whether a state of several arrays is one array on the way."""
         return True
 
+    @property
+    def implicit(self) -> bool:
+        """Whether it differentiates implicit methods."""
+        return True
+
     def calls(self, control: Control) -> int | None:
         """Calls of the field and its derivative that the gradient of a step takes; None where nobody knows before.
 

@@ -161,6 +161,10 @@ class Backsolve(Adjoint):
     seminorm: bool = True
 
     @property
+    def implicit(self) -> bool:
+        return False
+
+    @property
     def keeps_all(self) -> bool:
         return False
 
@@ -271,6 +275,10 @@ class Reversible(Adjoint):
     """
 
     coupling: float = 0.999
+
+    @property
+    def implicit(self) -> bool:
+        return False
 
     def calls(self, control: Control) -> int | None:
         return 2 * (len(control.tableau.a) - control.tableau.reuses_last)

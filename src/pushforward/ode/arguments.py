@@ -1,5 +1,6 @@
 """The arguments of `solve`: names are looked up, invalid settings are refused."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from numbers import Number
@@ -16,8 +17,9 @@ from pushforward.ode.adjoint import Adjoint
 from pushforward.ode.adjoints import ADJOINTS
 from pushforward.ode.control import Control, PerComponent, Tolerance
 from pushforward.ode.events import Event, check_events, check_then
+from pushforward.ode.methods import METHODS, Method
+from pushforward.ode.rosenbrock import check_system
 from pushforward.ode.step import State, along_rows
-from pushforward.ode.tableaus import METHODS, Tableau
 from pushforward.rows import Numbers, as_float
 
 
@@ -28,7 +30,7 @@ def method_of(method: Any) -> Any:
             known = ", ".join(METHODS)
             raise InputError(f"method={method!r} is unknown; known: {known}, or a diffrax solver")
         return METHODS[method]
-    if isinstance(method, Tableau):
+    if isinstance(method, Method):
         return method
     by_diffrax = not isinstance(method, type) and type(method).__module__.startswith("diffrax")
     if by_diffrax and hasattr(method, "term_structure"):
@@ -62,7 +64,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
             warn(
                 f"rtol={rtol:g} is below the precision of {dtype}: about {least:.1g} is achievable"
             )
-        if isinstance(tableau, Tableau) and tableau.error is None:
+        if isinstance(tableau, Method) and tableau.error is None:
             raise InputError(
                 "this method has no error estimate: give steps=N, or take one of "
                 + ", ".join(k for k, v in METHODS.items() if v.error is not None)
@@ -75,6 +77,18 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
             raise InputError(
                 f"control='per_row' needs one leading axis of rows in all of the state; its shapes are {shapes}"
             )
+
+
+def check_implicit(control: Control, leaves: list[Array], adjoint: Adjoint) -> None:
+    """Raises `InputError` for what an implicit method cannot solve."""
+    if any(map(jnp.iscomplexobj, leaves)):
+        raise InputError("a complex state needs an explicit method, or its parts as real numbers")
+    if not adjoint.implicit:
+        raise InputError(
+            f"{adjoint} solves backwards in time, where a stiff field explodes: an implicit method takes adjoint="
+            "'checkpoint' or 'direct'"
+        )
+    check_system(sum(math.prod(leaf.shape[int(control.per_row) :]) for leaf in leaves))
 
 
 def _least(tolerance: Tolerance) -> float:

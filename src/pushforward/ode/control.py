@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from pushforward.ode.methods import Method
 from pushforward.ode.step import Slope, State, along_rows
-from pushforward.ode.tableaus import Tableau
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 PLAIN = (0.0, 1.0, 0.0)
@@ -59,7 +59,7 @@ class Control:
         min_step, max_step: in units of time; a step of the least length is accepted whatever its error.
     """
 
-    tableau: Tableau
+    tableau: Method
     rtol: Tolerance
     atol: Tolerance
     steps: int | None

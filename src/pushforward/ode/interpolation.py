@@ -5,11 +5,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from pushforward.ode.methods import Method
+from pushforward.ode.rosenbrock import Rosenbrock
 from pushforward.ode.step import State, along_rows
-from pushforward.ode.tableaus import Tableau
 
 
-def polynomial(tableau: Tableau, h: Array, y: State, slopes: State) -> State:
+def polynomial(tableau: Method, h: Array, y: State, slopes: State) -> State:
     """The coefficients of `y(u)`, the state at the fraction u of the step, stacked from the constant one up.
 
     Arguments:
@@ -21,6 +22,11 @@ def polynomial(tableau: Tableau, h: Array, y: State, slopes: State) -> State:
     table = np.array(tableau.dense).T
 
     def leaf(y: Array, k: Array) -> Array:
+        if isinstance(tableau, Rosenbrock):
+            apart = jnp.tensordot(
+                jnp.asarray(table, y.dtype), k, 1, precision=jax.lax.Precision.HIGHEST
+            )
+            return jnp.concatenate([y[None], _ahead(h, y) * apart]).astype(y.dtype)
         # Beside the first slope: differences are small where coefficients are large and cancel.
         apart = jnp.tensordot(
             jnp.asarray(table, y.dtype), k - k[:1], 1, precision=jax.lax.Precision.HIGHEST
@@ -68,7 +74,7 @@ def powers(given: State, u: Array, degree: int) -> State:
     return jax.tree.map(leaf, given)
 
 
-def spread(tableau: Tableau, h: Array, given: State) -> tuple[State, State]:
+def spread(tableau: Method, h: Array, given: State) -> tuple[State, State]:
     """The transpose of `polynomial`: the gradients with respect to the state and to the stacked slopes."""
     table = np.array(tableau.dense)
 

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from pushforward.ode.step import State
+State = Any
 
 
 class Packing(eqx.Module):

@@ -10,9 +10,12 @@ from jaxtyping import Array
 
 from pushforward.ode.control import Control
 from pushforward.ode.loop import Record
+from pushforward.ode.methods import Method
+from pushforward.ode.rosenbrock import Rosenbrock
 from pushforward.ode.step import (
     Slope,
     State,
+    along_rows,
     moved,
     parts,
     put,
@@ -21,7 +24,6 @@ from pushforward.ode.step import (
     stage_loop,
     taken,
 )
-from pushforward.ode.tableaus import Tableau
 
 
 class Extra(NamedTuple):
@@ -132,7 +134,7 @@ def replayed(
 def pulled(
     slope_of: Callable[[Any], Slope],
     held: Any,
-    tableau: Tableau,
+    tableau: Method,
     s: Array,
     h: Array,
     y: State,
@@ -149,6 +151,13 @@ def pulled(
     gradients with respect to the state before it and to the slopes, of what was seen between its ends.
     """
     total, after = carry
+    if isinstance(tableau, Rosenbrock):
+        # The matrix depends on state and parameters, so that the step is differentiated as a whole.
+        _, pull = jax.vjp(lambda held, y: tableau.slopes(slope_of(held), s, h, y), held, y)
+        given = jax.tree.map(lambda g: _outer(h, g, tableau.b), after)
+        more, bar = pull(given if extra is None else plus(given, extra.slopes))
+        bar = plus(after, bar)
+        return plus(total, more), bar if extra is None else plus(bar, extra.state)
     # In some methods the last stage serves only the error and the next step, and what is seen in this one.
     count = len(tableau.a) - (tableau.reuses_last and extra is None)
     table = np.zeros((count, count))
@@ -175,3 +184,9 @@ def pulled(
     total, bars = jax.lax.fori_loop(begin, count, one, (total, bars))
     found = jax.tree.map(lambda g, bar: g + bar.sum(0), after, bars)
     return total, found if extra is None else plus(found, extra.state)
+
+
+def _outer(h: Array, given: Array, weights: tuple[float, ...]) -> Array:
+    """The gradient with respect to stacked slopes of `h sum_i b_i k_i`."""
+    moved_by = along_rows(h, given).astype(given.dtype) * given
+    return jnp.stack([weight * moved_by for weight in weights])

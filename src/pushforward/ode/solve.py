@@ -18,6 +18,7 @@ from pushforward.ode.arguments import (
     bounds_of,
     check,
     check_field,
+    check_implicit,
     check_looks,
     check_times,
     forward_mode_named,
@@ -31,9 +32,11 @@ from pushforward.ode.arguments import (
 from pushforward.ode.control import PLAIN, Control
 from pushforward.ode.events import Event, Jumps, listed
 from pushforward.ode.legs import Asked, solve_by_legs
+from pushforward.ode.methods import METHODS, Method
+from pushforward.ode.rosenbrock import Rosenbrock
 from pushforward.ode.solution import Happened, Solution, Stats
 from pushforward.ode.step import State, along_rows, real_type
-from pushforward.ode.tableaus import METHODS, Tableau
+from pushforward.ode.tableaus import Tableau
 from pushforward.ode.whole import raise_if_failed, solve_through
 from pushforward.rows import Numbers, kept_whole
 
@@ -50,7 +53,7 @@ def solve(
     save: Callable[[Array, State], Any] | None = None,
     jumps: Numbers | Jumps | None = None,
     events: Event | Sequence[Event] | None = None,
-    method: str | Tableau | Any = "dopri5",
+    method: str | Method | Any = "dopri5",
     rtol: Any = 1e-5,
     atol: Any = 1e-5,
     steps: int | None = None,
@@ -83,7 +86,7 @@ def solve(
             it the field is called with earlier times only, after it with later ones; `steps=N` counts between them.
             Where the state jumps too, `Jumps`.
         events: an `Event` or several: functions whose sign changes end the solve, note a time or change the state.
-        method: a name in `METHODS`, a `Tableau`, or a diffrax solver object (implicit, stiff); default "dopri5".
+        method: a name in `METHODS`, a `Tableau` or a diffrax solver object; default "dopri5"; stiff: "rodas5p".
         rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
             Numbers, or for each component: an array, or a pytree of the state's structure, that broadcasts against it.
         steps: a number of equal steps between two times in place of tolerances; default None.
@@ -119,13 +122,15 @@ def solve(
         raise InputError("y0 has no arrays: a pytree of floating-point arrays was expected")
     dtype = real_type(y0)
     chosen, kind, watched = method_of(method), adjoint_of(adjoint), listed(events)
-    tableau = chosen if isinstance(chosen, Tableau) else METHODS["euler"]
+    tableau = chosen if isinstance(chosen, Method) else METHODS["euler"]
     rtol, atol = (tolerance_of(v, n, y0) for v, n in ((rtol, "rtol"), (atol, "atol")))
     bounds = bounds_of(min_step, max_step)
     settings = Control(
         *(tableau, rtol, atol, steps, control == "per_row", max_steps, pid_of(pid), *bounds)
     )
     check(settings, control, chosen, leaves, dtype)
+    if isinstance(tableau, Rosenbrock):
+        check_implicit(settings, leaves, kind)
     ends = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
     stops = None if at is None else stops_of(at, "at", leaves, dtype)
     check_times(t0, at, t1, dtype)
@@ -139,7 +144,7 @@ def solve(
     looks = dense or bool(watched) or jumps is not None
     between = steps is None or looks if interpolate is None else interpolate
     looks = looks or save is not None or (at is not None and between)
-    if not isinstance(chosen, Tableau):
+    if not isinstance(chosen, Method):
         from pushforward.ode.bridge import solve_by_diffrax
 
         if dense or watched or jumps is not None or save is not None:
@@ -239,7 +244,7 @@ def backsolve(
     dtype = real_type(y1)
     tableau = method_of(method)
     if not isinstance(tableau, Tableau):
-        raise InputError("backsolve needs a method of ours, not a diffrax solver")
+        raise InputError("backsolve needs an explicit method of ours, a name or a Tableau")
     rtol, atol = number_of(rtol, "rtol"), number_of(atol, "atol")
     settings = Control(tableau, rtol, atol, steps, False, max_steps)
     check(settings, "shared", tableau, leaves, dtype)

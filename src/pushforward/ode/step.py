@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from pushforward.ode.tableaus import Tableau
+from pushforward.ode.methods import Method
+from pushforward.ode.rosenbrock import Rosenbrock
 
 State = Any
 """A pytree of floating-point arrays; rows, if any, on the leading axis of each."""
@@ -45,9 +46,11 @@ def moved(y: State, h: Array, slopes: Sequence[State], weights: Sequence[float |
 
 
 def stages(
-    slope: Slope, tableau: Tableau, s: Array, h: Array, y: State, first: State | None = None
+    slope: Slope, tableau: Method, s: Array, h: Array, y: State, first: State | None = None
 ) -> list[State]:
     """The slopes at the method's stages; `first` is the first of them, where it is known already."""
+    if isinstance(tableau, Rosenbrock):
+        return parts(tableau.slopes(slope, s, h, y), len(tableau.a))
     slopes: list[State] = []
     for i, (row, c) in enumerate(zip(tableau.a, tableau.c, strict=True)):
         known = i == 0 and first is not None
@@ -56,12 +59,14 @@ def stages(
 
 
 def stage_loop(
-    slope: Slope, tableau: Tableau, s: Array, h: Array, y: State, first: State | None = None
+    slope: Slope, tableau: Method, s: Array, h: Array, y: State, first: State | None = None
 ) -> State:
     """The slopes of `stages` stacked on a leading axis, found by a loop, so that the compiler meets the field once.
 
     A derivative through the loop would store and copy what every stage computes: see `replay.pulled`.
     """
+    if isinstance(tableau, Rosenbrock):
+        return tableau.slopes(slope, s, h, y)
     count, begin = len(tableau.a), 0 if first is None else 1
     slopes = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
     if first is not None:
@@ -74,7 +79,7 @@ def stage_loop(
 
 
 def stage(
-    tableau: Tableau, s: Array, h: Array, y: State, slopes: State, i: Array
+    tableau: Method, s: Array, h: Array, y: State, slopes: State, i: Array
 ) -> tuple[Array, State]:
     """Where stage `i` evaluates the field: the fraction of the interval, and the state."""
     count = len(tableau.a)
@@ -103,7 +108,7 @@ def parts(states: State, count: int) -> list[State]:
     return [jax.tree.map(lambda leaf, i=i: leaf[i], states) for i in range(count)]
 
 
-def increment(slope: Slope, tableau: Tableau, s: Array, h: Array, y: State) -> State:
+def increment(slope: Slope, tableau: Method, s: Array, h: Array, y: State) -> State:
     """What one step adds to the state."""
     return moved(jax.tree.map(jnp.zeros_like, y), h, stages(slope, tableau, s, h, y), tableau.b)
 

@@ -116,7 +116,7 @@ SUMS = 1e-9
 
 
 # fmt: off
-METHODS: dict[str, Tableau] = {
+EXPLICIT: dict[str, Tableau] = {
     "euler": Tableau(order=1, a=((),), b=(1.0,), dense=((1.0,),)),
     "midpoint": Tableau(order=2, a=((), (0.5,)), b=(0.0, 1.0), dense=((1.0, -1.0), (0.0, 1.0))),
     "heun": Tableau(
@@ -250,7 +250,7 @@ METHODS: dict[str, Tableau] = {
     ),
 }
 # fmt: on
-"""Methods by name. Bosh3: Bogacki & Shampine 1989; Dopri5: Dormand & Prince 1980; Tsit5: Tsitouras 2011; Dopri8: Prince
-& Dormand 1981 (8(7)13M). Between a step's ends: Dopri5 of order 4 (Shampine 1986), Tsit5 of order 4
+"""Explicit methods. Bosh3: Bogacki & Shampine 1989; Dopri5: Dormand & Prince 1980; Tsit5: Tsitouras 2011; Dopri8:
+Prince & Dormand 1981 (8(7)13M). Between a step's ends: Dopri5 of order 4 (Shampine 1986), Tsit5 of order 4
 (its source), Dopri8 of order 5 (Bogacki & Shampine 1990), RK4 of order 3 (Zennaro 1986), the cubic for Bosh3, and of
 their own order the others: the field is not called for any of them."""
