@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import equinox as eqx
 import jax
@@ -18,6 +18,7 @@ BLOCK = 100
 """Rows whose bounds are estimated at once."""
 
 
+@runtime_checkable
 class LatentVariableModel(Protocol):
     """What the bounds need: draws of latents for each row, and the two parts of their log-weights."""
 
