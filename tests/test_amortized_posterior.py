@@ -190,6 +190,7 @@ class TestCheck:
         p = [checks.p_value(row, 99) for row in ranks[:100]]
         assert stats.kstest(p, "uniform").pvalue > 1e-3
 
+    @pytest.mark.mistyped
     def test_the_prior_itself_passes_but_does_not_contract(self, posterior):
         """The classic hole of ranks: the words say it."""
 
@@ -305,6 +306,7 @@ class TestEmbedded:
 
 
 class TestBadInput:
+    @pytest.mark.mistyped
     def test_supports(self):
         found = support_columns(["positive", (0, None), "angle:360"], ["a", "b", "c"])
         assert found["a"] == found["b"] == pf.columns.Bounded(0.0)

@@ -110,6 +110,7 @@ def test_a_fit_follows_the_warmup():
     assert len(set(steps)) == 30 * (225 // 50)
 
 
+@pytest.mark.mistyped
 def test_bad_input():
     for options, said in (
         ({"warmup": 2}, "warmup=2: a share of the fit"),

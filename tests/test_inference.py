@@ -374,7 +374,9 @@ def raising(x):
         ("needs at least 1 number", lambda: pf.fit_posterior(normal, {})),
         ("is not a number", lambda: pf.fit_posterior(normal, {"a": "b"})),
         ("give the number of parameters", lambda: pf.fit_posterior(normal)),
-        ("a function of one event", lambda: pf.fit_posterior(3, 2)),
+        pytest.param(
+            "a function of one event", lambda: pf.fit_posterior(3, 2), marks=pytest.mark.mistyped
+        ),
         ("a: the example -1.0 is outside", lambda: pf.fit_posterior(normal, {"a": -1.0}, support={"a": "positive"})),
         ("'b': no such parameter; known: a", lambda: pf.fit_posterior(normal, {"a": 1.0}, support={"b": "real"})),
         ("'half' is unknown; known: real", lambda: pf.fit_posterior(normal, 2, support="half")),

@@ -171,7 +171,7 @@ class Posterior:
                 if column.any():
                     with np.errstate(divide="ignore"):
                         worst.append(smoothed_weights(self.log_p - self.log_q + np.log(column)).k)
-            return np.sqrt(np.tensordot(w**2, apart**2, axes=1))
+            return np.asarray(np.sqrt(np.tensordot(w**2, apart**2, axes=1)))
 
         values, errors = jax.tree.map(mean, found), jax.tree.map(error, found)
         return Expectation(values, errors, max(worst))
