@@ -7,9 +7,10 @@
 4. The series of a residual flow: cut after 2 or 10 terms, or of a random number of them.
 5. Uniform noise within the levels, or noise that is learned.
 
-Each fit sees 4,000 pictures of MNIST, 2 x 2 pixels as their mean and a border of one cut off, for `SECONDS` of CPU time after the first epoch,
-which compiles; the step size is constant and the weights are averaged. Bits per dimension are of 1,000 test pictures by
-one draw of the noise, with their standard error over pictures. Curves are of held-out training pictures.
+Each fit sees 4,000 pictures of MNIST, 2 x 2 pixels as their mean and a border of one cut off, for `SECONDS` of CPU time
+after the first epoch, which compiles; the step size is constant and the weights are averaged. Bits per dimension are of
+1,000 test pictures by one draw of the noise, with their standard error over pictures. Curves are of held-out training
+pictures.
 """
 
 import math

@@ -22,7 +22,7 @@ class Encoder:
     condition: Columns | None
 
     def __call__(
-        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n *c"] | None
+        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, " n *c"] | None
     ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
         """Both in the model's units, float64.
 
@@ -34,7 +34,7 @@ class Encoder:
         return u, c
 
     def features(
-        self, condition: Float[np.ndarray, "n *c"] | None
+        self, condition: Float[np.ndarray, " n *c"] | None
     ) -> Float[np.ndarray, "n features"] | None:
         """The rows of a condition alone, as the model's networks see them."""
         if self.condition is None:

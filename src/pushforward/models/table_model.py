@@ -74,7 +74,7 @@ class TableModel:
 
     @renamed_arguments(given="condition")
     def log_prob(
-        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n *c"] | None = None
+        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, " n *c"] | None = None
     ) -> Float[np.ndarray, " n"]:
         """Log-density of each row in nats, in the table's units; float64.
 
@@ -110,7 +110,7 @@ class TableModel:
 
     @renamed_arguments(given="condition")
     def encode(
-        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, "n *c"] | None = None
+        self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, " n *c"] | None = None
     ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
         """Encode rows of the table and of the condition for the flow: in its units, float64.
 
@@ -139,7 +139,7 @@ class TableModel:
 
     @renamed_arguments(given="condition")
     def sample(
-        self, n: int, seed: int, condition: Float[np.ndarray, "m *c"] | None = None
+        self, n: int, seed: int, condition: Float[np.ndarray, " m *c"] | None = None
     ) -> Float[np.ndarray, "rows d"]:
         """`n` draws in the table's units, integer columns rounded to their grid; with a `condition`, n draws for each
         of its m rows, `(m * n, d)`, the draws of one row side by side.
@@ -153,7 +153,7 @@ class TableModel:
 
     @renamed_arguments(given="condition")
     def sample_blocks(
-        self, n: int, seed: int, condition: Float[np.ndarray, "m *c"] | None = None
+        self, n: int, seed: int, condition: Float[np.ndarray, " m *c"] | None = None
     ) -> Iterator[Float[np.ndarray, "block d"]]:
         """The rows of `sample`, block by block in constant memory; arguments and errors as there."""
         if n < 0:

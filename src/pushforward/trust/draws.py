@@ -25,7 +25,7 @@ def draws_report(
     heldout: Float[np.ndarray, "n d"],
     train: Float[np.ndarray, "m d"],
     *,
-    heldout_condition: Float[np.ndarray, "n *c"] | None = None,
+    heldout_condition: Float[np.ndarray, " n *c"] | None = None,
 ) -> dict[str, Any]:
     """How draws compare with rows.
 

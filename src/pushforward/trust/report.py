@@ -43,7 +43,7 @@ _TRAIN_ROWS = 1 << 16
 def trusted(
     model: TableModel,
     values: Float[np.ndarray, "n d"],
-    condition: Float[np.ndarray, "n *c"] | None,
+    condition: Float[np.ndarray, " n *c"] | None,
     train: np.ndarray,
     heldout: np.ndarray,
     how: dict[str, Any],
@@ -80,8 +80,8 @@ def trust_report(
     heldout: Float[np.ndarray, "n d"],
     train: Float[np.ndarray, "m d"],
     *,
-    heldout_condition: Float[np.ndarray, "n *c"] | None = None,
-    train_condition: Float[np.ndarray, "m *c"] | None = None,
+    heldout_condition: Float[np.ndarray, " n *c"] | None = None,
+    train_condition: Float[np.ndarray, " m *c"] | None = None,
     heldout_groups: Int[np.ndarray, " n"] | None = None,
 ) -> dict[str, Any]:
     """How far to trust a fitted density.
