@@ -97,7 +97,7 @@ def fitting_observations(x: Any, model: TableModel) -> tuple[np.ndarray, bool]:
     return fitting_rows(x, "x", model), single
 
 
-def features_of(model: TableModel, observed: np.ndarray) -> Float[np.ndarray, "n features"]:
+def features_of(model: TableModel, observed: np.ndarray) -> Float[np.ndarray, " n *features"]:
     """Observations as the flow sees them."""
     assert model.condition is not None
     features = model.condition.features(observed)

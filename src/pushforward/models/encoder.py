@@ -23,7 +23,7 @@ class Encoder:
 
     def __call__(
         self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, " n *c"] | None
-    ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
+    ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n *features"] | None]:
         """Both in the model's units, float64.
 
         Raises `InputError` for another number of columns or of rows, or where a condition is missing or not taken.
@@ -35,7 +35,7 @@ class Encoder:
 
     def features(
         self, condition: Float[np.ndarray, " n *c"] | None
-    ) -> Float[np.ndarray, "n features"] | None:
+    ) -> Float[np.ndarray, " n *features"] | None:
         """The rows of a condition alone, as the model's networks see them."""
         if self.condition is None:
             if condition is not None:

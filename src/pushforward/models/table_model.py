@@ -111,7 +111,7 @@ class TableModel:
     @renamed_arguments(given="condition")
     def encode(
         self, values: Float[np.ndarray, "n d"], condition: Float[np.ndarray, " n *c"] | None = None
-    ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, "n features"] | None]:
+    ) -> tuple[Float[np.ndarray, "n width"], Float[np.ndarray, " n *features"] | None]:
         """Encode rows of the table and of the condition for the flow: in its units, float64.
 
         Raises `InputError` where numbers of columns or rows do not fit, a cell is missing or infinite, or a condition
@@ -210,7 +210,7 @@ def log_prob_rows(
 
 def embedded_rows(
     bijection: Embedded, c: Float[np.ndarray, "n k m"], precision: int
-) -> Float[np.ndarray, "n features"]:
+) -> Float[np.ndarray, " n *features"]:
     """What the network of a condition gives, block by block."""
     size, parts = block_size(len(c), BLOCK), []
     with jax.enable_x64(precision == 64):
