@@ -185,7 +185,7 @@ class Amortized(AbstractBijection):
             for s in self.shapes
         )
 
-    def _outputs_of(self, condition: Condition) -> Float[Array, " n *features"]:
+    def _outputs_of(self, condition: Condition) -> Float[Array, "n features"]:
         """The head's outputs, followed by the condition where the map itself takes one."""
         assert condition is not None
         features = flat(condition)

@@ -160,7 +160,7 @@ class Columns:
         """The number of a condition's features: `features` gives an angle two."""
         return self.width + sum(self.angles)
 
-    def features(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, " n *features"]:
+    def features(self, values: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n features"]:
         """Convert rows of a condition to a network's inputs: encoded, with angles as cosines, then sines, at the end.
 
         Raises `InputError` unless `values` is `(n, d)`.

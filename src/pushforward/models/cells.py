@@ -60,7 +60,7 @@ def cell_log_prob(
     cells: Cells | None,
     columns: Columns,
     u: Float[np.ndarray, "n d"],
-    c: Float[np.ndarray, "n c"] | None,
+    c: Float[np.ndarray, " n *c"] | None,
 ) -> Float[np.ndarray, " n"]:
     """Log-densities of encoded rows, averaged over the cells of their whole numbers.
 

@@ -171,7 +171,7 @@ class ElementsNetwork(eqx.Module):
 
     def __call__(
         self, seen: Float[Array, "n k seen"], key: PRNGKeyArray | None = None
-    ) -> Float[Array, " n *features"]:
+    ) -> Float[Array, "n features"]:
         counts = (seen[..., -self.columns :] > 0.5).any(-1)
         if isinstance(self.body, DeepSets):
             return self.body(seen, counts=counts)

@@ -11,7 +11,7 @@ MOST = 20
 """Most distinct whole numbers in a condition's column that counts as labels."""
 
 
-def labels_of(given: Float[np.ndarray, "n c"], names: Sequence[str]) -> dict[str, list[float]]:
+def labels_of(given: Float[np.ndarray, " n *c"], names: Sequence[str]) -> dict[str, list[float]]:
     """The labels in each column of a condition that holds only a few whole numbers."""
     found = {}
     for name, column in zip(names, given.T, strict=True):
@@ -22,7 +22,7 @@ def labels_of(given: Float[np.ndarray, "n c"], names: Sequence[str]) -> dict[str
 
 
 def warn_of_new_labels(
-    labels: Mapping[str, Sequence[float]], given: Float[np.ndarray, "n c"], names: Sequence[str]
+    labels: Mapping[str, Sequence[float]], given: Float[np.ndarray, " n *c"], names: Sequence[str]
 ) -> None:
     """One warning per column with a label that no training row had."""
     for name, column in zip(names, given.T, strict=True):

@@ -25,7 +25,7 @@ class Reach:
     furthest: float
 
     @classmethod
-    def of(cls, features: Float[np.ndarray, "n c"]) -> "Reach | None":
+    def of(cls, features: Float[np.ndarray, " n *c"]) -> "Reach | None":
         """That of rows as a model's networks see them; None of more features than `WIDEST`."""
         if features.shape[1] > WIDEST:
             return None
@@ -36,13 +36,13 @@ class Reach:
         reach = cls(center, (vectors / values) @ vectors.T, np.inf)
         return cls(center, reach.precision, float(reach.distance(features).max()))
 
-    def distance(self, features: Float[np.ndarray, "n c"]) -> Float[np.ndarray, " n"]:
+    def distance(self, features: Float[np.ndarray, " n *c"]) -> Float[np.ndarray, " n"]:
         """Squared distances from the center."""
         away = features - self.center
         squared: np.ndarray = np.einsum("ni,ij,nj->n", away, self.precision, away, optimize=True)
         return squared
 
-    def beyond(self, features: Float[np.ndarray, "n c"]) -> Bool[np.ndarray, " n"]:
+    def beyond(self, features: Float[np.ndarray, " n *c"]) -> Bool[np.ndarray, " n"]:
         """Which rows lie further out than all of those."""
         beyond: np.ndarray = self.distance(features) > self.furthest * (1 + 1e-6)
         return beyond

@@ -194,7 +194,7 @@ class TableModel:
 def log_prob_rows(
     flow: Flow,
     u: Float[np.ndarray, "n d"],
-    c: Float[np.ndarray, "n c"] | None,
+    c: Float[np.ndarray, " n *c"] | None,
     precision: int,
 ) -> Float[np.ndarray, " n"]:
     """Log-densities of encoded rows in the model's units, block by block; float64."""

@@ -160,7 +160,7 @@ class Calibration:
 def calibration(
     model: TableModel,
     theta: Float[np.ndarray, "m d"],
-    x: Float[np.ndarray, "m c"],
+    x: Float[np.ndarray, " m *c"],
     *,
     draws: int = DRAWS,
     seed: int = 0,
