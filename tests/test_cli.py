@@ -622,7 +622,7 @@ class TestScore:
 
     def test_blocks_give_what_one_pass_gives(self, run, monkeypatch):
         expected = read(io.StringIO(run("score", "m.st", "data.csv").out))
-        monkeypatch.setattr(sys.modules["pushforward.cli.score"], "ROWS", 64)
+        monkeypatch.setattr(sys.modules["pushforward.cli.scorers"], "ROWS", 64)
         result = run("score", "m.st", "data.csv", "-o", "b.npy")
         assert np.allclose(np.load("b.npy")[:, 0], expected["log_prob"].to_numpy(), atol=1e-4)
         assert "scoring" in result.err
@@ -661,7 +661,7 @@ class TestScore:
         assert "3" in line
 
     def test_a_bad_cell_leaves_no_half_written_file(self, run, here, monkeypatch):
-        monkeypatch.setattr(sys.modules["pushforward.cli.score"], "ROWS", 2)
+        monkeypatch.setattr(sys.modules["pushforward.cli.scorers"], "ROWS", 2)
         (here / "b.csv").write_text("x,count,y\n" + "1,2,3\n" * 9 + "1,,3\n")
         line = mistake(run("score", "m.st", "b.csv", "-o", "s.csv", "--quiet"))
         assert "row 10" in line

@@ -20,6 +20,7 @@ SOURCE = ROOT / "src" / "pushforward"
 # Each module may import from those before it (and from its own package), never from those after it.
 ORDER = [
     "errors",
+    "locks",
     "words",
     "deprecated",
     "configuration",

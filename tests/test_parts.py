@@ -1,12 +1,33 @@
 """Tables in many files: which they are, and what commands make of them."""
 
+import json
 import os
+import shutil
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
+import polars as pl
 import pytest
 
+import pushforward as pf
+from pushforward.architectures import RealNVP
+from pushforward.architectures.typed import Typed
+from pushforward.cli import main
+from pushforward.data import output_folder
+from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import holds_tables, in_parts, parts_of, share_of
+from pushforward.data.tables import read_table
+from pushforward.data.workspace import Workspace, sweep
 from pushforward.errors import InputError
+from pushforward.fitting.fit_table import fit_table
+from pushforward.fitting.fit_typed import fit_typed
+from pushforward.models.table_file import save_table_model
+from pushforward.models.typed_file import save_typed_table
+from test_cli import mistake, start
+
+PARTS = ("day=1/p2.parquet", "day=1/p10.csv", "day=2/a.npy", "day=2/b.tsv", "day=10/c.npz")
 
 
 def line(call, *args, **kwargs):
@@ -90,3 +111,244 @@ class TestPartsOf:
         for wrong in ("0/3", "4/3", "3", "a/b", "1/0"):
             assert f"--part {wrong}: I/N is expected" in line(share_of, parts, wrong)
         assert isinstance(parts[0].path, Path)
+
+
+# Never puts the third file in place.
+STUCK = """
+import sys, time
+from pushforward.data import writers
+put, count = writers.put_in_place, 0
+def stuck(*paths):
+    global count
+    count += 1
+    if count == 3:
+        time.sleep(600)
+    put(*paths)
+writers.put_in_place = stuck
+from pushforward.cli import main
+sys.exit(main())
+"""
+
+
+def numbers(n, seed=0):
+    x = np.random.default_rng(seed).normal(5.0, 2.0, n)
+    return pl.DataFrame({"x": x, "y": x**2 + np.random.default_rng(seed + 1).normal(0, 1, n)})
+
+
+def put(frame, path):
+    """Write a frame in the format of the suffix."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".npy":
+        np.save(path, frame.to_numpy())
+    elif path.suffix == ".npz":
+        np.savez(path, **{name: frame[name].to_numpy() for name in frame.columns})
+    elif path.suffix == ".parquet":
+        frame.write_parquet(path)
+    else:
+        frame.write_csv(path, separator="\t" if path.suffix == ".tsv" else ",")
+    return path
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Parts of every format, all of their rows in one file, a flow of them and a typed model."""
+    folder = tmp_path_factory.mktemp("parts")
+    every = numbers(600)
+    for i, name in enumerate(PARTS):
+        put(every[120 * i : 120 * (i + 1)], folder / "data" / name)
+    put(every, folder / "all.parquet")
+    tiny = {"architecture": RealNVP(layers=1, width=8), "training": pf.Training(max_epochs=1)}
+    model = fit_table(every.to_numpy(), names=every.columns, **tiny)
+    save_table_model(model, folder / "m.st")
+    labels = every.with_columns(kind=pl.Series(["a", "b", None] * 200))
+    training = pf.Training(max_steps=30, batch=64)
+    small = {"width": 16, "blocks": 1, "context": 8, "context_blocks": 1, "components": 2}
+    typed = fit_typed(labels, architecture=Typed(**small), training=training, seed=0)
+    save_typed_table(typed, folder / "t.st")
+    for i in range(3):
+        put(labels[200 * i : 200 * (i + 1)], folder / "typed" / f"p{i}.csv")
+    put(labels, folder / "labels.csv")
+    return folder
+
+
+@pytest.fixture
+def here(place, tmp_path, monkeypatch):
+    """The working directory is a copy of all that."""
+    folder = shutil.copytree(place, tmp_path / "here")
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture
+def run(here, capsys):
+    """Runs a command; gives its exit code, standard output and standard error."""
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return run
+
+
+def scores(folder, names=PARTS):
+    """All rows of the results, in order."""
+    return np.concatenate([read_table(Path(folder) / name).values for name in names])
+
+
+def files(folder):
+    return sorted(p.relative_to(folder).as_posix() for p in Path(folder).rglob("*") if p.is_file())
+
+
+class TestScore:
+    def test_parts_are_the_rows_of_one_file(self, run):
+        one = run("score", "m.st", "all.parquet", "-o", "all.npy")
+        result = run("score", "m.st", "data/", "-o", "out")
+        assert result.code == 0, result.err
+        assert (scores("out") == np.load("all.npy")).all()
+        assert files("out") == sorted((*PARTS, ".pushforward"))
+        first, *progress, last = result.err.splitlines()
+        assert first == "5 parts"
+        assert any("part 3 of 5" in line for line in progress)
+        # What is said of all rows is what is said of one file, but for where the least is.
+        assert last.split(" (row")[0] == one.err.splitlines()[-1].split(" (row")[0]
+        assert " of data/day=" in last
+
+    def test_typed_tables_and_given_columns(self, run):
+        options = ("--given", "x", "--per-column")
+        one = run("score", "t.st", "labels.csv", "-o", "all.csv", *options)
+        result = run("score", "t.st", "typed/p*.csv", "-o", "out", *options)
+        assert result.code == one.code == 0, result.err
+        parts = [read_table(f"out/p{i}.csv") for i in range(3)]
+        found, expected = np.concatenate([part.values for part in parts]), read_table("all.csv")
+        assert parts[0].names == expected.names
+        np.testing.assert_allclose(found, expected.values, rtol=1e-5, atol=1e-5)
+
+    def test_done_parts_are_skipped(self, run):
+        assert run("score", "m.st", "data", "-o", "out", "--quiet").code == 0
+        Path("out", PARTS[1]).unlink()
+        # An input that has changed since.
+        put(numbers(7), Path("data", PARTS[0]))
+        os.utime(Path("data", PARTS[0]), (time.time() + 1,) * 2)
+        before = {name: Path("out", name).stat().st_mtime_ns for name in PARTS[2:]}
+        result = run("score", "m.st", "data", "-o", "out")
+        assert result.err.startswith("5 parts, 3 done already\n")
+        assert {name: Path("out", name).stat().st_mtime_ns for name in PARTS[2:]} == before
+        assert len(read_table(Path("out", PARTS[0])).values) == 7
+
+    def test_workers_divide_the_files(self, run):
+        for worker in ("2/2", "1/2"):
+            assert run("score", "m.st", "data", "-o", "out", "--part", worker).code == 0
+        assert run("score", "m.st", "data", "-o", "whole", "--quiet").code == 0
+        assert (scores("out") == scores("whole")).all()
+        assert files("out") == files("whole")
+        assert "--part 3/2" in mistake(run("score", "m.st", "data", "-o", "o", "--part", "3/2"))
+        line = mistake(run("score", "m.st", "all.parquet", "-o", "o.csv", "--part", "1/2"))
+        assert "all.parquet is one file" in line
+
+    def test_results_of_another_run_are_no_results(self, run):
+        assert run("score", "t.st", "typed", "-o", "out", "--quiet").code == 0
+        other = ("score", "t.st", "typed", "-o", "out", "--given", "x")
+        assert "another run wrote (--given differs)" in mistake(run(*other))
+        assert "(the input differs)" in mistake(
+            run("score", "t.st", "typed/../labels.csv*", "-o", "out")
+        )
+        before = Path("out/p0.csv").read_bytes()
+        # A run that replaces them and is killed at once leaves none that would pass for its own.
+        with open_folder(Path("out"), {"model": "another"}, force=True):
+            pass
+        Path("out/.pushforward").write_text("")
+        assert "out/p0.csv: exists already" in mistake(run(*other))
+        assert run(*other, "--force", "--quiet").code == 0
+        assert Path("out/p0.csv").read_bytes() != before
+
+    def test_two_runs_at_once(self, run, here, monkeypatch):
+        monkeypatch.setattr(output_folder, "PATIENCE", 0.1)
+        words = ("score", "m.st", "data", "-o", "out")
+        assert run(*words, "--part", "1/2").code == 0
+        record = (here / "out/.pushforward").read_text()
+        for share, more in (((1, 1), ("--part", "2/2")), ((1, 2), ()), ((1, 2), ("--part", "1/2"))):
+            with open_folder(here / "out", json.loads(record), share):
+                assert "another run is writing there" in mistake(run(*words, *more))
+        with open_folder(here / "out", json.loads(record), (1, 2)):
+            assert run(*words, "--part", "2/2").code == 0
+        assert files("out") == sorted((*PARTS, ".pushforward"))
+
+    def test_bad_input(self, run, here):
+        assert "matches no tables" in mistake(run("score", "m.st", "data/*.xyz", "-o", "out"))
+        assert "name a folder" in mistake(run("score", "m.st", "data"))
+        assert "all.parquet: is a file; name a folder" in mistake(
+            run("score", "m.st", "data", "-o", "all.parquet")
+        )
+        assert "lies in data" in mistake(run("score", "m.st", "data", "-o", "data/out"))
+        put(numbers(3), here / "data/day=1/p2.csv")
+        (here / "data/day=1/p2.pq").write_bytes(b"")
+        line = mistake(run("score", "m.st", "data", "-o", "out"))
+        assert (
+            "data/day=1/p2.pq: would be scored into out/day=1/p2.parquet, as data/day=1/p2.parquet"
+            in line
+        )
+        (here / "data/day=1/p2.pq").unlink()
+        empty = here / "data/day=3/empty.csv"
+        empty.parent.mkdir()
+        empty.write_bytes(b"")
+        assert "data/day=3/empty.csv: is empty" in mistake(
+            run("score", "m.st", "data", "-o", "out")
+        )
+        put(numbers(3).clear(), empty.with_suffix(".parquet"))
+        empty.unlink()
+        assert "empty.parquet: has no rows" in mistake(run("score", "m.st", "data", "-o", "out"))
+        for frame, words in (
+            (numbers(3).drop("y"), "lacks column 'y', which data/day=1/p2.csv has"),
+            (numbers(3).with_columns(pl.col("y").cast(pl.String)), "column 'y' holds text, in"),
+        ):
+            put(frame, empty.with_suffix(".parquet"))
+            put(numbers(3), here / "data/day=1/p1.parquet")
+            line = mistake(run("score", "m.st", "data/**/*.parquet", "-o", "out"))
+            assert "data/day=3/empty.parquet: " in line
+            assert words.replace("p2.csv", "p1.parquet") in line
+        assert files("out") == [".pushforward"]
+
+    def test_a_damaged_part_stops_and_what_is_done_stays(self, run, here):
+        path = here / "data" / PARTS[3]
+        path.write_text(path.read_text().replace("\n", "\nNA\t1\n", 1))
+        result = run("score", "m.st", "data", "-o", "out")
+        assert result.code == 2
+        assert result.err.splitlines()[-1].startswith(
+            f"pushforward: data/{PARTS[3]}: at least 1 cell missing"
+        )
+        assert files("out") == sorted((*PARTS[:3], ".pushforward"))
+
+
+class TestKills:
+    def test_a_killed_scorer_loses_nothing(self, run, here):
+        """Only the file in progress is done again; what the killed process left of it is swept."""
+        assert run("score", "m.st", "data", "-o", "whole", "--quiet").code == 0
+        process = start("score", "m.st", "data", "-o", "out", program=("-c", STUCK), cwd=here)
+        while not (left := [*Path("out/day=2").glob(".pushforward-*")]):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.01)
+        # Another process does not take it for what a killed one left.
+        sweep(left[0].parent)
+        assert left[0].exists()
+        process.kill()
+        process.communicate()
+        before = {name: Path("out", name).stat().st_mtime_ns for name in PARTS[:2]}
+        assert set(files("out")) & set(PARTS) == set(PARTS[:2])
+        result = run("score", "m.st", "data", "-o", "out")
+        assert result.err.startswith("5 parts, 2 done already\n")
+        assert {name: Path("out", name).stat().st_mtime_ns for name in PARTS[:2]} == before
+        assert files("out") == files("whole")
+        assert (scores("out") == scores("whole")).all()
+
+    def test_workspaces(self, tmp_path):
+        alive, dead = (Workspace(tmp_path / "t.csv") for _ in range(2))
+        # As if its process were gone.
+        dead._lock.close()
+        (tmp_path / ".pushforward-early").mkdir()
+        (tmp_path / ".pushforward-old").mkdir()
+        (tmp_path / ".pushforward-old" / "of-0.4.csv").write_text("a\n")
+        sweep(tmp_path)
+        assert sorted(tmp_path.iterdir()) == sorted([alive.path, tmp_path / ".pushforward-old"])
+        alive.remove()
+        assert not alive.path.exists()

@@ -25,6 +25,18 @@ Data = Annotated[
     str, typer.Argument(metavar="DATA", help="The table to read; - for CSV on standard input.")
 ]
 
+Tables = Annotated[
+    str,
+    typer.Argument(
+        metavar="DATA",
+        help="The table to read; a folder or a quoted pattern of many files; - for CSV on standard input.",
+    ),
+]
+Share = Annotated[
+    str | None,
+    typer.Option("--part", metavar="I/N", help="Do the work of the I-th of N workers only."),
+]
+
 
 def _existing(model: Path) -> Path:
     """Refuse a missing model before seconds go into importing what reads it."""

@@ -1,24 +1,31 @@
-"""`pushforward score`: the log density of every row of a table, as a stream."""
+"""`pushforward score`: the log density of every row of a table, as a stream; of many files part by part."""
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from pushforward.cli import options
 from pushforward.cli.image_files import is_of_images, refuse_for_images, score_image_file
 from pushforward.cli.progress import Meter, on_terminal, say
-from pushforward.cli.typed import is_typed, score_exactly, score_typed, score_where
+from pushforward.cli.scorers import (
+    AbstractScorer,
+    ExactScorer,
+    FlowScorer,
+    RangeScorer,
+    Table,
+    TypedScorer,
+)
+from pushforward.cli.typed import is_typed
 from pushforward.errors import InputError
-
-ROWS = 65536
-"""Rows read at once: a multiple of the rows in one call of the compiled program."""
 
 
 def score(
     model: options.Model,
-    data: options.Data,
+    data: options.Tables,
     output: options.TableOutput = "-",
+    part: options.Share = None,
     solver: options.SolverOption = None,
     guidance: options.Guidance = None,
     given: Annotated[
@@ -76,26 +83,29 @@ def score(
     the standard error, and effective_draws: how many of the K draws count. It takes about K times as
     long.
 
+    DATA may be a folder or a quoted pattern, and -o another folder: every file in it is scored into one
+    of its own at the same place, which appears when it is complete. Files that are done are skipped
+    when the command runs again. --part 3/16 does a sixteenth of the files, for the third of 16 jobs.
+
     A model of pictures writes for each its name, bits_per_dim, log_prob (a bound, by one draw of the
     noise) and quantile, its place among the held-out pictures of the fit. --draws K takes K draws of
     the noise for each picture, in K times the time: the bound is tighter, and quantile is left out.
 
     \b
       pushforward score m.safetensors new.parquet -o scores.csv
+      pushforward score m.safetensors 'data/**/*.parquet' -o scores/
       zcat new.csv.gz | pushforward score m.safetensors - | sort -g | head
       pushforward score m.safetensors new.csv --given origin,month --per-column -o scores.csv
       pushforward score m.safetensors new.csv --where "dep_delay>60" --given origin,hour -o late.csv
     """
-    from pushforward.data.tables import check_output, open_blocks, open_writer
-    from pushforward.models.notes import names_of
-    from pushforward.models.table_file import load_table_model
+    from pushforward.data.parts import in_parts
+    from pushforward.data.tables import check_output
 
-    check_output(output, force)
-    options.refuse_same_file(output, model, data)
     if is_of_images(model):
         refuse_for_images(
             str(model),
             {
+                "--part": part is not None,
                 "--solver": bool(solver),
                 "--guidance": guidance is not None,
                 "--given": given is not None,
@@ -106,75 +116,105 @@ def score(
                 "--where": where is not None,
             },
         )
+        check_output(output, force)
+        options.refuse_same_file(output, model, data)
         score_image_file(model, data, output, draws=draws or 1, quiet=quiet)
         return
     options.refuse_options(model, "a model of tables", {"--draws": draws is not None}, "pictures")
+    many = in_parts(data)
+    if not many:
+        if part is not None:
+            raise InputError(f"--part {part}: {data} is one file; a folder or a pattern has parts")
+        check_output(output, force)
+        options.refuse_same_file(output, model, data)
     if is_typed(model):
         options.refuse_for_typed(model, solver, guidance)
         names = options.column_list("--given", given) or ()
-        if exact is not None:
-            if per_column or gaps or allow_absent or where is not None:
-                raise InputError(
-                    "--exact: takes --given, not --per-column, --gaps, --allow-absent or --where"
-                )
-            score_exactly(model, data, output, given=names, draws=exact, quiet=quiet)
-            return
-        if where is not None:
-            if per_column or gaps or allow_absent:
-                raise InputError(
-                    "--where: takes --given, not --per-column, --gaps or --allow-absent"
-                )
-            score_where(model, data, output, given=names, where=where, seed=seed, quiet=quiet)
-            return
-        score_typed(
-            model,
-            data,
-            output,
-            given=names,
-            per_column=per_column,
-            gaps=gaps,
-            absent=allow_absent,
-            quiet=quiet,
+        scorer = _typed_scorer(
+            model, names, per_column, exact, gaps, allow_absent, where, seed, quiet
         )
-        return
-    options.refuse_for_flow(
-        model,
-        {
-            "--given": given is not None,
+    else:
+        options.refuse_for_flow(
+            model,
+            {
+                "--given": given is not None,
+                "--per-column": per_column,
+                "--exact": exact is not None,
+                "--gaps": gaps,
+                "--allow-absent": allow_absent,
+                "--where": where is not None,
+            },
+        )
+        from pushforward.models.table_file import load_table_model
+
+        fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
+        scorer = FlowScorer(fitted, quiet)
+    if many:
+        from pushforward.cli.score_parts import score_parts
+
+        run = {
+            "--solver": sorted(solver or ()),
+            "--guidance": guidance,
+            "--given": given,
             "--per-column": per_column,
-            "--exact": exact is not None,
+            "--exact": exact,
             "--gaps": gaps,
             "--allow-absent": allow_absent,
-            "--where": where is not None,
-        },
-    )
-    fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
-    width = len(fitted.columns.names)
-    names = (*fitted.columns.names, *(() if fitted.condition is None else fitted.condition.names))
-    stand_in = names_of(fitted) == (None, None)
-    reader = open_blocks(data, names, ROWS, by_position=True, stand_in=stand_in)
-    rows, total, least, least_row = 0, 0.0, float("inf"), 0
-    outside, first = 0, ""
+            "--where": where,
+            "--seed": None if where is None else seed,
+        }
+        score_parts(scorer, data, output, model, run, share=part, force=force, quiet=quiet)
+        return
     # A bar would disturb results on the same terminal.
     bar = output != "-" or not on_terminal()
-    with open_writer(output, ["log_prob"]) as writer, Meter("scoring", quiet, bar) as meter:
-        for block in reader:
-            condition = block[:, width:] if fitted.condition is not None else None
-            values = fitted.log_prob(block[:, :width], condition)
-            writer.write(values[:, None])
-            bad, what = fitted.columns.outside(block[:, :width])
-            if bad.any():
-                first = first or f"the first in row {rows + int(bad.argmax()) + 1}: {what}"
-                outside += int(bad.sum())
-            inside = np.where(bad, np.inf, values)
-            if inside.min() < least:
-                least, least_row = float(inside.min()), rows + int(inside.argmin()) + 1
-            rows += len(values)
-            total += float(values[~bad].sum())
-            meter.update(f"{rows:,} rows", reader.fraction)
-    if outside:
-        say(f"{outside:,} of {rows:,} rows are impossible (-inf), {first}", quiet)
-    if rows > outside:
-        count = f"{rows - outside:,} {'other rows' if outside else 'rows'}"
-        mean = total / (rows - outside)
-        say(f"{count}, mean {mean:.4f} nats, least {least:.4f} (row {least_row})", quiet)
+    with ExitStack() as stack:
+        meter: Meter | None = None
+
+        def show(rows: int, share: float | None) -> None:
+            nonlocal meter
+            # Not before there is a table: standard input may take its time.
+            meter = meter or stack.enter_context(Meter("scoring", quiet, bar))
+            if rows:
+                meter.update(f"{rows:,} rows", share)
+
+        scorer(Table(data), output, show)
+    for line in scorer.ending():
+        say(line, quiet)
+
+
+def _typed_scorer(
+    model: Path,
+    given: tuple[str, ...],
+    per_column: bool,
+    exact: int | None,
+    gaps: bool,
+    absent: bool,
+    where: str | None,
+    seed: int,
+    quiet: bool,
+) -> AbstractScorer:
+    """What scores files by a typed table; raises `InputError` for options that exclude each other."""
+    from pushforward.models.typed_file import load_typed_table
+
+    if exact is not None:
+        if per_column or gaps or absent or where is not None:
+            raise InputError(
+                "--exact: takes --given, not --per-column, --gaps, --allow-absent or --where"
+            )
+        return ExactScorer(load_typed_table(model), given, quiet, draws=exact)
+    if where is not None:
+        if per_column or gaps or absent:
+            raise InputError("--where: takes --given, not --per-column, --gaps or --allow-absent")
+        if not given:
+            raise InputError(
+                f"--where {where}: name by --given the columns whose cells are known; sample --where says how "
+                "probable the range is without any"
+            )
+        fitted = load_typed_table(model)
+        if lacking := [name for name in given if name not in fitted.columns.names]:
+            from pushforward.columns.names import unknown_columns
+
+            raise InputError(unknown_columns(lacking, fitted.columns.names, str(model)))
+        return RangeScorer(fitted, given, quiet, where=where, seed=seed)
+    fitted = load_typed_table(model)
+    return TypedScorer(fitted, given, quiet, per_column=per_column, gaps=gaps, absent=absent)

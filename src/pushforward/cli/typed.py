@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
-from pushforward.cli.progress import Meter, on_terminal, say
+from pushforward.cli.progress import Meter, say
 from pushforward.cli.watch import Watch
 from pushforward.errors import InputError
 
@@ -147,122 +145,6 @@ def _trust_warnings(trust: dict[str, Any]) -> list[str]:
     return [*agreement_warnings(agreement), *privacy_warnings(privacy)]
 
 
-def score_exactly(
-    model: Path, data: str, output: str, *, given: Sequence[str], draws: int, quiet: bool
-) -> None:
-    """Write the log-probability of every row as it follows from the joint distribution, with its error."""
-    from pushforward.data.frames import read_frame
-    from pushforward.data.tables import open_writer
-    from pushforward.models.exact import exact_log_prob
-    from pushforward.models.typed_file import load_typed_table
-
-    fitted, frame = load_typed_table(model), read_frame(data)
-    with Meter("scoring", quiet, output != "-" or not on_terminal()) as meter:
-
-        def show(rows: int) -> None:
-            meter.update(f"{rows:,} rows", rows / len(frame))
-
-        found = exact_log_prob(fitted, frame, given, draws=draws, progress=show)
-    with open_writer(output, list(found._fields)) as writer:
-        writer.write(np.stack(found, axis=1))
-    say(
-        f"{len(frame):,} rows, mean {found.log_prob.mean():.4f} nats, mean error of a row {found.error.mean():.4f}, "
-        f"{found.effective_draws.mean():.1f} effective draws of {draws}",
-        quiet,
-    )
-
-
-def score_typed(
-    model: Path,
-    data: str,
-    output: str,
-    *,
-    given: Sequence[str],
-    per_column: bool,
-    gaps: bool,
-    absent: bool,
-    quiet: bool,
-) -> None:
-    """Write the log-probability of every row."""
-    from pushforward.data.frames import read_frame
-    from pushforward.data.tables import open_writer
-    from pushforward.models.typed_file import load_typed_table
-    from pushforward.models.unfamiliar import improbable, improbable_line, unseen_cells
-
-    fitted = load_typed_table(model)
-    frame = read_frame(data)
-    _warn_of_table(fitted, frame, given, quiet)
-    unseen, line = unseen_cells(fitted.columns, frame, absent=absent)
-    if line is not None:
-        say(f"warning: {line}", quiet)
-    cells = fitted.log_prob_cells(frame, given, absent=absent)
-    if given and (line := improbable_line(improbable(fitted, frame, given, absent=absent))):
-        say(f"warning: {line}", quiet)
-    constants = fitted.columns.log_prob_of_constants(frame)
-    total = cells.sum(1) + constants
-    columns = {"log_prob": total}
-    if gaps:
-        cells = fitted.log_prob_cells(frame, given, gaps=True, absent=absent)
-        columns["log_prob_with_gaps"] = cells.sum(1) + constants
-    if per_column:
-        for name in fitted.columns.names:
-            if name in (*columns, "unseen"):
-                raise InputError(
-                    f"--per-column: column '{name}' has the name of a column of the output"
-                )
-            # A column's gaps count with its values.
-            own = [of.name == name for of, _ in fitted.columns.places]
-            columns[name] = cells[:, own].sum(1)
-        columns["unseen"] = unseen
-    whole = [name == "unseen" for name in columns]
-    with open_writer(output, list(columns), whole) as writer:
-        writer.write(np.stack(list(columns.values()), axis=1))
-    row = int(total.argmin())
-    say(
-        f"{len(total):,} rows, mean {total.mean():.4f} nats, least {total[row]:.4f} (row {row + 1})",
-        quiet,
-    )
-
-
-def score_where(
-    model: Path, data: str, output: str, *, given: Sequence[str], where: str, seed: int, quiet: bool
-) -> None:
-    """Write the probability of a range for every row, given some of its cells."""
-    from pushforward.columns.names import unknown_columns
-    from pushforward.data.frames import read_frame
-    from pushforward.data.tables import open_writer
-    from pushforward.models.typed_file import load_typed_table
-    from pushforward.models.where import probability
-
-    fitted = load_typed_table(model)
-    frame = read_frame(data)
-    if not given:
-        raise InputError(
-            f"--where {where}: name by --given the columns whose cells are known; sample --where says how probable "
-            "the range is without any"
-        )
-    if lacking := [name for name in given if name not in frame.columns]:
-        raise InputError(unknown_columns(lacking, frame.columns, data))
-    if lacking := [name for name in given if name not in fitted.columns.names]:
-        raise InputError(unknown_columns(lacking, fitted.columns.names, str(model)))
-    _warn_of_table(fitted, frame, given, quiet)
-    found = probability(fitted, where, frame.select(given), seed=seed)
-    with open_writer(output, ["probability", "standard_error", "effective_draws"]) as writer:
-        writer.write(np.stack(found, axis=1))
-    say(f"{len(frame):,} rows, mean probability {found.value.mean():.4g}", quiet)
-
-
-def _warn_of_table(
-    fitted: "TypedTable", frame: "pl.DataFrame", given: Sequence[str], quiet: bool
-) -> None:
-    """Warn of columns that the model does not know; raise `InputError` where a given one holds nothing."""
-    from pushforward.models.unfamiliar import refuse_empty_condition, unknown_columns_line
-
-    if (line := unknown_columns_line(fitted.columns, frame)) is not None:
-        say(f"warning: {line}", quiet)
-    refuse_empty_condition(fitted.columns, frame, given)
-
-
 def sample_typed(
     model: Path,
     n: int,
@@ -286,7 +168,8 @@ def sample_typed(
         held = [name for name in rows.columns if name in fitted.columns.names]
         if not held:
             raise InputError(f"--given {given}: none of its columns is one of the model's")
-        _warn_of_table(fitted, rows, (), quiet)
+        for warning in table_warnings(fitted, rows):
+            say(f"warning: {warning}", quiet)
         if (line := improbable_line(improbable(fitted, rows, absent=True))) is not None:
             say(f"warning: {line}", quiet)
     if where is None:
@@ -304,6 +187,17 @@ def sample_typed(
             say("warning: few effective draws: some rows come several times", quiet)
     write_frame(drawn, output)
     say(f"{len(drawn):,} rows" + ("" if output == "-" else f" in {output}"), quiet)
+
+
+def table_warnings(
+    fitted: "TypedTable", frame: "pl.DataFrame", given: Sequence[str] = ()
+) -> list[str]:
+    """Of columns that the model does not know; raises `InputError` where a given one holds nothing."""
+    from pushforward.models.unfamiliar import refuse_empty_condition, unknown_columns_line
+
+    line = unknown_columns_line(fitted.columns, frame)
+    refuse_empty_condition(fitted.columns, frame, given)
+    return [] if line is None else [line]
 
 
 def typed_sections(fitted: "TypedTable") -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import polars as pl
 
 from pushforward.data.delimited import check_header, header, records, short_records
 from pushforward.data.tables import Table, read_table
+from pushforward.data.workspace import written
 from pushforward.errors import InputError, warn
 from pushforward.words import plural
 
@@ -91,7 +92,7 @@ def frame_names(source: str | Path) -> list[str]:
 
 
 def write_frame(frame: pl.DataFrame, target: str | Path) -> None:
-    """Write cells as they stand, as CSV, TSV or Parquet by the suffix; `-` is CSV on standard output.
+    """Write cells as they stand, as CSV, TSV or Parquet by the suffix, all or nothing; `-` is CSV on standard output.
 
     Raises `InputError` for another suffix.
     """
@@ -103,14 +104,15 @@ def write_frame(frame: pl.DataFrame, target: str | Path) -> None:
         return
     path = Path(target)
     suffix = path.suffix.lower()
-    if suffix in PARQUET:
-        frame.write_parquet(path)
-    elif suffix in DELIMITERS:
-        frame.write_csv(path, separator=DELIMITERS[suffix])
-    else:
+    if suffix not in (*PARQUET, *DELIMITERS):
         raise InputError(
             f"{target}: cells of any kind are written as CSV, TSV or Parquet, by the suffix"
         )
+    with written(path) as file:
+        if suffix in PARQUET:
+            frame.write_parquet(file)
+        else:
+            frame.write_csv(file, separator=DELIMITERS[suffix])
 
 
 def _delimited(source: Path | io.BytesIO, delimiter: str, where: str) -> pl.DataFrame:

@@ -4,7 +4,7 @@ import csv
 import io
 import re
 import shlex
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,11 +109,13 @@ class Wanted:
             False.
         stand_in: whether, even so, `x0, x1, ...` in `columns` are positions in such a file; default True. False if a
             table had these names.
+        beside: those of `columns` that a file may lack, as they are known otherwise; default none.
     """
 
     columns: Sequence[str] | None = None
     by_position: bool = False
     stand_in: bool = True
+    beside: Collection[str] = ()
 
 
 def choose(
@@ -154,6 +156,13 @@ def choose(
             )
         return list(range(len(columns))), tuple(columns)
     places = _places(available, columns)
+    if options.beside:
+        here = [
+            i
+            for i, place in enumerate(places)
+            if place is not None or columns[i] not in options.beside
+        ]
+        columns, places = [columns[i] for i in here], [places[i] for i in here]
     if unknown := [name for name, i in zip(columns, places, strict=True) if i is None]:
         raise InputError(unknown_columns(unknown, available, where))
     indices = [i for i in places if i is not None]

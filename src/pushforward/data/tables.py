@@ -3,7 +3,7 @@
 import errno
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +17,8 @@ from pushforward.data.delimited import open_delimited
 from pushforward.data.source import Chunks, Source, Wanted, choose
 from pushforward.data.targets import SUFFIXES, check_output
 from pushforward.data.writers import TableWriter, open_writer, write_table
-from pushforward.errors import InputError, check_count
+from pushforward.errors import CellError, InputError, check_count
+from pushforward.words import finite_number
 
 __all__ = [
     "SUFFIXES",
@@ -172,16 +173,57 @@ def open_blocks(
     *,
     by_position: bool = False,
     stand_in: bool = True,
+    constants: Mapping[str, str | None] | None = None,
 ) -> BlockReader:
     """Open a table to be read in blocks, in memory that does not grow with the number of rows.
 
     Names, types and the first rows are checked at once, the cells as they are read. To score rows with a model, ask for
     the model's columns with `by_position=True`: they come in the model's order, whatever else the file holds.
 
-    Arguments and errors are those of `read_table`, and `block_rows`, the number of rows in every block but the last;
-    default 65,536.
+    Arguments and errors are those of `read_table`, and:
+
+        block_rows: the number of rows in every block but the last; default 65,536.
+        constants: the values of some of `columns` in all rows, as text, taken where the file lacks them, such as what
+            its folders say (`Part.folders`); None for a missing one. Default none.
     """
-    return BlockReader(_open(source, Wanted(columns, by_position, stand_in)), block_rows)
+    beside = constants or {}
+    wanted = Wanted(columns, by_position, stand_in, frozenset(beside) & set(columns or ()))
+    opened = _open(source, wanted)
+    if columns is not None and len(opened.names) < len(columns):
+        opened = _filled(opened, columns, beside)
+    return BlockReader(opened, block_rows)
+
+
+def _filled(source: Source, columns: Sequence[str], constants: Mapping[str, str | None]) -> Source:
+    """The source with the columns that it lacks, which are the same in all rows."""
+    own = {name.strip(): i for i, name in enumerate(source.names)}
+    places, row = [own.get(name.strip()) for name in columns], np.zeros(len(columns))
+    for i, name in enumerate(columns):
+        if places[i] is None:
+            text = constants[name]
+            number = np.nan if text is None else finite_number(text)
+            if number is None:
+                raise CellError(
+                    f"{source.where}: its folder says {name}={text}; a number is expected"
+                )
+            row[i] = number
+    there = [i for i, place in enumerate(places) if place is not None]
+    taken = [place for place in places if place is not None]
+
+    def chunks() -> Chunks:
+        for values, fraction in source.chunks():
+            wide = np.repeat(row[None], len(values), axis=0)
+            wide[:, there] = values[:, taken]
+            yield wide, fraction
+
+    names = tuple(
+        name if i is None else source.names[i] for name, i in zip(columns, places, strict=True)
+    )
+    integer = tuple(
+        bool(row[at] == np.rint(row[at])) if i is None else source.integer[i]
+        for at, i in enumerate(places)
+    )
+    return replace(source, names=names, integer=integer, chunks=chunks, single=False)
 
 
 def _open(source: str | Path, wanted: Wanted) -> Source:

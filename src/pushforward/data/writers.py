@@ -5,9 +5,7 @@ import errno
 import io
 import os
 import re
-import shutil
 import sys
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +17,7 @@ import polars as pl
 from pushforward.data.arrays import scan_parquet
 from pushforward.data.source import names_line
 from pushforward.data.targets import check_output, put_in_place, real_path
+from pushforward.data.workspace import Workspace
 from pushforward.errors import InputError
 
 ROWS_AT_ONCE = 65536
@@ -45,8 +44,8 @@ class TableWriter:
     """Writes a table block by block; use it as a context manager.
 
     Leaving it normally puts the file in place and replaces one that exists; leaving it by an error removes what was
-    written. Memory does not grow with the number of rows. Parquet and NPZ first write parts beside the target, and need
-    the disk space twice for a while.
+    written, and what a killed process left is removed by the next one that writes there. Memory does not grow with the
+    number of rows. Parquet and NPZ first write parts beside the target, and need the disk space twice for a while.
 
     Arguments:
         target: a path with a known suffix, or `-` for CSV on standard output.
@@ -85,19 +84,18 @@ class TableWriter:
         self._where = "standard output" if str(target) == "-" else str(target)
         self._sink: _TextSink | _NpySink | _NpzSink | _ParquetSink
         self._open = True
+        self._target: Path | None = None
+        self._workspace: Workspace | None = None
         if str(target) == "-":
-            self._target = self._workspace = None
             if sys.stdout is None:
                 raise OSError(errno.EBADF, "standard output is closed")
             self._sink = _TextSink(sys.stdout.buffer, self.names, self.integer, ",")
             return
-        self._target, self._workspace = real_path(Path(target)), None
+        self._target = real_path(Path(target))
         try:
             with self._named_errors():
-                # A directory beside the target is on the same file system, so that the rename is atomic.
-                folder = tempfile.mkdtemp(prefix=".pushforward-", dir=self._target.parent)
-                self._workspace = Path(folder)
-                self._file = self._workspace / self._target.name
+                self._workspace = Workspace(self._target)
+                self._file = self._workspace.path / self._target.name
                 self._sink = _sink_for(self._file, self.names, self.integer)
         except BaseException:
             self.discard()
@@ -153,7 +151,7 @@ class TableWriter:
                 # Its buffer may not fit on a full disk, and is dropped with the rest.
                 with contextlib.suppress(OSError):
                     stream.close()
-            shutil.rmtree(self._workspace, ignore_errors=True)
+            self._workspace.remove()
 
     @contextlib.contextmanager
     def _named_errors(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ import jax
 import numpy as np
 
 from pushforward.errors import InputError, warn
+from pushforward.locks import try_lock
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,10 @@ def open_checkpoint(
     except OSError as error:
         raise InputError(f"the checkpoint {path} cannot be written: {error.strerror}") from None
     with lock:
-        _lock(lock, path)
+        if try_lock(lock) is False:
+            raise InputError(
+                f"another process is writing the checkpoint {path}; wait for it or stop it"
+            )
         try:
             yield CheckpointFile(checkpoint, fingerprint)
         finally:
@@ -149,19 +153,6 @@ def _removed(path: Path) -> None:
     # On a disk that has become read-only the file stays; that must not cost the fit.
     with contextlib.suppress(OSError):
         path.unlink(missing_ok=True)
-
-
-def _lock(file: Any, path: Path) -> None:
-    # A lock of the operating system dies with its process: a kill leaves nothing to clean up.
-    try:
-        import fcntl
-    except ImportError:  # not a POSIX system: no lock
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        message = f"another process is writing the checkpoint {path}; wait for it or stop it"
-        raise InputError(message) from None
 
 
 def digest(*parts: Any) -> str:
