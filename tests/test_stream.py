@@ -188,9 +188,12 @@ def test_batches_are_the_rows_of_lanes(folder):
         expected = values[
             lanes.numbers(number, part * steps + first, part * steps + last).reshape(-1)
         ]
-        found = batches.rows(epoch, first, last, 8).x
+        found = batches.rows(epoch, first, last, 8, 0, 16).x
         assert found.shape == (8 * 16, 4)
         np.testing.assert_array_equal(found[: len(expected)], expected)
+        # Of a host that serves some places of each batch.
+        some = batches.rows(epoch, first, last, 8, 5, 11).x.reshape(8, 6, 4)
+        np.testing.assert_array_equal(some, found.reshape(8, 16, 4)[:, 5:11])
     batches.close()
 
 

@@ -20,7 +20,7 @@ from pushforward.training.lanes import LANES, Lanes, kept_share
 EPOCH_STEPS = 1000
 """Steps of an epoch at most: a pass over a large table has several, or validation would come too seldom."""
 
-Request = tuple[int, int, int, int]
+Request = tuple[int, int, int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -121,11 +121,11 @@ class LaneBatches:
         self._next: tuple[Request, Future[PyTree]] | None = None
         self.waited = 0.0
 
-    def rows(self, epoch: int, first: int, last: int, steps: int) -> PyTree:
+    def rows(self, epoch: int, first: int, last: int, steps: int, low: int, high: int) -> PyTree:
         """As of `training.batches.Batches`."""
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1)
-        request = epoch, first, last, steps
+        request = epoch, first, last, steps, low, high
         began, ready = time.perf_counter(), None
         if self._next is not None and self._next[0] == request:
             ready = self._next[1]
@@ -133,7 +133,7 @@ class LaneBatches:
         if ready is not None:
             self.waited += time.perf_counter() - began
         after = (epoch, last) if last < self._steps else (epoch + 1, 0)
-        then = *after, min(after[1] + steps, self._steps), steps
+        then = *after, min(after[1] + steps, self._steps), steps, low, high
         self._next = then, self._thread.submit(self._made, then)
         return found
 
@@ -152,13 +152,15 @@ class LaneBatches:
             windows.clear()
 
     def _made(self, request: Request) -> PyTree:
-        epoch, first, last, steps = request
+        epoch, first, last, steps, low, high = request
         number, part = divmod(epoch, self._parts)
         begin = part * self._steps
         lanes = self._lanes
         own = lanes.batch // lanes.lanes
+        # A host reads the lanes of its own devices only.
+        served = range(low // own, -(-high // own))
         filled: Any = None
-        for lane in range(lanes.lanes):
+        for lane in served:
             places = list(lanes.places(number, lane, begin + first, begin + last))
             windows = self._windows[lane]
             # Before others are read, those that are done with are given up.
@@ -170,12 +172,18 @@ class LaneBatches:
                 at = np.arange(done, done + stop - start)
                 if filled is None:
                     filled = jax.tree.map(
-                        lambda a: np.zeros((steps, lanes.lanes, own, *a.shape[1:]), a.dtype), rows
+                        lambda a: np.zeros((steps, len(served), own, *a.shape[1:]), a.dtype), rows
                     )
                 for whole, some in zip(jax.tree.leaves(filled), jax.tree.leaves(rows), strict=True):
-                    whole[at // own, lane, at % own] = some[order[start:stop]]
+                    whole[at // own, lane - served[0], at % own] = some[order[start:stop]]
                 done += stop - start
-        return jax.tree.map(lambda a: a.reshape(-1, *a.shape[3:]), filled)
+        kept = slice(low - served[0] * own, high - served[0] * own)
+
+        def flat(leaf: np.ndarray) -> np.ndarray:
+            event = leaf.shape[3:]
+            return leaf.reshape(steps, -1, *event)[:, kept].reshape(-1, *event)
+
+        return jax.tree.map(flat, filled)
 
     def _window(self, number: int, lane: int, window: int) -> tuple[Batch, np.ndarray]:
         """A window's rows as they were read, and their order."""
