@@ -115,7 +115,7 @@ def read_parts(data: str, columns: Sequence[str] | None = None, **options: Any) 
     parts = parts_of(data)
     if all(part.path.suffix.lower() in PARQUET for part in parts):
         files = Stream(data, columns).open()
-        values = np.empty((files.total, len(files.names)), files.dtype)
+        values: np.ndarray = np.empty((files.total, len(files.names)), files.dtype)
         for start, block in files.blocks():
             values[start : start + len(block)] = block
         return Table(files.names, values, files.integer)

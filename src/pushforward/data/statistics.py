@@ -150,7 +150,7 @@ def measured(
     total, most = files.total, SAMPLE if most is None else most
     ranked = sampled(total, most, seed)
     rows = np.sort(ranked)
-    values = np.empty((len(rows), len(files.every)), files.dtype)
+    values: np.ndarray = np.empty((len(rows), len(files.every)), files.dtype)
     witnesses = Witnesses(len(files.every))
     means = Means()
     for start, block in files.blocks():
@@ -268,7 +268,8 @@ class Means:
             between = self._square / self._count - np.square(self._sum / self._count)
             total = values.var(0, dtype=np.float64)
             share = between / total - 1 / PIECE
-        return np.nan_to_num(share, nan=0.0, posinf=0.0, neginf=0.0)
+        found: np.ndarray = np.nan_to_num(share, nan=0.0, posinf=0.0, neginf=0.0)
+        return found
 
     def warn_of_order(self, files: StreamFiles, values: np.ndarray) -> None:
         """Warn where one place of the table is unlike another."""

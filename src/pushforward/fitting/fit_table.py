@@ -85,7 +85,21 @@ def fit_table(
         embedding: of a condition that is a set or a series of up to k elements, whose cells may be missing; default
             None. Its trust is not measured.
 
-    Raises `InputError` for values to which no density can be fitted.
+    Cost: with the default architecture a race of short fits, then 1,800 to 12,000 steps, see `Training`. A stream is
+    read once before the steps, and once in each pass.
+
+    Raises `InputError` for values to which no density can be fitted, naming column and row, and of a stream the file;
+    for arguments that a stream excludes; and where a file was changed while it was read.
+
+    ```python
+    >>> import numpy as np, pushforward as pf
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
+    >>> small, short = pf.architectures.RealNVP(layers=2, width=8), pf.Training(max_epochs=2)
+    >>> model = pf.fit_table(x, names=["a", "b"], architecture=small, training=short, trust=False)
+    >>> model.log_prob(x).shape
+    (500,)
+
+    ```
     """
     architecture, training, began = (
         _known(architecture),
