@@ -39,6 +39,8 @@ PACKAGES = [
     "data.tables",
     "data.images",
     "data.pictures",
+    "data.stream",
+    "fitting.fit_table",
     "models.image_model",
     "testing",
 ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pushforward import saving as saving
     from pushforward import testing as testing
     from pushforward import training as training
+    from pushforward.data.stream import Stream
     from pushforward.errors import InputError, InputWarning
     from pushforward.estimators import (
         AmortizedPosterior,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
         load,
         save,
     )
+    from pushforward.fitting.fit_table import fit_table
     from pushforward.inference import fit_posterior
     from pushforward.training import Checkpoint, Devices, Training, fit
 
@@ -47,6 +49,7 @@ __all__ = [
     "InputError",
     "InputWarning",
     "NeuralODERegressor",
+    "Stream",
     "TableDensity",
     "Training",
     "architectures",
@@ -56,6 +59,7 @@ __all__ = [
     "fields",
     "fit",
     "fit_posterior",
+    "fit_table",
     "inference",
     "load",
     "networks",
@@ -78,10 +82,12 @@ _HOMES = {
     "InputError": "errors",
     "InputWarning": "errors",
     "NeuralODERegressor": "estimators",
+    "Stream": "data.stream",
     "TableDensity": "estimators",
     "Training": "training",
     "fit": "training",
     "fit_posterior": "inference",
+    "fit_table": "fitting.fit_table",
     "load": "estimators",
     "save": "estimators",
 }

@@ -13,7 +13,15 @@ from pushforward.cli.devices import DevicesOption, Lanes, Shard, ShardOption, on
 from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.numeric import counted_column_of, fit_flow_file, kept_columns, read_columns
 from pushforward.cli.progress import Meter, say
+from pushforward.cli.streaming import (
+    frame_of_parts,
+    is_table_folder,
+    refuse_for_streams,
+    stream_of,
+    streams,
+)
 from pushforward.cli.typed import fit_typed_file
+from pushforward.data.parts import in_parts
 from pushforward.data.picture_sources import holds_pictures
 from pushforward.errors import CellError, InputError
 
@@ -116,6 +124,14 @@ def fit(
             "The column is not modelled, unless --columns or --condition names it.",
         ),
     ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--no-stream",
+            help="Pass over the rows of Parquet files in pieces, or read all of them into memory. Default: folders, "
+            "patterns and files of over 4 million rows are streamed.",
+        ),
+    ] = None,
     seed: options.Seed = 0,
     max_epochs: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Stop after N passes over the data.")
@@ -194,7 +210,7 @@ def fit(
     training = options.chosen_training(train or [], max_epochs, max_time)
     training = on_devices(training, devices, shard, lanes)
     named = flow.lower()
-    if holds_pictures(data):
+    if holds_pictures(data) and not is_table_folder(data):
         refuse_for_images(
             data,
             {
@@ -207,6 +223,7 @@ def fit(
                 "--precision": precision is Precision.DOUBLE,
                 "--holdout": holdout is not Holdout.RANDOM,
                 "--holdout-by": holdout_by is not None,
+                "--stream": stream is not None,
             },
         )
         fit_image_file(
@@ -225,7 +242,7 @@ def fit(
         raise InputError(
             f"--labels: is for pictures; {data} is a table, whose columns are given by --condition"
         )
-    frame, groups = None, None
+    frame, groups, many = None, None, None
     if holdout_by is not None:
         from pushforward.data.groups import read_groups
 
@@ -236,11 +253,34 @@ def fit(
     typed = named == "typed" or (
         named == "auto" and (only_typed or options.declares_typed(column or []))
     )
+    if streams(data, stream):
+        refuse_for_streams({"--holdout-by": holdout_by is not None})
+        with Meter("reading", quiet):
+            many = stream_of(data, modelled, conditions, ignored, typed, stream)
     if not typed:
         from pushforward.data.frames import framed
 
         architecture = options.chosen_architecture(flow, setting or [], data=data, images=False)
         kinds = options.declared_columns(column or [])
+        if many is not None:
+            fit_flow_file(
+                many,
+                None,
+                output,
+                data=data,
+                kinds=kinds,
+                architecture=architecture,
+                training=training,
+                precision=int(precision.value),
+                seed=seed,
+                holdout=holdout.value,
+                groups=None,
+                rival=False,
+                checkpoint=checkpoint,
+                resume=resume,
+                quiet=quiet,
+            )
+            return
         try:
             with Meter("reading", quiet) as meter:
                 chosen = kept_columns(data, modelled, conditions, ignored)
@@ -261,6 +301,8 @@ def fit(
             )
             typed, frame = True, framed(table)
     if typed:
+        if frame is None and in_parts(data):
+            frame = frame_of_parts(data)
         if precision is Precision.DOUBLE:
             raise InputError("--precision 64 is for flows: typed models are of 32 bits")
         if conditions is not None:

@@ -14,6 +14,7 @@ from pushforward.errors import InputError
 if TYPE_CHECKING:
     from pushforward.architectures import Architecture
     from pushforward.columns import AbstractColumn
+    from pushforward.data.stream import StreamFiles
     from pushforward.data.tables import Table
     from pushforward.models.table_model import TableModel
     from pushforward.models.typed_table import TypedTable
@@ -24,7 +25,7 @@ LARGE = 100_000
 
 
 def fit_flow_file(
-    table: "Table",
+    table: "Table | StreamFiles",
     given: "Table | None",
     output: Path,
     *,
@@ -41,27 +42,38 @@ def fit_flow_file(
     resume: bool,
     quiet: bool,
 ) -> None:
-    """Fit a flow to a table of numbers, given another's columns if there are any, and write it; with `rival`, a typed
-    table where that is better."""
+    """Fit a flow to a table of numbers or a stream, given another's columns if there are any, and write it; with
+    `rival`, a typed table where that is better."""
+    from pushforward.data.tables import Table
     from pushforward.fitting.fit_table import fit_table
     from pushforward.models.notes import with_names_noted
     from pushforward.models.table_file import save_table_model
     from pushforward.models.typed_file import save_typed_table
 
+    rows: dict[str, Any]
+    if isinstance(table, Table):
+        count, named = len(table.values), (table.named, None if given is None else given.named)
+        rows = {
+            "values": table.values,
+            "condition": None if given is None else given.values,
+            "names": table.names,
+            "condition_names": None if given is None else given.names,
+            "called": (data, data),
+        }
+    else:
+        count, named = table.total, (True, True if table.condition else None)
+        rows = {"values": table}
     began = time.perf_counter()
     with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        size = f"{len(table.values):,} rows x {len(table.names)} columns"
-        if len(table.values) < LARGE:
+        size = f"{count:,} rows x {len(table.names)} columns"
+        if count < LARGE:
             meter.update(f"{size}, compiling")
         else:
             meter.stage(size)
         watch = Watch(meter, interrupt, training.max_time)
         try:
             model = fit_table(
-                table.values,
-                None if given is None else given.values,
-                names=table.names,
-                condition_names=None if given is None else given.names,
+                **rows,
                 columns=kinds,
                 architecture=architecture,
                 training=training,
@@ -71,13 +83,13 @@ def fit_flow_file(
                 progress=watch.step,
                 checkpoint=checkpoint,
                 resume=resume,
-                called=(data, data),
                 holdout=holdout,
                 groups=groups,
             )
-            model = with_names_noted(model, table.named, None if given is None else given.named)
+            model = with_names_noted(model, *named)
             typed = None
             if rival:
+                assert isinstance(table, Table)
                 typed = _rival(table, model, training, seed, watch, holdout, groups)
             meter.update("writing the model", 1.0)
             if typed is None:
@@ -148,8 +160,9 @@ def kept_columns(
         raise InputError("--ignore: from standard input, name the columns to model by --columns")
     from pushforward.columns.names import unknown_columns
     from pushforward.data.frames import frame_names
+    from pushforward.data.parts import in_parts, parts_of
 
-    names = frame_names(data)
+    names = frame_names(parts_of(data)[0].path if in_parts(data) else data)
     if unknown := [name for name in ignored if name not in names]:
         raise InputError(unknown_columns(unknown, names, data))
     rest = tuple(name for name in names if name not in (*ignored, *(condition or ())))
@@ -165,8 +178,11 @@ def read_columns(
     progress: Callable[[str], None],
 ) -> "tuple[Table, Table | None]":
     """The columns to model, and those to condition on."""
-    from pushforward.data.tables import read_table
+    from pushforward.cli.streaming import read_parts
+    from pushforward.data.parts import in_parts
+    from pushforward.data.tables import read_table as read_file
 
+    read_table = read_parts if in_parts(data) else read_file
     if columns is None and condition is None:
         return read_table(data, single=True, progress=progress), None
     if columns is not None:

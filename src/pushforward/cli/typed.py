@@ -60,11 +60,12 @@ def fit_typed_file(
     from pushforward.columns.marginal import LEAST
     from pushforward.columns.names import unknown_columns
     from pushforward.data.frames import DELIMITERS, read_frame, suffix_of
+    from pushforward.data.parts import in_parts
     from pushforward.fitting.fit_typed import fit_typed
     from pushforward.models.typed_file import save_typed_table
 
     with Meter("reading", quiet):
-        if frame is None or (data != "-" and suffix_of(data) in DELIMITERS):
+        if frame is None or (data != "-" and not in_parts(data) and suffix_of(data) in DELIMITERS):
             # Text can be read again, as its cells are spelled.
             frame = read_frame(data)
         else:

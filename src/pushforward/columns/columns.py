@@ -1,7 +1,7 @@
 """All columns of a table: conversion from its units to those of a model, and back."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,11 @@ FAR = 1e18
 FEWEST_ROWS = 3
 DECLARED = "declared"
 """The reason for a kind that is not guessed."""
+
+
+def row_name(row: int) -> str:
+    """What to call a row in messages, by its index."""
+    return f"row {row + 1}"
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ class Columns:
         declared: Mapping[str, AbstractColumn | str] | None = None,
         modelled: bool = True,
         where: str = "the table",
+        at: Callable[[int], str] = row_name,
     ) -> "Columns":
         """Learn kinds and units from a table. This is where the values of arrays are checked, once for everybody.
 
@@ -85,6 +91,7 @@ class Columns:
             modelled: whether a density of these columns is wanted; default True. Columns of a condition may be copies
                 of each other, and a constant one is continuous.
             where: what to call the table in messages.
+            at: what to call a row in messages, by its index.
 
         Raises `InputError` for too few rows, missing cells, a kind that the data contradict, a name in `declared` that
         is not a column, a table whose columns are all constant, two columns that are the same up to shift and scale, or
@@ -103,8 +110,8 @@ class Columns:
             column = column.astype(np.float64)
             if max(-column.min(), column.max()) > LARGEST:
                 raise InputError(f"column '{name}' goes beyond {LARGEST:.1e}; rescale it")
-            fitted, reason = _fitted(column, name, kinds.get(name), modelled)
-            _refuse_wild_values(fitted, name, column)
+            fitted, reason = _fitted(column, name, kinds.get(name), modelled, at)
+            _refuse_wild_values(fitted, name, column, at)
             found.append(fitted)
             reasons.append(reason)
         columns = cls(names, tuple(found), tuple(reasons))
@@ -304,7 +311,11 @@ def _checked(values: np.ndarray, names: Sequence[str] | None, where: str) -> tup
 
 
 def _fitted(
-    values: np.ndarray, name: str, declared: AbstractColumn | None, modelled: bool
+    values: np.ndarray,
+    name: str,
+    declared: AbstractColumn | None,
+    modelled: bool,
+    at: Callable[[int], str],
 ) -> tuple[AbstractColumn, str]:
     """A column with its units, and why it is of that kind."""
     kind, reason = guess(values)
@@ -315,7 +326,7 @@ def _fitted(
         if problem := declared.objection(values):
             row, what = problem
             is_declared = f"column '{name}' is declared {declared.declaration}"
-            raise InputError(f"{is_declared}, but row {row + 1} {what}")
+            raise InputError(f"{is_declared}, but {at(row)} {what}")
         if not (constant and modelled):
             kind, reason = declared, DECLARED
     elif constant and not modelled:
@@ -323,11 +334,13 @@ def _fitted(
     return kind.fit(values), reason
 
 
-def _refuse_wild_values(kind: AbstractColumn, name: str, values: np.ndarray) -> None:
+def _refuse_wild_values(
+    kind: AbstractColumn, name: str, values: np.ndarray, at: Callable[[int], str]
+) -> None:
     for extreme in (kind.lower, kind.upper):
         if abs(kind.encode(np.array([extreme]))[0]) > FAR:
-            row = int(np.argmax(values == extreme)) + 1
+            row = at(int(np.argmax(values == extreme)))
             raise InputError(
-                f"column '{name}' holds {extreme:.4g} in row {row}, over 1e18 spreads from its "
+                f"column '{name}' holds {extreme:.4g} in {row}, over 1e18 spreads from its "
                 f"median {kind.median:.4g}; drop the row or transform the column"
             )

@@ -19,7 +19,7 @@ from pushforward.errors import InputError
 CELLS_AT_ONCE = 1 << 21
 """Cells decoded at once, 16 MiB of float64."""
 
-_SINGLE = (pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Boolean)
+SINGLE = (pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Boolean)
 
 
 def rows_at_once(width: int) -> int:
@@ -58,7 +58,7 @@ def open_parquet(path: Path, wanted: Wanted, where: str) -> Source:
         raise _damaged(where, "Parquet", error) from None
     available = list(schema.names())
     _, names = choose(available, wanted, where)
-    numeric = [name for name in available if _is_number(schema[name])]
+    numeric = [name for name in available if is_number(schema[name])]
     if text := {name: f"type {schema[name]}" for name in names if name not in numeric}:
         raise not_numeric(where, text, numeric, wanted.columns is None)
     if not names or total == 0:
@@ -75,7 +75,7 @@ def open_parquet(path: Path, wanted: Wanted, where: str) -> Source:
             yield values, (start + len(values)) / total
 
     integer = tuple(schema[name].is_integer() or schema[name] == pl.Boolean for name in names)
-    single = all(schema[name] in _SINGLE for name in names)
+    single = all(schema[name] in SINGLE for name in names)
     return Source(where, names, integer, True, total, chunks, single)
 
 
@@ -241,7 +241,7 @@ def _check_array(dtype: np.dtype[Any], shape: tuple[int, ...], where: str) -> No
         raise InputError(f"{where}: has no rows (its shape is {_shape(shape)})")
 
 
-def _is_number(dtype: pl.DataType) -> bool:
+def is_number(dtype: pl.DataType) -> bool:
     # A column of type Null is all missing, which the check for missing cells reports.
     return dtype.is_numeric() or dtype in (pl.Boolean, pl.Null)
 

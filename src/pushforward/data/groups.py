@@ -7,6 +7,7 @@ import polars as pl
 from pushforward.columns.names import unknown_columns
 from pushforward.data.arrays import scan_parquet
 from pushforward.data.frames import DELIMITERS, PARQUET, frame_names, read_frame, suffix_of
+from pushforward.data.parts import in_parts, parts_of
 from pushforward.data.tables import read_table
 from pushforward.errors import InputError
 
@@ -20,6 +21,8 @@ def read_groups(source: str, name: str) -> pl.Series:
 
     Raises `InputError` for standard input, which is read once only, and for a name that is no column.
     """
+    if in_parts(source):
+        return pl.concat([read_groups(str(part.path), name) for part in parts_of(source)])
     if source == "-":
         raise InputError("--holdout-by: standard input is read only once; save the table to a file")
     suffix = suffix_of(source)

@@ -13,6 +13,7 @@ from pushforward.columns import Columns
 from pushforward.distributions import Flow
 from pushforward.fitting import em
 from pushforward.fitting.auto import Entrant
+from pushforward.fitting.streamed import Streamed
 from pushforward.models.elements import Elements
 from pushforward.models.table_flow import table_flow, with_margins
 from pushforward.models.table_model import log_prob_rows
@@ -78,11 +79,13 @@ class Prepared:
     """A table made ready for fits.
 
     Attributes:
-        train: the rows to train on, encoded as they are taken, in random order.
+        train: the rows to train on, encoded as they are taken, in random order; a sample of them where there is a
+            stream.
         judge: the encoded rows to judge by.
         columns, condition: the modelled columns and those of the condition.
         build_key, fit_key: keys of the initial weights, and of the order of rows and all noise.
         seed: of EM.
+        stream: the rows of the fit in full, where they are more than fit the memory; default None.
     """
 
     train: RowSource
@@ -92,6 +95,12 @@ class Prepared:
     build_key: PRNGKeyArray
     fit_key: PRNGKeyArray
     seed: int
+    stream: Streamed | None = None
+
+    @property
+    def count(self) -> int:
+        """The number of rows to train on."""
+        return self.train.count if self.stream is None else self.stream.count
 
     @property
     def width(self) -> int:
@@ -140,12 +149,16 @@ class Prepared:
         """Fit an entrant to the rows; `stage` precedes its name in reports."""
         tell.stage(f"{stage}{entrant.name}")
         own = Facts.of(entrant.architecture).learning_rate
+        training = training if training.learning_rate else replace(training, learning_rate=own)
+        train = self.train
+        if self.stream is not None:
+            train, training = self.stream.for_training(training)
         return fit(
             self.start(entrant),
-            self.train,
+            train,
             key=self.fit_key,
             loss=loss_of(entrant.architecture),
-            training=training if training.learning_rate else replace(training, learning_rate=own),
+            training=training,
             validation=self.judge,
             jitter=self.jitter,
             report=tell.epoch,

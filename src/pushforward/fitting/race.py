@@ -61,7 +61,7 @@ def chosen(
         tell: hears of progress.
         checkpoint: of the fit in full, or None.
     """
-    enough = RACE_TIME if rows.train.count < LARGE else RACE_TIME_LARGE
+    enough = RACE_TIME if rows.count < LARGE else RACE_TIME_LARGE
     hurried = training.max_time is not None and training.max_time < enough
     raced = {} if len(entrants) == 1 or hurried else race(entrants, rows, training, tell)
     best = winner(entrants, raced, rows.columns.width)
@@ -80,7 +80,7 @@ def race(
     entrants: Sequence[Entrant], rows: Prepared, training: Training, tell: Teller
 ) -> dict[str, float]:
     """The validation log-density of every entrant after a short fit, in the model's units."""
-    whole = training.for_rows(rows.train.count)
+    whole = training.for_rows(rows.count)
     batch = whole.batch or 1
     # Never on the clock: the order of the entrants must not depend on how long they take to compile.
     short = replace(
@@ -96,6 +96,7 @@ def race(
         rows,
         train=rows.train.some(np.arange(min(rows.train.count, RACE_STEPS * batch))),
         judge=taken(rows.judge, slice(RACE_ROWS)),
+        stream=None,
     )
     quiet = tell.of_steps()
     return {e.name: -sample.fit(e, short, quiet, "race: ").best_loss for e in entrants}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import equinox as eqx
 import jax
@@ -51,18 +51,35 @@ def taken(rows: PyTree, numbers: Any) -> PyTree:
     return jax.tree.map(lambda leaf: leaf[numbers], rows)
 
 
+class Batches(Protocol):
+    """Rows that come in an order of their own, such as those of a table larger than memory."""
+
+    def rows(self, epoch: int, first: int, last: int, steps: int, low: int, high: int) -> PyTree:
+        """The rows of the steps `first .. last` of an epoch, of each those at the places `low .. high` of its batch,
+        filled up to `steps` steps."""
+
+    def marks(self) -> str:
+        """What tells these rows and this order from others."""
+
+    def close(self) -> None:
+        """Give up what was prepared."""
+
+
 @dataclass(frozen=True)
 class RowSource:
     """Rows made on demand, so that a table need not be in memory twice.
 
     Attributes:
-        count: how many there are.
+        count: how many there are in an epoch.
         take: from row numbers `(k,)` to those rows, a pytree of arrays with a leading axis of `k`; for densities a
             `Batch`.
+        batches: the rows of steps, where they come in an order of their own; `take` is then of a sample. Default None:
+            each epoch has an order drawn anew.
     """
 
     count: int
     take: Callable[[np.ndarray], PyTree]
+    batches: Batches | None = None
 
     @staticmethod
     def of(rows: PyTree) -> "RowSource":

@@ -15,7 +15,6 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 from pushforward.bijections import has_statistics
 from pushforward.errors import InputError, check_choice, check_count
-from pushforward.training.batches import RowSource
 from pushforward.training.loss import Loss, is_scalar
 
 SHARDS = ("rows", "rows+weights")
@@ -94,26 +93,25 @@ class Layout:
         """The number of devices."""
         return self.mesh.size
 
-    def rows(self, source: RowSource, numbers: np.ndarray, batch: int) -> PyTree:
+    def rows(self, taken: Callable[[int, int], PyTree], steps: int, batch: int) -> PyTree:
         """The rows of a segment, `(steps, batch, ...)`: each device has its columns, and the host makes those of its
-        own devices only."""
-        numbers = numbers.reshape(-1, batch)
+        own devices only, by `taken(first, last)`."""
         sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
-        here = sharding.addressable_devices_indices_map(numbers.shape).values()
+        here = sharding.addressable_devices_indices_map((steps, batch)).values()
         spans = [index[1].indices(batch)[:2] for index in here]
         first, last = min(start for start, _ in spans), max(end for _, end in spans)
-        own = source.take(numbers[:, first:last].ravel())
+        own = taken(first, last)
 
         def whole(leaf: Any) -> Array:
             leaf = np.asarray(leaf)
             event = leaf.shape[1:]
-            leaf = leaf.reshape(len(numbers), last - first, *event)
+            leaf = leaf.reshape(steps, last - first, *event)
 
             def part(index: tuple[slice, ...]) -> np.ndarray:
                 start, end = index[1].indices(batch)[:2]
                 return leaf[:, start - first : end - first]
 
-            return jax.make_array_from_callback((*numbers.shape, *event), sharding, part)
+            return jax.make_array_from_callback((steps, batch, *event), sharding, part)
 
         return jax.tree.map(whole, own)
 

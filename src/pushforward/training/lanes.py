@@ -50,8 +50,9 @@ class Window(NamedTuple):
 
     def numbers(self) -> Int[np.ndarray, " m"]:
         """Row numbers of the table, in the order in which they are handed out."""
-        found: np.ndarray = np.concatenate([pick.start + pick.rows for pick in self.picks])
-        return found[self.order]
+        every = np.concatenate([pick.start + pick.rows for pick in self.picks])
+        found: np.ndarray = every[self.order]
+        return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,7 +1,7 @@
 """The training loop."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -130,16 +130,24 @@ def fit(
     if checkpoint is not None:
         # Reading all rows takes a while: only for a fit that can be resumed.
         fingerprint = _fingerprint(model, source, judge, key, loss, training, jitter)
-    with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
-        run = Run(model, source, judge, run_key, loss, training, jitter, progress, file)
-        return _fitted(run, report)
+    try:
+        with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
+            run = Run(model, source, judge, run_key, loss, training, jitter, progress, file)
+            return _fitted(run, report)
+    finally:
+        if source.batches is not None:
+            source.batches.close()
 
 
 def _fingerprint(
     model: Any, source: RowSource, judge: PyTree, key: Any, loss: Loss, training: Training, jitter: Any
 ) -> dict[str, str]:  # fmt: skip
     """What distinguishes one fit from another."""
-    blocks = (digest(*map(np.asarray, jax.tree.leaves(block))) for block in source.blocks())
+    blocks: Iterable[str]
+    if source.batches is not None:
+        blocks = [source.batches.marks()]
+    else:
+        blocks = (digest(*map(np.asarray, jax.tree.leaves(block))) for block in source.blocks())
     noise = np.asarray(jitter.width).tolist() if isinstance(jitter, Jitter) else spelled(jitter)
     # A fit goes on on any number of devices; lanes determine the noise.
     lanes = training.devices and training.devices.lanes

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from typing import Any, Literal
 
 import equinox as eqx
@@ -125,18 +126,20 @@ class Run:
         key, layout = jax.random.fold_in(self._key, at.epoch), self.layout
         if layout is not None:
             key = layout.everywhere(key)
-        order = permutation(self._key, self._source.count, at.epoch)
+        order = np.zeros(0, int)
+        if self._source.batches is None:
+            order = permutation(self._key, self._source.count, at.epoch)
         training, batch = self.training, self._batch
         asked = late = False
         while at.step < self.steps and at.retries <= training.retries and not (asked or late):
             last = min(at.step + self._segment, self.steps)
             # All segments have one size; what lies beyond the last step is never read.
-            numbers = np.resize(order[at.step * batch : last * batch], self._segment * batch)
+            taken = self._taken(order, at, last)
             span, pace = jnp.asarray([at.step, last]), self._pace(at)
             if layout is None:
-                rows = jax.device_put(self._source.take(numbers))
+                rows = jax.device_put(taken(0, batch))
             else:
-                rows = layout.rows(self._source, numbers, batch)
+                rows = layout.rows(taken, self._segment, batch)
                 span, pace = layout.everywhere((layout.span(at.step, last), pace))
             trial, mean = run(
                 state, self.static, rows, span, pace, self._jitter, key, self._loss,
@@ -153,6 +156,14 @@ class Run:
             if self.file is not None and self.file.due():
                 self.write(state, best, at)
         return state, asked
+
+    def _taken(self, order: np.ndarray, at: Progress, last: int) -> Callable[[int, int], PyTree]:
+        """The rows of a segment that stand at some places of its batches."""
+        batch, own = self._batch, self._source.batches
+        if own is not None:
+            return partial(own.rows, at.epoch, at.step, last, self._segment)
+        numbers = np.resize(order[at.step * batch : last * batch], (self._segment, batch))
+        return lambda first, end: self._source.take(numbers[:, first:end].ravel())
 
     def validation(self, params: PyTree) -> tuple[PyTree, float]:
         """The weights with measured statistics of batch norm, and their mean loss over the validation rows."""

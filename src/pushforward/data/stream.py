@@ -1,0 +1,290 @@
+"""Tables of numbers larger than memory: Parquet files that are read in slices, by row number."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from pushforward.columns.names import unknown_columns
+from pushforward.columns.values import check_finite
+from pushforward.data.arrays import SINGLE, is_number, scan_parquet
+from pushforward.data.frames import PARQUET
+from pushforward.data.parts import Part, parts_of
+from pushforward.data.source import Wanted, choose, not_numeric
+from pushforward.errors import InputError
+from pushforward.training.checkpoint import digest
+from pushforward.words import plural, quoted
+
+CELLS_OF_A_PASS = 1 << 23
+"""Cells that are decoded at once in a pass over all rows, 64 MiB of float64: slices shorter than a row group decode
+more than they need."""
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A table in Parquet files that is passed over in pieces, so that it need not fit the memory.
+
+    `fit_table` takes it in place of rows. Its order of rows, and all that follows, is a function of the files' rows and
+    the seed: how the rows are divided into files does not matter, nor does the number of devices.
+
+    Arguments:
+        source: a folder, with all tables in it and below; a pattern such as `"data/**/*.parquet"`; or one file. Files
+            come in natural order, `part-2` before `part-10`.
+        columns: to model; default all others.
+        condition: columns to condition on; default none.
+        ignore: columns to leave out; default none.
+
+    Columns that folders name, as in `day=3/`, are left out unless `columns` or `condition` names them.
+
+    ```python
+    >>> import pathlib, tempfile, polars as pl
+    >>> folder = pathlib.Path(tempfile.mkdtemp())
+    >>> for i in range(3):
+    ...     pl.DataFrame({"a": [i + 0.5, i + 0.7], "b": [1.0, 2.0]}).write_parquet(folder / f"{i}.parquet")
+    >>> table = Stream(folder, columns=["a"]).open()
+    >>> table.total, table.read(1, 4).ravel().round(1).tolist(), table.place(4)
+    (6, [0.7, 1.5, 1.7], 'row 1 of 2.parquet')
+
+    ```
+    """
+
+    source: str | Path
+    columns: Sequence[str] | None = None
+    condition: Sequence[str] | None = None
+    ignore: Sequence[str] = ()
+
+    def open(self) -> "StreamFiles":
+        """Read the footers of all files.
+
+        Raises `InputError` where a file is no Parquet file or damaged, where files disagree in columns or types, for
+        columns that are missing or no numbers, and where there are no rows.
+        """
+        where, parts = str(self.source), parts_of(self.source)
+        for part in parts:
+            if part.path.suffix.lower() not in PARQUET:
+                raise InputError(
+                    f"{part.path}: only Parquet files are streamed; write it as Parquet, or read all of the table into "
+                    "memory (--no-stream)"
+                )
+        schemas = [_schema(part.path) for part in parts]
+        first = schemas[0]
+        names, own = self._chosen(list(first), parts[0], where)
+        files = []
+        for part, schema in zip(parts, schemas, strict=True):
+            _compare(parts[0].path, first, part.path, schema, [*names, *own])
+            files.append(_File.of(part, [name for name in (*names, *own) if name not in schema]))
+        every = (*names, *own)
+        text = {n: f"type {first[n]}" for n in every if n in first and not is_number(first[n])}
+        if text:
+            numeric = [name for name in first if is_number(first[name])]
+            raise not_numeric(where, text, numeric, self.columns is None)
+        files = [file for file in files if file.rows]
+        if not files:
+            raise InputError(f"{where}: has no rows")
+        kinds = [[schema.get(name, pl.Float64()) for name in every] for schema in schemas]
+        return StreamFiles(
+            where=where,
+            names=names,
+            condition=own,
+            files=tuple(files),
+            integer=tuple(kind.is_integer() or kind == pl.Boolean for kind in kinds[0]),
+            single=all(kind in SINGLE for of_file in kinds for kind in of_file),
+        )
+
+    def _chosen(
+        self, available: list[str], part: Part, where: str
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The columns to model, and those to condition on."""
+        every = [*available, *(name for name in part.folders if name not in available)]
+        if unknown := [name for name in self.ignore if name not in every]:
+            raise InputError(unknown_columns(unknown, every, where))
+        own: tuple[str, ...] = ()
+        if self.condition is not None:
+            own = choose(every, Wanted(self.condition), where)[1]
+        if self.columns is not None:
+            return choose(every, Wanted(self.columns), where)[1], own
+        _, names = choose(available, None, where)
+        rest = tuple(name for name in names if name not in (*own, *self.ignore))
+        if not rest:
+            raise InputError(f"{where}: no column is left to model; it holds {quoted(names)}")
+        return rest, own
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file as it was when it was opened.
+
+    Attributes:
+        part: the file.
+        rows, bytes, changed: their number, its size, and when it was written.
+        folders: the values of columns that folders name.
+    """
+
+    part: Part
+    rows: int
+    bytes: int
+    changed: int
+    folders: dict[str, float]
+
+    @staticmethod
+    def of(part: Part, names: Sequence[str]) -> "_File":
+        stat = os.stat(part.path)
+        values = {}
+        for name in names:
+            try:
+                values[name] = float(part.folders[name] or "nan")
+            except (KeyError, ValueError):
+                given = part.folders.get(name, "nothing")
+                raise InputError(
+                    f"{part.path}: its folders give {given!r} for column '{name}'; a number is expected"
+                ) from None
+        scan = _scan(part.path, stat.st_size, stat.st_mtime_ns)
+        rows = int(scan.select(pl.len()).collect().item())
+        return _File(part, rows, stat.st_size, stat.st_mtime_ns, values)
+
+    def read(self, names: Sequence[str], start: int, stop: int, dtype: type) -> np.ndarray:
+        """Some rows; raises `InputError` where the file is no longer what it was."""
+        path = self.part.path
+        try:
+            stat = os.stat(path)
+            if (stat.st_size, stat.st_mtime_ns) != (self.bytes, self.changed):
+                raise InputError(
+                    f"{path}: was changed while it was read; fit again when it is complete"
+                )
+            kind = pl.Float32 if dtype is np.float32 else pl.Float64
+            columns = [
+                pl.lit(self.folders[name], kind).alias(name)
+                if name in self.folders
+                else pl.col(name).cast(kind)
+                for name in names
+            ]
+            rows = _scan(path, self.bytes, self.changed).slice(start, stop - start)
+            frame = rows.select(columns).collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise InputError(f"{path}: cannot be read as Parquet ({_first(error)})") from None
+        found = frame.to_numpy(order="c")
+        if found.shape != (stop - start, len(names)):
+            raise InputError(f"{path}: has fewer rows than its footer says")
+        return found
+
+
+@dataclass(frozen=True)
+class StreamFiles:
+    """The files of a `Stream`, opened.
+
+    Attributes:
+        where: what to call it in messages.
+        names, condition: the columns to model, and those to condition on.
+        files: those with rows, in order.
+        integer: whether each column, those of the condition last, is stored as integers or booleans.
+        single: whether single precision holds every column exactly.
+    """
+
+    where: str
+    names: tuple[str, ...]
+    condition: tuple[str, ...]
+    files: tuple[_File, ...]
+    integer: tuple[bool, ...]
+    single: bool
+
+    @property
+    def every(self) -> tuple[str, ...]:
+        """All columns, those of the condition last."""
+        return (*self.names, *self.condition)
+
+    @property
+    def starts(self) -> np.ndarray:
+        """The number of each file's first row, and the number of all rows."""
+        return np.concatenate([[0], np.cumsum([file.rows for file in self.files])])
+
+    @property
+    def total(self) -> int:
+        """The number of rows."""
+        return sum(file.rows for file in self.files)
+
+    @property
+    def dtype(self) -> type:
+        """The precision in which rows are read."""
+        return np.float32 if self.single else np.float64
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """The rows with numbers from `start` up to `stop`, `(n, d)` of all columns.
+
+        Raises `InputError` where a file is damaged, or was changed since it was opened.
+        """
+        starts = self.starts
+        first = int(np.searchsorted(starts, start, "right")) - 1
+        found = []
+        for number in range(first, len(self.files)):
+            if starts[number] >= stop:
+                break
+            low = max(start - int(starts[number]), 0)
+            high = min(stop - int(starts[number]), self.files[number].rows)
+            found.append(self.files[number].read(self.every, low, high, self.dtype))
+        return found[0] if len(found) == 1 else np.concatenate(found)
+
+    def blocks(self) -> Iterator[tuple[int, np.ndarray]]:
+        """All rows in blocks of one file each, with the number of each block's first row.
+
+        Raises `InputError`, naming file and row, at the first cell that is missing or not finite.
+        """
+        step = max(CELLS_OF_A_PASS // len(self.every), 1)
+        for begin, file in zip(self.starts.tolist(), self.files, strict=False):
+            for start in range(0, file.rows, step):
+                rows = file.read(self.every, start, min(start + step, file.rows), self.dtype)
+                check_finite(rows, self.every, str(file.part.path), start + 1, whole=False)
+                yield begin + start, rows
+
+    def place(self, row: int) -> str:
+        """Where a row is, in words."""
+        starts = self.starts
+        number = int(np.searchsorted(starts, row, "right")) - 1
+        return f"row {row - int(starts[number]) + 1:,} of {self.files[number].part.relative}"
+
+    def marks(self) -> str:
+        """A fingerprint of the manifest: place, rows and bytes of every file, and the columns."""
+        manifest = [(str(f.part.relative), f.rows, f.bytes) for f in self.files]
+        return digest(manifest, self.names, self.condition)
+
+
+@lru_cache(maxsize=256)
+def _scan(path: Path, size: int, changed: int) -> pl.LazyFrame:
+    """The rows of a file that was not written since."""
+    return scan_parquet(path)
+
+
+def _schema(path: Path) -> dict[str, pl.DataType]:
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: is empty")
+    try:
+        return dict(pl.read_parquet_schema(path))
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise InputError(f"{path}: cannot be read as Parquet ({_first(error)})") from None
+
+
+def _compare(
+    one: Path, first: dict[str, pl.DataType], other: Path, schema: dict[str, pl.DataType], names: Sequence[str]
+) -> None:  # fmt: skip
+    """Raise `InputError` where two files disagree in the columns that are read."""
+    for name in names:
+        if (name in first) != (name in schema):
+            has, lacks = (one, other) if name in first else (other, one)
+            raise InputError(f"{has} and {lacks} disagree: only the first has a column '{name}'")
+        if name in first and is_number(first[name]) != is_number(schema[name]):
+            raise InputError(
+                f"{one} and {other} disagree: column '{name}' is of type {first[name]} in the first and of type "
+                f"{schema[name]} in the other"
+            )
+    extra = [name for name in schema if name not in first]
+    if extra and set(names) == set(first):
+        raise InputError(
+            f"{one} and {other} disagree: only the second has {plural(len(extra), 'column')} {quoted(extra)}"
+        )
+
+
+def _first(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:160]
