@@ -31,7 +31,8 @@ Hosts = Annotated[
     typer.Option(
         "--hosts",
         metavar="N|auto",
-        help="Fit on N hosts, each running this command; auto asks SLURM, Open MPI or Kubernetes. Private networks only.",
+        help="Fit on N hosts, each of which runs this command; auto asks SLURM, Open MPI or Kubernetes. On private "
+        "networks only.",
         rich_help_panel=PANEL,
     ),
 ]
@@ -169,7 +170,8 @@ def _join(
         timer.cancel()
     _joined = True
     # Processes meet on their first use of devices.
-    return jax.process_count() > 1
+    several: bool = jax.process_count() > 1
+    return several
 
 
 def _meeting(hosts: str, host: int | None, coordinator: str | None) -> dict[str, Any]:
