@@ -4,6 +4,7 @@ import io
 import logging
 import os
 import sys
+import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Annotated
@@ -14,6 +15,7 @@ from pushforward.cli import failures
 from pushforward.cli.check import check
 from pushforward.cli.explain import explain
 from pushforward.cli.fit import fit
+from pushforward.cli.hosts import among_hosts, leave
 from pushforward.cli.impute import impute
 from pushforward.cli.inspect import inspect
 from pushforward.cli.interpolate import interpolate
@@ -110,6 +112,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Arguments:
         arguments: the words after `pushforward`; default those of the process.
     """
+    try:
+        return leave(_run(arguments))
+    except Exception:
+        if among_hosts():
+            traceback.print_exc()
+            leave(1)
+        raise
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if arguments is None:
         keep_programs()

@@ -10,6 +10,16 @@ import typer
 from pushforward.cli import options
 from pushforward.cli.checkpoints import checkpoint_of, keep_checkpoint, refuse_complete
 from pushforward.cli.devices import DevicesOption, Lanes, Shard, ShardOption, on_devices
+from pushforward.cli.hosts import (
+    HEARTBEAT,
+    WAIT,
+    Coordinator,
+    Heartbeat,
+    Host,
+    Hosts,
+    Wait,
+    on_hosts,
+)
 from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.numeric import counted_column_of, fit_flow_file, kept_columns, read_columns
 from pushforward.cli.progress import Meter, say
@@ -47,6 +57,7 @@ class Precision(StrEnum):
     DOUBLE = "64"
 
 
+@on_hosts
 def fit(
     data: options.Data,
     output: Annotated[
@@ -153,6 +164,11 @@ def fit(
     devices: DevicesOption = None,
     shard: ShardOption = Shard.ROWS,
     lanes: Lanes = None,
+    hosts: Hosts = None,
+    host: Host = None,
+    coordinator: Coordinator = None,
+    wait: Wait = WAIT,
+    heartbeat: Heartbeat = HEARTBEAT,
 ) -> None:
     """Fit a density to a table, or a distribution to pictures, and write it to one file.
 
@@ -208,7 +224,7 @@ def fit(
     checkpoint = checkpoint_of(output)
     keep_checkpoint(checkpoint, resume, force, quiet)
     training = options.chosen_training(train or [], max_epochs, max_time)
-    training = on_devices(training, devices, shard, lanes)
+    training = on_devices(training, devices or (hosts and "all"), shard, lanes)
     named = flow.lower()
     if holds_pictures(data) and not is_table_folder(data):
         refuse_for_images(

@@ -12,6 +12,7 @@ from pushforward.fitting.auto import LARGE, RACE_ROWS, RACE_STEPS, Entrant
 from pushforward.fitting.prepared import Prepared, Teller
 from pushforward.training import Checkpoint, Fitted, Training
 from pushforward.training.batches import jittered, taken
+from pushforward.training.hosts import agreed
 
 CLOSE = 0.1
 """Nats by which a mixture may lag and still be worth a correction."""
@@ -125,7 +126,7 @@ def against_mixture(
     if rows.width > WIDEST or any(rows.columns.angles) or fitted.stopped == "interrupted":
         return entrant, fitted, {}
     tell.stage("fitting a Gaussian mixture to compare with")
-    flow_nats = float(rows.judged(fitted.model).mean())
+    flow_nats = float(agreed(training.devices, rows.judged(fitted.model)).mean())
     if not np.isfinite(flow_nats):
         # A fit that diverged: any mixture is better.
         flow_nats = -np.inf
@@ -136,7 +137,7 @@ def against_mixture(
     components = len(mixture.weights)
     alone = Entrant("Gaussian mixture", Mixture(components=components, layers=0), "none")
     flow = em.starting_from(rows.built(alone), mixture)
-    of_mixture = rows.judged(flow)
+    of_mixture = agreed(training.devices, rows.judged(flow))
     found = {entrant.name: flow_nats, alone.name: of_mixture.mean()}
     if not of_mixture.mean() > flow_nats - CLOSE:
         return entrant, fitted, found
@@ -150,7 +151,7 @@ def against_mixture(
             # EM begins anew behind the layers. Where it fails there, what is fitted already must not be lost.
             longer = None
         if longer is not None:
-            of_longer = rows.judged(longer.model)
+            of_longer = agreed(training.devices, rows.judged(longer.model))
             found[corrected.name] = of_longer.mean()
             gain = of_longer - of_mixture
             if gain.mean() > 2 * gain.std() / np.sqrt(len(gain)):

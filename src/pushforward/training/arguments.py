@@ -87,6 +87,7 @@ def without_rows(
 ) -> tuple[RowSource, Training]:
     """An empty source, for a loss that draws its own rows, and the training for that many steps: epochs of equal
     length, at most a segment each."""
+    others = {**others, "devices": training.devices}
     given = [name for name, value in others.items() if value is not None]
     if given:
         raise InputError(f"{' and '.join(given)}: not expected in a fit without rows")

@@ -17,6 +17,8 @@ import numpy as np
 
 from pushforward.errors import InputError, warn
 from pushforward.locks import try_lock
+from pushforward.training.devices import Devices
+from pushforward.training.hosts import agreed, agreed_text, hosts_of, leads, together
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,15 @@ class Checkpoint:
 
 
 class CheckpointFile:
-    """An open checkpoint: holds the lock, reads and writes the state."""
+    """An open checkpoint: holds the lock, reads and writes the state.
 
-    def __init__(self, checkpoint: Checkpoint, fingerprint: dict[str, str]):
-        self._checkpoint, self._fingerprint = checkpoint, fingerprint
+    Of several hosts the first reads and writes, and sends the others what it has read: only it needs the file.
+    """
+
+    def __init__(
+        self, checkpoint: Checkpoint, fingerprint: dict[str, str], devices: Devices | None = None
+    ):
+        self._checkpoint, self._fingerprint, self._devices = checkpoint, fingerprint, devices
         self._written = time.perf_counter()
         self._warned = False
 
@@ -61,6 +68,8 @@ class CheckpointFile:
 
         A disk that is full or gone costs the checkpoint, not the fit: it warns once, and the next write is tried.
         """
+        if not leads(self._devices):
+            return
         try:
             self._replace(arrays, progress)
         except OSError as error:
@@ -91,6 +100,19 @@ class CheckpointFile:
 
         Raises `InputError` where the file is damaged or belongs to another fit.
         """
+        found = None
+        with together(self._devices) as first:
+            if first:
+                found = self._read(arrays)
+        if hosts_of(self._devices) == 1:
+            return found
+        progress = agreed_text(self._devices, "" if found is None else json.dumps(found[1]))
+        if not progress:
+            return None
+        mine = arrays if found is None else found[0]
+        return jax.tree.map(jax.numpy.asarray, agreed(self._devices, mine)), json.loads(progress)
+
+    def _read(self, arrays: Any) -> tuple[Any, dict[str, Any]] | None:
         from safetensors import SafetensorError, safe_open
 
         path = self._checkpoint.path
@@ -115,9 +137,9 @@ class CheckpointFile:
 
 @contextlib.contextmanager
 def open_checkpoint(
-    checkpoint: Checkpoint | None, fingerprint: dict[str, str]
+    checkpoint: Checkpoint | None, fingerprint: dict[str, str], devices: Devices | None = None
 ) -> Iterator[CheckpointFile | None]:
-    """Lock the checkpoint for this process while a fit runs.
+    """Lock the checkpoint for this process while a fit runs, of several hosts for the first.
 
     Raises `InputError` where another process holds it, or where it exists and is not to be resumed.
     """
@@ -125,23 +147,24 @@ def open_checkpoint(
         yield None
         return
     path = checkpoint.path
-    if path.exists() and not checkpoint.resume:
-        raise InputError(f"{path} exists: resume from it, or delete it to start over")
     lock_path = path.with_name(path.name + ".lock")
-    try:
-        lock = open(lock_path, "a")  # noqa: SIM115 - closed below; the lock lives as long as the file is open
-    except OSError as error:
-        raise InputError(f"the checkpoint {path} cannot be written: {error.strerror}") from None
-    with lock:
-        if try_lock(lock) is False:
-            raise InputError(
-                f"another process is writing the checkpoint {path}; wait for it or stop it"
-            )
-        try:
-            yield CheckpointFile(checkpoint, fingerprint)
-        finally:
-            _removed(lock_path)
-            _removed(_part(path))
+    with contextlib.ExitStack() as kept:
+        with together(devices) as first:
+            if first:
+                if path.exists() and not checkpoint.resume:
+                    raise InputError(f"{path} exists: resume from it, or delete it to start over")
+                try:
+                    lock = kept.enter_context(open(lock_path, "a"))
+                except OSError as error:
+                    message = f"the checkpoint {path} cannot be written: {error.strerror}"
+                    raise InputError(message) from None
+                if try_lock(lock) is False:
+                    raise InputError(
+                        f"another process is writing the checkpoint {path}; wait for it or stop it"
+                    )
+                kept.callback(_removed, _part(path))
+                kept.callback(_removed, lock_path)
+        yield CheckpointFile(checkpoint, fingerprint, devices)
 
 
 def _part(path: Path) -> Path:

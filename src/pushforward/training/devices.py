@@ -35,8 +35,8 @@ class Devices:
     Arguments:
         n: how many; default None for all there are, those of other hosts too (`jax.distributed`).
         shard: what is split: `"rows"` (default) keeps all weights on every device; `"rows+weights"` also splits large
-            weights, their averages and Adam's moments, for models that do not fit into one device. Each device then
-            fetches what it needs in every step.
+            weights, their averages and Adam's moments, for large models: each device keeps its share of these, and
+            fetches the whole weights while it takes a gradient.
         lanes: K, a multiple of the number of devices; default None. Noise is drawn per lane, so that K is part of what
             determines the model. K gradients travel in every step in place of one.
 
@@ -97,8 +97,12 @@ class Layout:
         """The rows of a segment, `(steps, batch, ...)`: each device has its columns, and the host makes those of its
         own devices only, by `taken(first, last)`."""
         sharding = NamedSharding(self.mesh, PartitionSpec(None, AXIS))
-        here = sharding.addressable_devices_indices_map((steps, batch)).values()
-        spans = [index[1].indices(batch)[:2] for index in here]
+
+        def span(index: Any) -> tuple[int, int]:
+            start, end, _ = index[1].indices(batch)
+            return start, end
+
+        spans = [span(i) for i in sharding.addressable_devices_indices_map((steps, batch)).values()]
         first, last = min(start for start, _ in spans), max(end for _, end in spans)
         own = taken(first, last)
 
@@ -107,8 +111,8 @@ class Layout:
             event = leaf.shape[1:]
             leaf = leaf.reshape(steps, last - first, *event)
 
-            def part(index: tuple[slice, ...]) -> np.ndarray:
-                start, end = index[1].indices(batch)[:2]
+            def part(index: Any) -> Any:
+                start, end = span(index)
                 return leaf[:, start - first : end - first]
 
             return jax.make_array_from_callback((steps, batch, *event), sharding, part)
@@ -157,9 +161,9 @@ class Layout:
 
         return jax.tree.map(one, rows)
 
-    def gathered(self, values: Array) -> Array:
-        """Values of rows, whole on every device."""
-        return _constrained(values, self._of(None))
+    def gathered(self, tree: PyTree) -> PyTree:
+        """Arrays, whole on every device."""
+        return jax.tree.map(lambda a: _constrained(a, self._of(None)), tree)
 
     def _of(self, axis: str | None) -> NamedSharding:
         return NamedSharding(self.mesh, PartitionSpec(axis) if axis else PartitionSpec())
@@ -311,6 +315,7 @@ def _global(array: Any, sharding: NamedSharding) -> Array:
     """An array over the devices of several processes, of which each has all of it."""
     if jnp.issubdtype(array.dtype, jax.dtypes.prng_key):
         words = _global(jax.random.key_data(array), sharding)
-        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
+        wrapped: Array = jax.random.wrap_key_data(words, impl=jax.random.key_impl(array))
+        return wrapped
     host = np.asarray(array)
     return jax.make_array_from_callback(host.shape, sharding, lambda index: host[index])

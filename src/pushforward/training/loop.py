@@ -18,6 +18,7 @@ from pushforward.rows import Numbers, broadcasting
 from pushforward.training.arguments import jitter_of, rows_of, without_rows
 from pushforward.training.batches import Jitter, RowSource
 from pushforward.training.checkpoint import Checkpoint, digest, open_checkpoint, spelled
+from pushforward.training.hosts import check_alike, together
 from pushforward.training.loss import Loss, adapted, negative_log_prob
 from pushforward.training.run import Ending, Progress, Run
 from pushforward.training.settings import Epoch, Step, Training
@@ -125,13 +126,16 @@ def fit(
     elif steps is not None:
         raise InputError("steps= is for a fit without rows: give Training(max_steps=...) with rows")
     else:
-        source, judge = rows_of(model, rows, condition, validation, loss, training, jitter, split)
+        with together(training.devices):
+            given = model, rows, condition, validation, loss, training, jitter, split
+            source, judge = rows_of(*given)
     fingerprint = {}
     if checkpoint is not None:
         # Reading all rows takes a while: only for a fit that can be resumed.
         fingerprint = _fingerprint(model, source, judge, key, loss, training, jitter)
+        check_alike(training.devices, "the rows", fingerprint["data"])
     try:
-        with broadcasting(), open_checkpoint(checkpoint, fingerprint) as file:
+        with broadcasting(), open_checkpoint(checkpoint, fingerprint, training.devices) as file:
             run = Run(model, source, judge, run_key, loss, training, jitter, progress, file)
             return _fitted(run, report)
     finally:
@@ -191,7 +195,7 @@ def _fitted(run: Run, report: Callable[[Epoch], bool | None] | None) -> Fitted[A
         at.note = ""
         if whole:
             at.epoch, at.step, at.total = at.epoch + 1, 0, 0.0
-        asked = bool(report is not None and report(record)) or asked
+        asked = run.asks(report, record) or asked
         at.stopped = run.verdict(at, record, asked)
     stopped = _ending(at)
     at.seconds = run.seconds()

@@ -19,6 +19,7 @@ from pushforward.errors import InputError
 from pushforward.training.batches import Batch, RowSource, blocks_for, count_of
 from pushforward.training.checkpoint import CheckpointFile
 from pushforward.training.devices import layout_of
+from pushforward.training.hosts import agreed, agreed_numbers, hosts_of, leads
 from pushforward.training.loss import Loss, is_scalar, negative_log_prob
 from pushforward.training.settings import Epoch, Step, Training
 from pushforward.training.step import Pace, State, losses, measured, run, segment_steps
@@ -106,6 +107,7 @@ class Run:
         self._judge_key = jax.random.fold_in(key, 1 << 31) if judge is None else None
         self._few: PyTree = None
         self.layout = layout_of(training.devices, model, loss, training.batch)
+        self._clock = 0.0 if hosts_of(training.devices) > 1 else None
         if has_statistics(model):
             self._few = source.take(np.arange(min(source.count, MEASURED)))
         if self._few is not None and not isinstance(self._few, Batch):
@@ -118,8 +120,23 @@ class Run:
             self._blocks = [layout.block(block, whole=self._scalar) for block in self._blocks]
 
     def seconds(self) -> float:
-        """Since the fit began."""
-        return time.perf_counter() - self.began
+        """Since the fit began; on several hosts by the clock of the first, when they last agreed."""
+        return time.perf_counter() - self.began if self._clock is None else self._clock
+
+    def agreed(self, *said: float) -> list[float]:
+        """What the first host says, with which its clock goes: hosts must not decide differently."""
+        if self._clock is None:
+            return list(said)
+        now = time.perf_counter() - self.began
+        *found, self._clock = agreed_numbers(self.training.devices, *said, now)
+        return found
+
+    def asks(self, call: Callable[[Any], bool | None] | None, given: Any) -> bool:
+        """Whether who hears of the fit, on the first host, asks to stop it."""
+        return bool(self.agreed(self._heard(call, given))[0])
+
+    def _heard(self, call: Callable[[Any], bool | None] | None, given: Any) -> bool:
+        return call is not None and leads(self.training.devices) and bool(call(given))
 
     def epoch(self, state: State, best: PyTree, at: Progress) -> tuple[State, bool]:
         """Go on to the end of an epoch, or until time is up or `progress` asks to stop; True if it did."""
@@ -150,10 +167,11 @@ class Run:
                 at.note = f"non-finite loss: went back, step size x {at.scale:g}"
                 continue
             state, at.total, at.step = trial, at.total + float(mean) * (last - at.step), last
+            heard = self._heard(self._progress, self._step(at))
+            due = self.file is not None and self.file.due()
+            asked, due = map(bool, self.agreed(heard, due))
             late = training.max_time is not None and self.seconds() > training.max_time
-            if self._progress is not None:
-                asked = bool(self._progress(self._step(at)))
-            if self.file is not None and self.file.due():
+            if due:
                 self.write(state, best, at)
         return state, asked
 
@@ -176,8 +194,10 @@ class Run:
             weights.append(count_of(block) if self._scalar and block is not None else 1)
         every = np.concatenate(values)
         if self._scalar:
-            return params, float(np.average(every, weights=weights))
-        return params, float((every[: self._judged] if self._judge_key is None else every).mean())
+            value = np.average(every, weights=weights)
+        else:
+            value = (every[: self._judged] if self._judge_key is None else every).mean()
+        return params, self.agreed(float(value))[0]
 
     def record(self, at: Progress, value: float) -> Epoch:
         """What the epoch did."""
@@ -214,7 +234,10 @@ class Run:
 
     def placed(self, state: PyTree) -> PyTree:
         """A state of the fit, laid on its devices."""
-        return state if self.layout is None else self.layout.weights(state)
+        if self.layout is None:
+            return state
+        state = jax.tree.map(jnp.asarray, agreed(self.training.devices, state))
+        return self.layout.weights(state)
 
     def fetched(self, state: PyTree) -> PyTree:
         """A state of the fit on one device."""

@@ -90,7 +90,9 @@ def run(
         step_key = jax.random.fold_in(key, i)
         at = pace.progress + (i - span[0]).astype(pace.per_step.dtype) * pace.per_step
         if layout is None or layout.lanes is None:
-            value, grads = gradient(params, own, (constants, at), step_key)
+            whole = params if layout is None else layout.gathered(params)
+            value, grads = gradient(whole, own, (constants, at), step_key)
+            grads = grads if layout is None else layout.constrained(grads)
         else:
             value, grads = laned(layout, gradient, params, own, (constants, at), step_key, span[2])
         with jax.numpy_dtype_promotion("standard"):  # optax mixes types
