@@ -43,7 +43,7 @@ def test_times_cost_no_calls_and_keep_the_tolerance(method):
 
 # The order that a state between the ends is right to, which is one more than the polynomials'.
 LOCAL = {"euler": 2, "midpoint": 3, "heun": 3, "rk4": 4, "bosh3": 4, "dopri5": 5, "tsit5": 5, "dopri8": 6,
-         "rodas5p": 5}  # fmt: skip
+         "radau5": 4}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", METHODS)

@@ -7,7 +7,7 @@ from pushforward.ode.adjoints import ADJOINTS, Backsolve, Direct, RecomputeSteps
 from pushforward.ode.events import Event, Jumps
 from pushforward.ode.layer import ODELayer
 from pushforward.ode.methods import METHODS
-from pushforward.ode.rosenbrock import Rosenbrock
+from pushforward.ode.radau import Radau
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.solve import Adjoints, backsolve, solve
 from pushforward.ode.solver import Solver, with_solver
@@ -23,9 +23,9 @@ __all__ = [
     "Event",
     "Jumps",
     "ODELayer",
+    "Radau",
     "RecomputeSteps",
     "Reversible",
-    "Rosenbrock",
     "Solution",
     "SolveError",
     "Solver",

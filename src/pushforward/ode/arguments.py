@@ -15,10 +15,10 @@ from jaxtyping import Array
 from pushforward.errors import InputError, check_choice, check_count, warn
 from pushforward.ode.adjoint import Adjoint
 from pushforward.ode.adjoints import ADJOINTS
-from pushforward.ode.control import Control, PerComponent, Tolerance
+from pushforward.ode.control import DAMPED, PLAIN, Control, PerComponent, Tolerance
 from pushforward.ode.events import Event, check_events, check_then
 from pushforward.ode.methods import METHODS, Method
-from pushforward.ode.rosenbrock import check_system
+from pushforward.ode.radau import check_system
 from pushforward.ode.step import State, along_rows
 from pushforward.rows import Numbers, as_float
 
@@ -54,7 +54,7 @@ def check(control: Control, name: str, tableau: Any, leaves: list[Array], dtype:
     if control.steps is not None:
         check_count("steps", control.steps)
     else:
-        rtol, atol = _least(control.rtol), _least(control.atol)
+        rtol, atol = least_of(control.rtol), least_of(control.atol)
         if not rtol >= 0 or not atol >= 0 or rtol + atol <= 0:
             raise InputError(
                 f"rtol={rtol}, atol={atol}: tolerances must be positive (one of them may be 0)"
@@ -91,7 +91,8 @@ def check_implicit(control: Control, leaves: list[Array], adjoint: Adjoint) -> N
     check_system(sum(math.prod(leaf.shape[int(control.per_row) :]) for leaf in leaves))
 
 
-def _least(tolerance: Tolerance) -> float:
+def least_of(tolerance: Tolerance) -> float:
+    """The least of tolerances."""
     if not isinstance(tolerance, PerComponent):
         return tolerance
     numbers = [number for _, numbers in tolerance.leaves for number in numbers]
@@ -163,8 +164,10 @@ def bounds_of(least: Any, most: Any) -> tuple[float | None, float | None]:
     return low, high
 
 
-def pid_of(pid: Any) -> tuple[float, float, float]:
+def pid_of(pid: Any, implicit: bool) -> tuple[float, float, float]:
     """Three coefficients."""
+    if pid is None:
+        return DAMPED if implicit else PLAIN
     try:
         p, i, d = (float(v) for v in pid)
     except (TypeError, ValueError):

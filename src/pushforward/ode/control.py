@@ -15,6 +15,8 @@ from pushforward.ode.step import Slope, State, along_rows
 SAFETY, SHRINK, GROW = 0.9, 0.2, 10.0
 PLAIN = (0.0, 1.0, 0.0)
 """The coefficients of a control that knows the last error only."""
+DAMPED = (0.2, 0.7, 0.0)
+"""Those for stiff fields, where errors grow from step to step when a component wakes up."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.ode.methods import Method
-from pushforward.ode.rosenbrock import Rosenbrock
+from pushforward.ode.radau import Radau
 from pushforward.ode.step import State, along_rows
 
 
@@ -22,7 +22,7 @@ def polynomial(tableau: Method, h: Array, y: State, slopes: State) -> State:
     table = np.array(tableau.dense).T
 
     def leaf(y: Array, k: Array) -> Array:
-        if isinstance(tableau, Rosenbrock):
+        if isinstance(tableau, Radau):
             apart = jnp.tensordot(
                 jnp.asarray(table, y.dtype), k, 1, precision=jax.lax.Precision.HIGHEST
             )

@@ -9,6 +9,7 @@ from jaxtyping import Array, Int
 
 from pushforward.ode.control import PLAIN, Control, counted, error_ratio, first_size, next_size
 from pushforward.ode.interpolation import polynomial
+from pushforward.ode.radau import Radau
 from pushforward.ode.step import Slope, State, moved, parts, put, real_type, select, stage_loop
 from pushforward.ode.watch import Seen, Watch, look, nothing_seen
 
@@ -215,11 +216,15 @@ def _try_step(
     h = jnp.where(active, h, 0.0)
     y, twin, twin_after = at.y, at.twin, None
     nothing = jax.tree.map(jnp.zeros_like, y)
-    stacked = stage_loop(slope, tableau, at.s, h, y if coupling is None else twin, at.slope)
+    iterated: Array | None = None
+    if isinstance(tableau, Radau):
+        stacked, iterated = tableau.slopes(slope, at.s, h, y)
+    else:
+        stacked = stage_loop(slope, tableau, at.s, h, y if coupling is None else twin, at.slope)
     slopes = parts(stacked, stages)
     if coupling is None:
         after, error_at = moved(y, h, slopes, tableau.b), y
-        calls = stages - (at.slope is not None)
+        calls = stages - (at.slope is not None) if iterated is None else iterated
     else:
         change = moved(nothing, h, slopes, tableau.b)
         mixed = jax.tree.map(lambda y, z: coupling * y + (1 - coupling) * z, y, twin)
@@ -233,7 +238,7 @@ def _try_step(
         error, before, then = (counted(v, ignored) for v in (error, error_at, after))
         ratio = error_ratio(error, before, then, control).astype(at.h.dtype)
         good = active & (ratio <= 1.0)
-        new_h = next_size(h, ratio, tableau.order, control.pid, at.past)
+        new_h = next_size(h, ratio, tableau.falls, control.pid, at.past)
         if limits is not None:
             # There is no shorter step to try.
             good = good | (active & jnp.isfinite(ratio) & (h <= limits[0]))

@@ -11,7 +11,7 @@ from jaxtyping import Array
 from pushforward.ode.control import Control
 from pushforward.ode.loop import Record
 from pushforward.ode.methods import Method
-from pushforward.ode.rosenbrock import Rosenbrock
+from pushforward.ode.radau import Radau
 from pushforward.ode.step import (
     Slope,
     State,
@@ -151,9 +151,11 @@ def pulled(
     gradients with respect to the state before it and to the slopes, of what was seen between its ends.
     """
     total, after = carry
-    if isinstance(tableau, Rosenbrock):
-        # The matrix depends on state and parameters, so that the step is differentiated as a whole.
-        _, pull = jax.vjp(lambda held, y: tableau.slopes(slope_of(held), s, h, y), held, y)
+    if isinstance(tableau, Radau):
+        # The equations are solved already: what is left is their derivative.
+        _, pull = jax.vjp(
+            lambda held, y: tableau.slopes(slope_of(held), s, h, y, slopes)[0], held, y
+        )
         given = jax.tree.map(lambda g: _outer(h, g, tableau.b), after)
         more, bar = pull(given if extra is None else plus(given, extra.slopes))
         bar = plus(after, bar)

@@ -22,6 +22,7 @@ from pushforward.ode.arguments import (
     check_looks,
     check_times,
     forward_mode_named,
+    least_of,
     method_of,
     number_of,
     pid_of,
@@ -29,11 +30,11 @@ from pushforward.ode.arguments import (
     time_of,
     tolerance_of,
 )
-from pushforward.ode.control import PLAIN, Control
+from pushforward.ode.control import Control
 from pushforward.ode.events import Event, Jumps, listed
 from pushforward.ode.legs import Asked, solve_by_legs
 from pushforward.ode.methods import METHODS, Method
-from pushforward.ode.rosenbrock import Rosenbrock
+from pushforward.ode.radau import Radau
 from pushforward.ode.solution import Happened, Solution, Stats
 from pushforward.ode.step import State, along_rows, real_type
 from pushforward.ode.tableaus import Tableau
@@ -62,7 +63,7 @@ def solve(
     max_steps: int = 4096,
     min_step: float | None = None,
     max_step: float | None = None,
-    pid: tuple[float, float, float] = PLAIN,
+    pid: tuple[float, float, float] | None = None,
 ) -> Solution:
     """Solve `dy/dt = field(t, y)`, `y(t0) = y0` up to `t1`, in either direction of time.
 
@@ -86,7 +87,7 @@ def solve(
             it the field is called with earlier times only, after it with later ones; `steps=N` counts between them.
             Where the state jumps too, `Jumps`.
         events: an `Event` or several: functions whose sign changes end the solve, note a time or change the state.
-        method: a name in `METHODS`, a `Tableau` or a diffrax solver object; default "dopri5"; stiff: "rodas5p".
+        method: a name in `METHODS`, a `Tableau` or a diffrax solver object; default "dopri5"; stiff: "radau5".
         rtol, atol: the error of a step is at most `atol + rtol |y|`, as a root mean square; default 1e-5 each.
             Numbers, or for each component: an array, or a pytree of the state's structure, that broadcasts against it.
         steps: a number of equal steps between two times in place of tolerances; default None.
@@ -98,7 +99,8 @@ def solve(
         min_step, max_step: bounds of adaptive steps, in units of time; default None. A step of the least length is
             accepted whatever its error.
         pid: how errors decide the next step: coefficients of the error's change, of the error itself, and of its second
-            change; default (0, 1, 0). (0.3, 0.4, 0) is smoother where steps are limited by stability.
+            change; default None: (0, 1, 0), for implicit methods (0.2, 0.7, 0). (0.3, 0.4, 0) is smoother where
+            steps are limited by stability.
 
     A field that draws new noise at every call is not a function, and no step is small enough for it: fix the noise
     outside. A field that is zero except for a short while may be stepped over: put `jumps` around it.
@@ -126,11 +128,23 @@ def solve(
     rtol, atol = (tolerance_of(v, n, y0) for v, n in ((rtol, "rtol"), (atol, "atol")))
     bounds = bounds_of(min_step, max_step)
     settings = Control(
-        *(tableau, rtol, atol, steps, control == "per_row", max_steps, pid_of(pid), *bounds)
+        *(
+            tableau,
+            rtol,
+            atol,
+            steps,
+            control == "per_row",
+            max_steps,
+            pid_of(pid, tableau.implicit),
+            *bounds,
+        )
     )
     check(settings, control, chosen, leaves, dtype)
-    if isinstance(tableau, Rosenbrock):
+    if isinstance(tableau, Radau):
         check_implicit(settings, leaves, kind)
+        if steps is None:
+            least = (least_of(settings.rtol), least_of(settings.atol))
+            settings = replace(settings, tableau=tableau.within(*least))
     ends = (time_of(t0, "t0", leaves, dtype), time_of(t1, "t1", leaves, dtype))
     stops = None if at is None else stops_of(at, "at", leaves, dtype)
     check_times(t0, at, t1, dtype)
@@ -153,7 +167,7 @@ def solve(
             )
         if any(map(jnp.iscomplexobj, leaves)):
             raise InputError("a complex state needs a method of ours, not a diffrax solver")
-        if settings.by_component or settings.pid != PLAIN or bounds != (None, None):
+        if settings.by_component or pid is not None or bounds != (None, None):
             raise InputError(
                 "pid, bounds of steps and tolerances per component need a method of ours, not a diffrax solver"
             )
@@ -171,7 +185,7 @@ def solve(
             asked = Asked(
                 nowhere if stops is None else stops, save, breaks, given.then, watched, dense
             )
-            settings = replace(settings, tableau=tableau.interpolating())
+            settings = replace(settings, tableau=settings.tableau.interpolating())
             found = solve_by_legs(field, y0, ends, asked, settings, kind)
     raise_if_failed(found, settings)
     happened = Happened(None, None, None) if found.happened is None else found.happened

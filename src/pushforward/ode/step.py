@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array
 
 from pushforward.ode.methods import Method
-from pushforward.ode.rosenbrock import Rosenbrock
+from pushforward.ode.radau import Radau
 
 State = Any
 """A pytree of floating-point arrays; rows, if any, on the leading axis of each."""
@@ -49,8 +49,8 @@ def stages(
     slope: Slope, tableau: Method, s: Array, h: Array, y: State, first: State | None = None
 ) -> list[State]:
     """The slopes at the method's stages; `first` is the first of them, where it is known already."""
-    if isinstance(tableau, Rosenbrock):
-        return parts(tableau.slopes(slope, s, h, y), len(tableau.a))
+    if isinstance(tableau, Radau):
+        return parts(tableau.slopes(slope, s, h, y)[0], len(tableau.a))
     slopes: list[State] = []
     for i, (row, c) in enumerate(zip(tableau.a, tableau.c, strict=True)):
         known = i == 0 and first is not None
@@ -65,8 +65,8 @@ def stage_loop(
 
     A derivative through the loop would store and copy what every stage computes: see `replay.pulled`.
     """
-    if isinstance(tableau, Rosenbrock):
-        return tableau.slopes(slope, s, h, y)
+    if isinstance(tableau, Radau):
+        return tableau.slopes(slope, s, h, y)[0]
     count, begin = len(tableau.a), 0 if first is None else 1
     slopes = jax.tree.map(lambda leaf: jnp.zeros((count, *leaf.shape), leaf.dtype), y)
     if first is not None:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from pushforward.errors import InputError
 
@@ -37,6 +37,7 @@ class Tableau:
     b: tuple[float, ...]
     error: tuple[float, ...] | None = None
     dense: tuple[tuple[float, ...], ...] | None = None
+    implicit: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         # A tableau is a static argument of compiled programs, so it is made of tuples whatever was given.
@@ -73,6 +74,11 @@ class Tableau:
     def c(self) -> tuple[float, ...]:
         """The nodes: where in the step each stage is evaluated."""
         return tuple(round(float(sum(row)), 15) for row in self.a)
+
+    @property
+    def falls(self) -> int:
+        """The order in which the error estimate falls with the step."""
+        return self.order
 
     @property
     def reuses_last(self) -> bool:
