@@ -26,6 +26,7 @@ BENCHMARKS = (
     "cnf_step",
     "cnf_to_nats",
     "adjoints",
+    "stiff",
     "flow_matching_step",
     "convolution",
     "compile_time",

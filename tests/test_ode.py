@@ -306,16 +306,6 @@ def test_one_row_that_fails_leaves_the_others(options):
     np.testing.assert_allclose(found.y1[1], -1 / 3, atol=1e-5)
 
 
-def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
-    def stiff(t, y):
-        return -1000.0 * (y - jnp.cos(t))
-
-    with jax.enable_x64(True):
-        found = solve(stiff, jnp.zeros(1), 0.0, 1.0, at=[0.5], method=diffrax.Kvaerno5())
-    assert found.y1[0] == pytest.approx(np.cos(1.0), abs=2e-3)
-    assert found.ys.shape == (1, 1)
-
-
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -337,7 +327,7 @@ def test_a_stiff_problem_by_an_implicit_solver_of_diffrax():
         ({"at": "start"}, "at: an array of numbers was expected, not a str"),
         pytest.param({"rtol": "small"}, "rtol='small'", marks=pytest.mark.mistyped),
         ({"method": diffrax.Tsit5}, "solver object"),
-        ({"method": diffrax.ImplicitEuler(), "steps": 10}, "implicit diffrax solver"),
+        ({"method": diffrax.SemiImplicitEuler(), "steps": 10}, "another kind than dy/dt"),
     ],
 )
 def test_what_makes_no_sense_is_refused_in_one_line(options, words):

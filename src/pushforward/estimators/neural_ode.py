@@ -153,6 +153,7 @@ class NeuralODERegressor(NestedParameters):
         columns = observed.values.shape[2]
         judged = None if validation is None else pack(*validation, columns)
         self.units_ = Units.of(observed)
+        plan = replace(plan, solver=self.units_.solver(plan.solver))
         self.several_ = is_several(times)
         self.n_features_in_ = columns
         timed = self._field(jax.random.key(0)).timed
@@ -345,7 +346,7 @@ class NeuralODERegressor(NestedParameters):
 
     def _solver(self) -> Solver:
         """To predict with: by tolerances, see the class."""
-        solver = self._plan().solver
+        solver = self.units_.solver(self._plan().solver)
         if solver.steps is None:
             return solver
         estimates = METHODS[solver.method].error is not None

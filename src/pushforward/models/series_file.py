@@ -75,11 +75,13 @@ def save_equation(model: SeriesModel, path: str | os.PathLike[str], force: bool 
         raise InputError(
             f"{path}: a file keeps a solver's method and adjoint by their names; given {solver}"
         )
+    # What is None is left out, so that earlier versions read the file.
+    kept = {k: v for k, v in asdict(solver).items() if v is not None} if solver else None
     header = {
         "kind": KIND,
         "known": model.function is not None,
         "settings": model.settings,
-        "solver": None if solver is None else asdict(solver),
+        "solver": kept,
         "units": asdict(model.units),
         "several": model.several,
         "range": model.range,

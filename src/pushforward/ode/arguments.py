@@ -177,6 +177,18 @@ def pid_of(pid: Any, implicit: bool) -> tuple[float, float, float]:
     return p, i, d
 
 
+def controller_of(control: Any, method: Any, steps: int | None) -> Any:
+    """A diffrax step-size controller, or None for one of ours."""
+    if isinstance(control, str):
+        return None
+    if isinstance(method, Method) or not hasattr(control, "adapt_step_size") or steps is not None:
+        raise InputError(
+            f"control={control!r}: 'shared', 'per_row' or, with a diffrax solver and no steps=N, its step-size "
+            "controller was expected"
+        )
+    return control
+
+
 def number_of(value: Any, name: str) -> float:
     """A tolerance as a Python number: it is static in a compiled solve."""
     try:

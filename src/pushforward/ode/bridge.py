@@ -1,4 +1,4 @@
-"""diffrax's solvers behind the same call: implicit and stiff methods."""
+"""diffrax's solvers behind the same call."""
 
 import math
 from collections.abc import Callable
@@ -11,10 +11,43 @@ from jaxtyping import Array
 
 from pushforward.errors import InputError, SolveError
 from pushforward.ode.adjoint import Adjoint
-from pushforward.ode.adjoints import Backsolve, Direct, Reversible
+from pushforward.ode.adjoints import Backsolve, Direct, RecomputeSteps
 from pushforward.ode.control import Control
 from pushforward.ode.solution import Solution, Stats
 from pushforward.ode.step import State
+
+ADJOINTS: dict[type[Adjoint], str] = {
+    RecomputeSteps: "RecursiveCheckpointAdjoint",
+    Direct: "DirectAdjoint",
+    Backsolve: "BacksolveAdjoint",
+}
+"""Which of diffrax's adjoints stand for ours; a subclass may do something else."""
+NAMES = "'checkpoint', 'direct' and 'backsolve'"
+
+
+class _Calls:
+    """How often diffrax's solves have called their fields."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> None:
+        self.count += 1
+
+
+CALLS = _Calls()
+
+
+class _Counted(eqx.Module):
+    """A field, given its arrays, whose calls are counted while they happen."""
+
+    rest: Any
+    counts: bool = eqx.field(static=True)
+
+    def __call__(self, t: Array, y: State, arrays: Any) -> State:
+        if self.counts:
+            jax.debug.callback(CALLS)
+        return eqx.combine(arrays, self.rest)(t, y)
 
 
 def solve_by_diffrax(
@@ -25,56 +58,85 @@ def solve_by_diffrax(
     stops: Array | None,
     control: Control,
     adjoint: Adjoint,
+    controller: Any = None,
 ) -> Solution:
-    """`ode.solve` with a diffrax solver object; tolerances, steps and adjoint are passed on."""
-    import diffrax
+    """`ode.solve` with a diffrax solver object; tolerances, steps, their control and the adjoint are passed on.
 
-    t0, t1 = ends
+    Calls of the field are counted by a callback, outside of `jit` and transformations only. Raises `InputError` for
+    what a diffrax solver cannot do, `SolveError` where it stops before the end.
+    """
+    import diffrax
+    import optimistix
+
+    name, (t0, t1) = type(solver).__name__, ends
     if control.per_row or t0.ndim or t1.ndim or (stops is not None and stops.ndim == 2):
         raise InputError("a diffrax solver has one time and one step size for the whole batch")
-    if isinstance(adjoint, Reversible):
-        raise InputError("adjoint='reversible' needs a method of ours, not a diffrax solver")
+    if type(adjoint) not in ADJOINTS:
+        raise InputError(f"{adjoint} needs a method of ours: a diffrax solver takes {NAMES}")
     if not isinstance(field, eqx.Module):
         field = eqx.filter_closure_convert(field, t0, y0)
     arrays, rest = eqx.partition(field, eqx.is_inexact_array)
-    if control.steps is not None and isinstance(solver, diffrax.AbstractImplicitSolver):
-        raise InputError(
-            "an implicit diffrax solver takes no steps=N here: its equations are solved to rtol and atol, give these"
-        )
-    how: Any = diffrax.RecursiveCheckpointAdjoint()
-    if isinstance(adjoint, Backsolve | Direct):
-        backsolve = isinstance(adjoint, Backsolve)
-        how = diffrax.BacksolveAdjoint() if backsolve else diffrax.DirectAdjoint()
+    leaves = jax.tree.leaves((arrays, y0, ends, stops))
+    counts = not any(isinstance(leaf, jax.core.Tracer) for leaf in leaves)
     assert isinstance(control.rtol, float)
     assert isinstance(control.atol, float)
-    steps: Any = diffrax.PIDController(rtol=control.rtol, atol=control.atol)
     first = None
-    if control.steps is not None:
+    if controller is not None:
+        steps = controller
+    elif control.steps is None:
+        p, i, d = control.pid
+        steps = diffrax.PIDController(
+            *(control.rtol, control.atol),
+            pcoeff=p,
+            icoeff=i,
+            dcoeff=d,
+            dtmin=control.min_step,
+            dtmax=control.max_step,
+        )
+    else:
         steps, first = diffrax.ConstantStepSize(), (t1 - t0) / control.steps
+        finder = getattr(solver, "root_finder", None)
+        if finder is not None and not isinstance(finder.rtol, float):
+            solver = eqx.tree_at(
+                lambda s: (s.root_finder.rtol, s.root_finder.atol, s.root_finder.norm),
+                solver,
+                (control.rtol, control.atol, optimistix.max_norm),
+            )
     times = jnp.asarray([t1]) if stops is None else jnp.concatenate([stops, t1[None]])
-    found = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, arrays: eqx.combine(arrays, rest)(t, y)),
-        solver,
-        t0,
-        t1,
-        first,
-        y0,
-        args=arrays,
-        saveat=diffrax.SaveAt(ts=times),
-        stepsize_controller=steps,
-        adjoint=how,
-        max_steps=control.max_steps,
-        throw=False,
-    )
+    before = CALLS.count
+    try:
+        found = diffrax.diffeqsolve(
+            diffrax.ODETerm(_Counted(rest, counts)),
+            solver,
+            t0,
+            t1,
+            first,
+            y0,
+            args=arrays,
+            saveat=diffrax.SaveAt(ts=times),
+            stepsize_controller=steps,
+            adjoint=getattr(diffrax, ADJOINTS[type(adjoint)])(),
+            max_steps=control.max_steps,
+            throw=False,
+        )
+    except ValueError as error:
+        why = str(error).partition("\n")[0]
+        if type(error).__name__ == "TermAndSolverIncompatible":
+            why = "it is for equations of another kind than dy/dt = f(t, y)"
+        raise InputError(f"diffrax's {name} does not solve this: {why}") from error
     good = found.result == diffrax.RESULTS.successful
     status = jnp.where(good, 0, 1).astype(jnp.int32)
     if not isinstance(status, jax.core.Tracer) and int(status):
-        name = type(solver).__name__
         message = f"diffrax's {name} stopped before {float(t1):.6g}: {found.result}"
-        raise SolveError(message, time=math.nan, step=math.nan)
+        raise SolveError(message.partition("\n")[0], time=math.nan, step=math.nan)
+    calls = jnp.asarray(-1, jnp.int32)
+    if counts:
+        jax.effects_barrier()
+        calls = jnp.asarray(CALLS.count - before, jnp.int32)
     ys = jax.tree.map(lambda leaf: jnp.where(good, leaf, jnp.nan), found.ys)
-    counts = [jnp.asarray(found.stats[k]) for k in ("num_accepted_steps", "num_rejected_steps")]
-    # diffrax counts tries of a step, not calls.
-    stats = Stats(jnp.asarray(found.stats["num_steps"]), None, *counts)
-    y1, before = (jax.tree.map(lambda leaf, i=i: leaf[i], ys) for i in (-1, slice(-1)))
-    return Solution(y1, None if stops is None else before, stats, status)
+    accepted, rejected = (
+        jnp.asarray(found.stats[k]) for k in ("num_accepted_steps", "num_rejected_steps")
+    )
+    y1, before_end = (jax.tree.map(lambda leaf, i=i: leaf[i], ys) for i in (-1, slice(-1)))
+    stats = Stats(calls, None, accepted, rejected)
+    return Solution(y1, None if stops is None else before_end, stats, status)

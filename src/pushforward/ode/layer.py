@@ -107,4 +107,6 @@ class ODELayer(eqx.Module):
             shape = list(x.shape)
             shape[self.axis] = self.augment
             x = jnp.concatenate([x, jnp.zeros(shape, x.dtype)], self.axis)
-        return solve(self.field, x, self.t0, self.t1, **self.solver.options(per_row))
+        return solve(
+            self.field, x, self.t0, self.t1, **self.solver.options(per_row, rows=x.ndim > 1)
+        )

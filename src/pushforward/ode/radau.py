@@ -48,7 +48,7 @@ class Radau:
     solved by Newton's iteration with the Jacobian at the step's start; where it fails the step is shortened. With
     `control="per_row"` each row has its own. Gradients are those of the equations' solution, by the implicit function
     theorem. Cost of a try: three calls of the field for each iteration (two to six) and three more, which are counted,
-    a sweep of derivatives, as many as a system has components, and for `d` of them the factors of a `3 d x 3 d` matrix.
+    a sweep of derivatives, as many as a system has components, and for `d` of them the factors of a matrix of 3 d rows.
 
     Arguments:
         rtol, atol: the tolerances of a step, of which the iteration leaves `min(0.03, sqrt(rtol))`; `solve` fills them
@@ -107,21 +107,9 @@ class Radau:
             y: the state there.
             guess: the stages, where they are known up to derivatives.
         """
-        leaves, structure = jax.tree.flatten(y)
-        kind = jnp.result_type(*leaves)
-        packing = Packing(tuple(leaf.shape for leaf in leaves), structure, h.ndim == 1)
-
-        def pack(state: State) -> Array:
-            return packing.pack(jax.tree.map(lambda leaf: leaf.astype(kind), state))
-
-        def unpack(flat: Array) -> State:
-            found = packing.unpack(flat)
-            return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), found, y)
-
-        def flat(s: Array, v: Array) -> Array:
-            return pack(slope(s, unpack(v)))
-
+        flat, pack, unpack = _flattened(slope, y, h.ndim == 1)
         v = pack(y)
+        kind = v.dtype
         start = jnp.zeros((3, *v.shape), kind)
         if guess is not None:
             start = jax.lax.stop_gradient(jax.vmap(pack)(guess)[:3])
@@ -252,6 +240,37 @@ def _apart(vector: Array) -> Array:
 def _solved(factors: tuple[Array, Array], right: Array) -> Array:
     found: Array = jax.scipy.linalg.lu_solve(factors, right[..., None])[..., 0]
     return found
+
+
+def _flattened(
+    slope: Callable[[Array, State], State], y: State, rows: bool
+) -> tuple[Field, Callable[[State], Array], Callable[[Array], State]]:
+    """A derivative as one of vectors, or of each row's, and the way of a state to a vector and back."""
+    leaves, structure = jax.tree.flatten(y)
+    kind = jnp.result_type(*leaves)
+    packing = Packing(tuple(leaf.shape for leaf in leaves), structure, rows)
+
+    def pack(state: State) -> Array:
+        return packing.pack(jax.tree.map(lambda leaf: leaf.astype(kind), state))
+
+    def unpack(flat: Array) -> State:
+        found = packing.unpack(flat)
+        return jax.tree.map(lambda leaf, like: leaf.astype(like.dtype), found, y)
+
+    return lambda s, v: pack(slope(s, unpack(v))), pack, unpack
+
+
+def jacobian_of(function: Callable[[State], State], y: State, rows: bool) -> Array:
+    """The derivatives of a function of a state, `(entries, entries)`; with `rows` of each row by itself.
+
+    Arguments:
+        function: returns what has the state's structure and shapes.
+        y: the state.
+        rows: whether the leading axis is one of rows that do not meet.
+    """
+    flat, pack, _ = _flattened(lambda s, y: function(y), y, rows)
+    v = pack(y)
+    return _jacobian(lambda v: flat(jnp.zeros((), v.dtype), v), v)
 
 
 def _jacobian(field: Callable[[Array], Array], v: Array) -> Array:

@@ -13,7 +13,8 @@ class Stats(NamedTuple):
     """What a solve cost.
 
     Attributes:
-        evaluations: calls of the field, forwards; a call serves all rows.
+        evaluations: calls of the field, forwards; a call serves all rows. -1 for a diffrax solver under `jit` and
+            transformations, which does not say.
         backward_evaluations: calls of the field and its derivative that the gradient takes; None where only the
             backward solve knows ("backsolve": see `ode.backsolve`).
         accepted, rejected: steps, of the batch or of each row.

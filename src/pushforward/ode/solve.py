@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from pushforward.ode.arguments import (
     check_implicit,
     check_looks,
     check_times,
+    controller_of,
     forward_mode_named,
     least_of,
     method_of,
@@ -37,6 +39,7 @@ from pushforward.ode.methods import METHODS, Method
 from pushforward.ode.radau import Radau
 from pushforward.ode.solution import Happened, Solution, Stats
 from pushforward.ode.step import State, along_rows, real_type
+from pushforward.ode.stiffness import stiffness
 from pushforward.ode.tableaus import Tableau
 from pushforward.ode.whole import raise_if_failed, solve_through
 from pushforward.rows import Numbers, kept_whole
@@ -58,7 +61,7 @@ def solve(
     rtol: Any = 1e-5,
     atol: Any = 1e-5,
     steps: int | None = None,
-    control: str = "shared",
+    control: str | Any = "shared",
     adjoint: str | Adjoint = "checkpoint",
     max_steps: int = 4096,
     min_step: float | None = None,
@@ -92,7 +95,8 @@ def solve(
             Numbers, or for each component: an array, or a pytree of the state's structure, that broadcasts against it.
         steps: a number of equal steps between two times in place of tolerances; default None.
         control: `"shared"` (default): the batch has one step size and one error; `"per_row"`: each row (of the leading
-            axis) has its own steps, so that its solution does not depend on the others.
+            axis) has its own steps, so that its solution does not depend on the others. With a diffrax solver a
+            diffrax step-size controller too.
         adjoint: `"checkpoint"` (default), `"direct"`, `"backsolve"`, `"reversible"`, or one of the records of
             these names, with options. `"backsolve"` with a diffrax solver is diffrax's: no gradient to times.
         max_steps: most tries of a step between two times; default 4096.
@@ -127,6 +131,7 @@ def solve(
     tableau = chosen if isinstance(chosen, Method) else METHODS["euler"]
     rtol, atol = (tolerance_of(v, n, y0) for v, n in ((rtol, "rtol"), (atol, "atol")))
     bounds = bounds_of(min_step, max_step)
+    controller = controller_of(control, chosen, steps)
     settings = Control(
         *(
             tableau,
@@ -139,7 +144,7 @@ def solve(
             *bounds,
         )
     )
-    check(settings, control, chosen, leaves, dtype)
+    check(settings, "shared" if controller is not None else control, chosen, leaves, dtype)
     if isinstance(tableau, Radau):
         check_implicit(settings, leaves, kind)
         if steps is None:
@@ -165,13 +170,11 @@ def solve(
             raise InputError(
                 "dense, jumps, events and save need a method of ours, not a diffrax solver"
             )
-        if any(map(jnp.iscomplexobj, leaves)):
-            raise InputError("a complex state needs a method of ours, not a diffrax solver")
-        if settings.by_component or pid is not None or bounds != (None, None):
+        if settings.by_component or any(map(jnp.iscomplexobj, leaves)):
             raise InputError(
-                "pid, bounds of steps and tolerances per component need a method of ours, not a diffrax solver"
+                "a complex state and tolerances per component need a method of ours, not a diffrax solver"
             )
-        return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind)
+        return solve_by_diffrax(chosen, field, y0, ends, stops, settings, kind, controller)
     with kept_whole(), forward_mode_named():
         if not looks:
             found = solve_through(field, y0, ends, stops, settings, kind)
@@ -187,7 +190,7 @@ def solve(
             )
             settings = replace(settings, tableau=settings.tableau.interpolating())
             found = solve_by_legs(field, y0, ends, asked, settings, kind)
-    raise_if_failed(found, settings)
+    raise_if_failed(found, settings, partial(stiffness, field, y0, ends, found, settings))
     happened = Happened(None, None, None) if found.happened is None else found.happened
     return Solution(found.y1, found.ys, found.stats, found.status, *happened, found.path)
 

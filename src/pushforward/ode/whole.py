@@ -1,5 +1,6 @@
 """A solve from its start to its end: over one interval, or stop by stop."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -111,8 +112,15 @@ def finished(found: Found, packing: Packing | None, saves: bool = False) -> Foun
     return found._replace(y1=y1, ys=ys)
 
 
-def raise_if_failed(found: Found, control: Control) -> None:
-    """The error of a solve outside of `jit` that did not reach its end."""
+def raise_if_failed(
+    found: Found, control: Control, stiff: Callable[[int], str | None] | None = None
+) -> None:
+    """The error of a solve outside of `jit` that did not reach its end.
+
+    Arguments:
+        found, control: of the solve.
+        stiff: says of a row that failed whether the field was too stiff for the method; None for nothing to say.
+    """
     if isinstance(found.status, jax.core.Tracer):
         return
     status = np.asarray(found.status).ravel()
@@ -125,14 +133,15 @@ def raise_if_failed(found: Found, control: Control) -> None:
     reason, advice = {
         TOO_MANY: (
             f"max_steps={control.max_steps} tries of a step were not enough",
-            "raise max_steps or the tolerances; a stiff field wants an implicit diffrax solver as method",
+            "raise max_steps or the tolerances",
         ),
         UNDERFLOW: (
             "the step became too short for the dtype",
             "raise the tolerances, use float64, or look for a singularity or for noise in the field",
         ),
         NOT_FINITE: (
-            "the field is not finite there",
+            "the field is not finite there"
+            + ", or the method's equations were not solved" * control.tableau.implicit,
             "look at what the field returns at this time, and at the size of the state",
         ),
         EVENTS: (
@@ -140,5 +149,6 @@ def raise_if_failed(found: Found, control: Control) -> None:
             "raise most, or end the solve by an event of its own",
         ),
     }[int(status[i])]
+    advice = (None if stiff is None else stiff(int(i))) or advice
     message = f"{who} stopped at time {time:.6g} with a step of {size:.3g}: {reason}; {advice}"
     raise SolveError(message, time, size, int(i) if many > 1 else None)

@@ -173,7 +173,7 @@ class LatentODE(eqx.Module):
         length = (last - first) / self.knots
         before, after = beyond
         field = _Field(self.dynamics)
-        options: dict[str, Any] = self.solver.options(False)
+        options: dict[str, Any] = self.solver.options(False, rows=False)
 
         def walked(count: int, way: float) -> Array:
             stops = first + way * length * jnp.arange(1, count + 1, dtype=z0.dtype)

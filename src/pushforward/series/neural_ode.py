@@ -1,6 +1,7 @@
 """Equations of series in standard units, learned or known, and their trajectories."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import equinox as eqx
@@ -64,6 +65,14 @@ class Units(eqx.Module):
     def values(self, y: Any) -> Float[np.ndarray, "*rows d"]:
         """Values in these units."""
         return np.asarray((np.asarray(y, np.float64) - self.center) / self.scale)
+
+    def solver(self, solver: Solver) -> Solver:
+        """A solver whose bounds of steps are in these units."""
+        least, most = (
+            None if bound is None else bound / self.length
+            for bound in (solver.min_step, solver.max_step)
+        )
+        return replace(solver, min_step=least, max_step=most)
 
     def restored(self, u: Any) -> Float[np.ndarray, "*rows d"]:
         """Values of these units in the data's own."""
