@@ -2,20 +2,21 @@
 
 Van der Pol's oscillator with mu = 1,000 (time in units of mu, to t = 2: two jumps), Robertson's kinetics to t = 1e5
 and HIRES to its end (Hairer & Wanner 1996, IV.10), float64, rtol = atol (Robertson: atol = 1e-4 rtol). Errors are the
-largest relative ones at the end, to a solve of SciPy's at 1e-12. "Steps at equal error" is the ratio of accepted steps,
+largest relative ones at the end, to a solve of SciPy's at 1e-10. "Steps at equal error" is the ratio of accepted steps,
 ours over SciPy's, where the curves of log steps over log error overlap, its median. The gradient is that of van der
 Pol's position at t = 1.2, after a jump, with respect to 1 / mu^2 and the position at the start, beside central
-differences of SciPy's at 1e-12.
+differences of SciPy's at 1e-10.
 """
 
 from __future__ import annotations
 
+import argparse
 from typing import Any
 
 import harness
 import numpy as np
 
-TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+TOLERANCES = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 RATES = (
     [-1.71, 0.43, 8.32, 0, 0, 0, 0, 0],
     [1.71, -8.75, 0, 0, 0, 0, 0, 0],
@@ -55,10 +56,9 @@ def by_scipy(field: Any, y: Any, end: float, rtol: float, atol: float) -> Any:
     import jax.numpy as jnp
     from scipy.integrate import solve_ivp
 
-    slope = jax.jit(lambda t, y: field(jnp, t, y))
     matrix = jax.jit(jax.jacfwd(lambda y, t: field(jnp, t, y)))
     return solve_ivp(
-        lambda t, y: np.asarray(slope(t, y)),
+        lambda t, y: field(np, t, y),
         (0.0, end),
         y,
         "Radau",
@@ -68,7 +68,7 @@ def by_scipy(field: Any, y: Any, end: float, rtol: float, atol: float) -> Any:
     )
 
 
-def run() -> dict[str, Any]:
+def run(problems: list[str]) -> dict[str, Any]:
     import jax
     import jax.numpy as jnp
 
@@ -76,9 +76,10 @@ def run() -> dict[str, Any]:
 
     jax.config.update("jax_enable_x64", True)
     curves: dict[str, Any] = {}
-    for name, (field, start, end, share) in PROBLEMS.items():
+    for name in problems:
+        field, start, end, share = PROBLEMS[name]
         y = np.asarray(start)
-        truth = by_scipy(field, y, end, 1e-12, 1e-12 * share).y[:, -1]
+        truth = by_scipy(field, y, end, 1e-10, 1e-10 * share).y[:, -1]
         for tol in TOLERANCES:
             own = pf.ode.solve(
                 lambda t, y, field=field: field(jnp, t, y),
@@ -124,7 +125,7 @@ def gradient() -> dict[str, Any]:
             p[i] += sign * step
             field = lambda xp, t, y, p=p: van_der_pol(xp, t, y, p[0])  # noqa: E731
             start = np.asarray([p[1], -0.66])
-            ends.append(by_scipy(field, start, last, 1e-12, 1e-13).y[0, -1])
+            ends.append(by_scipy(field, start, last, 1e-10, 1e-10).y[0, -1])
         return float((ends[0] - ends[1]) / (2 * step))
 
     found = {f"{tol:g}": np.asarray(jax.grad(end)(given, tol)).tolist() for tol in (1e-5, 1e-7)}
@@ -144,12 +145,15 @@ def equal(curves: dict[str, Any], name: str) -> float:
 
 
 def main() -> None:
-    answer = harness.worker("stiff.py")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--problems", nargs="*", choices=list(PROBLEMS), default=list(PROBLEMS))
+    names = parser.parse_args().problems
+    answer = harness.worker("stiff.py", problems=names)
     if answer is None:
         raise SystemExit("the worker failed")
     harness.record("stiff", **answer)
     rows = []
-    for name in PROBLEMS:
+    for name in names:
         ratio = equal(answer["curves"], name)
         for tol in TOLERANCES:
             own, again, calls, error, steps, peer_calls, peer_error = answer["curves"][

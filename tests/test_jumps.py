@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from pushforward.errors import InputError
-from pushforward.ode import ADJOINTS, Jumps, solve
+from pushforward.ode import ADJOINTS, Jumps, Solver, solve
+from pushforward.series.neural_ode import KnownField, Units, trajectories
 
 SWITCH = 7.5
 
@@ -128,6 +129,32 @@ def test_a_solution_with_jumps_is_called():
         )
         # At a jump it is the state before; just after it is the one after.
         assert float(path(1.0 + 1e-9)[0] - path(1.0)[0]) == pytest.approx(0.4)
+
+
+def test_a_known_equation_of_series_jumps_at_times_of_the_data():
+    """Order 4 in both directions of time, in pieces that begin before, between and after the jumps."""
+    units = Units(np.zeros(1), np.ones(1), origin=2.0, length=3.0)
+    jumps = (7.3, 11.9)
+
+    def rate(t, y, p):
+        return jnp.where((t >= jumps[0]) & (t < jumps[1]), p, 0.0) + 0 * y
+
+    with jax.enable_x64(True):
+        field = KnownField(lambda t, y, p: rate(t, y, p) * jnp.cos(t), 1.5, units, jumps)
+        ends = np.array([[2.0, 15.0], [8.0, 15.0], [12.5, 15.0], [15.0, 2.0]])
+        right = [1.5 * (np.sin(np.clip(b, *jumps)) - np.sin(np.clip(a, *jumps))) for a, b in ends]
+        errors = []
+        for steps in (2, 4):
+            found = trajectories(
+                field,
+                jnp.zeros((4, 1)),
+                jnp.asarray((ends - ends[:, :1]) / units.length),
+                Solver(method="rk4", steps=steps),
+                begins=jnp.asarray(units.times(ends[:, 0])),
+            )
+            errors.append(np.abs(np.asarray(found[:, 1, 0]) - right).max())
+        assert errors[0] < 2e-2
+        assert np.log2(errors[0] / errors[1]) == pytest.approx(4, abs=0.5)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,9 @@ def test_rows_of_very_different_rates():
 
         at = np.linspace(0, 3, 50)
         found = solve(f, jnp.ones((3, 1)), 0.0, 3.0, at=at, control="per_row", **TIGHT)
-        np.testing.assert_allclose(found.ys[:, :, 0], np.cos(at)[:, None] + np.zeros(3), atol=1e-7)
+        np.testing.assert_allclose(
+            np.asarray(found.ys)[:, :, 0], np.cos(at)[:, None] + np.zeros(3), atol=1e-7
+        )
         assert int(found.stats.accepted.max()) < 100
         # A row is what it is by itself. In a linear field one iteration solves, and another sees that it did.
         alone = solve(lambda t, y: f(t, y)[1], jnp.ones(1), 0.0, 3.0, **TIGHT)
@@ -53,7 +55,11 @@ def test_gradients_are_those_of_the_steps(adjoint):
             options = {"at": [0.3, 0.8], "events": event, "control": "per_row", "steps": 12}
             start = jnp.stack([p[:2], p[:2] + 0.1])
             found = solve(f, start, 0.0, p[3], method="radau5", adjoint=adjoint, **options)
-            return found.y1[:, 0].sum() + (found.ys[..., 1] ** 2).sum() + found.event_times.sum()
+            return (
+                found.y1[:, 0].sum()
+                + (jnp.asarray(found.ys)[..., 1] ** 2).sum()
+                + found.event_times.sum()
+            )
 
         value = jax.jit(value)
         steps = 1e-5 * np.eye(4)
@@ -124,4 +130,4 @@ def test_a_diffrax_solver_takes_controllers_and_root_finders_and_its_calls_are_c
             found = solve(lambda t, y: -y, jnp.ones(1), 0.0, 1.0, at=[0.5], method=method, steps=50)
             calls = int(found.stats.evaluations)
             assert calls in (50, 51) if least == 50 else calls >= least
-            np.testing.assert_allclose(found.ys[0], np.exp(-0.5), atol=1e-2)
+            np.testing.assert_allclose(np.asarray(found.ys)[0], np.exp(-0.5), atol=1e-2)

@@ -1,6 +1,6 @@
 """Differential equations fitted to series, as a scikit-learn estimator."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from os import PathLike
@@ -53,6 +53,7 @@ class NeuralODERegressor(NestedParameters):
         field: "mlp" (default) learns the right-hand side; or a function `f(t, y, params)` of a time, a state `(d,)`
             and parameters, in JAX's operations, that gives the d rates of change.
         params: of a function: where the search for its parameters begins, a pytree of numbers and arrays.
+        jumps: of a function: times at which it jumps, such as those of switches, in order; default None.
         width, depth: of the perceptron; default 32 and 2.
         autonomous: whether the perceptron leaves time out; default True.
         segments: numbers of pieces that the longest series is cut into, stage by stage; default `(16, 4, 1)`. With
@@ -108,6 +109,7 @@ class NeuralODERegressor(NestedParameters):
         field: str | Callable[[Array, Array, Any], Any] = "mlp",
         *,
         params: Any = None,
+        jumps: Sequence[float] | None = None,
         width: int = 32,
         depth: int = 2,
         autonomous: bool = True,
@@ -122,6 +124,7 @@ class NeuralODERegressor(NestedParameters):
     ):
         self.field = field
         self.params = params
+        self.jumps = jumps
         self.width = width
         self.depth = depth
         self.autonomous = autonomous
@@ -291,7 +294,8 @@ class NeuralODERegressor(NestedParameters):
         """
         check_is_fitted(self)
         model = SeriesModel(
-            settings={name: getattr(self, name) for name in SETTINGS},
+            settings={name: getattr(self, name) for name in SETTINGS}
+            | ({} if self.jumps is None else {"jumps": self._jumps()}),
             solver=self.solver,
             function=self.field if callable(self.field) else None,
             params=self.params,
@@ -352,15 +356,20 @@ class NeuralODERegressor(NestedParameters):
         estimates = METHODS[solver.method].error is not None
         return replace(solver, steps=None, method=solver.method if estimates else "dopri5")
 
+    def _jumps(self) -> list[float]:
+        return [] if self.jumps is None else checked_times(self.jumps, " of jumps").tolist()
+
     def _field(self, key: Array) -> SeriesField:
         if callable(self.field):
-            return KnownField(self.field, self.params, self.units_)
+            return KnownField(self.field, self.params, self.units_, self._jumps())
         if self.field != "mlp":
             raise InputError(
                 f"field={self.field!r}: 'mlp' or a function f(t, y, params) is expected"
             )
-        if self.params is not None:
-            raise InputError("params are those of a function: give one as field, or leave them out")
+        if self.params is not None or self.jumps is not None:
+            raise InputError(
+                "params are those of a function, jumps too: give one, or leave them out"
+            )
         return LearnedField(self.n_features_in_, self.width, self.depth, self.autonomous, key=key)
 
     def _along(self, asked: list[np.ndarray]) -> list[list[np.ndarray]]:

@@ -103,10 +103,10 @@ def solve_by_diffrax(
                 (control.rtol, control.atol, optimistix.max_norm),
             )
     times = jnp.asarray([t1]) if stops is None else jnp.concatenate([stops, t1[None]])
-    before = CALLS.count
+    before, moving = CALLS.count, _Counted(rest, counts)
     try:
         found = diffrax.diffeqsolve(
-            diffrax.ODETerm(_Counted(rest, counts)),
+            diffrax.ODETerm(moving),  # type: ignore[arg-type]
             solver,
             t0,
             t1,

@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from pushforward.ode.methods import Method
 from pushforward.ode.radau import Radau
+from pushforward.ode.tableaus import Tableau
 
 State = Any
 """A pytree of floating-point arrays; rows, if any, on the leading axis of each."""
@@ -82,6 +83,7 @@ def stage(
     tableau: Method, s: Array, h: Array, y: State, slopes: State, i: Array
 ) -> tuple[Array, State]:
     """Where stage `i` evaluates the field: the fraction of the interval, and the state."""
+    assert isinstance(tableau, Tableau)
     count = len(tableau.a)
     rows = np.array([[*row, *[0.0] * (count - len(row))] for row in tableau.a])
     weights = jnp.asarray(rows, real_type(y))[i]

@@ -1,6 +1,6 @@
 """Equations of series in standard units, learned or known, and their trajectories."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -126,6 +126,11 @@ class LearnedField(eqx.Module):
         """Whether it depends on time."""
         return not self.autonomous
 
+    @property
+    def jumps(self) -> tuple[float, ...]:
+        """The times at which it jumps: none."""
+        return ()
+
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
         return self.network(jnp.zeros_like(t) if self.autonomous else t, u)
 
@@ -140,6 +145,7 @@ class KnownField(eqx.Module):
         function: `f(t, y, params)` of a time, a state `(d,)` and the parameters; returns `(d,)`, or d numbers.
         params: the initial parameters, a pytree of numbers and arrays.
         units: of the data.
+        jumps: times at which it jumps, in order, in the data's units; default none.
 
     Attributes:
         timed: whether the function's result depends on time.
@@ -155,8 +161,16 @@ class KnownField(eqx.Module):
     origin: float = eqx.field(static=True)
     length: float = eqx.field(static=True)
     timed: bool = eqx.field(static=True)
+    jumps: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, function: Callable[[Array, Array, Any], Any], params: Any, units: Units):
+    def __init__(
+        self,
+        function: Callable[[Array, Array, Any], Any],
+        params: Any,
+        units: Units,
+        jumps: Sequence[float] = (),
+    ):
+        self.jumps = tuple(float(t) for t in units.times(jumps))
         try:
             self.start = jax.tree.map(lambda p: jnp.asarray(p, jnp.zeros(()).dtype), params)
         except (TypeError, ValueError):
@@ -213,9 +227,20 @@ class _Later(eqx.Module):
 
     field: SeriesField
     begins: Float[Array, " n"]
+    marks: Float[Array, "n jumps"]
 
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        return self.field(jax.lax.stop_gradient(self.begins)[:, None] + t, u)
+        clock = jax.lax.stop_gradient(self.begins)[:, None] + t
+        jumps = self.field.jumps
+        if jumps:
+            # The solver keeps its times on their side of a jump; a sum must not round them to the other.
+            origin = getattr(self.field, "origin", 0.0) / getattr(self.field, "length", 1.0)
+            least = 8 * float(jnp.finfo(clock.dtype).eps) * (max(map(abs, jumps)) + abs(origin))
+            edges = jnp.asarray([-jnp.inf, *jumps, jnp.inf], clock.dtype)
+            passed = (jax.lax.stop_gradient(self.marks) < t).sum(1)
+            low, high = edges[passed][:, None] + least, edges[passed + 1][:, None] - least
+            clock = clock + jax.lax.stop_gradient(jnp.clip(clock, low, high) - clock)
+        return self.field(clock, u)
 
 
 def trajectories(
@@ -239,7 +264,16 @@ def trajectories(
     """
     if times.shape[1] == 1:
         return starts[:, None]
-    moving = _Later(field, begins) if begins is not None and field.timed else field
     first, last, options = times[:, 0], times[:, -1], solver.options(per_row)
+    moving: Any = field
+    if field.timed:
+        begins = jnp.zeros_like(first) if begins is None else begins
+        marks = jnp.asarray(field.jumps, first.dtype)[None] - begins[:, None]
+        moving = _Later(field, begins, marks)
+        if field.jumps:
+            # Those beyond a row's ends fall onto them, where a step ends anyway.
+            way = jnp.where(last < first, -1.0, 1.0)[:, None].astype(first.dtype)
+            ends = ((way[:, 0] * t)[:, None] for t in (first, last))
+            options["jumps"] = way * jnp.sort(jnp.clip(way * marks, *ends), 1)
     found = solve(moving, starts, first, last, at=times[:, 1:], **options)
     return jnp.concatenate([starts[:, None], jnp.moveaxis(jnp.asarray(found.ys), 0, 1)], 1)
