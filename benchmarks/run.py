@@ -27,6 +27,7 @@ BENCHMARKS = (
     "cnf_to_nats",
     "adjoints",
     "stiff",
+    "detest",
     "flow_matching_step",
     "convolution",
     "compile_time",

@@ -295,7 +295,7 @@ class NeuralODERegressor(NestedParameters):
         check_is_fitted(self)
         model = SeriesModel(
             settings={name: getattr(self, name) for name in SETTINGS}
-            | ({} if self.jumps is None else {"jumps": self._jumps()}),
+            | ({} if self.jumps is None else {"jumps": [float(t) for t in self.jumps]}),
             solver=self.solver,
             function=self.field if callable(self.field) else None,
             params=self.params,
@@ -356,12 +356,9 @@ class NeuralODERegressor(NestedParameters):
         estimates = METHODS[solver.method].error is not None
         return replace(solver, steps=None, method=solver.method if estimates else "dopri5")
 
-    def _jumps(self) -> list[float]:
-        return [] if self.jumps is None else checked_times(self.jumps, " of jumps").tolist()
-
     def _field(self, key: Array) -> SeriesField:
         if callable(self.field):
-            return KnownField(self.field, self.params, self.units_, self._jumps())
+            return KnownField(self.field, self.params, self.units_, self.jumps)
         if self.field != "mlp":
             raise InputError(
                 f"field={self.field!r}: 'mlp' or a function f(t, y, params) is expected"

@@ -168,7 +168,7 @@ def _skeleton(header: dict[str, Any], function: Callable[..., Any] | None, param
     def field() -> SeriesField:
         if function is not None:
             try:
-                return KnownField(function, params, units, settings.get("jumps", ()))
+                return KnownField(function, params, units, settings.get("jumps"))
             except InputError as error:
                 raise InputError(
                     f"params={params!r} do not fit the function ({error}); give those of the form that it was "

@@ -121,7 +121,13 @@ def solve_by_legs(
         active, times = ~stand.done, (a, b)
         length = b - a
         still = length == 0
-        marks = jnp.where(still[None], 0.0, (at - a[None]) / jnp.where(still, 1.0, length)[None])
+        gone = at - a[None]
+        # A leg of no length, as to a jump at the start, sees no time but its own.
+        marks = jnp.where(
+            still[None],
+            jnp.where(gone == 0, 0.0, 2.0).astype(gone.dtype),
+            gone / jnp.where(still, 1.0, length)[None],
+        )
         fixed = jax.lax.stop_gradient((arrays, times))
         lower, upper = fixed[1]
         signs, bounds = None, None

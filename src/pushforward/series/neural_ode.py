@@ -14,7 +14,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from pushforward.errors import InputError
 from pushforward.fields import MLPField
 from pushforward.ode import Solver, solve
-from pushforward.series.observations import Observations
+from pushforward.series.observations import Observations, checked_times
 
 SHORTEST = 1 / 50
 """The shortest unit of time, as a share of the longest series: noise must not pass for speed."""
@@ -145,7 +145,7 @@ class KnownField(eqx.Module):
         function: `f(t, y, params)` of a time, a state `(d,)` and the parameters; returns `(d,)`, or d numbers.
         params: the initial parameters, a pytree of numbers and arrays.
         units: of the data.
-        jumps: times at which it jumps, in order, in the data's units; default none.
+        jumps: times at which it jumps, in order, in the data's units; default None.
 
     Attributes:
         timed: whether the function's result depends on time.
@@ -168,9 +168,10 @@ class KnownField(eqx.Module):
         function: Callable[[Array, Array, Any], Any],
         params: Any,
         units: Units,
-        jumps: Sequence[float] = (),
+        jumps: Sequence[float] | None = None,
     ):
-        self.jumps = tuple(float(t) for t in units.times(jumps))
+        given = () if jumps is None else checked_times(jumps, " of jumps")
+        self.jumps = tuple(float(t) for t in units.times(given))
         try:
             self.start = jax.tree.map(lambda p: jnp.asarray(p, jnp.zeros(()).dtype), params)
         except (TypeError, ValueError):
