@@ -275,8 +275,8 @@ def laned_values(
 
         found = jnp.zeros((here, size), jax.eval_shape(one, jnp.zeros((), each.dtype)).dtype)
         first = jnp.zeros((), each.dtype)
-        found = jax.lax.fori_loop(first, each, lambda j, f: f.at[j].set(one(j)), found)
-        return found.ravel()
+        every: Array = jax.lax.fori_loop(first, each, lambda j, f: f.at[j].set(one(j)), found)
+        return every.ravel()
 
     spec, split = PartitionSpec(), PartitionSpec(AXIS)
     specs = spec, split, spec, spec
