@@ -60,7 +60,7 @@ def fits() -> dict[str, Any]:
         programs[arguments[-1]] = arguments
         return run(*arguments)
 
-    run_module.run = kept  # type: ignore[assignment]
+    run_module.run = kept
     layouts = {
         "none": None,
         "one": pf.Devices(1),

@@ -198,6 +198,10 @@ def fit(
     same command with --resume continues from there and arrives at the same model, bit for bit on
     the same number of cores and version of JAX (NPROC in the environment sets XLA's threads).
 
+    \b
+      pushforward fit data.parquet -o m.safetensors --devices all
+      srun pushforward fit data.parquet -o m.safetensors --hosts auto --resume
+
     Ctrl-C ends the fit after the current steps, writes the best model so far and exits with code 0.
     Before the first steps are done, or pressed twice, it aborts and exits with code 130.
     """

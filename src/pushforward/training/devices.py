@@ -121,9 +121,20 @@ class Layout:
 
     def block(self, rows: PyTree, whole: bool) -> PyTree:
         """Rows `(n, ...)` that are evaluated once: split if they divide, unless the loss sees them as a `whole`."""
-        leaves = jax.tree.leaves(rows)
-        divides = bool(leaves) and len(leaves[0]) % self.count == 0 and not whole
+        divides = self.divides(rows) and not whole
         return self._put(rows, lambda a: self._of(AXIS if divides else None))
+
+    def divides(self, rows: PyTree) -> bool:
+        """Whether each lane, or each device, has as many of these rows."""
+        leaves = jax.tree.leaves(rows)
+        return bool(leaves) and len(leaves[0]) % (self.lanes or self.count) == 0
+
+    def each(self) -> Array | None:
+        """How many lanes a device has."""
+        if self.lanes is None:
+            return None
+        each: Array = self.everywhere(jnp.asarray(self.lanes // self.count))
+        return each
 
     def everywhere(self, tree: PyTree) -> PyTree:
         """The arrays of a tree, whole on every device."""
@@ -241,6 +252,37 @@ def laned(
         check_vma=False,
     )
     return mapped(params, rows, others, key, each)
+
+
+def laned_values(
+    layout: Layout,
+    values: Callable[[PyTree, PyTree, PyTree], Array],
+    params: PyTree,
+    rows: PyTree,
+    others: PyTree,
+    each: Array,
+) -> Array:
+    """`values(params, rows, others)` of all rows, one number for each, lane by lane; see `laned`."""
+    assert layout.lanes is not None
+    here = layout.lanes // layout.count
+
+    def own(params: PyTree, rows: PyTree, others: PyTree, each: Array) -> Array:
+        size = len(jax.tree.leaves(rows)[0]) // here
+
+        def one(j: Array) -> Array:
+            part = jax.tree.map(lambda a: jax.lax.dynamic_slice_in_dim(a, j * size, size), rows)
+            return values(params, part, others)
+
+        found = jnp.zeros((here, size), jax.eval_shape(one, jnp.zeros((), each.dtype)).dtype)
+        first = jnp.zeros((), each.dtype)
+        every: Array = jax.lax.fori_loop(first, each, lambda j, f: f.at[j].set(one(j)), found)
+        return every.ravel()
+
+    spec, split = PartitionSpec(), PartitionSpec(AXIS)
+    specs = spec, split, spec, spec
+    mapped = jax.shard_map(own, mesh=layout.mesh, in_specs=specs, out_specs=split, check_vma=False)
+    found: Array = mapped(params, rows, others, each)
+    return found
 
 
 def layout_of(devices: Devices | None, model: Any, loss: Loss, batch: int) -> Layout | None:

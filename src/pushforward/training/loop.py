@@ -70,7 +70,8 @@ def fit(
     Steps run in compiled segments, and only the rows of one segment are on the device. With `max_time` unset the result
     is a function of the arguments: the same key gives the same model, resumed or not. Bit for bit this holds for one
     version of JAX on one kind of processor with one number of cores (XLA splits sums among its threads; `NPROC` sets
-    their number); elsewhere models differ by rounding.
+    their number); elsewhere models differ by rounding. On several devices it holds for one number of them, or with
+    `Devices(lanes=K)` for any.
 
     Arguments:
         model: any Equinox module that the loss accepts; the default loss needs a method

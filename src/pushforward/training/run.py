@@ -188,8 +188,11 @@ class Run:
         if self._few is not None:
             params = measured(params, self.static, self._few)
         values, weights = [], []
+        each = None if self.layout is None else self.layout.each()
         for block in self._blocks:
-            found = losses(params, self.static, block, self._loss, self._judge_key, self.layout)
+            found = losses(
+                params, self.static, block, self._loss, self._judge_key, self.layout, each
+            )
             values.append(np.atleast_1d(np.asarray(found, np.float64)))
             weights.append(count_of(block) if self._scalar and block is not None else 1)
         every = np.concatenate(values)

@@ -12,7 +12,7 @@ from pushforward.bijections import with_statistics
 from pushforward.errors import InputError
 from pushforward.training.batches import Batch
 from pushforward.training.decay import decayed
-from pushforward.training.devices import Layout, laned
+from pushforward.training.devices import Layout, laned, laned_values
 from pushforward.training.loss import Loss, is_scalar
 from pushforward.training.settings import Training
 
@@ -138,11 +138,22 @@ def measured(params: PyTree, static: PyTree, rows: Batch) -> PyTree:
 @eqx.filter_jit
 def losses(
     params: PyTree, static: PyTree, rows: PyTree, loss: Loss, key: PRNGKeyArray | None,
-    layout: Layout | None = None,
+    layout: Layout | None = None, each: Array | None = None,
 ) -> Array:  # fmt: skip
-    """The values of the loss, without noise."""
-    values = values_of(loss, eqx.combine(params, static), rows, key)
-    return values if layout is None else layout.gathered(values)
+    """The values of the loss, without noise; with lanes `each` is how many a device has."""
+    constants, rest = eqx.partition((static, loss), eqx.is_array)
+
+    def values(params: PyTree, rows: PyTree, constants: PyTree) -> Array:
+        static, loss = eqx.combine(constants, rest)
+        return values_of(loss, eqx.combine(params, static), rows, key)
+
+    if layout is None:
+        return values(params, rows, constants)
+    if each is None or not layout.divides(rows):
+        found: Array = layout.gathered(values(params, rows, constants))
+    else:
+        found = layout.gathered(laned_values(layout, values, params, rows, constants, each))
+    return found
 
 
 def values_of(loss: Loss, model: Any, rows: PyTree, key: PRNGKeyArray | None) -> Array:
