@@ -140,7 +140,7 @@ def waits(folder: Path, rows: int, width: int, pages: str) -> dict[str, Any]:
     pf.fit_table(
         pf.Stream(table(folder / "rows", rows, width, pages)),
         architecture=pf.architectures.MAF(layers=5, width=256),
-        training=pf.Training(batch=1024, max_steps=1000),
+        training=pf.Training(batch=1024, max_steps=300),
         report=lambda epoch: seconds.append(epoch.seconds),
         trust=False,
     )

@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 import pushforward as pf
 from pushforward.cli.app import app
+from pushforward.cli.numeric import counted_column_of
+from pushforward.cli.streaming import first_rows
 from pushforward.columns import Columns
 from pushforward.data import statistics
 from pushforward.data.statistics import Means, hashed, measured, sampled
@@ -171,6 +173,11 @@ def test_folders_give_columns_where_they_are_named(folder):
     np.testing.assert_array_equal(files.read(899, 902)[:, 1], [0, 1, 2])
     with pytest.raises(InputError, match="'minute'"):
         Stream(folder, condition=["minute"]).open()
+
+
+def test_values_that_repeat_are_found_in_the_first_rows(folder):
+    assert counted_column_of(first_rows(Stream(folder).open()), {}) == "n"
+    assert counted_column_of(first_rows(Stream(folder, columns=["a", "b"]).open()), {}) is None
 
 
 def test_batches_are_the_rows_of_lanes(folder):
