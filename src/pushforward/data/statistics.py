@@ -156,7 +156,9 @@ def measured(
     """
     total, most = files.total, SAMPLE if most is None else most
     ranked = sampled(total, most, seed)
-    rows = np.sort(ranked)
+    by_number = np.argsort(ranked)
+    rows, order = ranked[by_number], np.empty_like(ranked)
+    order[by_number] = np.arange(len(ranked))
     values: np.ndarray = np.empty((len(rows), len(files.every)), files.dtype, order="F")
     every = None
     if total <= most:
@@ -175,10 +177,11 @@ def measured(
             means.see(block)
         if progress is not None:
             progress((start + len(block)) / total)
-    order = np.searchsorted(rows, ranked)
     if total > most:
         means.warn_of_order(files, values)
-        numbers = np.array(sorted(set(witnesses.rows) - set(rows.tolist())), np.int64)
+        numbers = np.array(sorted(witnesses.rows), np.int64)
+        places = np.minimum(np.searchsorted(rows, numbers), len(rows) - 1)
+        numbers = numbers[rows[places] != numbers]
         if len(numbers):
             more = np.stack([witnesses.rows[number] for number in numbers.tolist()])
             values, rows = np.concatenate([values, more]), np.concatenate([rows, numbers])
