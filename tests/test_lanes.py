@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pushforward as pf
-from pushforward.training.lanes import LANES, Lanes, kept_share
+from pushforward.training.lanes import LANES, Lanes, kept_share, largest_piece
 
 
 @st.composite
@@ -80,7 +80,9 @@ def test_mistakes():
 
 
 def test_the_share_that_is_kept():
-    assert kept_share(10**6, 8, 10**7) == 1
-    assert kept_share(4_000_000, 8, 1500 * 512) == 1 / 8
-    # Wide rows: a window fits the memory.
-    assert kept_share(10**6, 63, 10**7) == 1 / 2
+    assert kept_share(10**6, 10**7) == 1
+    assert kept_share(4_000_000, 1500 * 512) == 1 / 8
+    # A window fits the memory.
+    for width in (1, 8, 63, 1000):
+        for keep in (1.0, 1 / 16):
+            assert 256 * largest_piece(width, keep) * keep * width * 4 <= 2**29

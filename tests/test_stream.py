@@ -11,6 +11,8 @@ from typer.testing import CliRunner
 
 import pushforward as pf
 from pushforward.cli.app import app
+from pushforward.cli.numeric import counted_column_of
+from pushforward.cli.streaming import first_rows
 from pushforward.columns import Columns
 from pushforward.data import statistics
 from pushforward.data.statistics import Means, hashed, measured, sampled
@@ -173,6 +175,11 @@ def test_folders_give_columns_where_they_are_named(folder):
         Stream(folder, condition=["minute"]).open()
 
 
+def test_values_that_repeat_are_found_in_the_first_rows(folder):
+    assert counted_column_of(first_rows(Stream(folder).open()), {}) == "n"
+    assert counted_column_of(first_rows(Stream(folder, columns=["a", "b"]).open()), {}) is None
+
+
 def test_batches_are_the_rows_of_lanes(folder):
     """Read ahead or not, whatever comes before."""
     files, values = Stream(folder).open(), in_order(folder)
@@ -207,6 +214,7 @@ class TestFit:
     def small_sample(self, monkeypatch):
         """As of a large table: most rows are read while steps run."""
         monkeypatch.setattr(statistics, "SAMPLE", 1000)
+        monkeypatch.setattr(statistics, "HELD_BYTES", 1000)
 
     def fitted(self, source, **others):
         training = pf.Training(batch=16, max_epochs=4, learning_rate=1e-3)
@@ -214,14 +222,17 @@ class TestFit:
             Stream(source), architecture=SMALL, training=training, trust=False, **others
         )
 
-    def test_files_resumed_fits_and_the_number_of_them(self, folder, tmp_path):
+    def test_files_resumed_fits_and_the_number_of_them(self, folder, tmp_path, monkeypatch):
         whole = self.fitted(folder)
         assert whole.summary["rows"] == 2700
         assert whole.columns.kinds[0].lower == in_order(folder)[:, 0].min()
         # The same rows in other files.
         other = written(table(), tmp_path / "other", [1, 2000, 999])
         np.testing.assert_array_equal(in_order(other), in_order(folder))
-        assert bits(self.fitted(other)) == bits(whole)
+        with monkeypatch.context() as held:
+            # Whether rows are held in memory or read again does not show.
+            held.setattr(statistics, "HELD_BYTES", 1 << 29)
+            assert bits(self.fitted(other)) == bits(whole)
         # Stopped and resumed.
         seen = []
 

@@ -24,6 +24,7 @@ from pushforward.cli.image_files import fit_image_file, refuse_for_images
 from pushforward.cli.numeric import counted_column_of, fit_flow_file, kept_columns, read_columns
 from pushforward.cli.progress import Meter, say
 from pushforward.cli.streaming import (
+    first_rows,
     frame_of_parts,
     is_table_folder,
     refuse_for_streams,
@@ -282,7 +283,15 @@ def fit(
 
         architecture = options.chosen_architecture(flow, setting or [], data=data, images=False)
         kinds = options.declared_columns(column or [])
+        # What only flows have asks for one.
+        free = named == "auto" and conditions is None and precision is Precision.SINGLE
         if many is not None:
+            if free and (counted := counted_column_of(first_rows(many), kinds)) is not None:
+                say(
+                    f"column '{counted}' holds values that repeat, to which a typed table gives probabilities; typed "
+                    "tables are not streamed, so a flow is fitted (--no-stream reads all into memory and fits one)",
+                    quiet,
+                )
             fit_flow_file(
                 many,
                 None,
@@ -311,8 +320,6 @@ def fit(
                 raise
             say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
             typed = True
-        # What only flows have asks for one.
-        free = named == "auto" and conditions is None and precision is Precision.SINGLE
         if not typed and free and (counted := counted_column_of(table, kinds)) is not None:
             say(
                 f"column '{counted}' holds values that repeat, so the table is fitted as typed: probabilities "

@@ -88,6 +88,15 @@ def stream_of(
         return None
 
 
+def first_rows(files: "StreamFiles") -> "Table":
+    """Some rows of a stream as a table."""
+    from pushforward.data.tables import Table
+    from pushforward.fitting.rival import GUESSED
+
+    rows = files.read(0, min(files.total, GUESSED))
+    return Table(files.every, rows, files.integer)
+
+
 def refuse_for_streams(options: dict[str, bool]) -> None:
     """Raise `InputError` for options that only tables in memory have a use for, of which some are given."""
     if given := [option for option, is_given in options.items() if is_given]:

@@ -1,5 +1,6 @@
 """One pass over a table larger than memory: a sample of its rows, and those that prove what a sample cannot."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,11 @@ from pushforward.training.lanes import PIECE, WINDOW
 
 SAMPLE = 1 << 20
 """Rows of the sample."""
-HASHED = 1 << 22
-"""Rows whose numbers are hashed at once."""
+HASHED = 1 << 16
+"""Rows whose numbers are hashed at once, as many as a cache holds."""
+HELD_BYTES = 1 << 29
+"""Bytes up to which all rows are held in memory once they are read: as many as are shuffled together of larger tables.
+Where they are read from changes no number."""
 UNEVEN = 0.1
 """Share of a column's variance, explained by the piece, from which on a table is said to lie in an order."""
 FEWEST_PIECES = 32
@@ -39,7 +43,7 @@ def sampled(total: int, most: int, seed: int) -> Int[np.ndarray, " k"]:
     """The numbers of the rows with the least hashes, least first.
 
     A random sample that needs no state: parts of a table are sampled apart, and of their samples the least are those of
-    the whole. Cost: 8 ns a row; memory: a few times the sample's.
+    the whole. Cost: some 10 ns a row; memory: a few times the sample's.
 
     Arguments:
         total: rows of the table.
@@ -52,18 +56,21 @@ def sampled(total: int, most: int, seed: int) -> Int[np.ndarray, " k"]:
 
     ```
     """
-    rows = np.zeros(0, np.int64)
-    found = np.zeros(0, np.uint64)
-    for start in range(0, total, HASHED):
-        more = np.arange(start, min(start + HASHED, total))
-        keys = hashed(more, seed)
-        if len(found) == most:
-            few = keys < found[-1]
-            more, keys = more[few], keys[few]
-        rows, found = np.concatenate([rows, more]), np.concatenate([found, keys])
-        order = np.argsort(found, kind="stable")[:most]
-        rows, found = rows[order], found[order]
-    return rows
+    # Hashes are uniform: hardly more than the sample lie below this bound, and as good as never fewer.
+    share = (most + 10 * math.sqrt(most) + 100) / total
+    while True:
+        bound = np.uint64(min(int(share * 2.0**64), (1 << 64) - 1))
+        found = []
+        for start in range(0, total, HASHED):
+            rows = np.arange(start, min(start + HASHED, total))
+            keys = hashed(rows, seed)
+            few = keys <= bound
+            found.append((rows[few], keys[few]))
+        rows, keys = (np.concatenate(parts) for parts in zip(*found, strict=True))
+        if len(rows) >= min(most, total):
+            least: np.ndarray = rows[np.argsort(keys, kind="stable")[:most]]
+            return least
+        share *= 2
 
 
 @dataclass(frozen=True)
@@ -75,12 +82,14 @@ class Measured:
         values: `(k, d)` a random sample of its rows, in the order of the table; then the witnesses.
         numbers: the row number of each.
         ranked: positions in `values` of the sample's rows, in random order.
+        every: `(total, d)`, all rows, where they are few enough to be held.
     """
 
     files: StreamFiles
     values: Float[np.ndarray, "n d"]
     numbers: Int[np.ndarray, " n"]
     ranked: Int[np.ndarray, " k"]
+    every: Float[np.ndarray, "total d"] | None
 
     def tables(self) -> tuple[np.ndarray, np.ndarray | None]:
         """The rows of `values`, and those of the condition."""
@@ -92,10 +101,8 @@ class Measured:
         return rows[:, :width], rows[:, width:] if self.files.condition else None
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """Rows by their numbers, from memory where the sample has all."""
-        if len(self.ranked) == self.files.total:
-            return self.values[start:stop]
-        return self.files.read(start, stop)
+        """Rows by their numbers, from memory where they are held."""
+        return self.files.read(start, stop) if self.every is None else self.every[start:stop]
 
     def place(self, row: int) -> str:
         """Where a row of `values` is in the table, in words."""
@@ -149,29 +156,39 @@ def measured(
     """
     total, most = files.total, SAMPLE if most is None else most
     ranked = sampled(total, most, seed)
-    rows = np.sort(ranked)
-    values: np.ndarray = np.empty((len(rows), len(files.every)), files.dtype)
+    by_number = np.argsort(ranked)
+    rows, order = ranked[by_number], np.empty_like(ranked)
+    order[by_number] = np.arange(len(ranked))
+    values: np.ndarray = np.empty((len(rows), len(files.every)), files.dtype, order="F")
+    every = None
+    if total <= most:
+        every = values
+    elif total * len(files.every) * values.itemsize <= HELD_BYTES:
+        every = np.empty((total, len(files.every)), files.dtype, order="F")
     witnesses = Witnesses(len(files.every))
     means = Means()
     for start, block in files.blocks():
         low, high = np.searchsorted(rows, (start, start + len(block)))
         values[low:high] = block[rows[low:high] - start]
+        if every is not None and every is not values:
+            every[start : start + len(block)] = block
         if total > most:
             witnesses.see(start, block)
             means.see(block)
         if progress is not None:
             progress((start + len(block)) / total)
-    order = np.searchsorted(rows, ranked)
     if total > most:
         means.warn_of_order(files, values)
-        numbers = np.array(sorted(set(witnesses.rows) - set(rows.tolist())), np.int64)
+        numbers = np.array(sorted(witnesses.rows), np.int64)
+        places = np.minimum(np.searchsorted(rows, numbers), len(rows) - 1)
+        numbers = numbers[rows[places] != numbers]
         if len(numbers):
             more = np.stack([witnesses.rows[number] for number in numbers.tolist()])
             values, rows = np.concatenate([values, more]), np.concatenate([rows, numbers])
     for j, name in enumerate(files.every):
         if files.integer[j]:
             refuse_merged(values[:, j].astype(np.float64, copy=False), name, files.where)
-    return Measured(files, values, rows, order)
+    return Measured(files, values, rows, order, every)
 
 
 class Witnesses:
@@ -248,8 +265,9 @@ class Means:
         pieces = len(block) // PIECE
         if not pieces:
             return
-        some = block[: pieces * PIECE].reshape(pieces, PIECE, -1)
-        means = some.mean(1, dtype=np.float64)
+        some = block[: pieces * PIECE]
+        # By columns, along which rows lie in memory.
+        means = np.stack([c.reshape(pieces, -1).mean(1, dtype=np.float64) for c in some.T], 1)
         if not self._count:
             self._first = means[0]
             self._sum, self._square = np.zeros(means.shape[1]), np.zeros(means.shape[1])

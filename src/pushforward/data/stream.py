@@ -166,7 +166,7 @@ class _File:
             frame = rows.select(columns).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{path}: cannot be read as Parquet ({_first(error)})") from None
-        found = frame.to_numpy(order="c")
+        found = frame.to_numpy()
         if found.shape != (stop - start, len(names)):
             raise InputError(f"{path}: has fewer rows than its footer says")
         return found
@@ -212,7 +212,7 @@ class StreamFiles:
         return np.float32 if self.single else np.float64
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """The rows with numbers from `start` up to `stop`, `(n, d)` of all columns.
+        """The rows with numbers from `start` up to `stop`, `(n, d)` of all columns, column by column in memory.
 
         Raises `InputError` where a file is damaged, or was changed since it was opened.
         """

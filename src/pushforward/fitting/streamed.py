@@ -15,7 +15,7 @@ from pushforward.errors import InputError
 from pushforward.training import Training
 from pushforward.training.batches import Batch, RowSource
 from pushforward.training.checkpoint import digest
-from pushforward.training.lanes import LANES, Lanes, kept_share
+from pushforward.training.lanes import LANES, Lanes, kept_share, largest_piece
 
 EPOCH_STEPS = 1000
 """Steps of an epoch at most: a pass over a large table has several, or validation would come too seldom."""
@@ -64,7 +64,8 @@ class Streamed:
         assert usual is not None
         budget = math.inf if training.max_epochs is not None else usual * batch
         width = sum(leaf.shape[1] for leaf in jax.tree.leaves(self.sample.take(np.arange(1))))
-        lanes = self._lanes(batch, kept_share(self.rows, width, budget), training.batch is None)
+        keep = kept_share(self.rows, budget)
+        lanes = self._lanes(batch, keep, largest_piece(width, keep), training.batch is None)
         parts = math.ceil(lanes.steps / EPOCH_STEPS)
         steps = lanes.steps // parts
         if training.max_epochs is not None:
@@ -84,11 +85,11 @@ class Streamed:
             steps * lanes.batch, lambda numbers: self.sample.take(numbers % count), batches
         ), settled
 
-    def _lanes(self, batch: int, keep: float, smaller: bool) -> Lanes:
+    def _lanes(self, batch: int, keep: float, largest: int, smaller: bool) -> Lanes:
         """The lanes; where `smaller`, with a batch that a pass over few rows can fill."""
         while True:
             try:
-                return Lanes(self.rows, batch, self.seed, self.held, keep)
+                return Lanes(self.rows, batch, self.seed, self.held, keep, largest)
             except InputError:
                 if not smaller or batch <= LANES:
                     raise
@@ -140,7 +141,15 @@ class LaneBatches:
     def marks(self) -> str:
         """As of `training.batches.Batches`."""
         lanes = self._lanes
-        order = lanes.rows, lanes.batch, lanes.seed, lanes.keep, lanes.lanes, lanes.window
+        order = (
+            lanes.rows,
+            lanes.batch,
+            lanes.seed,
+            lanes.keep,
+            lanes.piece,
+            lanes.lanes,
+            lanes.window,
+        )
         return digest(self._marks, order, np.asarray(lanes.held), self._parts)
 
     def close(self) -> None:

@@ -14,8 +14,11 @@ from pushforward.words import plural
 
 LANES = 8
 """Lanes that share the rows, whatever the number of devices and hosts."""
-PIECE = 8192
-"""Rows of a piece, the unit of reading; fewer where the table is small."""
+PIECE, LARGEST_PIECE = 8192, 1 << 16
+"""Rows of a piece, the unit of reading, and the most of one that is thinned. A slice costs as much as the pages that it
+touches, 20,000 rows or, as Polars writes them, a row group."""
+WINDOW_BYTES = 1 << 29
+"""Bytes of all windows, in single precision."""
 WINDOW = 256
 """Pieces that are shuffled together, over all lanes: rows of so many places of the table meet in a batch."""
 LEAST_KEPT = 1 / 16
@@ -71,6 +74,7 @@ class Lanes:
         seed: of the order.
         held: numbers of rows that are left out, increasing; default none.
         keep: share of each piece that is used in a pass, drawn anew each time; default 1.
+        largest: rows of a piece, where there are enough for a window; default 8,192.
         lanes: how many; default 8.
         window: pieces shuffled together, over all lanes; default 256.
 
@@ -91,6 +95,7 @@ class Lanes:
     seed: int
     held: Int[np.ndarray, " h"] | Sequence[int] = ()
     keep: float = 1.0
+    largest: int = PIECE
     lanes: int = LANES
     window: int = WINDOW
 
@@ -106,8 +111,8 @@ class Lanes:
 
     @cached_property
     def piece(self) -> int:
-        """Rows of a piece: at most `PIECE`, halved until the table fills a window."""
-        size = PIECE
+        """Rows of a piece: `largest`, halved until the table fills a window."""
+        size = self.largest
         while size > 1 and self.rows < size * self.window:
             size //= 2
         return size
@@ -202,24 +207,39 @@ def _permuted(seed: int, number: int, pieces: int) -> np.ndarray:
     return np.random.default_rng([seed, number, _PIECES]).permutation(pieces)
 
 
-def kept_share(rows: int, width: int, budget: float) -> float:
+def kept_share(rows: int, budget: float) -> float:
     """The share of each piece to use in a pass.
 
     A run that ends before its first pass would not see all places of the table, so it uses a part of each piece
-    instead; and a window must fit the memory, 256 MiB in single precision.
+    instead.
 
     Arguments:
         rows: of the table.
-        width: numbers of a row as the model sees it.
         budget: rows that the run will use.
 
     ```python
-    >>> kept_share(10**6, 8, 12e6), kept_share(10**8, 8, 25e6), kept_share(10**12, 8, 1e8)
+    >>> kept_share(10**6, 12e6), kept_share(10**8, 25e6), kept_share(10**12, 1e8)
     (1.0, 0.25, 0.0625)
 
     ```
     """
-    fits = (1 << 28) / (PIECE * WINDOW * 4 * width)
     # Powers of two, so that little changes for a few rows more.
-    share = max(min(budget / rows, fits, 1.0), LEAST_KEPT)
+    share = max(min(budget / rows, 1.0), LEAST_KEPT)
     return float(2.0 ** math.floor(math.log2(share)))
+
+
+def largest_piece(width: int, keep: float) -> int:
+    """Rows of the largest piece of which a window fits into `WINDOW_BYTES`.
+
+    Arguments:
+        width: numbers of a row as the model sees it.
+        keep: share of a piece that is used.
+
+    ```python
+    >>> largest_piece(8, 1.0), largest_piece(63, 1.0), largest_piece(63, 0.25)
+    (65536, 8192, 32768)
+
+    ```
+    """
+    fits = WINDOW_BYTES / (WINDOW * 4 * width * keep)
+    return min(max(1 << max(int(fits), 1).bit_length() - 1, 1), LARGEST_PIECE)
