@@ -3,10 +3,13 @@
 import json
 import os
 import shutil
+import signal
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
+import dask.dataframe as dd
 import numpy as np
 import polars as pl
 import pytest
@@ -320,6 +323,39 @@ class TestScore:
         assert files("out") == sorted((*PARTS[:3], ".pushforward"))
 
 
+class TestSample:
+    def test_parts_are_the_rows_of_one_file(self, run):
+        words = ("sample", "m.st", "-n", "20000", "--seed", "3")
+        assert run(*words, "-o", "one.parquet").code == 0
+        assert "3 parts" in run(*words, "-o", "out", "--parts", "3").err
+        for worker in ("2/2", "1/2"):
+            result = run(*words, "-o", "shared", "--parts", "3", "--part", worker)
+            assert result.code == 0, result.err
+        one = pl.read_parquet("one.parquet")
+        for folder in ("out", "shared"):
+            assert files(folder) == [".pushforward", *(f"part-{i}.parquet" for i in (1, 2, 3))]
+            assert pl.read_parquet(f"{folder}/*.parquet").equals(one)
+        Path("out/part-2.parquet").unlink()
+        result = run(*words, "-o", "out", "--parts", "3")
+        assert "in 1 parts in out, 2 parts done before" in result.err
+        assert pl.read_parquet("out/*.parquet").equals(one)
+        other = ("sample", "m.st", "-n", "20000", "-o", "out", "--parts", "3")
+        assert "(--seed differs)" in mistake(run(*other))
+        assert "20,000 rows are 3 blocks" in mistake(run(*words, "-o", "o", "--parts", "4"))
+        assert "Say so by --parts" in mistake(run(*words, "-o", "o.csv", "--part", "1/2"))
+
+    def test_typed_draws_given_cells(self, run):
+        pl.DataFrame({"kind": ["a", "b"], "x": [None, 5.0]}).write_parquet("given.parquet")
+        words = ("sample", "t.st", "-n", "5000", "--given", "given.parquet")
+        assert run(*words, "-o", "one.parquet", "--quiet").code == 0
+        assert run(*words, "-o", "out", "--parts", "2", "--quiet").code == 0
+        parts = [pl.read_parquet(f"out/part-{i}.parquet") for i in (1, 2)]
+        assert [len(part) for part in parts] == [4096, 5904]
+        assert pl.concat(parts).equals(pl.read_parquet("one.parquet"))
+        line = mistake(run(*words, "-o", "o", "--parts", "2", "--where", "x>5"))
+        assert "--parts 2: does not go with --where" in line
+
+
 class TestKills:
     def test_a_killed_scorer_loses_nothing(self, run, here):
         """Only the file in progress is done again; what the killed process left of it is swept."""
@@ -352,3 +388,82 @@ class TestKills:
         assert sorted(tmp_path.iterdir()) == sorted([alive.path, tmp_path / ".pushforward-old"])
         alive.remove()
         assert not alive.path.exists()
+
+
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+class TestDask:
+    @pytest.fixture(autouse=True)
+    def here_and_now(self):
+        with dask.config.set(scheduler="synchronous"):
+            yield
+
+    @pytest.mark.parametrize("as_bytes", [False, True])
+    def test_scores_are_those_of_the_command(self, run, as_bytes):
+        assert run("score", "m.st", "all.parquet", "-o", "all.npy", "--quiet").code == 0
+        frame = dd.from_pandas(pl.read_parquet("all.parquet").to_pandas(), npartitions=4)
+        # Engines leave empty partitions, and columns in another order.
+        frame = frame[["y", "x"]].partitions[[0, 1, 2, 3]]
+        frame = dd.concat([frame, frame.partitions[:1].query("x > 1e9")])
+        found = pf.dask.score(frame, Path("m.st").read_bytes() if as_bytes else "m.st")
+        assert (found.name, found.dtype, found.npartitions) == ("log_prob", np.float64, 5)
+        assert (found.compute().to_numpy() == np.load("all.npy")[:, 0]).all()
+
+    def test_scores_of_typed_tables(self, run):
+        assert run("score", "t.st", "labels.csv", "-o", "all.npy", "--quiet").code == 0
+        pl.read_csv("labels.csv").write_parquet("labels.parquet")
+        frame = dd.read_parquet("labels.parquet").repartition(npartitions=2)
+        found = pf.dask.score(frame, "t.st").compute()
+        np.testing.assert_allclose(found, np.load("all.npy")[:, 0], rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("name", ["m.st", "t.st"])
+    def test_draws_are_those_of_the_command(self, run, name):
+        words = ("sample", name, "-n", "9000", "--seed", "3", "-o", "one.parquet", "--quiet")
+        assert run(*words).code == 0
+        drawn = pf.dask.sample(name, 9000, 3, npartitions=2)
+        found, one = drawn.compute(), pl.read_parquet("one.parquet")
+        assert list(drawn.dtypes) == list(found.dtypes)
+        assert pl.from_pandas(found.reset_index(drop=True)).equals(one)
+        # More partitions than blocks.
+        assert len(pf.dask.sample(name, 10, 3, npartitions=3).compute()) == 10
+
+    def test_bad_input(self, here):
+        frame = dd.from_pandas(pl.read_parquet("all.parquet").to_pandas(), npartitions=2)
+        assert "lacks column 'y'" in line(pf.dask.score, frame[["x"]], "m.st")
+        assert "none.st: no such file" in line(pf.dask.score, frame, "none.st")
+        assert "n=0" in line(pf.dask.sample, "m.st", 0, 1, 1)
+        broken = pf.dask.score(frame.assign(y=frame.y.where(frame.x < 9)), "m.st")
+        assert "column 'y'" in line(broken.compute)
+
+
+@pytest.mark.nightly
+@pytest.mark.filterwarnings("ignore:The inplace keyword")
+def test_a_killed_dask_worker_loses_nothing(here):
+    """Each row once and the mean to the digit, while one of two workers is killed between partitions."""
+    from distributed import Client, LocalCluster
+
+    table = pl.concat([numbers(2000, seed) for seed in range(40)]).with_row_index("id")
+    for i in range(40):
+        put(table[2000 * i : 2000 * (i + 1)], here / "many" / f"p{i:02}.parquet")
+    model = (here / "m.st").read_bytes()
+    with dask.config.set(scheduler="synchronous"):
+        expected = pf.dask.score(dd.read_parquet("many/*.parquet"), model).compute().to_numpy()
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        frame = dd.read_parquet("many/*.parquet")
+        scored = frame.assign(log_prob=pf.dask.score(frame, model))
+        job = client.compute(scored.to_parquet("scored", compute=False))
+        while len([*Path("scored").glob("*.parquet")]) < 3:
+            assert job.status != "error", job.exception()
+            time.sleep(0.02)
+        before = len([*Path("scored").glob("*.parquet")])
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        job.result(timeout=300)
+    assert before < 40
+    found = pl.read_parquet("scored/*.parquet").sort("id")
+    assert found["id"].to_list() == list(range(80_000))
+    assert (found["log_prob"].to_numpy() == expected).all()
