@@ -4,6 +4,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -467,3 +469,26 @@ def test_a_killed_dask_worker_loses_nothing(here):
     found = pl.read_parquet("scored/*.parquet").sort("id")
     assert found["id"].to_list() == list(range(80_000))
     assert (found["log_prob"].to_numpy() == expected).all()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("engine", ["ray", "pyspark", "duckdb"])
+def test_recipes(engine, tmp_path):
+    """Those of docs/guide-scale.md, where the engine is installed."""
+    pytest.importorskip(engine)
+    page = (Path(__file__).parents[1] / "docs" / "guide-scale.md").read_text()
+    code = page.partition(f'title="recipe_{engine}.py"\n')[2].partition("```")[0]
+    every = numbers(600).select(pl.col("x").alias("hour"), "y", pl.col("x").alias("air"))
+    every = every.rename({"y": "delay"}).with_columns(pl.col("air") ** 2)
+    tiny = {"architecture": RealNVP(layers=1, width=8), "training": pf.Training(max_epochs=1)}
+    model = fit_table(every.to_numpy(), names=every.columns, **tiny)
+    save_table_model(model, tmp_path / "m.safetensors")
+    for i in range(3):
+        put(every[200 * i : 200 * (i + 1)], tmp_path / f"rides/day={i}/p.parquet")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    found = pl.read_parquet(
+        tmp_path / ("scored.parquet" if engine == "duckdb" else "scored/*.parquet")
+    )
+    found = found.sort("hour")
+    expected = model.log_prob(found.select("hour", "delay", "air").to_numpy())
+    np.testing.assert_allclose(found["log_prob"], expected, rtol=1e-5)
