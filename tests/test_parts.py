@@ -339,7 +339,7 @@ class TestSample:
             assert pl.read_parquet(f"{folder}/*.parquet").equals(one)
         Path("out/part-2.parquet").unlink()
         result = run(*words, "-o", "out", "--parts", "3")
-        assert "in 1 parts in out, 2 parts done before" in result.err
+        assert "in 1 part in out, 2 parts done before" in result.err
         assert pl.read_parquet("out/*.parquet").equals(one)
         other = ("sample", "m.st", "-n", "20000", "-o", "out", "--parts", "3")
         assert "(--seed differs)" in mistake(run(*other))

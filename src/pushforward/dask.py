@@ -49,11 +49,11 @@ def score(frame: Any, model: Model) -> Any:
     Raises `InputError` at once for a model or a frame that will not do, and in the task for cells that will not.
 
     ```python
-    >>> import dask.dataframe as dd, pandas as pd, pathlib, tempfile
+    >>> import dask.dataframe as dd, numpy as np, pandas as pd, pathlib, tempfile
     >>> import pushforward as pf
     >>> from pushforward.fitting.fit_table import fit_table
     >>> from pushforward.models.table_file import save_table_model
-    >>> x = pf.data.toys.moons(500, seed=0)
+    >>> x = np.random.default_rng(0).normal(size=(500, 2))
     >>> tiny = pf.architectures.RealNVP(layers=1, width=8)
     >>> model = fit_table(x, architecture=tiny, training=pf.Training(max_epochs=1))
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "m.safetensors"

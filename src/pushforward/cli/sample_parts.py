@@ -13,6 +13,7 @@ from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import share_numbers
 from pushforward.errors import InputError
 from pushforward.model_file import read_header
+from pushforward.words import counted
 
 
 def sample_parts(
@@ -46,7 +47,7 @@ def sample_parts(
     blocks = -(-draws.rows // draws.block)
     if parts > blocks:
         raise InputError(
-            f"--parts {parts}: {draws.rows:,} rows are {blocks:,} block{'s' * (blocks != 1)} of {draws.block:,}, which "
+            f"--parts {parts}: {draws.rows:,} rows are {counted(blocks, 'block')} of {draws.block:,}, which "
             "are not divided; take fewer files"
         )
     if output == "-":
@@ -75,8 +76,8 @@ def sample_parts(
 
                 draws(str(targets[number]), show, (number, parts))
                 rows += _rows_of(draws, number, parts)
-    done = f", {len(own) - len(todo):,} parts done before" if len(todo) < len(own) else ""
-    say(f"{rows:,} rows in {len(todo):,} parts in {output}{done}", quiet)
+    done = f", {counted(len(own) - len(todo), 'part')} done before" if len(todo) < len(own) else ""
+    say(f"{rows:,} rows in {counted(len(todo), 'part')} in {output}{done}", quiet)
 
 
 def _rows_of(draws: AbstractDraws, number: int, parts: int) -> int:
