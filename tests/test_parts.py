@@ -1,5 +1,6 @@
 """Tables in many files: which they are, and what commands make of them."""
 
+import importlib
 import json
 import os
 import shutil
@@ -14,24 +15,26 @@ import dask
 import dask.dataframe as dd
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 import pytest
 
 import pushforward as pf
 from pushforward.architectures import RealNVP
 from pushforward.architectures.typed import Typed
 from pushforward.cli import main
-from pushforward.data import output_folder
+from pushforward.data import arrays, output_folder
+from pushforward.data.footer import row_groups
 from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import holds_tables, in_parts, parts_of, share_of
-from pushforward.data.tables import read_table
+from pushforward.data.tables import open_blocks, read_table
 from pushforward.data.workspace import Workspace, sweep
 from pushforward.errors import InputError
 from pushforward.fitting.fit_table import fit_table
-from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.table_file import save_table_model
 from pushforward.models.typed_file import save_typed_table
 from test_cli import mistake, start
 
+fit_typed_module = importlib.import_module("pushforward.fitting.fit_typed")
 PARTS = ("day=1/p2.parquet", "day=1/p10.csv", "day=2/a.npy", "day=2/b.tsv", "day=10/c.npz")
 
 
@@ -163,12 +166,18 @@ def place(tmp_path_factory):
         put(every[120 * i : 120 * (i + 1)], folder / "data" / name)
     put(every, folder / "all.parquet")
     tiny = {"architecture": RealNVP(layers=1, width=8), "training": pf.Training(max_epochs=1)}
-    model = fit_table(every.to_numpy(), names=every.columns, **tiny)
+    model = fit_table(every.to_numpy(), names=every.columns, trust=False, **tiny)
     save_table_model(model, folder / "m.st")
     labels = every.with_columns(kind=pl.Series(["a", "b", None] * 200))
     training = pf.Training(max_steps=30, batch=64)
     small = {"width": 16, "blocks": 1, "context": 8, "context_blocks": 1, "components": 2}
-    typed = fit_typed(labels, architecture=Typed(**small), training=training, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        # What compiles longest, and is not read.
+        for measure in ("agreement", "privacy"):
+            patch.setattr(fit_typed_module, f"{measure}_report", lambda *_, **__: {})
+        typed = fit_typed_module.fit_typed(
+            labels, architecture=Typed(**small), training=training, seed=0
+        )
     save_typed_table(typed, folder / "t.st")
     for i in range(3):
         put(labels[200 * i : 200 * (i + 1)], folder / "typed" / f"p{i}.csv")
@@ -356,6 +365,69 @@ class TestSample:
         assert pl.concat(parts).equals(pl.read_parquet("one.parquet"))
         line = mistake(run(*words, "-o", "o", "--parts", "2", "--where", "x>5"))
         assert "--parts 2: does not go with --where" in line
+
+
+class TestFolders:
+    def test_columns_that_only_folders_name(self, here):
+        part = parts_of("data/day=10/*.npz")[0]
+        assert part.folders["day"] == "10"
+        x = numbers(600)["x"].to_numpy()[480:]
+        blocks = open_blocks(part.path, ["day", "x"], 50, constants=part.folders)
+        found = np.concatenate([*blocks])
+        assert blocks.names == ("day", "x")
+        assert (found == np.stack([np.full(120, 10.0), x], axis=1)).all()
+        # A column of the file comes first, and what nobody knows is missing.
+        own = open_blocks(part.path, ["x"], constants={"x": "7"})
+        assert (next(iter(own))[:, 0] == x).all()
+        assert "no column 'z'" in line(open_blocks, part.path, ["z", "x"], constants=part.folders)
+        text = line(open_blocks, part.path, ["day", "x"], constants={"day": "mon"})
+        assert "its folder says day=mon; a number is expected" in text
+        missing = open_blocks(part.path, ["day", "x"], constants={"day": None})
+        assert "column 'day' (missing)" in line(list, missing)
+
+    def test_typed_models_read_them_too(self, run):
+        frame = pl.read_csv("typed/p0.csv")
+        put(frame.drop("x").head(20), Path("flat/x=4.5/p.csv"))
+        put(frame.with_columns(x=4.5).head(20), Path("full/p.csv"))
+        for folder in ("flat", "full"):
+            result = run("score", "t.st", folder, "-o", f"{folder}-out", "--quiet")
+            assert result.code == 0, result.err
+        assert (scores("flat-out/x=4.5", ["p.csv"]) == scores("full-out", ["p.csv"])).all()
+
+
+class TestRowGroups:
+    @pytest.mark.parametrize("compression", ["zstd", "uncompressed"])
+    def test_footers_and_slices(self, tmp_path, monkeypatch, compression):
+        frame = numbers(1000).with_columns(
+            name=pl.lit("é" * 300), flag=pl.col("x") > 5, list=pl.concat_list("x", "y")
+        )
+        path = tmp_path / "t.parquet"
+        frame.write_parquet(path, row_group_size=130, compression=compression)
+        groups = row_groups(path)
+        assert groups[:2] == [130, 130]
+        assert sum(groups) == 1000
+        # Written by another engine.
+        other = tmp_path / "o.parquet"
+        pyarrow.parquet.write_table(frame.to_arrow(), other, row_group_size=300)
+        assert row_groups(other) == [300, 300, 300, 100]
+        # Short groups go together, and slices end where groups do; long ones are cut.
+        for cells, most, slices in (
+            (600, 1 << 20, [(0, 300), (300, 300), (600, 300), (900, 100)]),
+            (1300, 1 << 20, [(0, 600), (600, 400)]),
+            (200, 200, [(0, 100), (100, 100), (200, 100), (300, 100)]),
+        ):
+            monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells)
+            monkeypatch.setattr(arrays, "CELLS_OF_A_GROUP", most)
+            assert arrays._slices(other, 1000, 2)[:4] == slices
+            found = np.concatenate([*open_blocks(other, ["x", "y"])])
+            assert (found == frame.select("x", "y").to_numpy()).all()
+
+    def test_what_is_no_footer(self, tmp_path):
+        path = put(numbers(100), tmp_path / "t.parquet")
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-4], whole[:-8] + b"\xff\xff\xff\x7fPAR1", whole[-60:]):
+            path.write_bytes(damaged)
+            assert row_groups(path) is None
 
 
 class TestKills:
