@@ -404,6 +404,7 @@ class TestRowGroups:
         path = tmp_path / "t.parquet"
         frame.write_parquet(path, row_group_size=130, compression=compression)
         groups = row_groups(path)
+        assert groups is not None
         assert groups[:2] == [130, 130]
         assert sum(groups) == 1000
         # Written by another engine.
