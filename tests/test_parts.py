@@ -465,7 +465,6 @@ class TestKills:
         assert not alive.path.exists()
 
 
-@pytest.mark.filterwarnings("ignore:The inplace keyword")
 class TestDask:
     @pytest.fixture(autouse=True)
     def here_and_now(self):
@@ -511,7 +510,6 @@ class TestDask:
 
 
 @pytest.mark.nightly
-@pytest.mark.filterwarnings("ignore:The inplace keyword")
 def test_a_killed_dask_worker_loses_nothing(here):
     """Each row once and the mean to the digit, while one of two workers is killed between partitions."""
     from distributed import Client, LocalCluster
