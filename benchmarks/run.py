@@ -33,6 +33,7 @@ BENCHMARKS = (
     "compile_time",
     "import_time",
     "score_rows",
+    "reading",
     "glow_step",
     "images",
 )

@@ -36,6 +36,7 @@ PACKAGES = [
     "saving",
     "columns",
     "estimators",
+    "dask",
     "data.tables",
     "data.images",
     "data.pictures",

@@ -80,12 +80,12 @@ def short_fits(monkeypatch, page):
     typed = importlib.import_module("pushforward.fitting.fit_typed")
     fit_table, fit_typed, text = module.fit_table, typed.fit_typed, page.read_text()
 
-    def short(values, given=None, *, architecture="auto", training=None, **options):
+    def short(values, condition=None, *, architecture="auto", training=None, **options):
         if isinstance(architecture, str) and architecture in KNOWN:
             architecture = pushforward.architectures.RealNVP(layers=1, width=8, depth=1)
         training = replace(training or pushforward.Training(), max_epochs=1)
         options["trust"] = "model_.trust" in text
-        return fit_table(values, given, architecture=architecture, training=training, **options)
+        return fit_table(values, condition, architecture=architecture, training=training, **options)
 
     def short_typed(table, *, architecture=None, training=None, **options):
         training = replace(training or pushforward.Training(), max_epochs=1)

@@ -49,6 +49,7 @@ ORDER = [
     "trust",
     "fitting",
     "estimators",
+    "dask",
     "report",
     "cli",
 ]

@@ -1,32 +1,40 @@
 """Tables in many files: which they are, and what commands make of them."""
 
+import importlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import dask
+import dask.dataframe as dd
 import numpy as np
 import polars as pl
+import pyarrow.parquet
 import pytest
 
 import pushforward as pf
 from pushforward.architectures import RealNVP
 from pushforward.architectures.typed import Typed
 from pushforward.cli import main
-from pushforward.data import output_folder
+from pushforward.data import arrays, output_folder
+from pushforward.data.footer import row_groups
 from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import holds_tables, in_parts, parts_of, share_of
-from pushforward.data.tables import read_table
+from pushforward.data.tables import open_blocks, read_table
 from pushforward.data.workspace import Workspace, sweep
 from pushforward.errors import InputError
 from pushforward.fitting.fit_table import fit_table
-from pushforward.fitting.fit_typed import fit_typed
 from pushforward.models.table_file import save_table_model
 from pushforward.models.typed_file import save_typed_table
 from test_cli import mistake, start
 
+fit_typed_module = importlib.import_module("pushforward.fitting.fit_typed")
 PARTS = ("day=1/p2.parquet", "day=1/p10.csv", "day=2/a.npy", "day=2/b.tsv", "day=10/c.npz")
 
 
@@ -158,12 +166,18 @@ def place(tmp_path_factory):
         put(every[120 * i : 120 * (i + 1)], folder / "data" / name)
     put(every, folder / "all.parquet")
     tiny = {"architecture": RealNVP(layers=1, width=8), "training": pf.Training(max_epochs=1)}
-    model = fit_table(every.to_numpy(), names=every.columns, **tiny)
+    model = fit_table(every.to_numpy(), names=every.columns, trust=False, **tiny)
     save_table_model(model, folder / "m.st")
     labels = every.with_columns(kind=pl.Series(["a", "b", None] * 200))
     training = pf.Training(max_steps=30, batch=64)
     small = {"width": 16, "blocks": 1, "context": 8, "context_blocks": 1, "components": 2}
-    typed = fit_typed(labels, architecture=Typed(**small), training=training, seed=0)
+    with pytest.MonkeyPatch.context() as patch:
+        # What compiles longest, and is not read.
+        for measure in ("agreement", "privacy"):
+            patch.setattr(fit_typed_module, f"{measure}_report", lambda *_, **__: {})
+        typed = fit_typed_module.fit_typed(
+            labels, architecture=Typed(**small), training=training, seed=0
+        )
     save_typed_table(typed, folder / "t.st")
     for i in range(3):
         put(labels[200 * i : 200 * (i + 1)], folder / "typed" / f"p{i}.csv")
@@ -320,6 +334,103 @@ class TestScore:
         assert files("out") == sorted((*PARTS[:3], ".pushforward"))
 
 
+class TestSample:
+    def test_parts_are_the_rows_of_one_file(self, run):
+        words = ("sample", "m.st", "-n", "20000", "--seed", "3")
+        assert run(*words, "-o", "one.parquet").code == 0
+        assert "3 parts" in run(*words, "-o", "out", "--parts", "3").err
+        for worker in ("2/2", "1/2"):
+            result = run(*words, "-o", "shared", "--parts", "3", "--part", worker)
+            assert result.code == 0, result.err
+        one = pl.read_parquet("one.parquet")
+        for folder in ("out", "shared"):
+            assert files(folder) == [".pushforward", *(f"part-{i}.parquet" for i in (1, 2, 3))]
+            assert pl.read_parquet(f"{folder}/*.parquet").equals(one)
+        Path("out/part-2.parquet").unlink()
+        result = run(*words, "-o", "out", "--parts", "3")
+        assert "in 1 part in out, 2 parts done before" in result.err
+        assert pl.read_parquet("out/*.parquet").equals(one)
+        other = ("sample", "m.st", "-n", "20000", "-o", "out", "--parts", "3")
+        assert "(--seed differs)" in mistake(run(*other))
+        assert "20,000 rows are 3 blocks" in mistake(run(*words, "-o", "o", "--parts", "4"))
+        assert "Say so by --parts" in mistake(run(*words, "-o", "o.csv", "--part", "1/2"))
+
+    def test_typed_draws_given_cells(self, run):
+        pl.DataFrame({"kind": ["a", "b"], "x": [None, 5.0]}).write_parquet("given.parquet")
+        words = ("sample", "t.st", "-n", "5000", "--given", "given.parquet")
+        assert run(*words, "-o", "one.parquet", "--quiet").code == 0
+        assert run(*words, "-o", "out", "--parts", "2", "--quiet").code == 0
+        parts = [pl.read_parquet(f"out/part-{i}.parquet") for i in (1, 2)]
+        assert [len(part) for part in parts] == [4096, 5904]
+        assert pl.concat(parts).equals(pl.read_parquet("one.parquet"))
+        line = mistake(run(*words, "-o", "o", "--parts", "2", "--where", "x>5"))
+        assert "--parts 2: does not go with --where" in line
+
+
+class TestFolders:
+    def test_columns_that_only_folders_name(self, here):
+        part = parts_of("data/day=10/*.npz")[0]
+        assert part.folders["day"] == "10"
+        x = numbers(600)["x"].to_numpy()[480:]
+        blocks = open_blocks(part.path, ["day", "x"], 50, constants=part.folders)
+        found = np.concatenate([*blocks])
+        assert blocks.names == ("day", "x")
+        assert (found == np.stack([np.full(120, 10.0), x], axis=1)).all()
+        # A column of the file comes first, and what nobody knows is missing.
+        own = open_blocks(part.path, ["x"], constants={"x": "7"})
+        assert (next(iter(own))[:, 0] == x).all()
+        assert "no column 'z'" in line(open_blocks, part.path, ["z", "x"], constants=part.folders)
+        text = line(open_blocks, part.path, ["day", "x"], constants={"day": "mon"})
+        assert "its folder says day=mon; a number is expected" in text
+        missing = open_blocks(part.path, ["day", "x"], constants={"day": None})
+        assert "column 'day' (missing)" in line(list, missing)
+
+    def test_typed_models_read_them_too(self, run):
+        frame = pl.read_csv("typed/p0.csv")
+        put(frame.drop("x").head(20), Path("flat/x=4.5/p.csv"))
+        put(frame.with_columns(x=4.5).head(20), Path("full/p.csv"))
+        for folder in ("flat", "full"):
+            result = run("score", "t.st", folder, "-o", f"{folder}-out", "--quiet")
+            assert result.code == 0, result.err
+        assert (scores("flat-out/x=4.5", ["p.csv"]) == scores("full-out", ["p.csv"])).all()
+
+
+class TestRowGroups:
+    @pytest.mark.parametrize("compression", ["zstd", "uncompressed"])
+    def test_footers_and_slices(self, tmp_path, monkeypatch, compression):
+        frame = numbers(1000).with_columns(
+            name=pl.lit("é" * 300), flag=pl.col("x") > 5, list=pl.concat_list("x", "y")
+        )
+        path = tmp_path / "t.parquet"
+        frame.write_parquet(path, row_group_size=130, compression=compression)
+        groups = row_groups(path)
+        assert groups is not None
+        assert groups[:2] == [130, 130]
+        assert sum(groups) == 1000
+        # Written by another engine.
+        other = tmp_path / "o.parquet"
+        pyarrow.parquet.write_table(frame.to_arrow(), other, row_group_size=300)
+        assert row_groups(other) == [300, 300, 300, 100]
+        # Short groups go together, and slices end where groups do; long ones are cut.
+        for cells, most, slices in (
+            (600, 1 << 20, [(0, 300), (300, 300), (600, 300), (900, 100)]),
+            (1300, 1 << 20, [(0, 600), (600, 400)]),
+            (200, 200, [(0, 100), (100, 100), (200, 100), (300, 100)]),
+        ):
+            monkeypatch.setattr(arrays, "CELLS_AT_ONCE", cells)
+            monkeypatch.setattr(arrays, "CELLS_OF_A_GROUP", most)
+            assert arrays._slices(other, 1000, 2)[:4] == slices
+            found = np.concatenate([*open_blocks(other, ["x", "y"])])
+            assert (found == frame.select("x", "y").to_numpy()).all()
+
+    def test_what_is_no_footer(self, tmp_path):
+        path = put(numbers(100), tmp_path / "t.parquet")
+        whole = path.read_bytes()
+        for damaged in (b"", whole[:-4], whole[:-8] + b"\xff\xff\xff\x7fPAR1", whole[-60:]):
+            path.write_bytes(damaged)
+            assert row_groups(path) is None
+
+
 class TestKills:
     def test_a_killed_scorer_loses_nothing(self, run, here):
         """Only the file in progress is done again; what the killed process left of it is swept."""
@@ -352,3 +463,103 @@ class TestKills:
         assert sorted(tmp_path.iterdir()) == sorted([alive.path, tmp_path / ".pushforward-old"])
         alive.remove()
         assert not alive.path.exists()
+
+
+class TestDask:
+    @pytest.fixture(autouse=True)
+    def here_and_now(self):
+        with dask.config.set(scheduler="synchronous"):
+            yield
+
+    @pytest.mark.parametrize("as_bytes", [False, True])
+    def test_scores_are_those_of_the_command(self, run, as_bytes):
+        assert run("score", "m.st", "all.parquet", "-o", "all.npy", "--quiet").code == 0
+        frame = dd.from_pandas(pl.read_parquet("all.parquet").to_pandas(), npartitions=4)
+        # Engines leave empty partitions, and columns in another order.
+        frame = frame[["y", "x"]].partitions[[0, 1, 2, 3]]
+        frame = dd.concat([frame, frame.partitions[:1].query("x > 1e9")])
+        found = pf.dask.score(frame, Path("m.st").read_bytes() if as_bytes else "m.st")
+        assert (found.name, found.dtype, found.npartitions) == ("log_prob", np.float64, 5)
+        assert (found.compute().to_numpy() == np.load("all.npy")[:, 0]).all()
+
+    def test_scores_of_typed_tables(self, run):
+        assert run("score", "t.st", "labels.csv", "-o", "all.npy", "--quiet").code == 0
+        pl.read_csv("labels.csv").write_parquet("labels.parquet")
+        frame = dd.read_parquet("labels.parquet").repartition(npartitions=2)
+        found = pf.dask.score(frame, "t.st").compute()
+        np.testing.assert_allclose(found, np.load("all.npy")[:, 0], rtol=1e-5, atol=1e-5)
+
+    @pytest.mark.parametrize("name", ["m.st", "t.st"])
+    def test_draws_are_those_of_the_command(self, run, name):
+        words = ("sample", name, "-n", "9000", "--seed", "3", "-o", "one.parquet", "--quiet")
+        assert run(*words).code == 0
+        drawn = pf.dask.sample(name, 9000, 3, npartitions=2)
+        found, one = drawn.compute(), pl.read_parquet("one.parquet")
+        assert list(drawn.dtypes) == list(found.dtypes)
+        assert pl.from_pandas(found.reset_index(drop=True)).equals(one)
+        # More partitions than blocks.
+        assert len(pf.dask.sample(name, 10, 3, npartitions=3).compute()) == 10
+
+    def test_bad_input(self, here):
+        frame = dd.from_pandas(pl.read_parquet("all.parquet").to_pandas(), npartitions=2)
+        assert "lacks column 'y'" in line(pf.dask.score, frame[["x"]], "m.st")
+        assert "none.st: no such file" in line(pf.dask.score, frame, "none.st")
+        assert "n=0" in line(pf.dask.sample, "m.st", 0, 1, 1)
+        broken = pf.dask.score(frame.assign(y=frame.y.where(frame.x < 9)), "m.st")
+        assert "column 'y'" in line(broken.compute)
+
+
+@pytest.mark.nightly
+def test_a_killed_dask_worker_loses_nothing(here):
+    """Each row once and the mean to the digit, while one of two workers is killed between partitions."""
+    from distributed import Client, LocalCluster
+
+    table = pl.concat([numbers(2000, seed) for seed in range(40)]).with_row_index("id")
+    for i in range(40):
+        put(table[2000 * i : 2000 * (i + 1)], here / "many" / f"p{i:02}.parquet")
+    model = (here / "m.st").read_bytes()
+    with dask.config.set(scheduler="synchronous"):
+        expected = pf.dask.score(dd.read_parquet("many/*.parquet"), model).compute().to_numpy()
+    with (
+        dask.config.set({"distributed.scheduler.work-stealing": False}),
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        frame = dd.read_parquet("many/*.parquet")
+        scored = frame.assign(log_prob=pf.dask.score(frame, model))
+        job = client.compute(scored.to_parquet("scored", compute=False))
+        while len([*Path("scored").glob("*.parquet")]) < 3:
+            assert job.status != "error", job.exception()
+            time.sleep(0.02)
+        before = len([*Path("scored").glob("*.parquet")])
+        os.kill(cluster.workers[0].pid, signal.SIGKILL)
+        job.result(timeout=300)
+    assert before < 40
+    found = pl.read_parquet("scored/*.parquet").sort("id")
+    assert found["id"].to_list() == list(range(80_000))
+    assert (found["log_prob"].to_numpy() == expected).all()
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("engine", ["ray", "pyspark", "duckdb"])
+def test_recipes(engine, tmp_path):
+    """Those of docs/guide-scale.md, where the engine is installed."""
+    pytest.importorskip(engine)
+    page = (Path(__file__).parents[1] / "docs" / "guide-scale.md").read_text()
+    code = page.partition(f'title="recipe_{engine}.py"\n')[2].partition("```")[0]
+    every = numbers(600).select(pl.col("x").alias("hour"), "y", pl.col("x").alias("air"))
+    every = every.rename({"y": "delay"}).with_columns(pl.col("air") ** 2)
+    tiny = {"architecture": RealNVP(layers=1, width=8), "training": pf.Training(max_epochs=1)}
+    model = fit_table(every.to_numpy(), names=every.columns, **tiny)
+    save_table_model(model, tmp_path / "m.safetensors")
+    for i in range(3):
+        put(every[200 * i : 200 * (i + 1)], tmp_path / f"rides/day={i}/p.parquet")
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    found = pl.read_parquet(
+        tmp_path / ("scored.parquet" if engine == "duckdb" else "scored/*.parquet")
+    )
+    found = found.sort("hour")
+    expected = model.log_prob(found.select("hour", "delay", "air").to_numpy())
+    np.testing.assert_allclose(found["log_prob"], expected, rtol=1e-5)

@@ -92,7 +92,7 @@ _HOMES = {
     "save": "estimators",
 }
 # Modules that can be reached by name, but are not in `__all__`.
-_MODULES = ("data", "estimators", "saving", "testing", "training")
+_MODULES = ("dask", "data", "estimators", "saving", "testing", "training")
 
 
 def __getattr__(name: str) -> Any:

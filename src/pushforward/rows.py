@@ -235,6 +235,25 @@ def each_row(run: Callable[..., Any], *rows: Any) -> Any:
     return out
 
 
+def share_of_blocks(rows: int, block: int, share: tuple[int, int] = (1, 1)) -> range:
+    """The numbers of the blocks of `block` rows that fall to one of several workers: neighbours, as many to each or one
+    more.
+
+    Arguments:
+        rows: of all workers.
+        block: rows of a block.
+        share: which worker, from 1, and of how many; default the only one.
+
+    ```python
+    >>> [list(share_of_blocks(10, 2, (i, 3))) for i in (1, 2, 3)]
+    [[0], [1, 2], [3, 4]]
+
+    ```
+    """
+    count = -(-rows // block)
+    return range((share[0] - 1) * count // share[1], share[0] * count // share[1])
+
+
 def block_size(rows: int, most: int, growth: int = 2) -> int:
     """The rows of a compiled call for `rows` rows: 64, or that times a power of `growth`, and at most `most`.
 

@@ -32,6 +32,18 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+def counted(count: int, noun: str) -> str:
+    """As `plural`, for numbers that may be large.
+
+    ```python
+    >>> counted(20_000, "row")
+    '20,000 rows'
+
+    ```
+    """
+    return f"{count:,} {noun}{'s' * (count != 1)}"
+
+
 def finite_number(text: str) -> float | None:
     """The finite number that a text spells; None for any other text."""
     try:

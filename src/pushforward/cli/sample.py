@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import typer
 
 from pushforward.cli import options
+from pushforward.cli.draws import AbstractDraws, FlowDraws, TypedDraws, sample_typed_where
 from pushforward.cli.image_files import is_of_images, refuse_for_images, sample_image_file
 from pushforward.cli.progress import Meter, on_terminal, say
-from pushforward.cli.typed import is_typed, sample_typed
+from pushforward.cli.typed import is_typed
 from pushforward.errors import InputError
 
 MOST_ROWS = 10**12
@@ -45,6 +45,13 @@ def sample(
         str | None,
         typer.Option(metavar="A,B,...", help="Of pictures: the classes to draw, in turn."),
     ] = None,
+    parts: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="P", help="Write P Parquet files into the folder -o, with the same rows."
+        ),
+    ] = None,
+    part: options.Share = None,
     temperature: Annotated[
         float,
         typer.Option(
@@ -70,12 +77,17 @@ def sample(
     weights. A condition is COLUMN, one of > >= < <= =, and a value spelled as in the table; or
     COLUMN in VALUE,VALUE,...; or COLUMN is missing; several are joined by commas or `and`.
 
+    With --parts P the rows lie in P Parquet files of a folder, each of which appears when it is
+    complete; those that are done are skipped when the command runs again. --part 3/16 draws a
+    sixteenth of the files, for the third of 16 jobs.
+
     A model of pictures draws PNG files into a folder, or one .npz file, and with --grid one picture of
     them all.
 
     \b
       pushforward sample m.safetensors -n 64 --grid draws.png
       pushforward sample m.safetensors -n 1000 -o draws.csv
+      pushforward sample m.safetensors -n 1000000000 -o draws/ --parts 1000 --part 1/16
       pushforward sample m.safetensors -n 100 --condition hours.csv -o draws.parquet
       pushforward sample m.safetensors -n 1000 --where "dep_delay>60, origin in JFK,LGA" -o late.csv
       pushforward sample flow_matching.safetensors -n 1000 --solver method=midpoint --solver steps=8
@@ -88,6 +100,8 @@ def sample(
         refuse_for_images(
             str(model),
             {
+                "--parts": parts is not None,
+                "--part": part is not None,
                 "--condition": condition is not None,
                 "--given": given is not None,
                 "--where": where is not None,
@@ -117,62 +131,64 @@ def sample(
         },
         "pictures",
     )
-    if is_typed(model):
-        from pushforward.data.tables import check_output
+    typed = is_typed(model)
+    from pushforward.data.tables import check_output
 
+    if parts is None:
+        if part is not None:
+            raise InputError(f"--part {part}: of how many files? Say so by --parts")
         check_output(output, force)
-        options.refuse_same_file(output, model, *([] if given is None else [given]))
-        options.refuse_for_typed(model, solver, guidance)
+    elif where is not None or "-" in (condition, given):
+        what = "--where" if where is not None else "a table on standard input"
+        raise InputError(f"--parts {parts}: does not go with {what}; write one file")
+    if typed:
         if condition is not None:
             raise InputError(f"--condition {condition}: a typed model takes --given")
-        sample_typed(model, n, output, given=given, where=where, seed=seed, quiet=quiet)
-        return
-    options.refuse_for_flow(model, {"--where": where is not None})
-    if given is not None:
-        if condition is not None:
-            raise InputError(f"--given {given}: is the old name of --condition; leave it out")
-        condition = given
-        say("warning: --given is now --condition; the old name goes with the next version", quiet)
-    from pushforward.data.tables import check_output, open_writer, read_table
-    from pushforward.models.notes import names_of
-    from pushforward.models.table_file import load_table_model
-    from pushforward.trust.draws import draws_warnings
+    else:
+        options.refuse_for_flow(model, {"--where": where is not None})
+        if given is not None:
+            if condition is not None:
+                raise InputError(f"--given {given}: is the old name of --condition; leave it out")
+            condition, given = given, None
+            say(
+                "warning: --given is now --condition; the old name goes with the next version",
+                quiet,
+            )
+    tables = [table for table in (condition, given) if table is not None]
+    if parts is None:
+        options.refuse_same_file(output, model, *tables)
+    draws: AbstractDraws
+    if typed:
+        options.refuse_for_typed(model, solver, guidance)
+        if where is not None:
+            sample_typed_where(model, n, output, where, given=given, seed=seed, quiet=quiet)
+            return
+        draws = TypedDraws(model, n, seed, given, quiet)
+    else:
+        from pushforward.models.table_file import load_table_model
 
-    check_output(output, force)
-    options.refuse_same_file(output, model, *([] if condition is None else [condition]))
-    fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
-    names, integer, rows, conditions = fitted.columns.names, fitted.columns.whole, n, None
-    if fitted.condition is not None:
-        wanted = fitted.condition.names
-        if condition is None:
-            raise InputError(
-                f"{model}: is conditioned on {', '.join(wanted)}; name a table with "
-                f"{'this column' if len(wanted) == 1 else 'these columns'} by --condition"
-            )
-        stand_in = names_of(fitted)[1] is None
-        table = read_table(condition, wanted, by_position=True, stand_in=stand_in)
-        names, integer = (*table.names, *names), (*table.integer, *integer)
-        rows, conditions = n * len(table.values), table.values
-        if rows > MOST_ROWS:
-            raise InputError(
-                f"-n {n}: for {len(conditions):,} rows of {condition} that is too many; at most "
-                f"{MOST_ROWS:,} rows are drawn"
-            )
-    elif condition is not None:
+        fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
+        draws = FlowDraws(fitted, model, n, seed, condition, quiet)
+    if draws.rows > MOST_ROWS:
         raise InputError(
-            f"--condition {condition}: {model} is conditioned on nothing; leave --condition out"
+            f"-n {n}: for {draws.rows // n:,} rows of {tables[0]} that is too many; at most "
+            f"{MOST_ROWS:,} rows are drawn"
         )
-    for text in draws_warnings(fitted.trust.get("draws", {})):
-        say(f"warning: {text}", quiet)
-    done = 0
+    if parts is not None:
+        from pushforward.cli.sample_parts import sample_parts
+
+        settings = {
+            "-n": n,
+            "--seed": seed,
+            "--solver": sorted(solver or ()),
+            "--guidance": guidance,
+        }
+        sample_parts(
+            draws, output, parts, model, tables, settings, share=part, force=force, quiet=quiet
+        )
+        return
     # A bar would disturb draws on the same terminal.
     bar = output != "-" or not on_terminal()
-    with open_writer(output, names, integer) as writer, Meter("sampling", quiet, bar) as meter:
-        for draws in fitted.sample_blocks(n, seed, conditions):
-            if conditions is not None:
-                at = np.arange(done, done + len(draws)) // n
-                draws = np.concatenate([conditions[at], draws], axis=1)
-            writer.write(draws)
-            done += len(draws)
-            meter.update(f"{done:,} rows", done / rows)
-    say(f"{done:,} rows" + ("" if output == "-" else f" in {output}"), quiet)
+    with Meter("sampling", quiet, bar) as meter:
+        draws(output, lambda n: meter.update(f"{n:,} rows", n / draws.rows))
+    say(f"{draws.rows:,} rows" + ("" if output == "-" else f" in {output}"), quiet)

@@ -14,6 +14,7 @@ from pushforward.data.parts import PACKED, Part, parts_of, share_numbers, share_
 from pushforward.data.targets import SUFFIXES
 from pushforward.errors import InputError
 from pushforward.model_file import read_header
+from pushforward.words import counted
 
 
 def score_parts(
@@ -120,7 +121,7 @@ def is_done(target: Path, since: int, source: Path | None = None) -> bool:
 def _announce(every: int, own: int, todo: int, quiet: bool) -> None:
     of = f" of {every:,}" if own < every else ""
     done = f", {own - todo:,} done already" if todo < own else ""
-    say(f"{own:,} part{'s' * (own != 1)}{of}{done}", quiet)
+    say(f"{counted(own, 'part')}{of}{done}", quiet)
 
 
 def _root(part: Part) -> Path:

@@ -146,50 +146,6 @@ def _trust_warnings(trust: dict[str, Any]) -> list[str]:
     return [*agreement_warnings(agreement), *privacy_warnings(privacy)]
 
 
-def sample_typed(
-    model: Path,
-    n: int,
-    output: str,
-    *,
-    given: str | None,
-    where: str | None,
-    seed: int,
-    quiet: bool,
-) -> None:
-    """Write draws as the table had them."""
-    from pushforward.data.frames import PARQUET, read_frame, write_frame
-    from pushforward.models.typed_file import load_typed_table
-    from pushforward.models.unfamiliar import improbable, improbable_line
-    from pushforward.models.where import sample_where
-
-    fitted = load_typed_table(model)
-    rows = None if given is None else read_frame(given)
-    text = Path(output).suffix.lower() not in PARQUET
-    if rows is not None:
-        held = [name for name in rows.columns if name in fitted.columns.names]
-        if not held:
-            raise InputError(f"--given {given}: none of its columns is one of the model's")
-        for warning in table_warnings(fitted, rows):
-            say(f"warning: {warning}", quiet)
-        if (line := improbable_line(improbable(fitted, rows, absent=True))) is not None:
-            say(f"warning: {line}", quiet)
-    if where is None:
-        drawn = fitted.sample(n, seed, rows, text=text)
-    else:
-        drawn, found = sample_where(fitted, n, seed, where, rows, text=text)
-        effective = found.effective.min()
-        say(
-            f"probability of {where}: {found.value.mean():.4g}"
-            + (f" +- {found.error[0]:.2g}" if rows is None else " on average")
-            + f"; {'at least ' if len(found.value) > 1 else ''}{effective:,.0f} effective draws",
-            quiet,
-        )
-        if effective < min(n, 100) / 2:
-            say("warning: few effective draws: some rows come several times", quiet)
-    write_frame(drawn, output)
-    say(f"{len(drawn):,} rows" + ("" if output == "-" else f" in {output}"), quiet)
-
-
 def table_warnings(
     fitted: "TypedTable", frame: "pl.DataFrame", given: Sequence[str] = ()
 ) -> list[str]:

@@ -335,7 +335,7 @@ class TypedColumns:
         return drawn
 
     def write(
-        self, values: Mapping[str, np.ndarray], rows: int, text: bool = False
+        self, values: Mapping[str, np.ndarray], rows: int, text: bool = False, before: int = 0
     ) -> pl.DataFrame:
         """Values as a frame with all columns of the table: constants come back, identifiers are numbered anew, long
         text is left out.
@@ -344,6 +344,7 @@ class TypedColumns:
             values: of the modelled columns.
             rows: their number.
             text: whether cells are to be written as a delimited file had them.
+            before: rows that come before these, in numbers of identifiers; default 0.
         """
         found = []
         for column in self.every:
@@ -352,9 +353,10 @@ class TypedColumns:
             elif column.kind == "constant":
                 cells = column.spelling.filled(column.constant, rows)
             elif column.kind == "identifier":
-                cells = np.arange(1.0, rows + 1)
+                cells = np.arange(before + 1.0, before + rows + 1)
                 if column.spelling.form == "text":
-                    cells = np.array([str(i) for i in range(1, rows + 1)], object)
+                    numbers = range(before + 1, before + rows + 1)
+                    cells = np.array([str(i) for i in numbers], object)
             else:
                 continue
             found.append(column.spelling.write(cells, column.name, text))

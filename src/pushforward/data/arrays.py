@@ -13,11 +13,16 @@ import numpy as np
 import polars as pl
 
 from pushforward.columns.names import stand_in_names
+from pushforward.data.footer import row_groups
 from pushforward.data.source import Chunks, Source, Wanted, choose, not_numeric
 from pushforward.errors import InputError
 
 CELLS_AT_ONCE = 1 << 21
 """Cells decoded at once, 16 MiB of float64."""
+
+CELLS_OF_A_GROUP = 1 << 25
+"""Cells of the largest row group that is decoded at once, 256 MiB of float64. Writers end one after 16 to 128 MiB, or
+after a million rows."""
 
 SINGLE = (pl.Float32, pl.Int8, pl.Int16, pl.UInt8, pl.UInt16, pl.Boolean)
 
@@ -64,19 +69,42 @@ def open_parquet(path: Path, wanted: Wanted, where: str) -> Source:
     if not names or total == 0:
         raise InputError(f"{where}: has no rows")
     step = rows_at_once(len(names))
+    single = all(schema[name] in SINGLE for name in names)
 
     def chunks() -> Chunks:
-        chosen = scan.select(pl.col(name).cast(pl.Float64) for name in names)
-        for start in range(0, total, step):
+        kind = pl.Float32 if single else pl.Float64
+        chosen = scan.select(pl.col(name).cast(kind) for name in names)
+        done = 0
+        for start, rows in _slices(path, total, len(names)):
             try:
-                values = chosen.slice(start, step).collect().to_numpy()
+                piece = chosen.slice(start, rows).collect()
             except (pl.exceptions.PolarsError, OSError) as error:
                 raise _damaged(where, "Parquet", error) from None
-            yield values, (start + len(values)) / total
+            for at in range(0, len(piece), step):
+                values = piece[at : at + step].to_numpy()
+                done += len(values)
+                yield values, done / total
 
     integer = tuple(schema[name].is_integer() or schema[name] == pl.Boolean for name in names)
-    single = all(schema[name] in SINGLE for name in names)
     return Source(where, names, integer, True, total, chunks, single)
+
+
+def _slices(path: Path, total: int, width: int) -> list[tuple[int, int]]:
+    """How a Parquet file is decoded: first rows and numbers of rows of slices that end where row groups end, as far as
+    these fit into memory. A slice that begins within a group decodes what precedes it there, again."""
+    step, most = rows_at_once(width), max(1, CELLS_OF_A_GROUP // width)
+    groups = (row_groups(path) if total > step else None) or [total]
+    if sum(groups) != total:
+        groups = [total]
+    found: list[tuple[int, int]] = []
+    start = 0
+    for rows in groups:
+        if found and found[-1][1] + rows <= step:
+            found[-1] = (found[-1][0], found[-1][1] + rows)
+        else:
+            found += [(at, min(most, start + rows - at)) for at in range(start, start + rows, most)]
+        start += rows
+    return found
 
 
 def open_npy(path: Path, wanted: Wanted, where: str) -> Source:

@@ -20,7 +20,7 @@ from pushforward.errors import InputError
 from pushforward.models.cells import Cells, cell_log_prob
 from pushforward.models.encoder import Encoder
 from pushforward.models.labels import warn_of_new_labels
-from pushforward.rows import block_size, padded, spelled_out
+from pushforward.rows import block_size, padded, share_of_blocks, spelled_out
 
 # Rows evaluated by one call of the compiled program. Fewer rows are padded to a power of two, so that data of any
 # length shares a few compiled programs.
@@ -153,9 +153,16 @@ class TableModel:
 
     @renamed_arguments(given="condition")
     def sample_blocks(
-        self, n: int, seed: int, condition: Float[np.ndarray, " m *c"] | None = None
+        self,
+        n: int,
+        seed: int,
+        condition: Float[np.ndarray, " m *c"] | None = None,
+        *,
+        share: tuple[int, int] = (1, 1),
     ) -> Iterator[Float[np.ndarray, "block d"]]:
-        """The rows of `sample`, block by block in constant memory; arguments and errors as there."""
+        """The rows of `sample`, block by block in constant memory; arguments and errors as there, and `share`: of
+        several workers, which draw all rows together, the number of this one, from 1, and how many there are; default
+        the only one."""
         if n < 0:
             raise InputError(f"n={n}: the number of draws cannot be negative")
         rows = n if condition is None else n * len(condition)
@@ -169,8 +176,8 @@ class TableModel:
         self._warn_of_labels(condition)
         # Full blocks whatever n is: the same seed gives the same first rows.
         size = BLOCK if c is None else block_size(rows, BLOCK)
-        for number, start in enumerate(range(0, rows, BLOCK)):
-            stop = min(start + BLOCK, rows)
+        for number in share_of_blocks(rows, BLOCK, share):
+            start, stop = number * BLOCK, min((number + 1) * BLOCK, rows)
             block_condition = None
             with jax.enable_x64(self.precision == 64):
                 if c is not None:

@@ -22,7 +22,7 @@ from pushforward.distributions.typed_row import TypedRow
 from pushforward.draws import key_of
 from pushforward.errors import InputError, check_count, warn
 from pushforward.models.steps import Steps, blocked
-from pushforward.rows import block_size, broadcasting
+from pushforward.rows import block_size, broadcasting, share_of_blocks
 from pushforward.training.batches import taken
 from pushforward.words import plural
 
@@ -151,7 +151,15 @@ class TypedTable:
         found = [part[: n - i * BLOCK] for i, part in enumerate(found)]
         return np.concatenate([np.zeros((0, targets.shape[1])), *found])
 
-    def sample(self, n: int, seed: int, given: Any = None, *, text: bool = False) -> pl.DataFrame:
+    def sample(
+        self,
+        n: int,
+        seed: int,
+        given: Any = None,
+        *,
+        text: bool = False,
+        share: tuple[int, int] = (1, 1),
+    ) -> pl.DataFrame:
         """Rows as the table had them; with `given`, n for each of its rows.
 
         Arguments:
@@ -159,18 +167,24 @@ class TypedTable:
             seed: of the draws.
             given: rows with some cells, each with its own; missing cells are drawn, the others kept. Default None.
             text: whether cells are to be written as a delimited file had them; default False.
+            share: of several workers, which draw all rows together, the number of this one, from 1, and how many there
+                are; default the only one.
 
         Raises `InputError` for a negative n, or cells that their columns cannot hold.
         """
         check_count("n", n, 0)
-        if given is None:
-            values = self.columns.read(pl.DataFrame({"": np.zeros(n)}), absent=True)
+        few = None if given is None else self.columns.read(as_polars(given), absent=True)
+        every = n if few is None else n * len(next(iter(few.values())))
+        blocks = share_of_blocks(every, BLOCK, share)
+        start, stop = blocks.start * BLOCK, min(blocks.stop * BLOCK, every)
+        if few is None:
+            values = self.columns.read(pl.DataFrame({"": np.zeros(stop - start)}), absent=True)
         else:
-            few = self.columns.read(as_polars(given), absent=True)
-            values = {name: np.repeat(column, n, axis=0) for name, column in few.items()}
-        rows = len(next(iter(values.values())))
-        drawn = self.drawn(values, seed, gaps=given is None)
-        return self.columns.write(drawn, rows, text)
+            at = np.arange(start, stop) // max(n, 1)
+            values = {name: column[at] for name, column in few.items()}
+        wanted = self.columns.values | (given is None)
+        drawn, _ = self.walk(values, key_of(seed), wanted, first=blocks.start)
+        return self.columns.write(drawn, stop - start, text, before=start)
 
     def drawn(
         self, values: Mapping[str, np.ndarray], seed: int, *, gaps: bool = False
@@ -190,6 +204,8 @@ class TypedTable:
         key: PRNGKeyArray,
         wanted: Bool[np.ndarray, " d"],
         conditions: Mapping[str, Condition] | None = None,
+        *,
+        first: int = 0,
     ) -> tuple[dict[str, np.ndarray], Float[np.ndarray, " n"]]:
         """The values with missing cells drawn column by column, and the log of each row's weight: of the mass of the
         parts of the columns from which it was drawn; -inf where a given cell does not fulfil a condition.
@@ -199,10 +215,11 @@ class TypedTable:
             key: of the draws.
             wanted: which of the model's columns are drawn; the others are left out of the rows.
             conditions: by column; default none.
+            first: the number of the first block, where others are drawn elsewhere; default 0.
         """
         n = len(next(iter(values.values())))
         blocks, weights = [], [np.zeros(0)]
-        for number, start in enumerate(range(0, n, BLOCK)):
+        for number, start in enumerate(range(0, n, BLOCK), first):
             rows = {name: column[start : start + BLOCK].copy() for name, column in values.items()}
             own = jax.random.fold_in(key, number)
             weights.append(self._walk(rows, own, wanted, conditions or {}))
