@@ -44,7 +44,7 @@ def run(architecture: str, batch: int, steps: int, **layout: Any) -> dict[str, f
         key=jax.random.key(1),
         validation=(rows[:64], None),
         progress=heard,
-        training=pf.Training(max_epochs=3, batch=batch, devices=pf.Devices(**layout)),
+        training=pf.Training(max_epochs=3, patience=1.0, batch=batch, devices=pf.Devices(**layout)),
     )
     return {"microseconds": (at[3] - at[2]) / len(rows) * 1e6}
 
