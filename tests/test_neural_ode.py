@@ -1,6 +1,7 @@
 """Equations fitted to series: packing, pieces, recovery where a naive fit stalls, forecasts, bad input."""
 
 import warnings
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from pushforward import InputError, Training
 from pushforward.errors import SolveError
 from pushforward.estimators import NeuralODERegressor, load
 from pushforward.models.table_file import load_table_model
-from pushforward.ode import Solver
+from pushforward.ode import Event, Solver, solve
 from pushforward.series import Observations, pack
 from pushforward.series.neural_ode import KnownField, LearnedField, Units, trajectories
 from pushforward.series.pieces import cut, filled, segments, sizes, stages
@@ -71,6 +72,43 @@ def test_known_equation_is_recovered(fitted):
     # The noise put in is 0.01; in units of the speed, of standard deviation 2, the same error is a small share.
     assert fitted.noise_[0] < 0.02
     assert len(fitted.member_params_) == len(fitted.members_) == 2
+
+
+def test_a_fitted_equation_has_events(fitted):
+    """The rates are those of the predictions, and the solver finds the place's zero between them."""
+    down = Event(lambda t, y: y[0], direction=-1)
+    found = solve(fitted.rates, jnp.asarray([1.0, 0.0]), 0.0, 3.0, events=down)
+    zero = float(found.event_times[0])
+    alone = partial(fitted.rates, member=1)
+    np.testing.assert_allclose(solve(alone, jnp.asarray([1.0, 0.0]), 0.0, zero).y1[0], 0, atol=0.02)
+    path = fitted.simulate([1.0, 0.0], [0.0, zero], members=True)[0]
+    np.testing.assert_allclose(path[-1], found.y1, atol=2e-3)
+
+
+def test_a_learned_equation_jumps(tmp_path):
+    """An input that turns round at a known time, which no smooth field of the state alone can follow."""
+    t = np.linspace(0.0, 4.0, 17)
+    up, turned = 1 - np.exp(-t), (2 - np.exp(-2.1)) * np.exp(2.1 - t) - 1
+    model = NeuralODERegressor(
+        jumps=[2.1],
+        width=8,
+        segments=(4,),
+        solver=Solver(method="rk4", steps=2, adjoint="direct"),
+        training=Training(max_steps=400, learning_rate=0.03),
+        random_state=0,
+    ).fit(t, np.where(t < 2.1, up, turned)[:, None])
+    # Without the jump it is 0.2.
+    assert model.noise_[0] < 0.05
+    y = jnp.asarray([0.3])
+    before, after = (float(model.rates(time, y)[0]) for time in (2.0, 2.2))
+    assert before - after == pytest.approx(2.0, abs=0.5)
+    model.save(tmp_path / "switched.safetensors")
+    again = load(tmp_path / "switched.safetensors")
+    asked = [0.5, 1.5, 2.0, 2.2, 3.0]
+    np.testing.assert_array_equal(again.predict(asked), model.predict(asked))
+    own = solve(again.rates, jnp.zeros(1), 0.0, 3.0, jumps=again.jumps, at=asked)
+    path = again.simulate([0.0], [0.0, *asked])[1:]
+    np.testing.assert_allclose(own.ys, path, atol=2e-3)
 
 
 @pytest.mark.nightly
@@ -276,6 +314,7 @@ def test_bad_series(message):
     [
         ({"field": "lstm"}, "'mlp' or a function"),
         ({"params": 1.0}, "params are those of a function"),
+        ({"jumps": [99.0]}, "jumps go from 99 to 99, the series from"),
         ({"field": oscillator}, "finite initial numbers"),
         ({"field": oscillator, "params": "fast"}, "pytree of numbers"),
         ({"field": lambda t, y, p: y[:1], "params": 1.0}, r"gives shape \(1,\) for a state of 2"),

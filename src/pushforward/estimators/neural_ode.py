@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from pushforward.draws import spawn
 from pushforward.errors import InputError, check_count, warn
 from pushforward.estimators.nested import NestedParameters
-from pushforward.estimators.shared import RandomSource, print_some, refuse_huge, seed_from
+from pushforward.estimators.shared import RandomSource, print_some, refuse_huge_series, seed_from
 from pushforward.models.series_file import SeriesModel, load_equation, save_equation
 from pushforward.ode import METHODS, Solver
 from pushforward.series.neural_ode import KnownField, LearnedField, SeriesField, Units
@@ -28,7 +28,7 @@ from pushforward.series.observations import (
     pack,
 )
 from pushforward.series.pieces import filled
-from pushforward.series.prediction import along, explained, followed
+from pushforward.series.prediction import along, explained, followed, left, rates
 from pushforward.series.shooting import Member, Plan, fit_series
 from pushforward.training import Epoch, Training
 
@@ -53,9 +53,10 @@ class NeuralODERegressor(NestedParameters):
         field: "mlp" (default) learns the right-hand side; or a function `f(t, y, params)` of a time, a state `(d,)`
             and parameters, in JAX's operations, that gives the d rates of change.
         params: of a function: where the search for its parameters begins, a pytree of numbers and arrays.
-        jumps: of a function: times at which it jumps, such as those of switches, in order; default None.
+        jumps: times at which the equation jumps, such as those of switches, in order, on the clock of all series; a
+            perceptron then receives which of them have passed. Default None.
         width, depth: of the perceptron; default 32 and 2.
-        autonomous: whether the perceptron leaves time out; default True.
+        autonomous: whether the perceptron leaves time out, but for the jumps; default True.
         segments: numbers of pieces that the longest series is cut into, stage by stage; default `(16, 4, 1)`. With
             `(1,)` whole trajectories are fitted from the start; for chaotic series the last number is above 1.
         continuity: weight of the squared gaps between pieces; default 1.
@@ -150,7 +151,7 @@ class NeuralODERegressor(NestedParameters):
         """
         plan = self._plan()
         for raw in ((times, series), (None, None) if validation is None else validation):
-            _refuse_huge(*raw)
+            refuse_huge_series(*raw)
         observed = pack(times, series)
         check_enough(observed)
         columns = observed.values.shape[2]
@@ -159,6 +160,7 @@ class NeuralODERegressor(NestedParameters):
         plan = replace(plan, solver=self.units_.solver(plan.solver))
         self.several_ = is_several(times)
         self.n_features_in_ = columns
+        self.range_ = float(observed.times.min()), float(observed.times.max())
         timed = self._field(jax.random.key(0)).timed
         for given in (observed, judged):
             if given is not None:
@@ -169,7 +171,6 @@ class NeuralODERegressor(NestedParameters):
                 f"series do not overlap in time: {gap}; a field that depends on time learns nothing of the time "
                 "between"
             )
-        self.range_ = float(observed.times.min()), float(observed.times.max())
         self.longest_ = float(np.ptp(observed.times, axis=1).max())
         rng = np.random.default_rng(seed := seed_from(self.random_state))
         members = []
@@ -192,11 +193,7 @@ class NeuralODERegressor(NestedParameters):
         self.begins_ = observed.times[:, 0]
         self._keep(members)
         every = self._along([t[:k] for t, k in zip(observed.times, observed.lengths, strict=True)])
-        far = np.zeros_like(observed.values)
-        for i, of_series in enumerate(zip(*every, strict=True)):
-            far[i, : observed.lengths[i]] = np.mean(of_series, 0)
-        far = np.where(observed.seen, far - observed.values, 0.0)
-        self.noise_ = np.sqrt(np.square(far).sum((0, 1)) / observed.seen.sum((0, 1)))
+        self.noise_ = left(every, observed)
         return self
 
     def predict(self, times: Any, initial: Any = None, *, return_std: bool = False) -> Any:
@@ -259,6 +256,18 @@ class NeuralODERegressor(NestedParameters):
         every = self._followed(starts, grid)
         every = every if members else every.mean(0)
         return every if state.ndim == 2 else every[..., 0, :, :]
+
+    def rates(self, t: Array, y: Array, member: int = 0) -> Array:
+        """The fitted `dy/dt = f(t, y)` in the data's units: a field for `ode.solve` and its events.
+
+        Arguments:
+            t, y: the time, a number or `(n, 1)`, and the state, `(d,)` or `(n, d)`.
+            member: which member's; default 0, the first.
+
+        Where it jumps, give `ode.solve` the `jumps` too. Raises `NotFittedError` before `fit`.
+        """
+        check_is_fitted(self)
+        return rates(self.members_[member].model.field, self.units_, t, y)
 
     def score(self, times: Any, series: Any) -> float:
         """R^2 of forecasts of whole series from their first observations, the mean over columns; 1 is best.
@@ -363,11 +372,11 @@ class NeuralODERegressor(NestedParameters):
             raise InputError(
                 f"field={self.field!r}: 'mlp' or a function f(t, y, params) is expected"
             )
-        if self.params is not None or self.jumps is not None:
-            raise InputError(
-                "params are those of a function, jumps too: give one, or leave them out"
-            )
-        return LearnedField(self.n_features_in_, self.width, self.depth, self.autonomous, key=key)
+        if self.params is not None:
+            raise InputError("params are those of a function: give one, or leave them out")
+        jumps = self.units_.jumps(self.jumps, self.range_)
+        sizes = (self.n_features_in_, self.width, self.depth, self.autonomous)
+        return LearnedField(*sizes, jumps, key=key)
 
     def _along(self, asked: list[np.ndarray]) -> list[list[np.ndarray]]:
         """Each member's trajectories through the training series."""
@@ -388,11 +397,3 @@ class NeuralODERegressor(NestedParameters):
                 f"times go from {first:.6g} to {last:.6g}, beyond the training range from {begin:.6g} to {end:.6g}: "
                 "this is extrapolation"
             )
-
-
-def _refuse_huge(times: Any, series: Any) -> None:
-    """Raises `InputError` for times or values of which floats would merge neighbouring ones."""
-    several = is_several(times)
-    for what, given in (("times", times), ("values", series)):
-        for i, part in enumerate(given if several and hasattr(given, "__len__") else [given]):
-            refuse_huge(part, f"the {what} of series {i}" if several else f"the {what}")

@@ -25,6 +25,7 @@ from pushforward.errors import InputError, check_count, warn
 from pushforward.models.table_file import save_table_model
 from pushforward.models.table_model import TableModel
 from pushforward.rows import unmasked
+from pushforward.series.observations import is_several
 from pushforward.training import Epoch, Step, Training
 
 # Seconds between signs within an epoch.
@@ -183,6 +184,14 @@ def refuse_huge(table: Any, where: str, stem: str = "", seen: Columns | None = N
             if seen is not None and i < len(seen.names):
                 ends = seen.kinds[i].lower, seen.kinds[i].upper
             refuse_merged(cells, name, where, ends)
+
+
+def refuse_huge_series(times: Any, series: Any) -> None:
+    """Raises `InputError` for times or values of which floats would merge neighbouring ones."""
+    several = is_several(times)
+    for what, given in (("times", times), ("values", series)):
+        for i, part in enumerate(given if several and hasattr(given, "__len__") else [given]):
+            refuse_huge(part, f"the {what} of series {i}" if several else f"the {what}")
 
 
 def refuse_text(frame: Any, where: str) -> None:

@@ -175,7 +175,7 @@ def _skeleton(header: dict[str, Any], function: Callable[..., Any] | None, param
                     "fitted with"
                 ) from error
         sizes = (settings[name] for name in ("width", "depth", "autonomous"))
-        return LearnedField(d, *sizes, key=jax.random.key(0))
+        return LearnedField(d, *sizes, units.jumps(settings.get("jumps")), key=jax.random.key(0))
 
     return _Models(
         [Shooting(field(), jnp.zeros((len(kept["owner"]), d))) for kept in header["members"]]

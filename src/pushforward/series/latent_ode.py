@@ -1,9 +1,9 @@
 """The latent neural ODE: series as noisy observations of a latent path."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -22,6 +22,8 @@ from pushforward.series.observations import Observations, checked_times, refuse_
 LEAST_SCALE = 1e-4
 # By how much a time may lie outside the knots, as a share of their interval.
 ROUNDED = 1e-3
+# How near a jump a knot gives way to it, as a share of their interval.
+CLOSE = 1e-2
 
 
 class LatentODE(eqx.Module):
@@ -45,9 +47,12 @@ class LatentODE(eqx.Module):
         memory: units of the recognition network; default 32.
         noise: the fixed standard deviation of observations; default None learns one for each coordinate.
         knots: intervals of the span; default 20.
+        jumps: times within the span at which the dynamics jump, such as those of switches, in order, the same for all
+            series; the dynamics receive which of them have passed. Each is one more knot. Default none.
         solver: an `ode.Solver`; default one Runge-Kutta step of order 4 between two knots.
 
-    Raises `InputError` for sizes below 1, a span that does not go forwards, noise that is not positive.
+    Raises `InputError` for sizes below 1, a span that does not go forwards, noise that is not positive, jumps out of
+    order or outside the span.
 
     Sources: Chen et al. 2018, arXiv 1806.07366; Rubanova et al. 2019, arXiv 1907.03907.
 
@@ -75,6 +80,7 @@ class LatentODE(eqx.Module):
     latent: int = eqx.field(static=True)
     span: tuple[float, float] = eqx.field(static=True)
     knots: int = eqx.field(static=True)
+    jumps: tuple[float, ...] = eqx.field(static=True)
     solver: ode.Solver = eqx.field(static=True)
 
     def __init__(
@@ -87,6 +93,7 @@ class LatentODE(eqx.Module):
         memory: int = 32,
         noise: float | None = None,
         knots: int = 20,
+        jumps: Sequence[float] = (),
         solver: ode.Solver | None = None,
         key: PRNGKeyArray,
     ):
@@ -98,6 +105,7 @@ class LatentODE(eqx.Module):
         _check_far(f"span={span} is", first, last, last - first)
         if noise is not None and not (math.isfinite(noise) and noise > 0):
             raise InputError(f"noise={noise}: a positive standard deviation was expected")
+        self.jumps = _checked_jumps(jumps, first, last, (last - first) / knots)
         keys = spawn(key, 4)
         cell = eqx.nn.GRUCell(2 * d + 2, memory, key=keys[0])
         self.recognition = RecurrentNetwork(cell, memory, reverse=True)
@@ -106,7 +114,8 @@ class LatentODE(eqx.Module):
             memory, (2 * latent,), width=memory, depth=1, activation="tanh", key=keys[1]
         )
         self.dynamics = network(
-            latent, (latent,), width=width, depth=2, activation="elu", key=keys[2]
+            *(latent + len(self.jumps), (latent,)),
+            **{"width": width, "depth": 2, "activation": "elu", "key": keys[2]},
         )
         self.decoder = network(latent, (d,), width=width, depth=1, key=keys[3])
         self.log_noise = jnp.zeros(d) - 1.0 if noise is None else None
@@ -172,28 +181,43 @@ class LatentODE(eqx.Module):
         first, last = self.span
         length = (last - first) / self.knots
         before, after = beyond
-        field = _Field(self.dynamics)
+        field = _Field(self.dynamics, self.jumps)
         options: dict[str, Any] = self.solver.options(False, rows=False)
+        nodes = Nodes.of(first, length, before, self.knots + after, self.jumps)
 
-        def walked(count: int, way: float) -> Array:
-            stops = first + way * length * jnp.arange(1, count + 1, dtype=z0.dtype)
-            ys = ode.solve(field, z0.T, first, stops[-1], at=stops, **options).ys
+        def walked(stops: Array, jumps: tuple[float, ...] = ()) -> Array:
+            given = dict(options)
+            if jumps:
+                # Numbers of steps count between jumps, and are meant between knots.
+                given["jumps"] = np.asarray(jumps) if self.solver.steps is None else stops[:-1]
+            ys = ode.solve(field, z0.T, first, stops[-1], at=stops, **given).ys
             assert ys is not None
             return jnp.asarray(ys)
 
-        parts = [z0.T[None], walked(self.knots + after, 1.0)]
+        parts = [z0.T[None], walked(jnp.asarray(nodes.ahead, z0.dtype), self.jumps)]
         if before:
-            parts.insert(0, walked(before, -1.0)[::-1])
+            back = first - length * jnp.arange(1, before + 1, dtype=z0.dtype)
+            parts.insert(0, walked(back)[::-1])
         states = jnp.concatenate(parts)
+        if self.jumps:
+            states = states[nodes.state]
         columns = jnp.moveaxis(states, 1, 0).reshape(self.latent, -1)
-        slopes = jnp.moveaxis(self.dynamics(columns).reshape(self.latent, *states.shape[::2]), 0, 1)
+        passed = np.repeat(nodes.passed, len(z0), 1)
+        slopes = self.dynamics(_with(columns, jnp.asarray(passed, columns.dtype)))
+        slopes = jnp.moveaxis(slopes.reshape(self.latent, *states.shape[::2]), 0, 1)
         at = (times - first) / length + before
         # Each knot's two cubics, zero beyond its neighbours. Sums, as the reverse of a gather is slow.
-        u = at[..., None] - jnp.arange(len(states), dtype=z0.dtype)[None, None]
-        hat = jnp.square(jnp.maximum(1 - jnp.abs(u), 0.0))
-        weights = jnp.stack([hat * (1 + 2 * jnp.abs(u)), length * hat * u], -2)
+        u = at[..., None] - jnp.asarray(nodes.places + before, z0.dtype)[None, None]
+        far = jnp.abs(u)
+        if self.jumps:
+            earlier, later = (jnp.asarray(w, z0.dtype)[None, None] for w in nodes.widths)
+            width = jnp.where(u > 0, later, earlier)
+            # At a jump two knots share the state: one reaches back, the other ahead.
+            far = jnp.where(width > 0, far / jnp.where(width > 0, width, 1.0), 1.0)
+        hat = jnp.square(jnp.maximum(1 - far, 0.0))
+        weights = jnp.stack([hat * (1 + 2 * far), length * hat * u], -2)
         found = jnp.einsum("nkaj,jaln->nkl", weights, jnp.stack([states, slopes], 1))
-        inside = (at >= -ROUNDED) & (at <= len(states) - 1 + ROUNDED)
+        inside = (at >= -ROUNDED) & (at <= self.knots + before + after + ROUNDED)
         return jnp.where(inside[..., None], found, jnp.nan)
 
     def predict(
@@ -288,13 +312,75 @@ def check_order(observations: Observations) -> None:
         checked_times(t[count], f" of series {i}")
 
 
+def _checked_jumps(
+    jumps: Sequence[float], first: float, last: float, length: float
+) -> tuple[float, ...]:
+    """The times of jumps as numbers, if they are in order, within the span, and apart from its ends and each other."""
+    if len(jumps) == 0:
+        return ()
+    times = checked_times(jumps, " of jumps")
+    if (np.diff([first, *times, last]) < CLOSE * length).any():
+        raise InputError(
+            f"jumps={[float(t) for t in times]}: times within the span ({first:g}, {last:g}) were expected, at least "
+            f"{CLOSE * length:g} apart and from its ends, a hundredth of the interval between two knots"
+        )
+    return tuple(float(t) for t in times)
+
+
+class Nodes(NamedTuple):
+    """Where the cubics of a path meet, in intervals between knots from the start of the span.
+
+    Attributes:
+        ahead: the times after the start that the path is solved at.
+        places: those of the cubics' ends; a jump is there twice.
+        state: which of the solved states each has.
+        passed: `(jumps, nodes)`, which jumps lie before it.
+        widths: of the cubics before and after it; 0 where there is none.
+    """
+
+    ahead: np.ndarray
+    places: np.ndarray
+    state: np.ndarray
+    passed: np.ndarray
+    widths: tuple[np.ndarray, np.ndarray]
+
+    @staticmethod
+    def of(
+        first: float, length: float, before: int, count: int, jumps: tuple[float, ...]
+    ) -> "Nodes":
+        """Of `before` and `count` intervals before and after the start; a knot next to a jump gives way to it."""
+        knots, marks = np.arange(1, count + 1), (np.asarray(jumps) - first) / length
+        near = np.abs(knots[:, None] - marks[None]) < CLOSE
+        kept = knots[~near.any(1)]
+        # Jumps as they were given: a time rounded otherwise would lie on their other side.
+        ahead = np.sort(np.concatenate([first + length * kept, jumps]))
+        solved = np.sort(np.concatenate([np.arange(-before, 1), kept, marks]))
+        twice = np.isin(solved, marks)
+        state = np.repeat(np.arange(len(solved)), 1 + twice)
+        places = solved[state]
+        second = np.append(False, state[1:] == state[:-1])
+        passed = (places[None] > marks[:, None]) | (second[None] & (places[None] == marks[:, None]))
+        gaps = np.diff(places)
+        widths = np.append(1.0, gaps), np.append(gaps, 1.0)
+        return Nodes(ahead, places, state, passed, widths)
+
+
+def _with(z: Array, passed: Array) -> Array:
+    """Columns of states, with which jumps have passed below."""
+    return jnp.concatenate([z, passed]) if len(passed) else z
+
+
 class _Field(eqx.Module):
-    """The dynamics as a field of columns, which does not depend on time."""
+    """The dynamics as a field of columns, which does not depend on time but for the jumps."""
 
     dynamics: Callable[[Array], Array]
+    jumps: tuple[float, ...] = eqx.field(static=True)
 
     def __call__(self, t: Array, z: Array) -> Array:
-        return self.dynamics(z)
+        if not self.jumps:
+            return self.dynamics(z)
+        late = (t > jnp.asarray(self.jumps, t.dtype)).astype(z.dtype)
+        return self.dynamics(_with(z, jnp.broadcast_to(late[:, None], (len(late), z.shape[1]))))
 
 
 _encode = eqx.filter_jit(LatentODE.encode_rows)

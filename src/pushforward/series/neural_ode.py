@@ -66,6 +66,20 @@ class Units(eqx.Module):
         """Values in these units."""
         return np.asarray((np.asarray(y, np.float64) - self.center) / self.scale)
 
+    def jumps(
+        self, given: Sequence[float] | None, within: tuple[float, float] | None = None
+    ) -> tuple[float, ...]:
+        """Times of jumps in these units. Raises `InputError` for times out of order, not finite, or not `within`."""
+        if given is None:
+            return ()
+        times = checked_times(given, " of jumps")
+        if within is not None and not (within[0] < times[0] and times[-1] < within[1]):
+            raise InputError(
+                f"jumps go from {times[0]:.6g} to {times[-1]:.6g}, the series from {within[0]:.6g} to {within[1]:.6g}: "
+                "what follows a jump is learned from observations on both sides of it"
+            )
+        return tuple(float(t) for t in self.times(times))
+
     def solver(self, solver: Solver) -> Solver:
         """A solver whose bounds of steps are in these units."""
         least, most = (
@@ -107,32 +121,45 @@ class Units(eqx.Module):
 class LearnedField(eqx.Module):
     """`du/dtau = f(u)`, or `f(tau, u)`, by a perceptron in standard units.
 
+    With jumps the perceptron also receives which of them have passed.
+
     Arguments:
         d: number of columns.
         width, depth: of the perceptron.
-        autonomous: whether it does not depend on time.
+        autonomous: whether it does not depend on time, but for the jumps.
+        jumps: times at which it jumps, in order, in standard units; default none.
     """
 
     network: MLPField
     autonomous: bool = eqx.field(static=True)
+    jumps: tuple[float, ...] = eqx.field(static=True)
 
-    def __init__(self, d: int, width: int, depth: int, autonomous: bool, *, key: PRNGKeyArray):
+    def __init__(
+        self,
+        d: int,
+        width: int,
+        depth: int,
+        autonomous: bool,
+        jumps: tuple[float, ...] = (),
+        *,
+        key: PRNGKeyArray,
+    ):
         kind = "concat" if autonomous else "squash"
-        self.network = MLPField(d, width=width, depth=depth, time=kind, key=key)
-        self.autonomous = autonomous
+        passed = len(jumps) or None
+        self.network = MLPField(d, width=width, depth=depth, time=kind, condition=passed, key=key)
+        self.autonomous, self.jumps = autonomous, jumps
 
     @property
     def timed(self) -> bool:
         """Whether it depends on time."""
-        return not self.autonomous
-
-    @property
-    def jumps(self) -> tuple[float, ...]:
-        """The times at which it jumps: none."""
-        return ()
+        return not self.autonomous or bool(self.jumps)
 
     def __call__(self, t: Array, u: Float[Array, "n d"]) -> Float[Array, "n d"]:
-        return self.network(jnp.zeros_like(t) if self.autonomous else t, u)
+        passed = None
+        if self.jumps:
+            late = t.reshape(-1, 1) > jnp.asarray(self.jumps, t.dtype)[None]
+            passed = jnp.broadcast_to(late, (len(u), len(self.jumps))).astype(u.dtype)
+        return self.network(jnp.zeros_like(t) if self.autonomous else t, u, passed)
 
 
 class KnownField(eqx.Module):
@@ -170,8 +197,7 @@ class KnownField(eqx.Module):
         units: Units,
         jumps: Sequence[float] | None = None,
     ):
-        given = () if jumps is None else checked_times(jumps, " of jumps")
-        self.jumps = tuple(float(t) for t in units.times(given))
+        self.jumps = units.jumps(jumps)
         try:
             self.start = jax.tree.map(lambda p: jnp.asarray(p, jnp.zeros(()).dtype), params)
         except (TypeError, ValueError):

@@ -2,11 +2,12 @@
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Array, Bool, Float
 
 from pushforward.errors import SolveError
 from pushforward.ode import Solver
 from pushforward.series.neural_ode import LearnedField, SeriesField, Units, trajectories
+from pushforward.series.observations import Observations
 from pushforward.series.shooting import Member
 
 
@@ -73,6 +74,27 @@ def along(
     for (i, places, _, times), path in zip(runs, found, strict=True):
         out[i][places] = path[1 : len(times)]
     return out
+
+
+def rates(
+    field: SeriesField, units: Units, t: Array, y: Float[Array, "*rows d"]
+) -> Float[Array, "*rows d"]:
+    """`dy/dt` in the data's units, at a time, or times `(n, 1)`."""
+    center, scale = (jnp.asarray(part, y.dtype)[None] for part in (units.center, units.scale))
+    u = (y.reshape(-1, y.shape[-1]) - center) / scale
+    moved = field((jnp.asarray(t, y.dtype) - units.origin) / units.length, u)
+    return (moved * scale / units.length).reshape(y.shape)
+
+
+def left(
+    every: list[list[Float[np.ndarray, "k d"]]], observed: Observations
+) -> Float[np.ndarray, " d"]:
+    """Root mean square of what the members' mean leaves of the observations, per column."""
+    far = np.zeros_like(observed.values)
+    for i, of_series in enumerate(zip(*every, strict=True)):
+        far[i, : observed.lengths[i]] = np.mean(of_series, 0)
+    far = np.where(observed.seen, far - observed.values, 0.0)
+    return np.asarray(np.sqrt(np.square(far).sum((0, 1)) / observed.seen.sum((0, 1))))
 
 
 def explained(
