@@ -112,6 +112,25 @@ def test_forward_mode_has_an_adjoint():
     for adjoint in ("checkpoint", "backsolve"):
         with pytest.raises(InputError, match="needs adjoint='direct'"):
             jax.jacfwd(end)(1.0, adjoint)
+    # Under an outer `jit` too; a derivative of a compiled function is JAX's own refusal, and never a number.
+    slope = jax.jit(jax.jacfwd(end), static_argnums=1)
+    assert float(slope(1.0, "direct")) == pytest.approx(-np.exp(-1), abs=1e-4)
+    with pytest.raises(InputError, match="needs adjoint='direct'"):
+        slope(1.0, "checkpoint")
+    with pytest.raises(TypeError, match="custom_vjp"):
+        jax.jvp(jax.jit(lambda rate: end(rate, "checkpoint")), (1.0,), (1.0,))
+
+
+def test_gradients_at_times_need_no_kept_steps():
+    """Backsolve restarts from the states at the times; these are the polynomials', as those of the solve."""
+
+    def loss(y, adjoint):
+        options = {"method": "rk4", "steps": 20, "interpolate": True, "adjoint": adjoint}
+        found = solve(lambda t, y: jnp.sin(y) * t, y, 0.0, 3.0, at=[1.0, 2.02], **options)
+        return (found.ys**3).sum() + found.y1.sum()
+
+    own, right = (jax.grad(loss)(jnp.asarray([1.0, 0.5]), a) for a in ("backsolve", "checkpoint"))
+    np.testing.assert_allclose(own, right, rtol=1e-4)
 
 
 @pytest.mark.mistyped

@@ -118,7 +118,10 @@ def as_state(value: Any) -> Array:
 
 @contextmanager
 def forward_mode_named() -> Iterator[None]:
-    """JAX's error about forward mode as a line that names the adjoint which has it."""
+    """JAX's error about forward mode as a line that names the adjoint which has it.
+
+    Where JAX differentiates what is compiled already, its own error comes after `solve` has returned.
+    """
     try:
         yield
     except TypeError as error:
