@@ -183,7 +183,8 @@ def run() -> dict[str, Any]:
         sizes.setdefault(len(y), []).append(name)
     found: dict[str, Any] = {}
     for method, peer_method in PEERS.items():
-        own, peer = ({tol: {} for tol in TOLERANCES} for _ in range(2))
+        own: dict[float, dict[str, tuple[int, float, str]]] = {tol: {} for tol in TOLERANCES}
+        peer: dict[float, dict[str, tuple[int, float, str]]] = {tol: {} for tol in TOLERANCES}
         for names in sizes.values():
             fields = [compiled[name][0] for name in names]
 

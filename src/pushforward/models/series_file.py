@@ -174,8 +174,9 @@ def _skeleton(header: dict[str, Any], function: Callable[..., Any] | None, param
                     f"params={params!r} do not fit the function ({error}); give those of the form that it was "
                     "fitted with"
                 ) from error
-        sizes = (settings[name] for name in ("width", "depth", "autonomous"))
-        return LearnedField(d, *sizes, units.jumps(settings.get("jumps")), key=jax.random.key(0))
+        width, depth, autonomous = (settings[name] for name in ("width", "depth", "autonomous"))
+        jumps = units.jumps(settings.get("jumps"))
+        return LearnedField(d, width, depth, autonomous, jumps, key=jax.random.key(0))
 
     return _Models(
         [Shooting(field(), jnp.zeros((len(kept["owner"]), d))) for kept in header["members"]]

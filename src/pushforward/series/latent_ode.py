@@ -113,9 +113,9 @@ class LatentODE(eqx.Module):
         self.posterior = network(
             memory, (2 * latent,), width=memory, depth=1, activation="tanh", key=keys[1]
         )
+        received = latent + len(self.jumps)
         self.dynamics = network(
-            *(latent + len(self.jumps), (latent,)),
-            **{"width": width, "depth": 2, "activation": "elu", "key": keys[2]},
+            received, (latent,), width=width, depth=2, activation="elu", key=keys[2]
         )
         self.decoder = network(latent, (d,), width=width, depth=1, key=keys[3])
         self.log_noise = jnp.zeros(d) - 1.0 if noise is None else None
