@@ -179,7 +179,7 @@ class TestTrain:
             "remat": ("invertible", "invertible"),
             "retries": ("2", 2),
         }
-        assert list(settings) == [field.name for field in fields(Training)]
+        assert [*settings, "devices"] == [field.name for field in fields(Training)]
         words = [f"{key}={text}" for key, (text, _) in settings.items()]
         wanted = Training(**{key: value for key, (_, value) in settings.items()})
         assert chosen_training(words, None, None) == wanted
@@ -428,7 +428,7 @@ class TestTerminated:
     def test_leaves_nothing(self, run, here, monkeypatch, name, suffix):
         number = getattr(signal, name)
 
-        def blocks(*_):
+        def blocks(*_, **__):
             yield np.ones((10, 3))
             assert list(here.glob(".pushforward*"))
             # As `timeout` does: twice.
@@ -446,7 +446,7 @@ class TestTerminated:
             signal.raise_signal(signal.SIGTERM)
             rmtree(*words, **more)
 
-        def blocks(*_):
+        def blocks(*_, **__):
             signal.raise_signal(signal.SIGTERM)
             yield np.ones((10, 3))
 
@@ -457,7 +457,7 @@ class TestTerminated:
         assert not list(here.glob("d.*")) + list(here.glob(".pushforward*"))
 
     def test_who_ignores_them_is_left_alone(self, run, here, monkeypatch):
-        def blocks(*_):
+        def blocks(*_, **__):
             signal.raise_signal(signal.SIGHUP)
             yield np.ones((10, 3))
 

@@ -283,6 +283,14 @@ def test_the_newest_change_is_the_version():
     assert headings[0].split()[1] == pf.__version__
 
 
+def test_the_command_starts_light():
+    """What a command needs is imported when it is known which one runs, and after JAX's settings are made."""
+    heavy = ("jax", "equinox", "polars", "sklearn", "scipy")
+    code = f"import sys, pushforward.cli; print([m for m in {heavy!r} if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_import_is_light():
     """Importing the package imports nothing that the numerical core does not need."""
     heavy = ["sklearn", "polars", "matplotlib", "typer", "rich", "pandas", "torch", "safetensors"]

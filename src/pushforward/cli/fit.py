@@ -32,7 +32,6 @@ from pushforward.cli.streaming import (
     streams,
 )
 from pushforward.cli.typed import fit_typed_file
-from pushforward.data.parts import in_parts
 from pushforward.data.picture_sources import holds_pictures
 from pushforward.errors import CellError, InputError
 
@@ -328,6 +327,8 @@ def fit(
             )
             typed, frame = True, framed(table)
     if typed:
+        from pushforward.data.parts import in_parts
+
         if frame is None and in_parts(data):
             frame = frame_of_parts(data)
         if precision is Precision.DOUBLE:

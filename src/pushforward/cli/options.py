@@ -197,7 +197,9 @@ def chosen_training(
     from pushforward.training import Training
 
     types = typing.get_type_hints(Training)
-    known = {field.name: types[field.name] for field in fields(Training)}
+    # Devices have options of their own.
+    names = [field.name for field in fields(Training) if field.name != "devices"]
+    known = {name: types[name] for name in names}
     limits = {"max_epochs": max_epochs, "max_time": max_time}
     given = {key: value for key, value in limits.items() if value is not None}
     return Training(**_chosen("--train", settings, known, "training", ", ".join(known), given))
