@@ -436,14 +436,17 @@ class TestKills:
         """Only the file in progress is done again; what the killed process left of it is swept."""
         assert run("score", "m.st", "data", "-o", "whole", "--quiet").code == 0
         process = start("score", "m.st", "data", "-o", "out", program=("-c", STUCK), cwd=here)
-        while not (left := [*Path("out/day=2").glob(".pushforward-*")]):
-            assert process.poll() is None, process.communicate()
-            time.sleep(0.01)
-        # Another process does not take it for what a killed one left.
-        sweep(left[0].parent)
-        assert left[0].exists()
-        process.kill()
-        process.communicate()
+        try:
+            # Once something is written, the lock is held; what has none yet may be swept, and is made again.
+            while not (left := [*Path("out/day=2").glob(".pushforward-*/*.*")]):
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.01)
+            # Another process does not take it for what a killed one left.
+            sweep(Path("out/day=2"))
+            assert left[0].exists()
+        finally:
+            process.kill()
+            process.communicate()
         before = {name: Path("out", name).stat().st_mtime_ns for name in PARTS[:2]}
         assert set(files("out")) & set(PARTS) == set(PARTS[:2])
         result = run("score", "m.st", "data", "-o", "out")
