@@ -176,6 +176,7 @@ def test_times_of_rows_and_back_in_time():
                 assert a.shape == b.shape
                 np.testing.assert_allclose(a, b, atol=1e-6)
         # The last row goes back in time.
+        assert onto.ys is not None
         for row, time in enumerate((0.15, 0.3)):
             np.testing.assert_allclose(found(time)[0][row], onto.ys[0][0, row], atol=1e-6)
             assert np.isnan(found(time)[0][2]).all()

@@ -78,6 +78,7 @@ def test_a_fitted_equation_has_events(fitted):
     """The rates are those of the predictions, and the solver finds the place's zero between them."""
     down = Event(lambda t, y: y[0], direction=-1)
     found = solve(fitted.rates, jnp.asarray([1.0, 0.0]), 0.0, 3.0, events=down)
+    assert found.event_times is not None
     zero = float(found.event_times[0])
     alone = partial(fitted.rates, member=1)
     np.testing.assert_allclose(solve(alone, jnp.asarray([1.0, 0.0]), 0.0, zero).y1[0], 0, atol=0.02)
