@@ -1,6 +1,6 @@
 """Fit a density to flights.csv as it is shipped, score, draw, fill its gaps, explain the strangest, write a report.
 
-Run: make demo    (or: python examples/flights.py --out demo [--rows 60000] [--seconds 50])
+Run: make demo    (or: python examples/flights.py --out demo [--rows 60000] [--seconds 40])
 """
 
 import argparse
@@ -79,7 +79,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("demo"))
     parser.add_argument("--rows", type=int, default=60_000, help="flights to fit to, 0 for all")
-    parser.add_argument("--seconds", type=float, default=50.0, help="of training")
+    parser.add_argument("--seconds", type=float, default=40.0, help="of training")
     options = parser.parse_args()
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
