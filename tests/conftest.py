@@ -5,6 +5,7 @@ import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 # In the environment, so that processes which tests start compile under the same conditions.
 os.environ["JAX_PLATFORMS"] = "cpu"
@@ -108,3 +109,16 @@ class BySubject(LoadScopeScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> BySubject:
     # Not marks and `--dist loadgroup`: with pytest 9.2 xdist 3.8 lets every test go where it may, and says nothing.
     return BySubject(config, log)
+
+
+@pytest.fixture
+def run(here, capsys):
+    """Runs a command in the folder `here`, a fixture of the module; gives its exit code and both outputs."""
+    from pushforward.cli import main
+
+    def run(*words):
+        code = main([str(word) for word in words])
+        captured = capsys.readouterr()
+        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
+
+    return run

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from dataclasses import fields, replace
-from types import SimpleNamespace
 from unittest.mock import Mock
 
 import jax
@@ -84,18 +83,6 @@ def here(place, monkeypatch):
         os.symlink(place / name, folder / name)
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def run(here, capsys):
-    """Runs a command; gives its exit code, standard output and standard error."""
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
-
-    return run
 
 
 def start(*words, program=("-m", "pushforward"), **kwargs):

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import dask
 import dask.dataframe as dd
@@ -21,7 +20,6 @@ import pytest
 import pushforward as pf
 from pushforward.architectures import RealNVP
 from pushforward.architectures.typed import Typed
-from pushforward.cli import main
 from pushforward.data import arrays, output_folder
 from pushforward.data.footer import row_groups
 from pushforward.data.output_folder import open_folder
@@ -191,18 +189,6 @@ def here(place, tmp_path, monkeypatch):
     folder = shutil.copytree(place, tmp_path / "here")
     monkeypatch.chdir(folder)
     return folder
-
-
-@pytest.fixture
-def run(here, capsys):
-    """Runs a command; gives its exit code, standard output and standard error."""
-
-    def run(*words):
-        code = main([str(word) for word in words])
-        captured = capsys.readouterr()
-        return SimpleNamespace(code=code, out=captured.out, err=captured.err)
-
-    return run
 
 
 def scores(folder, names=PARTS):

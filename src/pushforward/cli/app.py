@@ -116,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return leave(_run(arguments))
     except Exception:
         if among_hosts():
+            # Not swallowed: printed here, as `leave` ends the process. Python's own way out would wait for the others.
             traceback.print_exc()
             leave(1)
         raise

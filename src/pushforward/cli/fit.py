@@ -291,41 +291,25 @@ def fit(
                     "tables are not streamed, so a flow is fitted (--no-stream reads all into memory and fits one)",
                     quiet,
                 )
-            fit_flow_file(
-                many,
-                None,
-                output,
-                data=data,
-                kinds=kinds,
-                architecture=architecture,
-                training=training,
-                precision=int(precision.value),
-                seed=seed,
-                holdout=holdout.value,
-                groups=None,
-                rival=False,
-                checkpoint=checkpoint,
-                resume=resume,
-                quiet=quiet,
-            )
-            return
-        try:
-            with Meter("reading", quiet) as meter:
-                chosen = kept_columns(data, modelled, conditions, ignored)
-                table, given = read_columns(data, chosen, conditions, meter.update)
-        except CellError as error:
-            # Standard input cannot be read again.
-            if named != "auto" or conditions is not None or data == "-":
-                raise
-            say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
-            typed = True
-        if not typed and free and (counted := counted_column_of(table, kinds)) is not None:
-            say(
-                f"column '{counted}' holds values that repeat, so the table is fitted as typed: probabilities "
-                "where values repeat, densities elsewhere (--flow nsf fits densities to all)",
-                quiet,
-            )
-            typed, frame = True, framed(table)
+            given = None
+        else:
+            try:
+                with Meter("reading", quiet) as meter:
+                    chosen = kept_columns(data, modelled, conditions, ignored)
+                    table, given = read_columns(data, chosen, conditions, meter.update)
+            except CellError as error:
+                # Standard input cannot be read again.
+                if named != "auto" or conditions is not None or data == "-":
+                    raise
+                say(f"{error}\nso the table is fitted as typed, cells of any kind and gaps", quiet)
+                typed = True
+            if not typed and free and (counted := counted_column_of(table, kinds)) is not None:
+                say(
+                    f"column '{counted}' holds values that repeat, so the table is fitted as typed: probabilities "
+                    "where values repeat, densities elsewhere (--flow nsf fits densities to all)",
+                    quiet,
+                )
+                typed, frame = True, framed(table)
     if typed:
         from pushforward.data.parts import in_parts
 
@@ -357,7 +341,7 @@ def fit(
         )
         return
     fit_flow_file(
-        table,
+        table if many is None else many,
         given,
         output,
         data=data,
@@ -368,7 +352,7 @@ def fit(
         seed=seed,
         holdout=holdout.value,
         groups=groups,
-        rival=free and max_epochs is None and max_time is None and not kinds,
+        rival=many is None and free and max_epochs is None and max_time is None and not kinds,
         checkpoint=checkpoint,
         resume=resume,
         quiet=quiet,

@@ -101,6 +101,14 @@ def score(
     from pushforward.data.parts import in_parts
     from pushforward.data.tables import check_output
 
+    of_typed = {
+        "--given": given is not None,
+        "--per-column": per_column,
+        "--exact": exact is not None,
+        "--gaps": gaps,
+        "--allow-absent": allow_absent,
+        "--where": where is not None,
+    }
     if is_of_images(model):
         refuse_for_images(
             str(model),
@@ -108,12 +116,7 @@ def score(
                 "--part": part is not None,
                 "--solver": bool(solver),
                 "--guidance": guidance is not None,
-                "--given": given is not None,
-                "--per-column": per_column,
-                "--exact": exact is not None,
-                "--gaps": gaps,
-                "--allow-absent": allow_absent,
-                "--where": where is not None,
+                **of_typed,
             },
         )
         check_output(output, force)
@@ -134,17 +137,7 @@ def score(
             model, names, per_column, exact, gaps, allow_absent, where, seed, quiet
         )
     else:
-        options.refuse_for_flow(
-            model,
-            {
-                "--given": given is not None,
-                "--per-column": per_column,
-                "--exact": exact is not None,
-                "--gaps": gaps,
-                "--allow-absent": allow_absent,
-                "--where": where is not None,
-            },
-        )
+        options.refuse_for_flow(model, of_typed)
         from pushforward.models.table_file import load_table_model
 
         fitted = options.solved_anew(load_table_model(model), model, solver, guidance)
