@@ -99,12 +99,18 @@ class VAE(eqx.Module):
     decoder: MLP
     levels: bool = eqx.field(static=True)
 
-    def __init__(self, row, pixels, levels, *, latent, width, key):
-        keys = jax.random.split(key, 3 + LAYERS)
+    def __init__(self, row, pictures, levels, *, latent, width, key):
+        keys, pixels = jax.random.split(key, 3 + LAYERS), pictures.shape[1]
         sizes = {"width": width, "depth": 1}
         self.encoder = MLP(pixels, (width,), **sizes, last_scale=1.0, key=keys[0])
         self.gaussian = MLP(width, (2, latent), **sizes, last_scale=0.1, key=keys[1])
-        self.decoder = MLP(latent, (1 + levels, pixels), width=width, depth=2, key=keys[2])
+        decoder = MLP(latent, (1 + levels, pixels), width=width, depth=2, key=keys[2])
+        # From zero the biases would take a thousand steps to the mean picture.
+        mean = np.clip(pictures.mean(0), 0.01, 0.99)
+        bias = [mean, np.log(pictures.std(0) / 2)] if levels else [np.log(mean / (1 - mean))]
+        self.decoder = eqx.tree_at(
+            lambda m: m.last_bias, decoder, jnp.concatenate(bias).astype(float)
+        )
         parts = [layer(row, latent, width, k) for k in keys[3:]] if row != "none" else None
         self.flow = None if parts is None else Chain(parts)
         self.levels = levels
@@ -125,7 +131,7 @@ class VAE(eqx.Module):
             logits = outputs[0].T
             return (x * logits - jax.nn.softplus(logits)).sum(1)
         # The mass of a logistic distribution between the edges of a grey level; the outermost ones are half-lines.
-        mean, log_scale = outputs[0].T, outputs[1].T - 2.0
+        mean, log_scale = outputs[0].T, outputs[1].T
         sharp = jnp.exp(-log_scale)
         above = jnp.where(x > 0.999, jnp.inf, (x + 0.5 / 255 - mean) * sharp)
         below = jnp.where(x < 0.001, -jnp.inf, (x - 0.5 / 255 - mean) * sharp)
@@ -248,7 +254,7 @@ def run(quick: bool) -> Result:
         limits = {"max_epochs": 2} if quick else {"max_time": SECONDS}
         sizes = {"latent": 4, "width": 16} if quick else {"latent": LATENT, "width": WIDTH}
         for row in ("planar", "IAF") if quick else ROWS:
-            model = VAE(row, train.shape[1], levels, **sizes, key=jax.random.key(0))
+            model = VAE(row, train, levels, **sizes, key=jax.random.key(0))
             model = trained(model, train, valid, grey, limits)
             bound, nll, cost = judged(model, test[:1000], 5 if quick else DRAWS)
             unit = train.shape[1] * math.log(2) if levels else 1.0

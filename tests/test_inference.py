@@ -323,6 +323,8 @@ FINE = Facts(
         ("usable with weights", "is near, not on it", {"effective": 0.5}),
         ("do not trust", "the fit is not done", {"effective": 0.005}),
         ("do not trust", "heavier tails", {"k": 0.75}),
+        ("usable with weights", "but far out", {"k": 0.75, "effective": 0.995}),
+        ("do not trust", "heavier tails", {"k": 1.2, "effective": 0.995}),
         ("usable with weights", "left out: mass", {"invalid": 0.001}),
         ("do not trust", "left out: mass", {"invalid": 0.01}),
         ("do not trust", "of the mass at least", {"probes": Probes(3, 2, 0.5, 0.0, 0.0, ())}),

@@ -12,6 +12,8 @@ Word = Literal["trustworthy", "usable with weights", "do not trust"]
 TRUSTWORTHY, WEIGHTS, NOT = "trustworthy", "usable with weights", "do not trust"
 GREEN_SHARE = 0.8
 """Effective draws, as a share, from which plain draws are as good as weighted ones."""
+NEAR_SHARE = 0.99
+"""Effective draws, as a share, from which a heavier tail of the posterior holds too little mass to be seen."""
 FEWEST = 400
 """Effective draws below which weighted ones are too few."""
 
@@ -106,7 +108,11 @@ def verdict_of(facts: Facts) -> Verdict:
 def _weights(facts: Facts, red: list[str], amber: list[str], green: list[str]) -> None:
     limit = k_threshold(facts.draws)
     worth = f"{facts.draws:,} draws are worth {facts.effective * facts.draws:,.0f} of the posterior"
-    if not facts.k <= limit:
+    if limit < facts.k < 1 and facts.effective >= NEAR_SHARE:
+        amber.append(
+            f"the posterior has heavier tails than the flow (k = {facts.k:.2f}, above {limit:.2f}), but far out: {worth}"
+        )
+    elif not facts.k <= limit:
         red.append(
             f"a few draws carry the weight (k = {facts.k:.2f}, above {limit:.2f}): the posterior has heavier tails "
             "than the flow, or the fit is not done; more steps= may help"
