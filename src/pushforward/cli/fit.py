@@ -188,6 +188,9 @@ def fit(
       pushforward fit flights.csv --ignore tailnum --min-count 20 -o m.safetensors
       pushforward fit data.csv --column wind=angle:360 --column share=bounded:0,1 -o m.safetensors
 
+    DATA may be a folder of tables, a quoted pattern, or the URL of one in an object store
+    (s3://bucket/rows/): Parquet files that need not fit the memory.
+
     DATA may be a folder of PNG or JPEG files, an .npy or .npz file of uint8 pictures, an IDX file, or
     mnist:train where PUSHFORWARD_DATA names a folder with MNIST.
 

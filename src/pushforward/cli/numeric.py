@@ -162,7 +162,11 @@ def kept_columns(
     from pushforward.data.frames import frame_names
     from pushforward.data.parts import in_parts, parts_of
 
-    names = frame_names(parts_of(data)[0].path if in_parts(data) else data)
+    if in_parts(data):
+        with parts_of(data)[0].local() as path:
+            names = frame_names(path)
+    else:
+        names = frame_names(data)
     if unknown := [name for name in ignored if name not in names]:
         raise InputError(unknown_columns(unknown, names, data))
     rest = tuple(name for name in names if name not in (*ignored, *(condition or ())))

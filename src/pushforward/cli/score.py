@@ -83,9 +83,10 @@ def score(
     the standard error, and effective_draws: how many of the K draws count. It takes about K times as
     long.
 
-    DATA may be a folder or a quoted pattern, and -o another folder: every file in it is scored into one
-    of its own at the same place, which appears when it is complete. Files that are done are skipped
-    when the command runs again. --part 3/16 does a sixteenth of the files, for the third of 16 jobs.
+    DATA may be a folder, a quoted pattern, or the URL of one in an object store (s3://bucket/rows/),
+    and -o another folder: every file in it is scored into one of its own at the same place, which
+    appears when it is complete. Files that are done are skipped when the command runs again.
+    --part 3/16 does a sixteenth of the files, for the third of 16 jobs.
 
     A model of pictures writes for each its name, bits_per_dim, log_prob (a bound, by one draw of the
     noise) and quantile, its place among the held-out pictures of the fit. --draws K takes K draws of

@@ -11,6 +11,7 @@ from pushforward.cli.scorers import AbstractScorer, Table
 from pushforward.data.alike import check_alike
 from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import PACKED, Part, parts_of, share_numbers, share_of
+from pushforward.data.store import is_url
 from pushforward.data.targets import SUFFIXES
 from pushforward.errors import InputError
 from pushforward.model_file import read_header
@@ -51,19 +52,20 @@ def score_parts(
     _refuse_wrong_places(data, parts, folder, targets)
     run = {
         "model": str(read_header(model)["sha256"]),
-        "the input": os.path.realpath(_root(parts[0])),
+        "the input": _root(parts[0]),
         **{name: json.dumps(value) for name, value in settings.items()},
     }
     with open_folder(folder, run, worker, force) as since:
         own = share_of(parts, share)
-        todo = [part for part in own if force or not is_done(targets[part], since, part.path)]
+        todo = [part for part in own if force or not is_done(targets[part], since, part)]
         if todo:
             # The first one, which may be another worker's, says what the others are compared with.
             check_alike([*parts[:1], *(part for part in todo if part != parts[0])], scorer.columns)
         _announce(len(parts), len(own), len(todo), quiet)
         if not todo:
             return
-        sizes = [part.path.stat().st_size for part in todo]
+        # A store does not say how large its files are: there they count alike.
+        sizes = [part.stamp()[0] or 1 for part in todo]
         total, done, rows = sum(sizes), 0, 0
         with Meter("scoring", quiet) as meter:
             for number, (part, size) in enumerate(zip(todo, sizes, strict=True), 1):
@@ -77,7 +79,8 @@ def score_parts(
 
                 target = targets[part]
                 target.parent.mkdir(parents=True, exist_ok=True)
-                scorer(Table(str(part.path), str(part.path), part.folders), str(target), show)
+                with part.local() as path:
+                    scorer(Table(str(path), str(part.path), part.folders), str(target), show)
                 done, rows = done + size, rows + count
     for line in scorer.ending():
         say(line, quiet)
@@ -97,7 +100,7 @@ def target_of(relative: Path) -> Path:
     return relative if relative.suffix.lower() in SUFFIXES else relative.with_suffix(".parquet")
 
 
-def is_done(target: Path, since: int, source: Path | None = None) -> bool:
+def is_done(target: Path, since: int, source: Part | None = None) -> bool:
     """Whether a file of this run is there, and not older than what it was made of.
 
     Arguments:
@@ -115,7 +118,7 @@ def is_done(target: Path, since: int, source: Path | None = None) -> bool:
         raise InputError(
             f"{target}: exists already; name another folder, or replace it with --force"
         )
-    return source is None or source.stat().st_mtime_ns <= written
+    return source is None or source.stamp()[1] <= written
 
 
 def _announce(every: int, own: int, todo: int, quiet: bool) -> None:
@@ -124,20 +127,25 @@ def _announce(every: int, own: int, todo: int, quiet: bool) -> None:
     say(f"{counted(own, 'part')}{of}{done}", quiet)
 
 
-def _root(part: Part) -> Path:
+def _root(part: Part) -> str:
     """The folder below which a part has its place."""
-    return Path(*part.path.parts[: len(part.path.parts) - len(part.relative.parts)])
+    if isinstance(part.path, str):
+        return part.path.removesuffix(str(part.relative))
+    parts = part.path.parts
+    return os.path.realpath(Path(*parts[: len(parts) - len(part.relative.parts)]))
 
 
 def _refuse_wrong_places(
     data: str, parts: tuple[Part, ...], folder: Path, targets: Mapping[Part, Path]
 ) -> None:
     own = folder.resolve()
+    if folder.suffix.lower() in SUFFIXES and is_url(data):
+        raise InputError(f"{folder}: files of a store are scored into a folder; name one by -o")
     if Path(data).is_dir() and own.is_relative_to(Path(data).resolve()):
         raise InputError(f"{folder}: lies in {data}; name a folder for the results outside of it")
-    sources: dict[Path, Path] = {}
+    sources: dict[Path, Path | str] = {}
     for part in parts:
-        if part.path.resolve().is_relative_to(own):
+        if isinstance(part.path, Path) and part.path.resolve().is_relative_to(own):
             raise InputError(
                 f"{part.path}: lies in {folder}, where the results go; name a folder outside of the input"
             )

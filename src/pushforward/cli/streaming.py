@@ -122,13 +122,14 @@ def read_parts(data: str, columns: Sequence[str] | None = None, **options: Any) 
     from pushforward.data.tables import Table, read_table
 
     parts = parts_of(data)
-    if all(part.path.suffix.lower() in PARQUET for part in parts):
+    if all(part.suffix in PARQUET for part in parts):
         files = Stream(data, columns).open()
         values: np.ndarray = np.empty((files.total, len(files.names)), files.dtype)
         for start, block in files.blocks():
             values[start : start + len(block)] = block
         return Table(files.names, values, files.integer)
-    tables = [read_table(part.path, columns, **options) for part in parts]
+    # Files of a store are Parquet.
+    tables = [read_table(str(part.path), columns, **options) for part in parts]
     first = tables[0]
     for part, table in zip(parts, tables, strict=True):
         if set(table.names) != set(first.names):
@@ -151,7 +152,10 @@ def frame_of_parts(data: str) -> "pl.DataFrame":
     from pushforward.data.parts import parts_of
 
     parts = parts_of(data)
-    frames = [read_frame(part.path) for part in parts]
+    frames = []
+    for part in parts:
+        with part.local() as path:
+            frames.append(read_frame(path))
     for part, frame in zip(parts, frames, strict=True):
         if set(frame.columns) != set(frames[0].columns):
             raise InputError(f"{parts[0].path} and {part.path} disagree in their columns")

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import polars as pl
 
-from pushforward.data.arrays import scan_parquet
 from pushforward.data.frames import ARRAYS, PARQUET, frame_names, suffix_of
 from pushforward.data.parts import Part
 from pushforward.data.tables import open_blocks
@@ -43,11 +42,11 @@ def check_alike(parts: Sequence[Part], columns: Sequence[str] | None = None) -> 
     """
     first = None
     for part in parts:
-        found = _described(part.path)
+        found = _described(part)
         if first is None:
             first = found
         elif found.named and first.named:
-            _compare(part.path, found.kinds, parts[0].path, first.kinds, columns)
+            _compare(str(part.path), found.kinds, str(parts[0].path), first.kinds, columns)
         elif columns is None and len(found.kinds) != len(first.kinds):
             raise InputError(
                 f"{part.path}: has {plural(len(found.kinds), 'column')}, and {parts[0].path} has "
@@ -56,9 +55,9 @@ def check_alike(parts: Sequence[Part], columns: Sequence[str] | None = None) -> 
 
 
 def _compare(
-    path: Path,
+    path: str,
     found: dict[str, str],
-    first_path: Path,
+    first_path: str,
     first: dict[str, str],
     columns: Sequence[str] | None,
 ) -> None:
@@ -76,17 +75,18 @@ def _compare(
             )
 
 
-def _described(path: Path) -> Described:
-    suffix = suffix_of(path)
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty")
-    if ARRAYS.search(path.name):
-        reader = open_blocks(path)
-        return Described(dict.fromkeys(reader.names, "numbers"), reader.named)
-    if suffix not in PARQUET:
-        return Described(dict.fromkeys(frame_names(path), ""))
+def _described(part: Part) -> Described:
+    path = part.path
+    if isinstance(path, Path):
+        if path.stat().st_size == 0:
+            raise InputError(f"{path}: is empty")
+        if ARRAYS.search(path.name):
+            reader = open_blocks(path)
+            return Described(dict.fromkeys(reader.names, "numbers"), reader.named)
+        if suffix_of(path) not in PARQUET:
+            return Described(dict.fromkeys(frame_names(path), ""))
     try:
-        scan = scan_parquet(path)
+        scan = part.scan()
         schema, rows = scan.collect_schema(), scan.select(pl.len()).collect().item()
     except (pl.exceptions.PolarsError, OSError) as error:
         reason = str(error).strip().splitlines()[0][:160]

@@ -22,7 +22,11 @@ def read_groups(source: str, name: str) -> pl.Series:
     Raises `InputError` for standard input, which is read once only, and for a name that is no column.
     """
     if in_parts(source):
-        return pl.concat([read_groups(str(part.path), name) for part in parts_of(source)])
+        found = []
+        for part in parts_of(source):
+            with part.local() as path:
+                found.append(read_groups(str(path), name))
+        return pl.concat(found)
     if source == "-":
         raise InputError("--holdout-by: standard input is read only once; save the table to a file")
     suffix = suffix_of(source)

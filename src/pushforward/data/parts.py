@@ -1,14 +1,23 @@
-"""A table in many files: a folder, or a pattern such as `data/**/*.parquet`, as a list of parts."""
+"""A table in many files: a folder, or a pattern such as `data/**/*.parquet`, as a list of parts.
 
+Files of an object store are parts whose path is a URL; `data.store` reads them.
+"""
+
+import contextlib
 import glob
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
+import polars as pl
+
+from pushforward.data.arrays import scan_parquet
+from pushforward.data.store import fetched, files_of, is_url, root_of, scan_stored
 from pushforward.data.targets import SUFFIXES
 from pushforward.errors import InputError
 from pushforward.words import plural
@@ -24,9 +33,10 @@ class Part:
     """One file of a table in many.
 
     Arguments:
-        path: the file.
+        path: the file, or the URL of one in a store.
         relative: its place below the folder, or below the part of the pattern without wildcards. What is made of the
             part lies at the same place below another folder.
+        options: how to reach the store, see `Stream`; default none.
 
     ```python
     >>> part = Part(Path("data/day=3/b.parquet"), Path("day=3/b.parquet"))
@@ -36,14 +46,45 @@ class Part:
     ```
     """
 
-    path: Path
+    path: Path | str
     relative: Path
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name that says what the file holds, in lower case."""
+        return self.relative.suffix.lower()
+
+    def stamp(self) -> tuple[int, int]:
+        """Its size in bytes, and when it was written in nanoseconds; zeros in a store, which Polars does not ask."""
+        if isinstance(self.path, str):
+            return 0, 0
+        stat = self.path.stat()
+        return stat.st_size, stat.st_mtime_ns
+
+    def scan(self) -> pl.LazyFrame:
+        """The rows of a Parquet file, unread."""
+        if isinstance(self.path, str):
+            return scan_stored(self.path, self.options)
+        return scan_parquet(self.path)
+
+    @contextlib.contextmanager
+    def local(self) -> Iterator[Path]:
+        """The file, or for a while a copy of one in a store.
+
+        Raises `InputError` where the store does not give it.
+        """
+        if isinstance(self.path, Path):
+            yield self.path
+        else:
+            with fetched(self.path, self.options) as path:
+                yield path
 
     @property
     def folders(self) -> dict[str, str | None]:
         """The columns that the folders above the file name, as in `day=3/`, with their values as text; None for a
         missing one. They are no columns of the file."""
-        pairs = (name.partition("=") for name in self.path.parts[:-1])
+        pairs = (name.partition("=") for name in re.split(r"[/\\]", str(self.path))[:-1])
         return {
             name: None if value == NO_VALUE else unquote(value)
             for name, equals, value in pairs
@@ -52,9 +93,11 @@ class Part:
 
 
 def in_parts(source: str | Path) -> bool:
-    """Whether a source names many files: a folder, or a pattern that is no file's own name."""
+    """Whether a source names many files: a folder, a pattern that is no file's own name, or a URL."""
     text = str(source)
-    return os.path.isdir(text) or (glob.has_magic(text) and not os.path.exists(text))
+    return (
+        is_url(text) or os.path.isdir(text) or (glob.has_magic(text) and not os.path.exists(text))
+    )
 
 
 def holds_tables(folder: str | Path) -> bool:
@@ -62,7 +105,7 @@ def holds_tables(folder: str | Path) -> bool:
     return any(map(_is_table, _found(str(folder))))
 
 
-def parts_of(source: str | Path) -> tuple[Part, ...]:
+def parts_of(source: str | Path, options: Mapping[str, Any] | None = None) -> tuple[Part, ...]:
     """The files of a table in many, in natural order: `part-2` comes before `part-10`.
 
     Files and folders whose names begin with a dot or an underline are left out, as engines keep what is unfinished
@@ -70,7 +113,8 @@ def parts_of(source: str | Path) -> tuple[Part, ...]:
 
     Arguments:
         source: a folder, with all tables in it and below; a pattern with `*`, `?`, `[...]`, and `**` for any number of
-            folders; or one file.
+            folders; one file; or a URL of any of them.
+        options: how to reach the store of a URL, see `Stream`; default None.
 
     Raises `InputError` where there is none.
 
@@ -85,6 +129,8 @@ def parts_of(source: str | Path) -> tuple[Part, ...]:
     ```
     """
     text = str(source)
+    if is_url(text):
+        return _stored(text, options or {})
     if not in_parts(text):
         if not os.path.exists(text):
             raise InputError(f"{text}: no such file or folder")
@@ -103,6 +149,17 @@ def parts_of(source: str | Path) -> tuple[Part, ...]:
         own.setdefault(os.path.realpath(path), path)
     ordered = sorted(own.values(), key=lambda path: _natural(places[path]))
     return tuple(Part(path, places[path]) for path in ordered)
+
+
+def _stored(url: str, options: Mapping[str, Any]) -> tuple[Part, ...]:
+    root = root_of(url)
+    places = {file: Path(file.removeprefix(root)) for file in files_of(url, options)}
+    shown = [file for file, place in places.items() if not any(map(_hidden, place.parts))]
+    if not shown:
+        raise InputError(f"{url}: no Parquet files are there")
+    ordered = sorted(shown, key=lambda file: _natural(places[file]))
+    kept = tuple(sorted(options.items()))
+    return tuple(Part(file, places[file], kept) for file in ordered)
 
 
 def share_of(parts: Sequence[Part], share: str | None) -> tuple[Part, ...]:

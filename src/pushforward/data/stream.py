@@ -1,17 +1,17 @@
 """Tables of numbers larger than memory: Parquet files that are read in slices, by row number."""
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.values import check_finite
-from pushforward.data.arrays import SINGLE, is_number, scan_parquet
+from pushforward.data.arrays import SINGLE, is_number
 from pushforward.data.frames import PARQUET
 from pushforward.data.parts import Part, parts_of
 from pushforward.data.source import Wanted, choose, not_numeric
@@ -32,11 +32,14 @@ class Stream:
     the seed: how the rows are divided into files does not matter, nor does the number of devices.
 
     Arguments:
-        source: a folder, with all tables in it and below; a pattern such as `"data/**/*.parquet"`; or one file. Files
-            come in natural order, `part-2` before `part-10`.
+        source: a folder, with all tables in it and below; a pattern such as `"data/**/*.parquet"`; one file; or a URL
+            of any of them in an object store, such as `"s3://bucket/data/"`. Files come in natural order, `part-2`
+            before `part-10`.
         columns: to model; default all others.
         condition: columns to condition on; default none.
         ignore: columns to leave out; default none.
+        storage_options: how to reach the store of a URL, as of `polars.scan_parquet`; default None: what the
+            environment and the machine say.
 
     Columns that folders name, as in `day=3/`, are left out unless `columns` or `condition` names them.
 
@@ -56,6 +59,7 @@ class Stream:
     columns: Sequence[str] | None = None
     condition: Sequence[str] | None = None
     ignore: Sequence[str] = ()
+    storage_options: Mapping[str, Any] | None = None
 
     def open(self) -> "StreamFiles":
         """Read the footers of all files.
@@ -63,19 +67,19 @@ class Stream:
         Raises `InputError` where a file is no Parquet file or damaged, where files disagree in columns or types, for
         columns that are missing or no numbers, and where there are no rows.
         """
-        where, parts = str(self.source), parts_of(self.source)
+        where, parts = str(self.source), parts_of(self.source, self.storage_options)
         for part in parts:
-            if part.path.suffix.lower() not in PARQUET:
+            if part.suffix not in PARQUET:
                 raise InputError(
                     f"{part.path}: only Parquet files are streamed; write it as Parquet, or read all of the table into "
                     "memory (--no-stream)"
                 )
-        schemas = [_schema(part.path) for part in parts]
+        schemas = [_schema(part) for part in parts]
         first = schemas[0]
         names, own = self._chosen(list(first), parts[0], where)
         files = []
         for part, schema in zip(parts, schemas, strict=True):
-            _compare(parts[0].path, first, part.path, schema, [*names, *own])
+            _compare(str(parts[0].path), first, str(part.path), schema, [*names, *own])
             files.append(_File.of(part, [name for name in (*names, *own) if name not in schema]))
         every = (*names, *own)
         text = {n: f"type {first[n]}" for n in every if n in first and not is_number(first[n])}
@@ -132,7 +136,7 @@ class _File:
 
     @staticmethod
     def of(part: Part, names: Sequence[str]) -> "_File":
-        stat = os.stat(part.path)
+        size, changed = part.stamp()
         values = {}
         for name in names:
             try:
@@ -142,16 +146,14 @@ class _File:
                 raise InputError(
                     f"{part.path}: its folders give {given!r} for column '{name}'; a number is expected"
                 ) from None
-        scan = _scan(part.path, stat.st_size, stat.st_mtime_ns)
-        rows = int(scan.select(pl.len()).collect().item())
-        return _File(part, rows, stat.st_size, stat.st_mtime_ns, values)
+        rows = int(_scan(part, size, changed).select(pl.len()).collect().item())
+        return _File(part, rows, size, changed, values)
 
     def read(self, names: Sequence[str], start: int, stop: int, dtype: type) -> np.ndarray:
         """Some rows; raises `InputError` where the file is no longer what it was."""
         path = self.part.path
         try:
-            stat = os.stat(path)
-            if (stat.st_size, stat.st_mtime_ns) != (self.bytes, self.changed):
+            if self.part.stamp() != (self.bytes, self.changed):
                 raise InputError(
                     f"{path}: was changed while it was read; fit again when it is complete"
                 )
@@ -162,7 +164,7 @@ class _File:
                 else pl.col(name).cast(kind)
                 for name in names
             ]
-            rows = _scan(path, self.bytes, self.changed).slice(start, stop - start)
+            rows = _scan(self.part, self.bytes, self.changed).slice(start, stop - start)
             frame = rows.select(columns).collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise InputError(f"{path}: cannot be read as Parquet ({_first(error)})") from None
@@ -252,22 +254,22 @@ class StreamFiles:
 
 
 @lru_cache(maxsize=256)
-def _scan(path: Path, size: int, changed: int) -> pl.LazyFrame:
+def _scan(part: Part, size: int, changed: int) -> pl.LazyFrame:
     """The rows of a file that was not written since."""
-    return scan_parquet(path)
+    return part.scan()
 
 
-def _schema(path: Path) -> dict[str, pl.DataType]:
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: is empty")
+def _schema(part: Part) -> dict[str, pl.DataType]:
+    if isinstance(part.path, Path) and part.stamp()[0] == 0:
+        raise InputError(f"{part.path}: is empty")
     try:
-        return dict(pl.read_parquet_schema(path))
+        return dict(part.scan().collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
-        raise InputError(f"{path}: cannot be read as Parquet ({_first(error)})") from None
+        raise InputError(f"{part.path}: cannot be read as Parquet ({_first(error)})") from None
 
 
 def _compare(
-    one: Path, first: dict[str, pl.DataType], other: Path, schema: dict[str, pl.DataType], names: Sequence[str]
+    one: str, first: dict[str, pl.DataType], other: str, schema: dict[str, pl.DataType], names: Sequence[str]
 ) -> None:  # fmt: skip
     """Raise `InputError` where two files disagree in the columns that are read."""
     for name in names:

@@ -110,7 +110,8 @@ def _weights(facts: Facts, red: list[str], amber: list[str], green: list[str]) -
     worth = f"{facts.draws:,} draws are worth {facts.effective * facts.draws:,.0f} of the posterior"
     if limit < facts.k < 1 and facts.effective >= NEAR_SHARE:
         amber.append(
-            f"the posterior has heavier tails than the flow (k = {facts.k:.2f}, above {limit:.2f}), but far out: {worth}"
+            f"the posterior has heavier tails than the flow (k = {facts.k:.2f}, above {limit:.2f}), but far out: "
+            f"{worth}"
         )
     elif not facts.k <= limit:
         red.append(
