@@ -42,7 +42,7 @@ from pushforward.ode import Solver
 from pushforward.training import Batch, EvidenceBound, importance_nll
 from pushforward.transformers import DeepSigmoid, Gated
 
-LATENT, WIDTH, LAYERS, SECONDS, DRAWS = 32, 300, 4, 150.0, 500
+LATENT, WIDTH, LAYERS, SECONDS, DRAWS = 32, 300, 4, 60.0, 500
 ROWS = (
     "none",
     "planar",
@@ -101,10 +101,14 @@ class VAE(eqx.Module):
 
     def __init__(self, row, pictures, levels, *, latent, width, key):
         keys, pixels = jax.random.split(key, 3 + LAYERS), pictures.shape[1]
-        sizes = {"width": width, "depth": 1}
-        self.encoder = MLP(pixels, (width,), **sizes, last_scale=1.0, key=keys[0])
-        self.gaussian = MLP(width, (2, latent), **sizes, last_scale=0.1, key=keys[1])
-        decoder = MLP(latent, (1 + levels, pixels), width=width, depth=2, key=keys[2])
+        # Small last weights, as layers of flows start with, would hide the latents from the decoder at first; those
+        # of grey levels, whose deviations are about 0.1, are of their size.
+        scale = 0.1 if levels else 1.0
+        self.encoder = MLP(pixels, (width,), width=width, depth=1, last_scale=1.0, key=keys[0])
+        self.gaussian = MLP(width, (2, latent), width=width, depth=1, last_scale=1.0, key=keys[1])
+        decoder = MLP(
+            latent, (1 + levels, pixels), width=width, depth=2, last_scale=scale, key=keys[2]
+        )
         # From zero the biases would take a thousand steps to the mean picture.
         mean = np.clip(pictures.mean(0), 0.01, 0.99)
         bias = [mean, np.log(pictures.std(0) / 2)] if levels else [np.log(mean / (1 - mean))]
@@ -176,7 +180,12 @@ def load(name):
 
 def trained(model, train, valid, grey, limits):
     training = pf.Training(
-        batch=min(100, len(train)), learning_rate=1e-3, weight_decay=0.0, patience=1.0, **limits
+        batch=min(100, len(train)),
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        clip=1000.0,  # gradients are of hundreds of nats
+        patience=1.0,
+        **limits,
     )
     return pf.fit(
         model,

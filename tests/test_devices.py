@@ -283,3 +283,36 @@ class TestHosts:
         for code, said in both():
             assert code == 2
             assert "exists already" in said
+
+    def test_hosts_with_other_rows(self, table: str, tmp_path: Path) -> None:
+        """Both say so, and no model is written."""
+        other, output, port = tmp_path / "other.csv", tmp_path / "m", free_port()
+        rows = np.random.default_rng(1).normal(size=(300, 2))
+        np.savetxt(other, rows, delimiter=",", header="a,b")
+        options = ["--flow", "maf", "--max-epochs", "1", "-o", str(output)]
+        options += ["--hosts", "2", "--coordinator", f"127.0.0.1:{port}", "--host"]
+        both = [
+            command("fit", data, *options, str(i), port=port)
+            for i, data in enumerate((table, str(other)))
+        ]
+        for code, said in map(ended, both):
+            assert code == 2
+            assert "of host 1 differ from those of host 0: give all hosts the same" in said
+        assert not output.exists()
+
+    def test_one_interrupt_ends_all_with_the_best_model(self, table: str, tmp_path: Path) -> None:
+        output, port = tmp_path / "m", free_port()
+        options = ["--flow", "maf", "--set", "layers=1", "--train", "batch=32"]
+        options += ["--max-epochs", "100000", "--train", "patience=1", "-o", str(output)]
+        options += ["--hosts", "2", "--coordinator", f"127.0.0.1:{port}", "--host"]
+        both = [command("fit", table, *options, str(i), port=port) for i in range(2)]
+        said = ""
+        for line in both[0].stderr or ():
+            said += line
+            if "epoch 2" in line:
+                break
+        both[0].send_signal(signal.SIGINT)
+        codes = [ended(process) for process in both]
+        assert [code for code, _ in codes] == [0, 0], (said, codes)
+        assert codes[0][1].startswith("stopped by Ctrl-C with the best model so far")
+        assert output.is_file()

@@ -6,6 +6,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -24,6 +25,8 @@ LONGEST = 7 * 24 * 3600 * 1000
 """Milliseconds in which the first host measures and writes the model while the others wait."""
 PARTING = 5000
 """Milliseconds in which a host that fails waits for others with the same error."""
+LAST = 0.5
+"""Seconds in which the others leave before the first host does."""
 ADVICE = "give --hosts N --host I --coordinator ADDRESS:PORT"
 
 Hosts = Annotated[
@@ -116,8 +119,17 @@ def leave(code: int) -> int:
         # Where all have the same error, all may say so.
         with suppress(Exception):
             _wait("failed", PARTING)
+        if _first():
+            # The others' last words would be JAX's, that they lost the first host.
+            time.sleep(LAST)
         os._exit(code)
     return code
+
+
+def _first() -> bool:
+    import jax
+
+    return jax.process_index() == 0
 
 
 def among_hosts() -> bool:
