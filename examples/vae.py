@@ -2,11 +2,11 @@
 
 As in van den Berg et al. 2018 and Grathwohl et al. 2019 (section 5.3), on Frey faces, Omniglot and dynamically
 binarised MNIST, of `PUSHFORWARD_DATA`. All rows of a table have the same perceptrons, four layers of flow and the same
-time, a small part of the papers'. The encoder's features are the condition of every layer: planar, radial and Sylvester
-maps (of three kinds) and FFJORD's field have weights of each picture's own (`Amortized`, of low rank for the field),
-autoregressive ones see the features beside the latents. Not the papers': perceptrons in place of gated convolutions, 32
-latents, discretised logistics in place of a softmax over 256 levels, a part of Omniglot. The gate of IAF starts open
-and 2 nats of divergence are free, or its latents collapse.
+time, a small part of the papers'; three of them are compared after equal steps too. The encoder's features are the
+condition of every layer: planar, radial and Sylvester maps (of three kinds) and FFJORD's field have weights of each
+picture's own (`Amortized`, of low rank for the field), autoregressive ones see the features beside the latents. Not the
+papers': perceptrons in place of gated convolutions, 32 latents, discretised logistics in place of a softmax over 256
+levels, a part of Omniglot. The gate of IAF starts open and 2 nats of divergence are free, or its latents collapse.
 
 The gaps of Cremer et al. 2018 (arXiv 1801.03558) are of one model on 100 test pictures: the bound with the posterior
 tuned to these pictures, the decoder held, lies between the model's own bound and its log-likelihood.
