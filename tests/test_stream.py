@@ -128,15 +128,15 @@ class TestBadInput:
     @pytest.mark.parametrize(
         ("other", "message"),
         [
-            (pl.DataFrame({"a": [1.0]}), "only the first has a column 'b'"),
-            (pl.DataFrame({"a": ["x"], "b": [1.0]}), "'a' is of type Float64 .* type String"),
-            (pl.DataFrame({"a": [1.0], "b": [1.0], "c": [1.0]}), "only the second has 1 column"),
+            (pl.DataFrame({"a": [1.0]}), "lacks column 'b', which .*1.parquet has"),
+            (pl.DataFrame({"a": ["x"], "b": [1.0]}), "'a' holds text, in .*1.parquet it holds numbers"),
+            (pl.DataFrame({"a": [1.0], "b": [1.0], "c": [1.0]}), "has column 'c', which .*1.parquet lacks"),
         ],
     )
     def test_files_that_disagree(self, tmp_path, other, message):
         pl.DataFrame({"a": [1.0], "b": [2.0]}).write_parquet(tmp_path / "1.parquet")
         other.write_parquet(tmp_path / "2.parquet")
-        with pytest.raises(InputError, match=f"1.parquet and .*2.parquet disagree: .*{message}"):
+        with pytest.raises(InputError, match=f"2.parquet: .*{message}"):
             Stream(tmp_path).open()
 
     def test_files_that_are_none(self, tmp_path):

@@ -116,6 +116,7 @@ def read_parts(data: str, columns: Sequence[str] | None = None, **options: Any) 
     """
     import numpy as np
 
+    from pushforward.data.alike import check_alike
     from pushforward.data.frames import PARQUET
     from pushforward.data.parts import parts_of
     from pushforward.data.stream import Stream
@@ -128,12 +129,10 @@ def read_parts(data: str, columns: Sequence[str] | None = None, **options: Any) 
         for start, block in files.blocks():
             values[start : start + len(block)] = block
         return Table(files.names, values, files.integer)
+    check_alike(parts, columns)
     # Files of a store are Parquet.
     tables = [read_table(str(part.path), columns, **options) for part in parts]
     first = tables[0]
-    for part, table in zip(parts, tables, strict=True):
-        if set(table.names) != set(first.names):
-            raise InputError(f"{parts[0].path} and {part.path} disagree in their columns")
     values = np.concatenate([table.select(first.names).values for table in tables])
     integer = tuple(
         map(all, zip(*(table.select(first.names).integer for table in tables), strict=True))
@@ -148,17 +147,16 @@ def frame_of_parts(data: str) -> "pl.DataFrame":
     """
     import polars as pl
 
+    from pushforward.data.alike import check_alike
     from pushforward.data.frames import read_frame
     from pushforward.data.parts import parts_of
 
     parts = parts_of(data)
+    check_alike(parts)
     frames = []
     for part in parts:
         with part.local() as path:
             frames.append(read_frame(path))
-    for part, frame in zip(parts, frames, strict=True):
-        if set(frame.columns) != set(frames[0].columns):
-            raise InputError(f"{parts[0].path} and {part.path} disagree in their columns")
     try:
         return pl.concat([f.select(frames[0].columns) for f in frames], how="vertical_relaxed")
     except pl.exceptions.PolarsError as error:

@@ -46,7 +46,7 @@ def check_alike(parts: Sequence[Part], columns: Sequence[str] | None = None) -> 
         if first is None:
             first = found
         elif found.named and first.named:
-            _compare(str(part.path), found.kinds, str(parts[0].path), first.kinds, columns)
+            compare(str(part.path), found.kinds, str(parts[0].path), first.kinds, columns)
         elif columns is None and len(found.kinds) != len(first.kinds):
             raise InputError(
                 f"{part.path}: has {plural(len(found.kinds), 'column')}, and {parts[0].path} has "
@@ -54,13 +54,20 @@ def check_alike(parts: Sequence[Part], columns: Sequence[str] | None = None) -> 
             )
 
 
-def _compare(
+def compare(
     path: str,
     found: dict[str, str],
     first_path: str,
     first: dict[str, str],
-    columns: Sequence[str] | None,
+    columns: Sequence[str] | None = None,
 ) -> None:
+    """Raise `InputError` where a file disagrees with the first one: in its columns, or in what they hold.
+
+    Arguments:
+        path, first_path: the files.
+        found, first: what their columns hold, see `Described`.
+        columns: those that matter; default None, all.
+    """
     wanted = None if columns is None else {name.strip() for name in columns}
     for name in [*first, *found]:
         if wanted is not None and name not in wanted:
@@ -93,10 +100,11 @@ def _described(part: Part) -> Described:
         raise InputError(f"{path}: cannot be read as Parquet ({reason})") from None
     if not rows:
         raise InputError(f"{path}: has no rows")
-    return Described({name.strip(): _kind(dtype) for name, dtype in schema.items()})
+    return Described({name.strip(): kind_of(dtype) for name, dtype in schema.items()})
 
 
-def _kind(dtype: pl.DataType) -> str:
+def kind_of(dtype: pl.DataType) -> str:
+    """What a column of a type holds, as of `Described`."""
     if dtype == pl.Null:
         return ""
     if dtype.is_numeric() or dtype == pl.Boolean:

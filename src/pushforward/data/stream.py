@@ -11,13 +11,14 @@ import polars as pl
 
 from pushforward.columns.names import unknown_columns
 from pushforward.columns.values import check_finite
+from pushforward.data.alike import compare, kind_of
 from pushforward.data.arrays import SINGLE, is_number
 from pushforward.data.frames import PARQUET
 from pushforward.data.parts import Part, parts_of
 from pushforward.data.source import Wanted, choose, not_numeric
 from pushforward.errors import InputError
 from pushforward.training.checkpoint import digest
-from pushforward.words import plural, quoted
+from pushforward.words import quoted
 
 CELLS_OF_A_PASS = 1 << 23
 """Cells that are decoded at once in a pass over all rows, 64 MiB of float64: slices shorter than a row group decode
@@ -77,9 +78,11 @@ class Stream:
         schemas = [_schema(part) for part in parts]
         first = schemas[0]
         names, own = self._chosen(list(first), parts[0], where)
+        wanted = None if set(first) <= {*names, *own} else (*names, *own)
+        held = [{name: kind_of(kind) for name, kind in schema.items()} for schema in schemas]
         files = []
-        for part, schema in zip(parts, schemas, strict=True):
-            _compare(str(parts[0].path), first, str(part.path), schema, [*names, *own])
+        for part, schema, kinds in zip(parts, schemas, held, strict=True):
+            compare(str(part.path), kinds, str(parts[0].path), held[0], wanted)
             files.append(_File.of(part, [name for name in (*names, *own) if name not in schema]))
         every = (*names, *own)
         text = {n: f"type {first[n]}" for n in every if n in first and not is_number(first[n])}
@@ -89,14 +92,14 @@ class Stream:
         files = [file for file in files if file.rows]
         if not files:
             raise InputError(f"{where}: has no rows")
-        kinds = [[schema.get(name, pl.Float64()) for name in every] for schema in schemas]
+        types = [[schema.get(name, pl.Float64()) for name in every] for schema in schemas]
         return StreamFiles(
             where=where,
             names=names,
             condition=own,
             files=tuple(files),
-            integer=tuple(kind.is_integer() or kind == pl.Boolean for kind in kinds[0]),
-            single=all(kind in SINGLE for of_file in kinds for kind in of_file),
+            integer=tuple(kind.is_integer() or kind == pl.Boolean for kind in types[0]),
+            single=all(kind in SINGLE for of_file in types for kind in of_file),
         )
 
     def _chosen(
@@ -266,26 +269,6 @@ def _schema(part: Part) -> dict[str, pl.DataType]:
         return dict(part.scan().collect_schema())
     except (pl.exceptions.PolarsError, OSError) as error:
         raise InputError(f"{part.path}: cannot be read as Parquet ({_first(error)})") from None
-
-
-def _compare(
-    one: str, first: dict[str, pl.DataType], other: str, schema: dict[str, pl.DataType], names: Sequence[str]
-) -> None:  # fmt: skip
-    """Raise `InputError` where two files disagree in the columns that are read."""
-    for name in names:
-        if (name in first) != (name in schema):
-            has, lacks = (one, other) if name in first else (other, one)
-            raise InputError(f"{has} and {lacks} disagree: only the first has a column '{name}'")
-        if name in first and is_number(first[name]) != is_number(schema[name]):
-            raise InputError(
-                f"{one} and {other} disagree: column '{name}' is of type {first[name]} in the first and of type "
-                f"{schema[name]} in the other"
-            )
-    extra = [name for name in schema if name not in first]
-    if extra and set(names) == set(first):
-        raise InputError(
-            f"{one} and {other} disagree: only the second has {plural(len(extra), 'column')} {quoted(extra)}"
-        )
 
 
 def _first(error: Exception) -> str:
