@@ -129,8 +129,14 @@ class TestBadInput:
         ("other", "message"),
         [
             (pl.DataFrame({"a": [1.0]}), "lacks column 'b', which .*1.parquet has"),
-            (pl.DataFrame({"a": ["x"], "b": [1.0]}), "'a' holds text, in .*1.parquet it holds numbers"),
-            (pl.DataFrame({"a": [1.0], "b": [1.0], "c": [1.0]}), "has column 'c', which .*1.parquet lacks"),
+            (
+                pl.DataFrame({"a": ["x"], "b": [1.0]}),
+                "'a' holds text, in .*1.parquet it holds numbers",
+            ),
+            (
+                pl.DataFrame({"a": [1.0], "b": [1.0], "c": [1.0]}),
+                "has column 'c', which .*1.parquet lacks",
+            ),
         ],
     )
     def test_files_that_disagree(self, tmp_path, other, message):

@@ -1,7 +1,6 @@
 """What the commands do with pictures, and with models of them."""
 
 import math
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pushforward.cli import options
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, say
-from pushforward.cli.watch import Watch
+from pushforward.cli.watch import watched
 from pushforward.errors import InputError
 from pushforward.trust.picture_verdict import FAMILIAR, judged
 
@@ -57,32 +55,27 @@ def fit_image_file(
             f"--labels: {data} has none; put the pictures of each class into a sub-folder, or an array 'labels' into "
             "the .npz file"
         )
-    began = time.perf_counter()
-    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        n, h, w, c = pictures.pixels.shape
-        meter.update(f"{n:,} pictures of {h} x {w} x {c}, compiling")
-        watch = Watch(meter, interrupt, training.max_time, unit="bits per dimension")
-        try:
-            model = fit_images(
-                pictures.pixels,
-                pictures.labels if labels else None,
-                architecture=architecture,
-                training=training,
-                seed=seed,
-                report=watch,
-                progress=watch.step,
-                checkpoint=checkpoint,
-                resume=resume,
-            )
-            save_image_model(model, output)
-        except (KeyboardInterrupt, Terminated) as stop:
-            raise without_model(stop, interrupt, checkpoint) from None
-    checkpoint.unlink(missing_ok=True)
+    n, h, w, c = pictures.pixels.shape
+    size, unit = f"{n:,} pictures of {h} x {w} x {c}", "bits per dimension"
+    with watched(size, training.max_time, checkpoint, quiet, unit=unit) as watch:
+        model = fit_images(
+            pictures.pixels,
+            pictures.labels if labels else None,
+            architecture=architecture,
+            training=training,
+            seed=seed,
+            report=watch,
+            progress=watch.step,
+            checkpoint=checkpoint,
+            resume=resume,
+        )
+        watch.writing()
+        save_image_model(model, output)
     for line in trust_lines(model.trust)[: 3 if "bound" in model.trust else 2]:
         say(line, quiet)
     for line in trust_warnings(model.trust):
         say(f"warning: {line}", quiet)
-    say(watch.ending(model.summary["stopped"], began, output), quiet)
+    say(watch.ending(model.summary["stopped"], output), quiet)
 
 
 def trust_lines(trust: dict[str, Any]) -> list[str]:

@@ -1,14 +1,12 @@
 """What `fit` does with a table of numbers."""
 
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
-from pushforward.cli.progress import Meter, say
+from pushforward.cli.progress import say
 from pushforward.cli.typed import held_out_how, trust_line
-from pushforward.cli.watch import Watch
+from pushforward.cli.watch import Watch, watched
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
@@ -63,45 +61,35 @@ def fit_flow_file(
     else:
         count, named = table.total, (True, True if table.condition else None)
         rows = {"values": table}
-    began = time.perf_counter()
-    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        size = f"{count:,} rows x {len(table.names)} columns"
-        if count < LARGE:
-            meter.update(f"{size}, compiling")
+    size = f"{count:,} rows x {len(table.names)} columns"
+    with watched(size, training.max_time, checkpoint, quiet, large=count >= LARGE) as watch:
+        model = fit_table(
+            **rows,
+            columns=kinds,
+            architecture=architecture,
+            training=training,
+            precision=precision,
+            seed=seed,
+            report=watch,
+            progress=watch.step,
+            checkpoint=checkpoint,
+            resume=resume,
+            holdout=holdout,
+            groups=groups,
+        )
+        model = with_names_noted(model, *named)
+        typed = None
+        if rival:
+            assert isinstance(table, Table)
+            typed = _rival(table, model, training, seed, watch, holdout, groups)
+        watch.writing()
+        if typed is None:
+            save_table_model(model, output)
         else:
-            meter.stage(size)
-        watch = Watch(meter, interrupt, training.max_time)
-        try:
-            model = fit_table(
-                **rows,
-                columns=kinds,
-                architecture=architecture,
-                training=training,
-                precision=precision,
-                seed=seed,
-                report=watch,
-                progress=watch.step,
-                checkpoint=checkpoint,
-                resume=resume,
-                holdout=holdout,
-                groups=groups,
-            )
-            model = with_names_noted(model, *named)
-            typed = None
-            if rival:
-                assert isinstance(table, Table)
-                typed = _rival(table, model, training, seed, watch, holdout, groups)
-            meter.update("writing the model", 1.0)
-            if typed is None:
-                save_table_model(model, output)
-            else:
-                save_typed_table(typed, output)
-        except (KeyboardInterrupt, Terminated) as stop:
-            raise without_model(stop, interrupt, checkpoint) from None
-    checkpoint.unlink(missing_ok=True)
+            save_typed_table(typed, output)
     for line in _held_out(model.trust) if typed is None else [trust_line(typed.trust)]:
         say(line, quiet)
-    say(watch.ending((typed or model).summary["stopped"], began, output), quiet)
+    say(watch.ending((typed or model).summary["stopped"], output), quiet)
 
 
 def counted_column_of(table: "Table", kinds: "Mapping[str, AbstractColumn]") -> str | None:

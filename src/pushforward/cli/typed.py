@@ -1,13 +1,11 @@
 """What the commands do with tables of any kind of cells, and with models of them."""
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, say
-from pushforward.cli.watch import Watch
+from pushforward.cli.watch import watched
 from pushforward.errors import InputError
 
 if TYPE_CHECKING:
@@ -76,38 +74,33 @@ def fit_typed_file(
                 raise InputError(unknown_columns(unknown, frame.columns, data))
             frame = frame.select(columns)
     least = LEAST if least is None else least
-    began = time.perf_counter()
-    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
-        meter.update(f"{len(frame):,} rows x {len(frame.columns)} columns, compiling")
-        watch = Watch(meter, interrupt, training.max_time)
-        try:
-            model = fit_typed(
-                frame,
-                declared=declared,
-                ignore=ignore,
-                gaps=gaps,
-                least=least,
-                architecture=architecture,
-                training=training,
-                seed=seed,
-                report=watch,
-                progress=watch.step,
-                checkpoint=checkpoint,
-                resume=resume,
-                holdout=holdout,
-                groups=groups,
-            )
-            save_typed_table(model, output)
-        except (KeyboardInterrupt, Terminated) as stop:
-            raise without_model(stop, interrupt, checkpoint) from None
-    checkpoint.unlink(missing_ok=True)
+    size = f"{len(frame):,} rows x {len(frame.columns)} columns"
+    with watched(size, training.max_time, checkpoint, quiet) as watch:
+        model = fit_typed(
+            frame,
+            declared=declared,
+            ignore=ignore,
+            gaps=gaps,
+            least=least,
+            architecture=architecture,
+            training=training,
+            seed=seed,
+            report=watch,
+            progress=watch.step,
+            checkpoint=checkpoint,
+            resume=resume,
+            holdout=holdout,
+            groups=groups,
+        )
+        watch.writing()
+        save_typed_table(model, output)
     for column in model.columns.every:
         if not column.modelled and (column.kind != "constant" or column.missing == 1):
             say(f"column '{column.name}' is not modelled: {column.kind}, {column.reason}", quiet)
     say(trust_line(model.trust), quiet)
     for line in _trust_warnings(model.trust):
         say(f"warning: {line}", quiet)
-    say(watch.ending(model.summary["stopped"], began, output), quiet)
+    say(watch.ending(model.summary["stopped"], output), quiet)
 
 
 def trust_line(trust: dict[str, Any]) -> str:

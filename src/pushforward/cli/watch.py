@@ -1,10 +1,12 @@
 """What a fit reports while it runs, and whether it should stop."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pushforward.cli.interrupts import PoliteInterrupt
+from pushforward.cli.interrupts import PoliteInterrupt, Terminated, without_model
 from pushforward.cli.progress import Meter, clock
 
 if TYPE_CHECKING:
@@ -21,6 +23,41 @@ ENDINGS = {
 """The ways in which a fit ends, in words."""
 
 
+@contextmanager
+def watched(
+    size: str,
+    max_time: float | None,
+    checkpoint: Path,
+    quiet: bool,
+    *,
+    large: bool = False,
+    unit: str = "loss",
+) -> Iterator["Watch"]:
+    """For a fit and the writing of its model: shows both, and lets the first Ctrl-C end the fit with the best model so
+    far. The checkpoint goes when the model is there.
+
+    Arguments:
+        size: what is fitted, in words.
+        max_time: seconds of the fit, or None.
+        checkpoint: of the fit.
+        quiet: whether to show nothing.
+        large: whether much is done before the first program is compiled; default False.
+        unit: what a loss that is no likelihood is called; default "loss".
+
+    Raises `KeyboardInterrupt` or `Terminated` with a message that says what was kept, where no model was written.
+    """
+    with Meter("fitting", quiet) as meter, PoliteInterrupt(quiet) as interrupt:
+        if large:
+            meter.stage(size)
+        else:
+            meter.update(f"{size}, compiling")
+        try:
+            yield Watch(meter, interrupt, max_time, unit)
+        except (KeyboardInterrupt, Terminated) as stop:
+            raise without_model(stop, interrupt, checkpoint) from None
+    checkpoint.unlink(missing_ok=True)
+
+
 class Watch:
     """Shows stages, epochs and steps on a meter, and returns whether the user asked to stop."""
 
@@ -34,6 +71,7 @@ class Watch:
         """`unit` is what a loss that is no likelihood is called."""
         self._meter, self._interrupt, self._max_time = meter, interrupt, max_time
         self._unit = unit
+        self._began = time.perf_counter()
         self._first: tuple[int, float] | None = None
         self._stage = ""
         self.epochs = "0 epochs"
@@ -77,13 +115,16 @@ class Watch:
         self._meter.update(text + ("" if left is None else f"  {clock(left)} left"), fraction)
         return self._interrupt.requested
 
-    def ending(self, stopped: str, began: float, output: Path) -> str:
+    def writing(self) -> None:
+        """The fit is done, and its model is written."""
+        self._meter.update("writing the model", 1.0)
+
+    def ending(self, stopped: str, output: Path) -> str:
         """How the fit ended, in words.
 
         Arguments:
             stopped: as `Fitted` says it.
-            began: when it began, by `time.perf_counter`.
             output: where the model is.
         """
         how = ENDINGS.get(stopped, stopped)
-        return f"{how} after {self.epochs}, {clock(time.perf_counter() - began)}: {output}"
+        return f"{how} after {self.epochs}, {clock(time.perf_counter() - self._began)}: {output}"
