@@ -11,17 +11,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from one_line import line
 from pushforward.columns import KINDS, Angle, Bounded, Columns, Constant, Continuous, Whole, guess
 from pushforward.columns.dependence import check_dependence
 from pushforward.columns.kinds import column_from_json, declared_column
 from pushforward.errors import InputError, InputWarning
-
-
-def line(call, *args):
-    with pytest.raises(InputError) as caught:
-        call(*args)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def one(column):

@@ -18,6 +18,7 @@ import pyarrow.parquet
 import pytest
 
 import pushforward as pf
+from one_line import line
 from pushforward.architectures import RealNVP
 from pushforward.architectures.typed import Typed
 from pushforward.data import arrays, output_folder
@@ -26,7 +27,6 @@ from pushforward.data.output_folder import open_folder
 from pushforward.data.parts import holds_tables, in_parts, parts_of, share_of
 from pushforward.data.tables import open_blocks, read_table
 from pushforward.data.workspace import Workspace, sweep
-from pushforward.errors import InputError
 from pushforward.fitting.fit_table import fit_table
 from pushforward.models.table_file import save_table_model
 from pushforward.models.typed_file import save_typed_table
@@ -34,15 +34,6 @@ from test_cli import mistake, start
 
 fit_typed_module = importlib.import_module("pushforward.fitting.fit_typed")
 PARTS = ("day=1/p2.parquet", "day=1/p10.csv", "day=2/a.npy", "day=2/b.tsv", "day=10/c.npz")
-
-
-def line(call, *args, **kwargs):
-    """The message of the InputError, which must be one line."""
-    with pytest.raises(InputError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 @pytest.fixture

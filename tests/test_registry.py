@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import pushforward as pf
+from one_line import line
 from pushforward.architectures import ARCHITECTURES, NSF, RealNVP, register, registered
 from pushforward.cli import main
-from pushforward.errors import InputError
 from pushforward.saving import architecture_from_json, architecture_to_json, read_header
 from pushforward.testing import check_architecture
 
@@ -46,13 +46,6 @@ class Mine:
     def build(self, event, condition=None, *, key):
         flow = RealNVP(layers=self.layers, width=self.width).build(event, condition, key=key)
         return pf.distributions.Flow(flow.base, flow.bijection)
-
-
-def line(call, *arguments, **more) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*arguments, **more)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def package(folder: Path, name: str, value: str, distribution: str, source: str = SOURCE) -> Path:

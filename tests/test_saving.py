@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import load, save
 
+from one_line import line
 from pushforward import model_file
 from pushforward.architectures import ARCHITECTURES, MAF, NSF, RealNVP, registered
 from pushforward.bijections import Permutation
 from pushforward.columns import Columns
 from pushforward.distributions import Flow
-from pushforward.errors import InputError
 from pushforward.models.table_file import load_table_model, save_table_model
 from pushforward.models.table_flow import table_flow
 from pushforward.models.table_model import TableModel
@@ -60,13 +60,6 @@ def saved(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("model") / "m.safetensors"
     save_table_model(table_model(), path)
     return path
-
-
-def line(call, *args, **kwargs) -> str:
-    with pytest.raises(InputError) as caught:
-        call(*args, **kwargs)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def refused(path: Path) -> str:

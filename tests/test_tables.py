@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from one_line import line
 from pushforward.cli.options import column_list
 from pushforward.data import arrays, delimited
 from pushforward.data.frames import frame_names, read_frame
@@ -34,15 +35,6 @@ RNG = np.random.default_rng(7)
 AWKWARD = np.array(
     [[0.1, 1e300, -0.0], [1 / 3, 5e-324, 1e16], [-2.5e-17, 1.7e9 + 1e-6, 123456789.125]]
 )
-
-
-def line(call, *args, **kwargs):
-    """The message of the InputError, which must be one line."""
-    with pytest.raises(InputError) as caught:
-        call(*args, **kwargs)
-    message = str(caught.value)
-    assert "\n" not in message
-    return message
 
 
 def drain(path, *args, **kwargs):
