@@ -248,19 +248,11 @@ def run(name: str, seed: int) -> dict[str, Any]:
     post = pf.fit_posterior(problem.log_density, problem.event, support=problem.support, seed=seed)
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     (draws, log_weights), flow = post.sample(20_000, "weighted"), post.sample(20_000, "flow")
-    shown = problem.shown or (lambda p: p)
     weights = np.exp(log_weights)
-    if problem.reference is None:
-        means, sds = problem.means, problem.sds
-    else:
-        means, sds = problem.reference.mean(0), problem.reference.std(0)
-    if name == "one_comp":
-        quartiles = np.quantile(problem.reference, [0.25, 0.5, 0.75], axis=0)
-        means, sds = quartiles[1], (quartiles[2] - quartiles[0]) / 1.35
-        found = [np.median(shown(flow), 0), _weighted_median(shown(draws), weights)]
-    else:
-        found = [shown(flow).mean(0), weights @ shown(draws)]
-    errors = [float(np.sqrt((((mean - means) / sds) ** 2).mean())) for mean in found]
+    errors = [
+        error_of_means(name, problem, flow, np.full(len(weights), 1 / len(weights))),
+        error_of_means(name, problem, draws, weights),
+    ]
     answer = {
         "name": name, "seed": seed, "ess": post.facts.effective, "k": post.facts.k,
         "log_z": post.log_z.value, "se": post.log_z.standard_error,
@@ -279,6 +271,23 @@ def run(name: str, seed: int) -> dict[str, Any]:
         exact = density[grid > 0].sum() / density.sum()
         answer["wells"] = float(np.abs(right - exact).max())
     return answer
+
+
+def error_of_means(name: str, problem: Problem, draws: Any, weights: Any) -> float:
+    """Root mean square error of weighted means, or of medians, in standard deviations."""
+    import numpy as np
+
+    values = (problem.shown or (lambda p: p))(draws)
+    if name == "one_comp":
+        quartiles = np.quantile(problem.reference, [0.25, 0.5, 0.75], axis=0)
+        means, sds = quartiles[1], (quartiles[2] - quartiles[0]) / 1.35
+        found = _weighted_median(values, weights)
+    else:
+        means, sds = problem.means, problem.sds
+        if problem.reference is not None:
+            means, sds = problem.reference.mean(0), problem.reference.std(0)
+        found = weights @ values
+    return float(np.sqrt((((found - means) / sds) ** 2).mean()))
 
 
 def _weighted_median(x: Any, weights: Any) -> Any:
