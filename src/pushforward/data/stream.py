@@ -79,7 +79,7 @@ class Stream:
         first = schemas[0]
         names, own = self._chosen(list(first), parts[0], where)
         wanted = None if set(first) <= {*names, *own} else (*names, *own)
-        held = [{name: kind_of(kind) for name, kind in schema.items()} for schema in schemas]
+        held = [{name.strip(): kind_of(of) for name, of in schema.items()} for schema in schemas]
         files = []
         for part, schema, kinds in zip(parts, schemas, held, strict=True):
             compare(str(part.path), kinds, str(parts[0].path), held[0], wanted)
