@@ -9,10 +9,6 @@ RACE_STEPS = 128
 """Steps of each entrant of the race, on rows and for a schedule of their own."""
 LARGE, WIDE = 200_000, 24
 """Rows and columns from which on affine layers are taken (`benchmarks/bsds300.py`: 2 minutes of 1,000,000 x 63)."""
-SPARED = 0.1
-"""Share of hidden units that large and wide tables drop. Their rows often come in clusters, such as patches of one
-image, and held-out rows of the same clusters do not show what a model learns of these by heart: on patches of other
-images 0.1 is 0.46 nats better, 0.2 is 0.44 (100,000 patches of 20 images, 3,000 steps of 512)."""
 RACE_ROWS = 4096
 """Held-out rows that judge it."""
 LEAD = 0.015
@@ -68,15 +64,7 @@ def candidates(rows: int, columns: int) -> tuple[Entrant, ...]:
         dropout=dropout,
     )
     if rows >= LARGE and columns >= WIDE:
-        affine = MAF(
-            layers=5,
-            width=256,
-            depth=2,
-            linear=True,
-            residual=True,
-            dropout=max(dropout, SPARED),
-            near=True,
-        )
+        affine = MAF(layers=5, width=256, depth=2, linear=True, residual=True, near=True)
         return _ways("affine layers", affine, {"straight": 0.0, "heavy": LEAD, "scores": LEAD})
     plain = {"none": 0.0} if rows < FEW * columns else {"straight": -TIE}
     return _ways("splines", splines, {"heavy": 0.0, **plain, "scores": LEAD})
