@@ -536,7 +536,8 @@ def test_recipes(engine, tmp_path):
     save_table_model(model, tmp_path / "m.safetensors")
     for i in range(3):
         put(every[200 * i : 200 * (i + 1)], tmp_path / f"rides/day={i}/p.parquet")
-    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    env = {**os.environ, "PYSPARK_PYTHON": sys.executable}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, env=env)
     found = pl.read_parquet(
         tmp_path / ("scored.parquet" if engine == "duckdb" else "scored/*.parquet")
     )
