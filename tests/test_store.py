@@ -190,3 +190,10 @@ def test_what_a_store_does_not_give_is_one_line(store):
     gone = Part(f"{url}/x.parquet", Path("x.parquet"), tuple(options.items()))
     with pytest.raises(InputError, match="cannot be read from its store"), gone.local():
         pass
+
+
+def test_keys_are_not_shown(store):
+    url, options = store
+    stream = Stream(f"{url}/day=2/a.parquet", storage_options=options)
+    shown = repr(stream) + repr(parts_of(stream.source, options)) + repr(stream.open())
+    assert "secret" not in shown

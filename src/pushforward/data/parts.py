@@ -8,7 +8,7 @@ import glob
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,8 @@ class Part:
 
     path: Path | str
     relative: Path
-    options: tuple[tuple[str, Any], ...] = ()
+    # It may hold keys, which no message shall show.
+    options: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
     @property
     def suffix(self) -> str:

@@ -58,7 +58,7 @@ def files_of(url: str, options: Mapping[str, Any]) -> list[str]:
             return [url]
         # Polars lists a store only by reading the footers of what it finds there.
         url = url.rstrip("/") + "/**/*.parquet"
-    with refused(url), warnings.catch_warnings():
+    with _refused(url), warnings.catch_warnings():
         # That a region is looked up is no news.
         warnings.simplefilter("ignore")
         rows = pl.scan_parquet(
@@ -79,7 +79,7 @@ def files_of(url: str, options: Mapping[str, Any]) -> list[str]:
     return files
 
 
-def scan_stored(url: str, options: Mapping[str, Any] | tuple[tuple[str, Any], ...]) -> pl.LazyFrame:
+def scan_stored(url: str, options: tuple[tuple[str, Any], ...]) -> pl.LazyFrame:
     """Scan exactly this file; its name is no pattern, and folders are not columns."""
     return pl.scan_parquet(
         url, glob=False, hive_partitioning=False, storage_options=_dict(dict(options))
@@ -94,13 +94,13 @@ def fetched(url: str, options: tuple[tuple[str, Any], ...]) -> Iterator[Path]:
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "part.parquet"
-        with refused(url):
+        with _refused(url):
             scan_stored(url, options).sink_parquet(copy, compression="lz4")
         yield copy
 
 
 @contextlib.contextmanager
-def refused(url: str) -> Iterator[None]:
+def _refused(url: str) -> Iterator[None]:
     """Turn what goes wrong in a store into one line."""
     try:
         yield

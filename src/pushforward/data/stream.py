@@ -1,7 +1,7 @@
 """Tables of numbers larger than memory: Parquet files that are read in slices, by row number."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ class Stream:
     columns: Sequence[str] | None = None
     condition: Sequence[str] | None = None
     ignore: Sequence[str] = ()
-    storage_options: Mapping[str, Any] | None = None
+    storage_options: Mapping[str, Any] | None = field(default=None, repr=False)
 
     def open(self) -> "StreamFiles":
         """Read the footers of all files.
